@@ -1,0 +1,178 @@
+"""The errors of the system, each with the stable code of the interface (API.md).
+
+TradingError
+├── RequestError                 the form of a request: not a command, not audited
+│   ├── InvalidAmountError       invalid_amount
+│   ├── InvalidSymbolError       invalid_symbol
+│   ├── InvalidUserError         invalid_user
+│   ├── InvalidFilenameError     invalid_filename
+│   ├── InvalidHeaderError       invalid_header
+│   ├── InvalidJsonError         invalid_json
+│   ├── MissingFieldError        missing_field
+│   ├── UnknownFieldError        unknown_field
+│   ├── UnauthorizedError        unauthorized
+│   ├── ForbiddenError           forbidden
+│   ├── NotFoundError            not_found
+│   ├── MethodNotAllowedError    method_not_allowed
+│   ├── TooLargeError            too_large
+│   ├── UnsupportedMediaTypeError  unsupported_media_type
+│   └── KeyReusedError           idempotency_key_reused
+├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
+└── UnavailableError             nothing was changed; safe to send again with the same key
+    ├── QuoteUnavailableError    quote_unavailable
+    └── StoreUnavailableError    store_unavailable
+"""
+
+from typing import ClassVar
+
+
+class TradingError(Exception):
+    """Base of all errors the system raises on purpose; `code` is the stable code of API.md."""
+
+    code: str
+
+
+class RequestError(TradingError):
+    """The request is not a command: it is refused for its form and leaves no trace."""
+
+
+class FieldError(RequestError):
+    """A field or parameter of the request is wrong; `field` names it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
+class InvalidAmountError(FieldError):
+    """An amount or price that is not money (SPEC.md section 1)."""
+
+    code = "invalid_amount"
+
+
+class InvalidSymbolError(FieldError):
+    """A stock symbol that is not 1 to 3 ASCII letters."""
+
+    code = "invalid_symbol"
+
+
+class InvalidUserError(FieldError):
+    """A user id that is not 1 to 64 of `A-Z a-z 0-9 _ -`."""
+
+    code = "invalid_user"
+
+
+class InvalidFilenameError(FieldError):
+    """A file name that is not a plain name."""
+
+    code = "invalid_filename"
+
+
+class InvalidHeaderError(FieldError):
+    """A request header that does not have the form API.md gives it."""
+
+    code = "invalid_header"
+
+
+class InvalidJsonError(RequestError):
+    """A body that is not one JSON object in UTF-8."""
+
+    code = "invalid_json"
+
+
+class MissingFieldError(FieldError):
+    """A field that the command needs is not there."""
+
+    code = "missing_field"
+
+
+class UnknownFieldError(FieldError):
+    """A field that the command does not have."""
+
+    code = "unknown_field"
+
+
+class UnauthorizedError(RequestError):
+    """No token, or one that does not prove who is asking."""
+
+    code = "unauthorized"
+
+
+class ForbiddenError(RequestError):
+    """The token is good, but not for this account."""
+
+    code = "forbidden"
+
+
+class NotFoundError(RequestError):
+    """No such route."""
+
+    code = "not_found"
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, but not for this method; `allowed` lists those it has."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{method} is not allowed here; allowed: {', '.join(allowed)}")
+        self.allowed = allowed
+
+
+class TooLargeError(RequestError):
+    """A body over the limit."""
+
+    code = "too_large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """A body that is not application/json."""
+
+    code = "unsupported_media_type"
+
+
+class KeyReusedError(RequestError):
+    """An idempotency key came again with a different command (SPEC.md section 7)."""
+
+    code = "idempotency_key_reused"
+
+
+class RejectedError(TradingError):
+    """A command that the rules refuse; `code` is one of SPEC.md section 3."""
+
+    CODES: ClassVar[frozenset[str]] = frozenset(
+        {
+            "amount_below_price",
+            "insufficient_funds",
+            "insufficient_shares",
+            "no_pending_buy",
+            "no_pending_sell",
+            "no_buy_amount",
+            "no_sell_amount",
+        }
+    )
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnavailableError(TradingError):
+    """A part of the system did not answer; nothing was changed. `retry_after_seconds` is a hint to the client."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class QuoteUnavailableError(UnavailableError):
+    """No quote could be had (SPEC.md section 4)."""
+
+    code = "quote_unavailable"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The database did not confirm the change within its time."""
+
+    code = "store_unavailable"

@@ -1,0 +1,1 @@
+"""Quotes: the Redis cache and the sources behind it."""

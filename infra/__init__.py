@@ -1,0 +1,1 @@
+"""The surroundings: the local stack, its servers, tokens."""

@@ -1,0 +1,1 @@
+"""The load generator: replays workload files over HTTP and proves the result."""
