@@ -19,9 +19,7 @@ def parse_cents(value: object, field: str = "amount") -> int:
     """
     if isinstance(value, str):
         if not _WRITTEN.fullmatch(value):
-            raise InvalidAmountError(
-                field, "must be a decimal number with at most two places, such as 63511.53"
-            )
+            raise InvalidAmountError(field, "must be a decimal number with at most two places, such as 63511.53")
         value = Decimal(value)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InvalidAmountError(field, "must be a decimal string or number")

@@ -1,0 +1,87 @@
+"""The account of one user, as a value (SPEC.md section 2). A change makes a new one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+ORDER_LIFETIME_MS = 60_000
+"""A pending order is valid while `now <= created + 60 s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrder:
+    """A buy or sell that waits for its commit.
+
+    `value_cents` is what the shares cost (already out of cash) or bring in: shares x price. `transaction` is the
+    number of the command that made the order.
+    """
+
+    transaction: int
+    symbol: str
+    shares: int
+    price_cents: int
+    value_cents: int
+    expires_at_ms: int
+
+    def is_expired(self, now_ms: int) -> bool:
+        """Tell whether the order is past its 60 s."""
+        return now_ms > self.expires_at_ms
+
+
+@dataclass(frozen=True, slots=True)
+class BuyTrigger:
+    """An order to buy when the price falls to `price_cents` (None until set).
+
+    `amount_cents` is already out of cash; `transaction` is the number of the SET_BUY_TRIGGER that set the price.
+    """
+
+    amount_cents: int
+    price_cents: int | None = None
+    transaction: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SellTrigger:
+    """An order to sell when the price rises to `price_cents` (None until set).
+
+    `shares` are reserved: taken out of the holdings when the price was set. `transaction` is the number of the
+    SET_SELL_TRIGGER that set the price.
+    """
+
+    amount_cents: int
+    price_cents: int | None = None
+    shares: int = 0
+    transaction: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that a user owns; nothing in it is ever negative, and no holding is kept at zero."""
+
+    user: str
+    cash_cents: int = 0
+    holdings: Mapping[str, int] = field(default_factory=dict)
+    pending_buys: tuple[PendingOrder, ...] = ()
+    pending_sells: tuple[PendingOrder, ...] = ()
+    buy_triggers: Mapping[str, BuyTrigger] = field(default_factory=dict)
+    sell_triggers: Mapping[str, SellTrigger] = field(default_factory=dict)
+
+    def shares(self, symbol: str) -> int:
+        """Return the available shares of a symbol."""
+        return self.holdings.get(symbol, 0)
+
+    def holdings_after(self, symbol: str, change: int) -> Mapping[str, int]:
+        """Return the holdings with `change` shares of a symbol added (or, below 0, taken away)."""
+        shares = self.shares(symbol) + change
+        return {**self.holdings, symbol: shares} if shares else without(self.holdings, symbol)
+
+    def next_expiry_ms(self) -> int | None:
+        """Return when the first pending order expires, None when there is none."""
+        return min((order.expires_at_ms for order in (*self.pending_buys, *self.pending_sells)), default=None)
+
+
+def without(mapping: Mapping[str, Value], key: str) -> Mapping[str, Value]:
+    """Return the mapping without a key."""
+    return {name: value for name, value in mapping.items() if name != key}

@@ -1,0 +1,75 @@
+"""What answers say of orders, triggers and accounts (API.md). Keys ending in `_cents` are money."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
+from chalicelib.domain.journal import Entry
+
+HISTORY_LENGTH = 20
+"""How many of the latest commands a summary shows."""
+
+
+def bought(order: PendingOrder) -> dict[str, Any]:
+    """Return a buy, with its cost."""
+    return {
+        "symbol": order.symbol,
+        "shares": order.shares,
+        "price_cents": order.price_cents,
+        "cost_cents": order.value_cents,
+    }
+
+
+def sold(order: PendingOrder) -> dict[str, Any]:
+    """Return a sell, with its proceeds."""
+    return {
+        "symbol": order.symbol,
+        "shares": order.shares,
+        "price_cents": order.price_cents,
+        "proceeds_cents": order.value_cents,
+    }
+
+
+def buy_trigger_view(symbol: str, trigger: BuyTrigger) -> dict[str, Any]:
+    """Return a buy trigger; its price is None until set."""
+    return {"symbol": symbol, "amount_cents": trigger.amount_cents, "price_cents": trigger.price_cents}
+
+
+def sell_trigger_view(symbol: str, trigger: SellTrigger) -> dict[str, Any]:
+    """Return a sell trigger, with the shares it has reserved; its price is None until set."""
+    return {
+        "symbol": symbol,
+        "amount_cents": trigger.amount_cents,
+        "price_cents": trigger.price_cents,
+        "shares": trigger.shares,
+    }
+
+
+def summarize(account: Account, history: Sequence[Entry]) -> Mapping[str, Any]:
+    """Return an account with its triggers, its pending orders (newest last) and its latest commands.
+
+    `history` is newest first; the summary itself is not in it.
+    """
+    return {
+        "holdings": dict(sorted(account.holdings.items())),
+        "pending_buys": [{**bought(order), "expires_at": order.expires_at_ms} for order in account.pending_buys],
+        "pending_sells": [{**sold(order), "expires_at": order.expires_at_ms} for order in account.pending_sells],
+        "buy_triggers": [buy_trigger_view(*item) for item in sorted(account.buy_triggers.items(), key=_by_symbol)],
+        "sell_triggers": [sell_trigger_view(*item) for item in sorted(account.sell_triggers.items(), key=_by_symbol)],
+        "history": [_past_command(entry) for entry in history[:HISTORY_LENGTH]],
+    }
+
+
+def _by_symbol(item: tuple[str, Any]) -> str:
+    return item[0]
+
+
+def _past_command(entry: Entry) -> dict[str, Any]:
+    return {
+        "transaction": entry.transaction,
+        "timestamp": entry.timestamp_ms,
+        "command": entry.command,
+        "symbol": entry.symbol,
+        "amount_cents": entry.amount_cents,
+        "outcome": entry.outcome,
+    }

@@ -1,0 +1,50 @@
+"""The sixteen commands, as values."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_TRANSACTION = 2**63 - 1
+"""The largest transaction number the store can hold."""
+
+
+class CommandName(StrEnum):
+    """The names of SPEC.md section 3, as they stand in the audit log."""
+
+    ADD = "ADD"
+    QUOTE = "QUOTE"
+    BUY = "BUY"
+    COMMIT_BUY = "COMMIT_BUY"
+    CANCEL_BUY = "CANCEL_BUY"
+    SELL = "SELL"
+    COMMIT_SELL = "COMMIT_SELL"
+    CANCEL_SELL = "CANCEL_SELL"
+    SET_BUY_AMOUNT = "SET_BUY_AMOUNT"
+    SET_BUY_TRIGGER = "SET_BUY_TRIGGER"
+    CANCEL_SET_BUY = "CANCEL_SET_BUY"
+    SET_SELL_AMOUNT = "SET_SELL_AMOUNT"
+    SET_SELL_TRIGGER = "SET_SELL_TRIGGER"
+    CANCEL_SET_SELL = "CANCEL_SET_SELL"
+    DUMPLOG = "DUMPLOG"
+    DISPLAY_SUMMARY = "DISPLAY_SUMMARY"
+
+
+PRICED = frozenset({CommandName.QUOTE, CommandName.BUY, CommandName.SELL})
+"""The commands that need the current quote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command, its parameters already checked.
+
+    `user` is the account it works on and whose journal it stands in. `amount_cents` is the amount, or the price of
+    a trigger. `of_all` marks the operator's DUMPLOG of all users. `key` is the client's idempotency key.
+    """
+
+    name: CommandName
+    user: str
+    transaction: int
+    symbol: str | None = None
+    amount_cents: int | None = None
+    filename: str | None = None
+    of_all: bool = False
+    key: str | None = None

@@ -1,0 +1,41 @@
+"""Orders past their 60 s are given back, so that a trader never loses money or shares to an expiry (SPEC.md 3)."""
+
+from dataclasses import replace
+
+from chalicelib.domain.account import Account, PendingOrder
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.journal import Event, OrderExpired
+
+
+def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Event, ...]]:
+    """Return the account without its expired orders, their cash and shares given back, and an event for each."""
+    first = account.next_expiry_ms()
+    if first is None or now_ms <= first:
+        return account, ()
+    buys, old_buys = _split(account.pending_buys, now_ms)
+    sells, old_sells = _split(account.pending_sells, now_ms)
+    holdings = dict(account.holdings)
+    for order in old_sells:
+        holdings[order.symbol] = holdings.get(order.symbol, 0) + order.shares
+    after = replace(
+        account,
+        cash_cents=account.cash_cents + sum(order.value_cents for order in old_buys),
+        holdings=holdings,
+        pending_buys=buys,
+        pending_sells=sells,
+    )
+    events = (
+        *(_expired(CommandName.BUY, order) for order in old_buys),
+        *(_expired(CommandName.SELL, order) for order in old_sells),
+    )
+    return after, events
+
+
+def _split(orders: tuple[PendingOrder, ...], now_ms: int) -> tuple[tuple[PendingOrder, ...], tuple[PendingOrder, ...]]:
+    valid = tuple(order for order in orders if not order.is_expired(now_ms))
+    expired = tuple(order for order in orders if order.is_expired(now_ms))
+    return valid, expired
+
+
+def _expired(command: CommandName, order: PendingOrder) -> OrderExpired:
+    return OrderExpired(command, order.transaction, order.symbol, order.value_cents)

@@ -1,0 +1,90 @@
+"""What is remembered of a command: its entry in the user's journal, with the events it caused.
+
+An entry is written in the same atomic write as the change it describes. The audit log of SPEC.md section 6 is the
+entries of all users, spelled out (`chalicelib/audit/events.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.quote import Quote
+
+OK = "ok"
+"""The outcome of a command that was not rejected."""
+
+
+class Origin(StrEnum):
+    """Who caused an entry."""
+
+    USER = "user"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class CashMoved:
+    """Cash was added or removed; `cents` is the amount moved, greater than 0."""
+
+    action: Literal["add", "remove"]
+    cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderExpired:
+    """A pending order ran out and was given back: its cost as cash (BUY) or its shares (SELL)."""
+
+    command: CommandName
+    transaction: int
+    symbol: str
+    value_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerFired:
+    """A trigger ran at the price `price_cents`; `transaction` is that of the command which set it."""
+
+    command: CommandName
+    transaction: int
+    symbol: str
+    price_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteHit:
+    """The quote source was asked and answered."""
+
+    quote: Quote
+
+
+Event = CashMoved | OrderExpired | TriggerFired | QuoteHit
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command, or one action of the system, in a user's journal.
+
+    `command` is None for an action of the system. `outcome` is `ok` or the rejection's code, `message` then says why.
+    `cash_cents` is the cash after it. `result` is what the answer adds for this command, kept so that a repeated
+    request gets the first outcome; its keys ending in `_cents` are money.
+    """
+
+    transaction: int
+    timestamp_ms: int
+    command: CommandName | None
+    symbol: str | None
+    amount_cents: int | None
+    filename: str | None
+    of_all: bool
+    key: str | None
+    outcome: str
+    message: str | None
+    cash_cents: int
+    events: tuple[Event, ...]
+    result: Mapping[str, Any]
+
+    @property
+    def origin(self) -> Origin:
+        """Return whether a user's command or the system caused the entry."""
+        return Origin.SYSTEM if self.command is None else Origin.USER

@@ -1,0 +1,45 @@
+"""The names a command carries: users, stock symbols, file names (SPEC.md sections 1 and 6)."""
+
+import re
+
+from chalicelib.domain.errors import InvalidFilenameError, InvalidSymbolError, InvalidUserError
+
+MAX_FILENAME_BYTES = 200
+"""Leaves room, within the 255 bytes of common file systems, for the suffix of an unfinished dump."""
+
+_USER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SYMBOL = re.compile(r"[A-Za-z]{1,3}", re.ASCII)
+
+
+def parse_user(value: object, field: str = "user") -> str:
+    """Return a user id, case kept; raises InvalidUserError unless it is 1 to 64 of `A-Z a-z 0-9 _ -`."""
+    if not isinstance(value, str) or not _USER.fullmatch(value):
+        raise InvalidUserError(field, "must be 1 to 64 of A-Z a-z 0-9 _ -")
+    return value
+
+
+def parse_symbol(value: object, field: str = "symbol") -> str:
+    """Return a stock symbol in upper case; raises InvalidSymbolError unless it is 1 to 3 ASCII letters."""
+    if not isinstance(value, str) or not _SYMBOL.fullmatch(value):
+        raise InvalidSymbolError(field, "must be 1 to 3 ASCII letters")
+    return value.upper()
+
+
+def parse_filename(value: object, field: str = "filename") -> str:
+    """Return a plain file name, a leading `./` dropped.
+
+    Raises InvalidFilenameError for a name that could leave the place it is written to (a path, `..`), cannot be
+    written there (empty, over 200 bytes) or hides what it is (control characters, leading or trailing blanks).
+    """
+    if not isinstance(value, str):
+        raise InvalidFilenameError(field, "must be a string")
+    name = value.removeprefix("./")
+    if not name or name in {".", ".."}:
+        raise InvalidFilenameError(field, "must name a file")
+    if "/" in name or "\\" in name:
+        raise InvalidFilenameError(field, "must be a plain name, not a path")
+    if not name.isprintable() or name != name.strip():
+        raise InvalidFilenameError(field, "must be printable, with no blank at either end")
+    if len(name.encode("utf-8")) > MAX_FILENAME_BYTES:
+        raise InvalidFilenameError(field, f"must be at most {MAX_FILENAME_BYTES} bytes")
+    return name

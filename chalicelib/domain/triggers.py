@@ -1,0 +1,60 @@
+"""Triggers: orders that run by themselves when a price is reached (SPEC.md section 5)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from chalicelib.domain.account import Account, without
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.journal import CashMoved, Event, TriggerFired
+
+
+def fire_due_triggers(account: Account, prices: Mapping[str, int]) -> tuple[Account, tuple[Event, ...]]:
+    """Return the account after every trigger that is due at `prices` (cents by symbol) has fired, and the events.
+
+    A symbol without a price is left alone. With nothing due the account comes back as it is, without events.
+    """
+    events: tuple[Event, ...] = ()
+    for symbol in sorted(account.buy_triggers.keys() & prices.keys()):
+        account, fired = _fire_buy(account, symbol, prices[symbol])
+        events = (*events, *fired)
+    for symbol in sorted(account.sell_triggers.keys() & prices.keys()):
+        account, fired = _fire_sell(account, symbol, prices[symbol])
+        events = (*events, *fired)
+    return account, events
+
+
+def _fire_buy(account: Account, symbol: str, quote_cents: int) -> tuple[Account, tuple[Event, ...]]:
+    """Fire when the quote is at or below the trigger's price and the amount buys a share; the rest comes back."""
+    trigger = account.buy_triggers[symbol]
+    shares = trigger.amount_cents // quote_cents
+    if trigger.price_cents is None or trigger.transaction is None or quote_cents > trigger.price_cents or not shares:
+        return account, ()
+    rest = trigger.amount_cents - shares * quote_cents
+    after = replace(
+        account,
+        cash_cents=account.cash_cents + rest,
+        holdings=account.holdings_after(symbol, shares),
+        buy_triggers=without(account.buy_triggers, symbol),
+    )
+    fired = TriggerFired(CommandName.SET_BUY_TRIGGER, trigger.transaction, symbol, quote_cents)
+    return after, (fired, CashMoved("add", rest)) if rest else (fired,)
+
+
+def _fire_sell(account: Account, symbol: str, quote_cents: int) -> tuple[Account, tuple[Event, ...]]:
+    """Fire when the quote is at or above the trigger's price and the amount sells a share.
+
+    The price was reached from below, so what the amount sells now is never more than what was reserved.
+    """
+    trigger = account.sell_triggers[symbol]
+    shares = trigger.amount_cents // quote_cents
+    if trigger.price_cents is None or trigger.transaction is None or quote_cents < trigger.price_cents or not shares:
+        return account, ()
+    proceeds = shares * quote_cents
+    after = replace(
+        account,
+        cash_cents=account.cash_cents + proceeds,
+        holdings=account.holdings_after(symbol, trigger.shares - shares),
+        sell_triggers=without(account.sell_triggers, symbol),
+    )
+    fired = TriggerFired(CommandName.SET_SELL_TRIGGER, trigger.transaction, symbol, quote_cents)
+    return after, (fired, CashMoved("add", proceeds))
