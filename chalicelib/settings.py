@@ -26,6 +26,8 @@ class Settings:
     mongo_database: str
     mongo_pool_size: int
     mongo_timeout_ms: int
+    command_timeout_ms: int
+    recent_accounts: int
     redis_url: str
     redis_timeout_ms: int
     quote_source: str
@@ -79,7 +81,9 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         ),
         mongo_database=_text("MONGO_DATABASE", env, "day_trading"),
         mongo_pool_size=_number("MONGO_POOL_SIZE", env, 100, 1, 1000),
-        mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 15_000, 100, 60_000),
+        mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
+        command_timeout_ms=_number("COMMAND_TIMEOUT_MS", env, 20_000, 100, 60_000),
+        recent_accounts=_number("RECENT_ACCOUNTS", env, 2_000, 0, 1_000_000),
         redis_url=_checked(
             "REDIS_URL",
             env,

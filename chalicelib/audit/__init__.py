@@ -1,0 +1,1 @@
+"""The audit log (SPEC.md section 6): journal entries spelled out as events, as XML, in a place."""

@@ -1,0 +1,72 @@
+"""Failures as problem+json (RFC 9457): every error of the system has one status and one stable code (API.md)."""
+
+import json
+from collections.abc import Mapping
+
+from chalice.app import Response
+
+from chalicelib.domain.errors import (
+    MethodNotAllowedError,
+    RejectedError,
+    TradingError,
+    UnavailableError,
+)
+
+CONTENT_TYPE = "application/problem+json"
+
+STATUSES: Mapping[str, int] = {
+    "invalid_amount": 400,
+    "invalid_symbol": 400,
+    "invalid_user": 400,
+    "invalid_filename": 400,
+    "invalid_header": 400,
+    "invalid_json": 400,
+    "missing_field": 400,
+    "unknown_field": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    **dict.fromkeys(RejectedError.CODES, 409),
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "idempotency_key_reused": 422,
+    "internal_error": 500,
+    "bad_gateway": 502,
+    "quote_unavailable": 503,
+    "store_unavailable": 503,
+}
+"""The status of every code."""
+
+
+def problem_body(code: str, detail: str) -> str:
+    """Return the JSON text of a problem."""
+    problem = {
+        "type": f"urn:day-trading:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": STATUSES[code],
+        "detail": detail,
+        "code": code,
+    }
+    return json.dumps(problem, separators=(",", ":"))
+
+
+def problem_response(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a failure; `headers` are added to its content type."""
+    return Response(
+        body=problem_body(code, detail),
+        status_code=STATUSES[code],
+        headers={"Content-Type": CONTENT_TYPE, **(headers or {})},
+    )
+
+
+def error_response(error: TradingError) -> Response:
+    """Return the failure that an error stands for, with the headers that belong to it."""
+    headers = {}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = ", ".join(error.allowed)
+    if error.code == "unauthorized":
+        headers["WWW-Authenticate"] = 'Bearer realm="day-trading"'
+    return problem_response(error.code, str(error), headers)

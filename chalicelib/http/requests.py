@@ -1,0 +1,152 @@
+"""From a request to a command: headers, parameters and body are checked, the first bad one is named (API.md)."""
+
+import json
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from chalice.app import Request
+
+from chalicelib.domain.commands import MAX_TRANSACTION, Command, CommandName
+from chalicelib.domain.errors import (
+    InvalidHeaderError,
+    InvalidJsonError,
+    MissingFieldError,
+    TooLargeError,
+    UnknownFieldError,
+    UnsupportedMediaTypeError,
+)
+from chalicelib.domain.money import parse_cents
+from chalicelib.domain.names import parse_filename, parse_symbol
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_KEY_LENGTH = 128
+
+Parser = Callable[[object, str], Any]
+
+_SYMBOL: tuple[str, str, Parser] = ("symbol", "symbol", parse_symbol)
+_AMOUNT: tuple[str, str, Parser] = ("amount", "amount_cents", parse_cents)
+_PRICE: tuple[str, str, Parser] = ("price", "amount_cents", parse_cents)
+_FILENAME: tuple[str, str, Parser] = ("filename", "filename", parse_filename)
+
+BODY_FIELDS: Mapping[CommandName, tuple[tuple[str, str, Parser], ...]] = {
+    CommandName.ADD: (_AMOUNT,),
+    CommandName.QUOTE: (),
+    CommandName.BUY: (_SYMBOL, _AMOUNT),
+    CommandName.COMMIT_BUY: (),
+    CommandName.CANCEL_BUY: (),
+    CommandName.SELL: (_SYMBOL, _AMOUNT),
+    CommandName.COMMIT_SELL: (),
+    CommandName.CANCEL_SELL: (),
+    CommandName.SET_BUY_AMOUNT: (_SYMBOL, _AMOUNT),
+    CommandName.SET_BUY_TRIGGER: (_SYMBOL, _PRICE),
+    CommandName.CANCEL_SET_BUY: (_SYMBOL,),
+    CommandName.SET_SELL_AMOUNT: (_SYMBOL, _AMOUNT),
+    CommandName.SET_SELL_TRIGGER: (_SYMBOL, _PRICE),
+    CommandName.CANCEL_SET_SELL: (_SYMBOL,),
+    CommandName.DUMPLOG: (_FILENAME,),
+    CommandName.DISPLAY_SUMMARY: (),
+}
+"""The body of each command: a field's name on the wire, its name in the command, and what checks it."""
+
+
+def read_command(
+    request: Request,
+    name: CommandName,
+    user: str,
+    new_transaction: Callable[[], int],
+    *,
+    symbol: str | None = None,
+    of_all: bool = False,
+) -> Command:
+    """Return the command that a request gives; raises a RequestError that names the first thing wrong with it."""
+    key = read_key(request.headers.get("idempotency-key"))
+    transaction = read_transaction(request.headers.get("x-transaction-num"))
+    parameters: dict[str, Any] = {} if symbol is None else {"symbol": parse_symbol(symbol)}
+    fields = BODY_FIELDS[name]
+    body = read_body(request) if request.method == "POST" else {}
+    for given in body:
+        if given not in {field for field, _, _ in fields}:
+            raise UnknownFieldError(str(given)[:64], f"{name} has no such field")
+    for field, parameter, parse in fields:
+        if field not in body:
+            raise MissingFieldError(field, f"{name} needs it")
+        parameters[parameter] = parse(body[field], field)
+    return Command(
+        name=name,
+        user=user,
+        transaction=new_transaction() if transaction is None else transaction,
+        of_all=of_all,
+        key=key,
+        **parameters,
+    )
+
+
+def read_key(value: str | None) -> str | None:
+    """Return an idempotency key; raises InvalidHeaderError unless it is 1 to 128 printable ASCII characters."""
+    if value is None:
+        return None
+    if not 1 <= len(value) <= MAX_KEY_LENGTH or not (value.isascii() and value.isprintable()):
+        raise InvalidHeaderError("Idempotency-Key", "must be 1 to 128 printable ASCII characters")
+    return value
+
+
+def read_transaction(value: str | None) -> int | None:
+    """Return a transaction number; raises InvalidHeaderError unless it is a positive integer of 63 bits."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) <= 19 and 0 < int(value) <= MAX_TRANSACTION):
+        raise InvalidHeaderError("X-Transaction-Num", f"must be a whole number from 1 to {MAX_TRANSACTION}")
+    return int(value)
+
+
+def read_body(request: Request) -> Mapping[str, Any]:
+    """Return the JSON object of a body, numbers as int or Decimal; an empty body is an empty object."""
+    raw = request.raw_body
+    body = raw.encode() if isinstance(raw, str) else raw
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes")
+    if not body:
+        return {}
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaTypeError("the body must be application/json")
+    return parse_object(body)
+
+
+def parse_object(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object in `body`.
+
+    Raises InvalidJsonError for anything else: not UTF-8, a name given twice, NaN, nesting that is too deep, a number
+    that no amount could be.
+    """
+    try:
+        parsed = json.loads(
+            body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_int=_parse_int,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_refuse_twice,
+        )
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InvalidJsonError(f"the body is not valid JSON: {reason[:200]}") from error
+    if not isinstance(parsed, dict):
+        raise InvalidJsonError("the body must be a JSON object")
+    return parsed
+
+
+def _parse_int(text: str) -> int | Decimal:
+    # Python refuses to make an int of more than 4,300 digits; as a Decimal it is simply an amount that is too large.
+    return int(text) if len(text) < 32 else Decimal(text)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    if len(parsed) != len(pairs):
+        raise ValueError("a name is given twice")
+    return parsed

@@ -1,0 +1,91 @@
+"""The quote sources (SPEC.md section 4): one price for all, or simulated prices."""
+
+import base64
+from hashlib import blake2b
+from typing import Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.domain.errors import InvalidAmountError
+from chalicelib.domain.money import parse_cents
+from chalicelib.domain.quote import Quote
+from chalicelib.settings import SettingError
+
+MINUTE_MS = 60_000
+
+
+class QuoteSource(Protocol):
+    """Makes quotes."""
+
+    def fetch(self, symbol: str, user: str) -> Quote:
+        """Return a new quote, or raise QuoteUnavailableError."""
+
+
+class FixedSource:
+    """One price for all symbols."""
+
+    def __init__(self, price_cents: int, clock: Clock) -> None:
+        self._price_cents = price_cents
+        self._clock = clock
+
+    def fetch(self, symbol: str, user: str) -> Quote:
+        """Return a quote of the one price, made now."""
+        now = self._clock()
+        return Quote(symbol, self._price_cents, user, now, _cryptokey("fixed", symbol, now))
+
+
+class SimulatedSource:
+    """Prices that move plausibly, a pure function of seed, symbol and minute: all instances agree without talking.
+
+    A symbol's price is a base of 5.00 to 500.00 times the sum of five waves of noise. Each wave draws a level at
+    regular times, 5 minutes to 2 days apart, and goes straight from one to the next; the slower, the higher. Integers
+    only, so that no two machines round differently.
+    """
+
+    _PERIODS_MINUTES = (5, 20, 90, 480, 2880)
+    _HEIGHTS_PPM = (4_000, 10_000, 25_000, 60_000, 150_000)
+
+    def __init__(self, seed: str, clock: Clock) -> None:
+        self._seed = seed
+        self._clock = clock
+
+    def fetch(self, symbol: str, user: str) -> Quote:
+        """Return the quote of the current minute, made now."""
+        now = self._clock()
+        return Quote(symbol, self.price_cents(symbol, now), user, now, _cryptokey(self._seed, symbol, now))
+
+    def price_cents(self, symbol: str, now_ms: int) -> int:
+        """Return the price in the minute of `now_ms`; always greater than 0."""
+        minute = now_ms // MINUTE_MS
+        base = 500 + self._draw(symbol, "base", 0) % 49_501
+        swing = sum(
+            self._wave(symbol, minute, period, height)
+            for period, height in zip(self._PERIODS_MINUTES, self._HEIGHTS_PPM, strict=True)
+        )
+        return base * (1_000_000 + swing) // 1_000_000
+
+    def _wave(self, symbol: str, minute: int, period: int, height: int) -> int:
+        """Return one wave's part of the swing, in millionths, between -height and height."""
+        step, into = divmod(minute, period)
+        start, end = (self._draw(symbol, str(period), step + ahead) % (2 * height + 1) - height for ahead in (0, 1))
+        return (start * (period - into) + end * into) // period
+
+    def _draw(self, symbol: str, name: str, step: int) -> int:
+        text = f"{self._seed}/{symbol}/{name}/{step}".encode()
+        return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+
+
+def _cryptokey(seed: str, symbol: str, now_ms: int) -> str:
+    return base64.b64encode(blake2b(f"{seed}/{symbol}/{now_ms}".encode(), digest_size=33).digest()).decode()
+
+
+def make_source(setting: str, clock: Clock) -> QuoteSource:
+    """Return the source that the setting QUOTE_SOURCE names; raises SettingError for one that cannot be used."""
+    kind, _, rest = setting.partition(":")
+    if kind == "fixed":
+        try:
+            return FixedSource(parse_cents(rest, "price"), clock)
+        except InvalidAmountError as error:
+            raise SettingError("QUOTE_SOURCE", setting, f"fixed:PRICE ({error})") from error
+    if kind == "simulated" and rest:
+        return SimulatedSource(rest, clock)
+    raise SettingError("QUOTE_SOURCE", setting, "fixed:PRICE or simulated:SEED")

@@ -1,0 +1,103 @@
+"""The parts of this process, made once, on first use, and put together."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Lock
+
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chalicelib.audit.dumps import Dumps
+from chalicelib.audit.places import Folder
+from chalicelib.clock import now_ms
+from chalicelib.quotes.cache import CachedQuotes
+from chalicelib.quotes.sources import make_source
+from chalicelib.settings import Settings, settings
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import Document
+from chalicelib.store.recent import RecentRecords
+from chalicelib.trading import Trading
+from chalicelib.transactions import TransactionNumbers
+from chalicelib.tries import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the routes need."""
+
+    settings: Settings
+    database: Database[Document]
+    redis: Redis
+    trading: Trading
+    transactions: TransactionNumbers
+
+
+def connect_database(settings: Settings) -> Database[Document]:
+    """Return the database; nothing is sent before its first use.
+
+    Writes are confirmed once they are in the journals of a majority; what is read has been confirmed by a majority, so
+    that no answer rests on what a failover could take back.
+    """
+    client: MongoClient[Document] = MongoClient(
+        settings.mongo_uri,
+        maxPoolSize=settings.mongo_pool_size,
+        serverSelectionTimeoutMS=settings.mongo_timeout_ms,
+        connectTimeoutMS=settings.mongo_timeout_ms,
+        socketTimeoutMS=settings.mongo_timeout_ms,
+        waitQueueTimeoutMS=settings.mongo_timeout_ms,
+        retryWrites=True,
+        retryReads=True,
+        appname="day-trading",
+    )
+    return client.get_database(
+        settings.mongo_database,
+        write_concern=WriteConcern("majority", wtimeout=settings.mongo_timeout_ms, j=True),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+def connect_redis(settings: Settings) -> Redis:
+    """Return the cache's client: one try within a short time-out, since a price can be had without it."""
+    timeout_seconds = settings.redis_timeout_ms / 1000
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """Return the parts, put together; raises SettingError for a quote source that cannot be used."""
+    database = connect_database(settings)
+    redis = connect_redis(settings)
+    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts))
+    trading = Trading(
+        store=accounts,
+        quotes=CachedQuotes(redis, make_source(settings.quote_source, now_ms), now_ms),
+        dumps=Dumps(database, Folder(Path(settings.dump_folder))),
+        clock=now_ms,
+        turns=Turns(),
+        limit_ms=settings.command_timeout_ms,
+    )
+    return Runtime(settings, database, redis, trading, TransactionNumbers())
+
+
+_making = Lock()
+
+
+def runtime() -> Runtime:
+    """Return the parts of this process."""
+    with _making:
+        return _runtime()
+
+
+@cache
+def _runtime() -> Runtime:
+    return make_runtime(settings())

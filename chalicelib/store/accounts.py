@@ -1,0 +1,251 @@
+"""The accounts in MongoDB: load a record, save it with one guarded write (SPEC.md sections 6 to 8).
+
+The guard is the account's version: an update names the version it was decided on and matches no other. State, journal
+entry and idempotency key are in that one update, so none exists without the others. Only plain update operators on one
+document are used: a standalone mongod, a replica set, a sharded cluster and DocumentDB all take them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.journal import Entry
+from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
+from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.record import (
+    Found,
+    Record,
+    closed_documents,
+    closed_with,
+    record_from_document,
+)
+
+PART_ENTRIES = 64
+"""The open part of a journal is closed when it holds so many entries: longer ones make every write dearer."""
+
+PART_BYTES = 256 * 1024
+"""It is also closed at this size, which keeps an account far below MongoDB's 16 MiB a document."""
+
+ACCOUNT_INDEXES = [
+    IndexModel([("armed", ASCENDING)], name="armed"),
+    IndexModel([("next_expiry", ASCENDING)], name="next_expiry", sparse=True),
+]
+
+
+class Accounts:
+    """Loads and saves accounts; safe to share between threads.
+
+    `server` is the name that journal entries made here carry. `recent` keeps records in the process: a warm server
+    then needs one round trip a command, since the write itself checks that the version is still the latest.
+    """
+
+    def __init__(self, database: Database[Document], server: str, recent: RecentRecords) -> None:
+        self._accounts: Collection[Document] = database["accounts"]
+        self._journal: Collection[Document] = database["journal"]
+        self._raw_accounts: Collection[RawBSONDocument] = database["accounts"].with_options(
+            codec_options=CodecOptions(document_class=RawBSONDocument)
+        )
+        self._server = server
+        self._recent = recent
+        self._indexed = False
+
+    def make_indexes(self) -> None:
+        """Create the indexes that are not there yet; harmless to repeat. Done before the first load anyway.
+
+        Raises UnknownOutcomeError when the database does not answer.
+        """
+        with _outcomes():
+            self._accounts.create_indexes(ACCOUNT_INDEXES)
+        self._indexed = True
+
+    def load(self, user: str) -> Record:
+        """Return the record of a user, from the process when it is there, a new one when there is none.
+
+        It may be out of date: only a save tells. Raises UnknownOutcomeError when the database does not answer.
+        """
+        return self._recent.get(user) or self.reload(user)
+
+    def reload(self, user: str) -> Record:
+        """Return the record of a user as the database has it now."""
+        if not self._indexed:
+            self.make_indexes()
+        with _outcomes():
+            document = self._raw_accounts.find_one({"_id": user})
+        if document is None:
+            return Record(Account(user))
+        record = record_from_document(document)
+        self._recent.put(record)
+        return record
+
+    def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+        """Store the change of `record.account` to `account` with its entry; return the record after it.
+
+        When it returns, the write is journaled on a majority of the replica set. Raises LostRaceError when the account
+        has changed since `record` was loaded, UnknownOutcomeError when the database did not confirm in time; then the
+        entry, if it was written, can be found by `attempt`.
+        """
+        user = account.user
+        entry_bytes = bson.encode(entry_document(entry, attempt, self._server))
+        try:
+            with _outcomes():
+                after, operators = self._update(record, account, entry, entry_bytes)
+                result = self._accounts.update_one(
+                    {"_id": user, "version": record.version}, operators, upsert=record.version == 0
+                )
+            if result.matched_count == 0 and result.upserted_id is None:
+                raise LostRaceError(user)
+        except StoreError:
+            self._recent.forget(user)
+            raise
+        self._recent.put(after)
+        return after
+
+    def find_key(self, record: Record, key: str) -> Found | None:
+        """Return the entry that an idempotency key stands for, from the open part or one closed lately."""
+        if found := record.find_key(key):
+            return found
+        for part in record.closed:
+            if part.may_hold(key):
+                for found in self._read_part(record.account.user, part.first):
+                    if found.entry.key == key:
+                        return found
+        return None
+
+    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+        """Return the entry that an attempt wrote, from the open part or the newest closed one."""
+        if found := record.find_attempt(attempt):
+            return found
+        newest = self._parts_newest_first(record.account.user, limit=1)
+        return next((found for part in newest for found in _entries(part) if found.attempt == attempt), None)
+
+    def history(self, record: Record, length: int) -> list[Entry]:
+        """Return the latest commands of a user, newest first, without actions of the system."""
+        return list(islice((entry for entry in self._newest_first(record) if entry.command is not None), length))
+
+    def _newest_first(self, record: Record) -> Iterator[Entry]:
+        yield from record.newest_first()
+        if record.open_from > 1:
+            for part in self._parts_newest_first(record.account.user, below=record.open_from):
+                yield from (found.entry for found in reversed(list(_entries(part))))
+
+    def _update(
+        self, record: Record, account: Account, entry: Entry, entry_bytes: bytes
+    ) -> tuple[Record, dict[str, Document]]:
+        """Return the record after the write, and the update operators of the write."""
+        if len(record.open_entries) >= PART_ENTRIES or record.open_bytes >= PART_BYTES:
+            record_before, cut = self._close_part(record), True
+        else:
+            record_before, cut = record, False
+        keys = record_before.keys
+        if entry.key is not None:
+            keys = {**keys, entry.key: len(record_before.open_entries)}
+        after = replace(
+            record_before,
+            account=account,
+            version=record.version + 1,
+            last_ms=entry.timestamp_ms,
+            open_entries=(*record_before.open_entries, entry_bytes),
+            open_bytes=record_before.open_bytes + len(entry_bytes),
+            keys=keys,
+        )
+        operators = (
+            {"$set": new_account_fields(account)} if record.version == 0 else changed_fields(record.account, account)
+        )
+        to_set = operators.setdefault("$set", {})
+        to_set.update(version=after.version, last_at=after.last_ms, open_bytes=after.open_bytes)
+        if cut or record.version == 0:
+            to_set.update(
+                open=[RawBSONDocument(raw) for raw in after.open_entries],
+                open_from=after.open_from,
+                closed=closed_documents(after.closed),
+            )
+        else:
+            operators.setdefault("$push", {})["open"] = RawBSONDocument(entry_bytes)
+        return after, operators
+
+    def _close_part(self, record: Record) -> Record:
+        """Copy the open part to the journal and return the record without it.
+
+        The copy is made before the account is cut, so that no entry is ever nowhere; until the cut, an entry may be in
+        both places, with the same sequence number. The open part only ever grows at its end: if another process has
+        copied a shorter beginning of it under the same number, exactly that beginning is cut.
+        """
+        user, entries = record.account.user, record.open_entries
+        first, last = bson.decode(entries[0]), bson.decode(entries[-1])
+        part = {
+            "_id": part_id(user, record.open_from),
+            "user": user,
+            "from": record.open_from,
+            "count": len(entries),
+            "from_at": first["at"],
+            "to_at": last["at"],
+            "entries": [RawBSONDocument(raw) for raw in entries],
+        }
+        count = len(entries)
+        try:
+            self._journal.insert_one(part)
+        except DuplicateKeyError:
+            there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
+            count = count if there is None else there["count"]
+            if count > len(entries):
+                # Another process closed a part that is longer than what we know: it has a newer version.
+                raise LostRaceError(user) from None
+        return replace(
+            record,
+            open_from=record.open_from + count,
+            open_entries=entries[count:],
+            open_bytes=sum(len(raw) for raw in entries[count:]),
+            keys={key: place - count for key, place in record.keys.items() if place >= count},
+            closed=closed_with(
+                record.closed, record.open_from, [key for key, place in record.keys.items() if place < count]
+            ),
+        )
+
+    def _read_part(self, user: str, first: int) -> Iterator[Found]:
+        with _outcomes():
+            part = self._journal.find_one({"_id": part_id(user, first)})
+        return iter(()) if part is None else _entries(part)
+
+    def _parts_newest_first(self, user: str, below: int | None = None, limit: int = 0) -> Iterator[Document]:
+        end = f"{user};" if below is None else part_id(user, below)
+        with _outcomes():
+            yield from (
+                self._journal.find({"_id": {"$gt": f"{user}:", "$lt": end}})
+                .sort("_id", DESCENDING)
+                .limit(limit)
+                .batch_size(2)
+            )
+
+
+@contextmanager
+def _outcomes() -> Iterator[None]:
+    """Turn the driver's errors into the store's."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        # The upsert of a new account found one: its version is not 0 any more.
+        raise LostRaceError(str(error)) from error
+    except PyMongoError as error:
+        raise UnknownOutcomeError(str(error)) from error
+
+
+def part_id(user: str, first: int) -> str:
+    """Return the `_id` of the journal part of a user that begins with the sequence number `first`."""
+    return f"{user}:{first:015d}"
+
+
+def _entries(part: dict[str, Any]) -> Iterator[Found]:
+    for place, document in enumerate(part["entries"]):
+        yield Found(entry_from_document(document), part["from"] + place, document["id"])

@@ -1,0 +1,262 @@
+"""The form of accounts and journal entries as MongoDB documents.
+
+`accounts`: one document a user, `_id` the user id.
+
+    version        entries written so far; every write is guarded by it and raises it by one
+    cash           available cents
+    holdings       {symbol: shares}
+    pending_buys   [{tx, sym, n, price, value, until}], newest last; pending_sells the same
+    buy_triggers   {symbol: {amount, price?, tx?}}; sell_triggers also n, the reserved shares
+    armed          ["b:ABC:000000001250", ...]: a key for each trigger with a price, for the index that finds due ones
+    next_expiry    when the first pending order runs out; absent when there is none
+    last_at        when the latest entry was made
+    open           the latest entries of the user's journal
+    open_from      the sequence number of the first of them
+    open_bytes     their size
+    closed         [{from, keys}], newest first: where the idempotency keys of the parts before are found
+
+`journal`: the closed parts, `_id` `user:from` with the sequence number padded, so that a user's parts are one range of
+the index, in order.
+
+Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
+file, all, key, id (of the attempt that wrote it), out (absent when ok), msg, cash, srv (server), ev (events), res
+(result; larger ones as compressed JSON).
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from bson import Binary, Int64
+
+from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.journal import OK, CashMoved, Entry, Event, OrderExpired, QuoteHit, TriggerFired
+from chalicelib.domain.quote import Quote
+
+Document = dict[str, Any]
+
+LARGE_RESULT_BYTES = 512
+"""Results above this, as JSON, are compressed; only summaries are."""
+
+_PRICE_DIGITS = 12
+
+
+def armed_key(side: str, symbol: str, price_cents: int) -> str:
+    """Return the index key of a trigger: `b` or `s`, symbol and padded price, so that text order is price order."""
+    return f"{side}:{symbol}:{price_cents:0{_PRICE_DIGITS}d}"
+
+
+def account_from_document(document: Mapping[str, Any]) -> Account:
+    """Return the account that a document of `accounts` holds."""
+    return Account(
+        user=document["_id"],
+        cash_cents=document["cash"],
+        holdings=dict(document["holdings"]),
+        pending_buys=tuple(_order_from(order) for order in document["pending_buys"]),
+        pending_sells=tuple(_order_from(order) for order in document["pending_sells"]),
+        buy_triggers={
+            symbol: BuyTrigger(trigger["amount"], trigger.get("price"), trigger.get("tx"))
+            for symbol, trigger in document["buy_triggers"].items()
+        },
+        sell_triggers={
+            symbol: SellTrigger(trigger["amount"], trigger.get("price"), trigger["n"], trigger.get("tx"))
+            for symbol, trigger in document["sell_triggers"].items()
+        },
+    )
+
+
+def new_account_fields(account: Account) -> Document:
+    """Return all fields of the state of an account that has no document yet."""
+    fields: Document = {
+        "cash": Int64(account.cash_cents),
+        "holdings": dict(account.holdings),
+        "pending_buys": [_order_document(order) for order in account.pending_buys],
+        "pending_sells": [_order_document(order) for order in account.pending_sells],
+        "buy_triggers": {symbol: _trigger_document(trigger) for symbol, trigger in account.buy_triggers.items()},
+        "sell_triggers": {symbol: _trigger_document(trigger) for symbol, trigger in account.sell_triggers.items()},
+        "armed": _armed(account),
+    }
+    if (expiry := account.next_expiry_ms()) is not None:
+        fields["next_expiry"] = Int64(expiry)
+    return fields
+
+
+def changed_fields(before: Account, after: Account) -> dict[str, Document]:
+    """Return the update operators that turn the state `before` into `after`, and no more than those."""
+    to_set: Document = {}
+    to_unset: Document = {}
+    operators: dict[str, Document] = {"$set": to_set, "$unset": to_unset}
+    if before.cash_cents != after.cash_cents:
+        to_set["cash"] = Int64(after.cash_cents)
+    _diff_map("holdings", before.holdings, after.holdings, operators)
+    _diff_orders("pending_buys", before.pending_buys, after.pending_buys, operators)
+    _diff_orders("pending_sells", before.pending_sells, after.pending_sells, operators)
+    _diff_map("buy_triggers", before.buy_triggers, after.buy_triggers, operators)
+    _diff_map("sell_triggers", before.sell_triggers, after.sell_triggers, operators)
+    if before.buy_triggers is not after.buy_triggers or before.sell_triggers is not after.sell_triggers:
+        armed = _armed(after)
+        if armed != _armed(before):
+            to_set["armed"] = armed
+    expiry = after.next_expiry_ms()
+    if expiry != before.next_expiry_ms():
+        if expiry is None:
+            to_unset["next_expiry"] = ""
+        else:
+            to_set["next_expiry"] = Int64(expiry)
+    return {operator: fields for operator, fields in operators.items() if fields}
+
+
+def _diff_map(name: str, before: Mapping[str, Any], after: Mapping[str, Any], operators: dict[str, Document]) -> None:
+    if before is after:
+        return
+    for key, value in after.items():
+        if before.get(key) != value:
+            operators["$set"][f"{name}.{key}"] = value if isinstance(value, int) else _trigger_document(value)
+    for key in before.keys() - after.keys():
+        operators["$unset"][f"{name}.{key}"] = ""
+
+
+def _diff_orders(
+    name: str,
+    before: tuple[PendingOrder, ...],
+    after: tuple[PendingOrder, ...],
+    operators: dict[str, Document],
+) -> None:
+    if before is after or before == after:
+        return
+    if len(after) == len(before) + 1 and after[:-1] == before:
+        operators.setdefault("$push", {})[name] = _order_document(after[-1])
+    elif after == before[:-1]:
+        operators.setdefault("$pop", {})[name] = 1
+    else:
+        operators["$set"][name] = [_order_document(order) for order in after]
+
+
+def _armed(account: Account) -> list[str]:
+    buys = [("b", symbol, trigger.price_cents) for symbol, trigger in account.buy_triggers.items()]
+    sells = [("s", symbol, trigger.price_cents) for symbol, trigger in account.sell_triggers.items()]
+    return sorted(armed_key(side, symbol, price) for side, symbol, price in (*buys, *sells) if price is not None)
+
+
+def _order_document(order: PendingOrder) -> Document:
+    return {
+        "tx": Int64(order.transaction),
+        "sym": order.symbol,
+        "n": order.shares,
+        "price": order.price_cents,
+        "value": order.value_cents,
+        "until": Int64(order.expires_at_ms),
+    }
+
+
+def _order_from(document: Mapping[str, Any]) -> PendingOrder:
+    return PendingOrder(
+        transaction=document["tx"],
+        symbol=document["sym"],
+        shares=document["n"],
+        price_cents=document["price"],
+        value_cents=document["value"],
+        expires_at_ms=document["until"],
+    )
+
+
+def _trigger_document(trigger: BuyTrigger | SellTrigger) -> Document:
+    document: Document = {"amount": trigger.amount_cents}
+    if isinstance(trigger, SellTrigger):
+        document["n"] = trigger.shares
+    if trigger.price_cents is not None:
+        document["price"] = trigger.price_cents
+    if trigger.transaction is not None:
+        document["tx"] = trigger.transaction
+    return document
+
+
+def entry_document(entry: Entry, attempt: bytes, server: str) -> Document:
+    """Return an entry as it stands in `open` and in the journal; what is absent is left out."""
+    document: Document = {
+        "at": entry.timestamp_ms,
+        "tx": entry.transaction,
+        "cmd": entry.command,
+        "sym": entry.symbol,
+        "amt": entry.amount_cents,
+        "file": entry.filename,
+        "all": entry.of_all or None,
+        "key": entry.key,
+        "id": attempt,
+        "out": None if entry.outcome == OK else entry.outcome,
+        "msg": entry.message,
+        "cash": entry.cash_cents,
+        "srv": server,
+        "ev": [_event_document(event) for event in entry.events] or None,
+        "res": _packed(entry.result) if entry.key is not None and entry.result else None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def entry_from_document(document: Mapping[str, Any]) -> Entry:
+    """Return the entry that `entry_document` made."""
+    command = document.get("cmd")
+    return Entry(
+        transaction=document["tx"],
+        timestamp_ms=document["at"],
+        command=None if command is None else CommandName(command),
+        symbol=document.get("sym"),
+        amount_cents=document.get("amt"),
+        filename=document.get("file"),
+        of_all=document.get("all", False),
+        key=document.get("key"),
+        outcome=document.get("out", OK),
+        message=document.get("msg"),
+        cash_cents=document["cash"],
+        events=tuple(_event_from(event) for event in document.get("ev", ())),
+        result=_unpacked(document.get("res")),
+    )
+
+
+def _packed(result: Mapping[str, Any]) -> Document | Binary:
+    text = json.dumps(result, separators=(",", ":"))
+    if len(text) <= LARGE_RESULT_BYTES:
+        return dict(result)
+    return Binary(zlib.compress(text.encode(), level=1))
+
+
+def _unpacked(stored: Any) -> Mapping[str, Any]:
+    if isinstance(stored, bytes):
+        result: Mapping[str, Any] = json.loads(zlib.decompress(stored))
+        return result
+    return dict(stored) if stored else {}
+
+
+def _event_document(event: Event) -> Document:
+    match event:
+        case CashMoved(action, cents):
+            return {action: cents}
+        case OrderExpired(command, transaction, symbol, value):
+            return {"expired": command, "tx": transaction, "sym": symbol, "value": value}
+        case TriggerFired(command, transaction, symbol, price):
+            return {"fired": command, "tx": transaction, "sym": symbol, "price": price}
+        case QuoteHit(quote):
+            return {
+                "hit": quote.symbol,
+                "price": quote.price_cents,
+                "user": quote.user,
+                "time": quote.timestamp_ms,
+                "crypto": quote.cryptokey,
+            }
+
+
+def _event_from(document: Mapping[str, Any]) -> Event:
+    match document:
+        case {"add": cents}:
+            return CashMoved("add", cents)
+        case {"remove": cents}:
+            return CashMoved("remove", cents)
+        case {"expired": command, "tx": transaction, "sym": symbol, "value": value}:
+            return OrderExpired(CommandName(command), transaction, symbol, value)
+        case {"fired": command, "tx": transaction, "sym": symbol, "price": price}:
+            return TriggerFired(CommandName(command), transaction, symbol, price)
+        case {"hit": symbol, "price": price, "user": user, "time": time, "crypto": crypto}:
+            return QuoteHit(Quote(symbol, price, user, time, crypto))
+    raise ValueError(f"not an event: {dict(document)}")

@@ -1,0 +1,162 @@
+"""A command from start to end: load the account, get the quote, decide, save; again when another was first."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.domain.account import Account
+from chalicelib.domain.answers import HISTORY_LENGTH
+from chalicelib.domain.commands import PRICED, Command, CommandName
+from chalicelib.domain.decide import decide
+from chalicelib.domain.errors import KeyReusedError
+from chalicelib.domain.journal import Entry
+from chalicelib.domain.quote import QuoteAnswer
+from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+from chalicelib.store.record import Found, Record
+from chalicelib.tries import Deadline, Turns
+
+
+class Store(Protocol):
+    """What a command needs of the store; see `chalicelib.store.accounts.Accounts`."""
+
+    def load(self, user: str) -> Record:
+        """Return what is known of a user's account, which may be out of date."""
+
+    def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+        """Write the change of a record, or raise LostRaceError or UnknownOutcomeError."""
+
+    def find_key(self, record: Record, key: str) -> Found | None:
+        """Return the entry of an idempotency key."""
+
+    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+        """Return the entry that an attempt wrote."""
+
+    def history(self, record: Record, length: int) -> list[Entry]:
+        """Return the latest commands, newest first."""
+
+
+class Quotes(Protocol):
+    """Where prices come from; see `chalicelib.quotes`."""
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the current quote, or raise QuoteUnavailableError."""
+
+
+class Dumps(Protocol):
+    """Writes audit logs; see `chalicelib.audit.dumps.Dumps`."""
+
+    def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
+        """Write the log that a DUMPLOG entry asks for, once, and return what the answer adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of a command: its entry, what the answer adds, and whether it is the first outcome repeated."""
+
+    user: str
+    entry: Entry
+    result: Mapping[str, Any]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trading:
+    """Executes commands; safe to share between threads. `limit_ms` bounds the time one command may take to be saved.
+
+    Commands of one user wait for each other in `turns`, so that threads of one process do not race for the account;
+    between processes the store's guard decides.
+    """
+
+    store: Store
+    quotes: Quotes
+    dumps: Dumps
+    clock: Clock
+    turns: Turns
+    limit_ms: int
+
+    def execute(self, command: Command) -> Answer:
+        """Execute a command exactly once and return its outcome, which may be a rejection.
+
+        Raises KeyReusedError, QuoteUnavailableError, or StoreUnavailableError when the database did not confirm the
+        change in time; after the last two the same command with the same key may be sent again.
+        """
+        deadline = Deadline(self.limit_ms)
+        found = self._first_outcome(command, deadline) if command.key is not None else None
+        replayed = found is not None
+        if found is None:
+            quote = self._quote(command)
+            with self.turns.of(command.user, deadline):
+                found, replayed = self._save(command, quote, deadline)
+        result = found.entry.result
+        if command.name is CommandName.DUMPLOG:
+            result = self.dumps.write(found.entry, command.user, found.sequence)
+        return Answer(command.user, found.entry, result, replayed)
+
+    def _quote(self, command: Command) -> QuoteAnswer | None:
+        if command.name not in PRICED:
+            return None
+        assert command.symbol is not None
+        return self.quotes.get(command.symbol, command.user)
+
+    def _first_outcome(self, command: Command, deadline: Deadline) -> Found | None:
+        """Look for the key before asking for a quote: a repeated command needs none."""
+        for _ in deadline.tries():
+            try:
+                return self._find_key(self.store.load(command.user), command)
+            except UnknownOutcomeError as error:
+                deadline.note(error)
+        raise deadline.store_unavailable()
+
+    def _save(self, command: Command, quote: QuoteAnswer | None, deadline: Deadline) -> tuple[Found, bool]:
+        """Decide and save until the write is confirmed; return the entry and whether an earlier request made it.
+
+        One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome
+        was unknown arrives late.
+        """
+        attempt = secrets.token_bytes(8)
+        uncertain = False
+        for _ in deadline.tries():
+            try:
+                record = self.store.load(command.user)
+                if uncertain and (found := self.store.find_attempt(record, attempt)):
+                    return found, False
+                if found := self._find_key(record, command):
+                    return found, found.attempt != attempt
+                now = max(self.clock(), record.last_ms)
+                if quote is not None and quote.quote.remaining_ms(now) <= 0:
+                    quote = self._quote(command)
+                decision = decide(record.account, command, quote, now, self._history(command, record))
+                after = self.store.save(record, decision.account, decision.entry, attempt)
+                return Found(decision.entry, after.version, attempt), False
+            except LostRaceError:
+                continue
+            except UnknownOutcomeError as error:
+                uncertain = True
+                deadline.note(error)
+        raise deadline.store_unavailable()
+
+    def _find_key(self, record: Record, command: Command) -> Found | None:
+        if command.key is None:
+            return None
+        found = self.store.find_key(record, command.key)
+        if found is not None and not _is_same(found.entry, command):
+            raise KeyReusedError(f"the key was used for another command, transaction {found.entry.transaction}")
+        return found
+
+    def _history(self, command: Command, record: Record) -> Sequence[Entry]:
+        if command.name is not CommandName.DISPLAY_SUMMARY:
+            return ()
+        return self.store.history(record, HISTORY_LENGTH)
+
+
+def _is_same(entry: Entry, command: Command) -> bool:
+    """Tell whether an entry records this command; its transaction number may differ in a repeated request."""
+    return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all) == (
+        command.name,
+        command.symbol,
+        command.amount_cents,
+        command.filename,
+        command.of_all,
+    )
