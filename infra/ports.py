@@ -3,11 +3,13 @@
 import errno
 import random
 import socket
+from pathlib import Path
 
 HOST = "127.0.0.1"
 # Below the range that Linux hands to outgoing connections (32768 and up), so that none of those takes a port
 # between its choice here and its use by a server.
 _FREE_PORTS = range(20_000, 32_000)
+_LISTEN = "0A"  # the state's number in /proc/net/tcp
 
 
 class PortTakenError(Exception):
@@ -55,3 +57,10 @@ def reserve(port: int) -> socket.socket:
             raise PortTakenError(port) from error
         raise
     return keeper
+
+
+def listeners(port: int) -> int:
+    """Return how many sockets listen on `port`: with SO_REUSEPORT, one for each worker that is ready to serve."""
+    address = f"0100007F:{port:04X}"
+    table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(1 for line in table if (fields := line.split())[1] == address and fields[3] == _LISTEN)

@@ -1,0 +1,5 @@
+"""`python -m infra.gateway`."""
+
+from infra.gateway.server import main
+
+main()

@@ -1,0 +1,72 @@
+"""Match a path to a route in time that depends on the path's length, not on the number of routes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    children: "dict[str, _Node[T]]" = field(default_factory=dict)
+    parameter: "_Node[T] | None" = None
+    leaf: "tuple[T, tuple[str, ...]] | None" = None
+
+
+class RouteTable(Generic[T]):
+    """Patterns such as `/users/{user}/buy`, each with something of the caller's.
+
+    As on API Gateway, a literal segment is preferred to a parameter, a parameter is never empty, and one trailing
+    slash does not count.
+    """
+
+    def __init__(self, patterns: Iterable[tuple[str, T]]) -> None:
+        self._root: _Node[T] = _Node()
+        for pattern, value in patterns:
+            self._add(pattern, value)
+
+    def _add(self, pattern: str, value: T) -> None:
+        node = self._root
+        names = []
+        for segment in _segments(pattern):
+            if segment.startswith("{") and segment.endswith("}"):
+                names.append(segment[1:-1])
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.leaf = (value, tuple(names))
+
+    def match(self, path: str) -> tuple[T, dict[str, str]] | None:
+        """Return what was registered for the path and the parameters in it, or None for an unknown path."""
+        captured: list[str] = []
+        leaf = _find(self._root, _segments(path), 0, captured)
+        if leaf is None:
+            return None
+        value, names = leaf
+        return value, dict(zip(names, captured, strict=True))
+
+
+def _segments(path: str) -> list[str]:
+    if path.endswith("/") and path != "/":
+        path = path[:-1]
+    return path.split("/")
+
+
+def _find(node: _Node[T], segments: list[str], depth: int, captured: list[str]) -> tuple[T, tuple[str, ...]] | None:
+    if depth == len(segments):
+        return node.leaf
+    segment = segments[depth]
+    child = node.children.get(segment)
+    if child is not None:
+        leaf = _find(child, segments, depth + 1, captured)
+        if leaf is not None:
+            return leaf
+    if node.parameter is not None and segment:
+        captured.append(segment)
+        leaf = _find(node.parameter, segments, depth + 1, captured)
+        if leaf is not None:
+            return leaf
+        captured.pop()
+    return None

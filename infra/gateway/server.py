@@ -1,0 +1,135 @@
+"""The gateway as a program: granian's accept loop and worker processes around the adapter.
+
+    python -m infra.gateway --port 8000 --workers 2
+
+Facts about granian 2.8 that shape it, each found by trying:
+
+- What it calls backpressure is a bound on connections, idle ones included: with 1,024 kept-alive clients, its
+  default, the next one waits until another leaves. So the bound is ours to set (--connections).
+- It starts a thread when one is needed, up to its bound. A body is read inside such a thread, with no time limit,
+  so a client that sends half a body holds a thread for as long as it likes. With as many threads as connections
+  that costs it nothing but its own connection; the adapter bounds how many requests are inside the app (--threads).
+- Its time limit for reading headers is also the one for an idle connection (--idle-seconds).
+- It copies the process's environment into each request, where HTTP_PROXY looks like a header `Proxy` (the hole
+  known as httpoxy, from the other side). Such variables are removed before the app is imported.
+- A worker that dies is not replaced: granian stops with status 1, so that whoever runs it sees that something is
+  wrong, instead of a crash that hides itself. Restarting is the supervisor's business, for every kind of part.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from chalice.app import Chalice
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.mp import MPServer, WorkerProcess
+
+from infra import guard
+from infra.gateway.adapter import DEFAULT_SLOTS, Gateway
+from infra.ports import HOST
+
+DEFAULT_CONNECTIONS = 4_096
+DEFAULT_BACKLOG = 2_048
+DEFAULT_IDLE_SECONDS = 65
+DEFAULT_GRACE_SECONDS = 15
+_ENVIRONMENT_OF_A_REQUEST = ("HTTP_", "CONTENT_")
+
+
+class _Server(MPServer):
+    """granian's server, whose workers know their number."""
+
+    def _spawn_worker(  # type: ignore[override]  # granian's base class declares an argument it does not pass
+        self, idx: int, target: Any, callback_loader: Any
+    ) -> WorkerProcess:
+        return super()._spawn_worker(idx, target, partial(callback_loader, idx + 1))
+
+
+def load_app(spec: str) -> Chalice:
+    """Return the app that `module:attribute` names."""
+    module, _, attribute = spec.partition(":")
+    app = getattr(importlib.import_module(module), attribute or "app")
+    if not isinstance(app, Chalice):
+        raise TypeError(f"{spec} is not a Chalice app")
+    return app
+
+
+def load_worker(spec: str, name: str, slots: int, parent_pid: int, number: int) -> Gateway:
+    """Make this process a worker of the server `parent_pid`, and return what it serves."""
+    guard.die_with_parent(parent_pid)
+    for variable in [key for key in os.environ if key.startswith(_ENVIRONMENT_OF_A_REQUEST)]:
+        del os.environ[variable]
+    os.environ["SERVER_NAME"] = f"{name}-{number}"
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    return Gateway(load_app(spec), slots)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; what has begun is finished first. Exits 1 when a worker dies."""
+    options = _parse(arguments)
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import system takes strings
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file descriptor
+    server = _Server(
+        options.app,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=options.idle_seconds * 1000),
+        websockets=False,
+        workers=options.workers,
+        blocking_threads=options.connections,
+        backpressure=options.connections,
+        backlog=options.backlog,
+        workers_kill_timeout=options.grace_seconds,
+    )
+    server.serve(
+        target_loader=partial(load_worker, options.app, options.name, options.threads, os.getpid()),
+        wrap_loader=False,
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.gateway", description="Serve the Chalice app.")
+    parser.add_argument("--host", default=HOST)
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--app", default="app:app", help="module:attribute of the Chalice app (%(default)s)")
+    parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "gateway"), help="workers are NAME-1...")
+    add_server_options(parser)
+    parser.add_argument("--idle-seconds", type=int, default=DEFAULT_IDLE_SECONDS)
+    parser.add_argument("--grace-seconds", type=int, default=DEFAULT_GRACE_SECONDS)
+    return parser.parse_args(arguments)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the server's size, which the local stack hands on."""
+    parser.add_argument("--workers", type=_positive, default=1, help="processes (%(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=_positive,
+        default=DEFAULT_SLOTS,
+        help="requests inside the app at a time, a worker (%(default)s)",
+    )
+    parser.add_argument(
+        "--connections",
+        type=_positive,
+        default=DEFAULT_CONNECTIONS,
+        help="open connections, a worker (%(default)s)",
+    )
+    parser.add_argument(
+        "--backlog", type=_positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value

@@ -1,0 +1,80 @@
+"""Bearer tokens for a local stack.
+
+python -m infra.tokens --user jane
+python -m infra.tokens --operator --data DIR
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jwt
+
+from infra.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
+
+DEFAULT_HOURS = 24.0
+_USER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def trader_token(secret: str, user: str, hours: float = DEFAULT_HOURS) -> str:
+    """Return a token for one trader; raises ValueError for a name that no user can have."""
+    if not _USER.fullmatch(user):
+        raise ValueError(f"user {user!r}: a name is 1 to 64 of A-Z a-z 0-9 _ -")
+    return _token(secret, user, "trader", hours)
+
+
+def operator_token(secret: str, hours: float = DEFAULT_HOURS) -> str:
+    """Return a token that may act for any user."""
+    return _token(secret, "operator", "operator", hours)
+
+
+def _token(secret: str, subject: str, role: str, hours: float) -> str:
+    now = int(time.time())
+    claims = {"sub": subject, "role": role, "iat": now, "exp": now + int(hours * 3600)}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def find_secret(folder: Path | None, environment: Mapping[str, str]) -> str:
+    """Return the secret of the stack in `folder`; without a folder, of the default one, else AUTH_SECRET.
+
+    Raises SecretMissingError when there is none.
+    """
+    try:
+        return existing_secret(folder or DEFAULT_FOLDER)
+    except SecretMissingError as error:
+        secret = environment.get("AUTH_SECRET")
+        if folder is None and secret:
+            return secret
+        raise SecretMissingError(
+            f"{error}. Start one, name its folder with --data, or set AUTH_SECRET without --data"
+        ) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a token; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.tokens", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", metavar="NAME", help="a token for this trader")
+    who.add_argument("--operator", action="store_true", help="a token that may act for anyone")
+    parser.add_argument("--data", type=Path, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})")
+    parser.add_argument("--hours", type=float, default=DEFAULT_HOURS, help="valid for (%(default)g)")
+    options = parser.parse_args(arguments)
+    try:
+        secret = find_secret(options.data, os.environ)
+        if options.operator:
+            print(operator_token(secret, options.hours))
+        else:
+            print(trader_token(secret, options.user, options.hours))
+    except (SecretMissingError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

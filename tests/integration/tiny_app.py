@@ -1,0 +1,55 @@
+"""A small Chalice app that the servers are tested with: what they do is then not mixed with what our app does."""
+
+import os
+import threading
+import time
+from typing import Any
+
+from chalice.app import Chalice, Response
+
+app = Chalice(app_name="tiny")
+_barrier_seconds = 0.02
+
+
+@app.route("/health")
+def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@app.route("/echo/{word}", methods=["GET", "POST"])
+def echo(word: str) -> dict[str, Any]:
+    """Answer with what the request was, read after others have had time to overwrite it."""
+    time.sleep(_barrier_seconds)
+    request = app.current_request
+    assert request is not None
+    return {
+        "word": word,
+        "uri_params": request.uri_params,
+        "method": request.method,
+        "body": request.raw_body.decode() if isinstance(request.raw_body, bytes) else request.raw_body,
+        "request_id": app.lambda_context.aws_request_id,
+        "event_id": request.context.get("requestId"),
+        "query": dict(request.query_params or {}),
+        "header": request.headers.get("x-word"),
+        "proxy": request.headers.get("proxy"),
+        "thread": threading.get_ident(),
+    }
+
+
+@app.route("/slow/{seconds}")
+def slow(seconds: str) -> dict[str, str]:
+    time.sleep(float(seconds))
+    return {"slept": seconds}
+
+
+@app.route("/server")
+def server() -> dict[str, str]:
+    return {"name": os.environ["SERVER_NAME"], "pid": str(os.getpid())}
+
+
+@app.middleware("http")
+def breaks_on_demand(event: Any, get_response: Any) -> Response:
+    response: Response = get_response(event)
+    if event.headers.get("x-break") == "yes":
+        response.headers = None  # type: ignore[assignment]  # fails when Chalice turns the answer into JSON
+    return response
