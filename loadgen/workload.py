@@ -186,7 +186,7 @@ def _parse_line(raw: bytes) -> Command | str:
     if match is None or len(raw) > MAX_LINE_BYTES or not line.isprintable():
         return _diagnose(line, len(raw))
     groups = match.groups()
-    number, name, first, second, third = groups
+    number, name, _first, second, third = groups
     shape = _SHAPES.get((name, 1 if second is None else 2 if third is None else 3))
     transaction = int(number)
     if shape is None or transaction > MAX_TRANSACTION or (line.count(" ") > 1 and _has_blank(groups)):

@@ -1,0 +1,166 @@
+"""Replaying a workload: an ordered stream for each user, over a bounded number of threads and connections."""
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from loadgen.answers import AnswerWriter
+from loadgen.crew import work_through
+from loadgen.delivery import Courier, Outcome, RetryPolicy, parse_object
+from loadgen.http1 import ConnectError, Connection
+from loadgen.statistics import Statistics
+from loadgen.wire import Encoder, Target
+from loadgen.workload import Command
+
+DEFAULT_THREADS = 64
+DUMPLOG_TIMEOUT_S = 300.0
+"""The time-out of a DUMPLOG, which reads the whole log."""
+
+
+class ReplayError(Exception):
+    """The replay cannot begin, or must not go on; the message is for the user."""
+
+
+class RefusedError(ReplayError):
+    """The server does not accept the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server and how to talk to it."""
+
+    target: Target
+    token: str
+    run_id: str
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    tls: ssl.SSLContext | None = None
+
+    @contextmanager
+    def couriers(self, count: int, stopping: threading.Event) -> Iterator[list[Courier]]:
+        """Give couriers, each with a connection of its own, and close them at the end.
+
+        Raises ReplayError when the server cannot be reached at all.
+        """
+        connections = [Connection(self.target, self.policy.timeout_s, self.tls) for _ in range(max(1, count))]
+        try:
+            connections[0].open()
+        except ConnectError as error:
+            raise ReplayError(str(error)) from error
+        try:
+            yield [Courier(connection, self.policy, stopping) for connection in connections]
+        finally:
+            for connection in connections:
+                connection.close()
+
+    def encoder(self) -> Encoder:
+        """Return the writer of requests for this server."""
+        return Encoder(self.target, self.token, self.run_id)
+
+
+class Replay:
+    """One run of a workload.
+
+    `stopping` ends it early: commands under way get their answers, no other is sent.
+    """
+
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        server: Server,
+        couriers: Sequence[Courier],
+        stopping: threading.Event,
+        recorder: AnswerWriter | None = None,
+    ) -> None:
+        self.statistics = Statistics()
+        self._commands = commands
+        self._encoder = server.encoder()
+        self._couriers = couriers
+        self._stopping = stopping
+        self._recorder = recorder
+        self._patience_s = 2 * server.policy.give_up_s
+        self._trouble: ReplayError | None = None
+        self._answered_at = time.monotonic()
+
+    def run(self) -> Statistics:
+        """Send all commands and return the figures. Raises ReplayError when going on makes no sense."""
+        self._answered_at = time.monotonic()
+        self.statistics.start()
+        for streams in stages(self._commands):
+            if self._stopping.is_set():
+                break
+            work_through(self._couriers, map(iter, streams), self._send, self._stopping)
+        if self._trouble is not None:
+            raise self._trouble
+        return self.statistics
+
+    def _send(self, courier: Courier, command: Command) -> None:
+        timeout_s = DUMPLOG_TIMEOUT_S if command.name == "DUMPLOG" else None
+        outcome = courier.deliver(self._encoder.command(command), timeout_s)
+        if outcome.final:
+            self._answered_at = time.monotonic()
+        else:
+            self._consider_stopping(outcome)
+        self.statistics.record(command.name, outcome)
+        if self._recorder is not None:
+            self._recorder.add(command, outcome)
+
+    def _consider_stopping(self, outcome: Outcome) -> None:
+        """Stop the run when no later command can do better than this one."""
+        if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
+            self._trouble = RefusedError(f"the server does not accept the token: {explain(outcome)}")
+        elif time.monotonic() - self._answered_at > self._patience_s:
+            self._trouble = ReplayError(
+                f"no command was answered for {self._patience_s:g} s; the last one ended with: {explain(outcome)}"
+            )
+        if self._trouble is not None:
+            self._stopping.set()
+
+
+def read_summaries(
+    users: Sequence[str], server: Server, couriers: Sequence[Courier], stopping: threading.Event
+) -> dict[str, Outcome]:
+    """Return each user's summary as the server answers it; users are missing when `stopping` was set.
+
+    Raises RefusedError at the first summary that the token may not read.
+    """
+    encoder = server.encoder()
+    outcomes: dict[str, Outcome] = {}
+    refused: list[Outcome] = []
+
+    def read(courier: Courier, user: str) -> None:
+        outcome = courier.deliver(encoder.summary(user))
+        if outcome.refused:
+            refused.append(outcome)
+            stopping.set()
+        outcomes[user] = outcome
+
+    work_through(couriers, (iter((user,)) for user in users), read, stopping)
+    if refused:
+        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
+    return outcomes
+
+
+def stages(commands: Sequence[Command]) -> Iterator[list[list[Command]]]:
+    """Yield the streams that may run side by side: one a user, and a command without a user all alone."""
+    streams: dict[str, list[Command]] = {}
+    for command in commands:
+        if command.user is not None:
+            streams.setdefault(command.user, []).append(command)
+            continue
+        if streams:
+            yield list(streams.values())
+            streams = {}
+        yield [[command]]
+    if streams:
+        yield list(streams.values())
+
+
+def explain(outcome: Outcome) -> str:
+    """Return an outcome in words: status, code and what the server said."""
+    problem = parse_object(outcome.body) or {}
+    said = problem.get("detail") or problem.get("message") or problem.get("Message") or problem.get("title")
+    words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
+    return f"{words} ({said})" if isinstance(said, str) else words

@@ -1,0 +1,66 @@
+"""The report of a replay: tables for a reader, JSON for a program."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def write_json(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report as JSON. Raises OSError."""
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print a replay's figures: latencies and outcomes by command, then the totals."""
+    console.print(_latency_table(report))
+    console.print(_outcome_table(report))
+    if report["retry_reasons"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in report["retry_reasons"].items())
+        console.print(f"Retries because of: {reasons}")
+    if report["reconnects"] or report["replayed"]:
+        console.print(
+            f"Reconnects after an idle connection was closed: {report['reconnects']:,}; "
+            f"answers that repeat an earlier outcome: {report['replayed']:,}"
+        )
+    style = "bold red" if report["errors"] else "bold green"
+    unfinished = " (interrupted)" if report.get("interrupted") else ""
+    console.print(
+        f"[{style}]{report['commands']:,} commands in {report['seconds']:,.2f} s: {report['rate']:,.1f} commands/s, "
+        f"{report['errors']:,} errors, {report['retries']:,} retries{unfinished}[/]"
+    )
+
+
+def _latency_table(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Latency in ms: from the first send to the last byte of the final answer")
+    table.add_column("command", no_wrap=True)
+    for heading in ("commands", "p50", "p90", "p99", "max", "1st-try p99", "retried"):
+        table.add_column(heading, justify="right")
+    for name, command in report["by_command"].items():
+        _add_latencies(table, name, command["commands"], command)
+    table.add_section()
+    _add_latencies(table, "all", report["commands"], report)
+    return table
+
+
+def _add_latencies(table: Table, name: str, commands: int, figures: Mapping[str, Any]) -> None:
+    latency, first = figures["latency_ms"], figures["first_try_ms"]
+    cells = [_ms(latency.get(key)) for key in ("p50", "p90", "p99", "max")]
+    retried = latency["count"] - first["count"]
+    table.add_row(name, f"{commands:,}", *cells, _ms(first.get("p99")), f"{retried:,}")
+
+
+def _outcome_table(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Outcomes")
+    table.add_column("status and code")
+    table.add_column("commands", justify="right")
+    for outcome, count in report["outcomes"].items():
+        table.add_row(outcome, f"{count:,}")
+    return table
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
