@@ -1,0 +1,99 @@
+"""The real parts on the real servers, with a quote and a clock that the test sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from pymongo.database import Database
+
+from chalicelib.domain.commands import Command, CommandName
+from chalicelib.domain.journal import Entry
+from chalicelib.domain.money import parse_cents
+from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.runtime import connect_database
+from chalicelib.settings import Settings, read_settings
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import Document
+from chalicelib.store.recent import RecentRecords
+from chalicelib.trading import Answer, Trading
+from chalicelib.tries import Turns
+
+SECRET = "a secret of the tests, 32 bytes or more"
+
+
+def settings_for(mongo_uri: str, database: str, redis_url: str = "redis://127.0.0.1:1/0", **more: str) -> Settings:
+    """Return settings for a database of the test."""
+    return read_settings(
+        {
+            "MONGO_URI": mongo_uri,
+            "MONGO_DATABASE": database,
+            "REDIS_URL": redis_url,
+            "QUOTE_SOURCE": "fixed:10.00",
+            "AUTH_SECRET": SECRET,
+            "DUMP_FOLDER": "unused",
+            **more,
+        }
+    )
+
+
+@dataclass
+class SetQuotes:
+    """Quotes at a price the test sets, always from the cache."""
+
+    price_cents: int = 1000
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the quote; it never grows old."""
+        return QuoteAnswer(Quote(symbol, self.price_cents, user, 10**15, "key"), cached=True)
+
+
+class NoDumps:
+    """Writes no logs."""
+
+    def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
+        """Return what a dump would add."""
+        return {"location": "nowhere", "events": 0}
+
+
+@dataclass
+class Shop:
+    """Executes commands given as text on a store of its own."""
+
+    settings: Settings
+    recent: int = 100
+    now_ms: int = 1_000_000_000_000
+    quotes: SetQuotes = field(default_factory=SetQuotes)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.database: Database[Document] = connect_database(self.settings)
+        self.accounts = Accounts(self.database, "test", RecentRecords(self.recent))
+        self.trading = Trading(
+            self.accounts, self.quotes, NoDumps(), lambda: self.now_ms, Turns(), self.settings.command_timeout_ms
+        )
+
+    def does(
+        self,
+        name: str,
+        symbol: str | None = None,
+        amount: str | None = None,
+        user: str = "jane",
+        key: str | None = None,
+    ) -> Answer:
+        """Execute a command."""
+        return self.trading.execute(
+            Command(
+                CommandName(name),
+                user,
+                next(self.numbers),
+                symbol=symbol,
+                amount_cents=None if amount is None else parse_cents(amount),
+                filename="log.xml" if name == "DUMPLOG" else None,
+                key=key,
+            )
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.client.close()

@@ -1,0 +1,263 @@
+"""The store on a real mongod: what is saved is what is loaded, guarded, atomic and bounded."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import bson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.errors import KeyReusedError, StoreUnavailableError
+from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
+from chalicelib.domain.quote import Quote
+from chalicelib.store.accounts import PART_BYTES, PART_ENTRIES, Accounts
+from chalicelib.store.documents import entry_document, entry_from_document
+from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+from chalicelib.store.recent import RecentRecords
+from tests.integration.shop import Shop, settings_for
+
+FULL_ENTRY = Entry(
+    transaction=2**63 - 1,
+    timestamp_ms=1_700_000_000_000,
+    command=CommandName.BUY,
+    symbol="ABC",
+    amount_cents=10**11,
+    filename="größe.xml",
+    of_all=True,
+    key="a key",
+    outcome="insufficient_funds",
+    message="no <money>",
+    cash_cents=5,
+    events=(
+        OrderExpired(CommandName.SELL, 7, "XYZ", 12),
+        QuoteHit(Quote("ABC", 1000, "jane", 5, "key")),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 8, "ABC", 990),
+        CashMoved("add", 3),
+        CashMoved("remove", 4),
+    ),
+    result={"symbol": "ABC", "price_cents": None, "nested": [{"shares": 2}]},
+)
+
+
+@pytest.fixture
+def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
+    """Return a shop on a fresh database."""
+    shop = Shop(settings_for(mongo_uri, mongo_database))
+    yield shop
+    shop.close()
+
+
+def other_process(shop: Shop) -> Accounts:
+    """Return a store that shares nothing with the shop's but the database."""
+    return Accounts(shop.database, "other", RecentRecords(0))
+
+
+def test_an_entry_is_read_as_it_was_written() -> None:
+    stored = bson.decode(bson.encode(entry_document(FULL_ENTRY, b"attempt!", "test")))
+    assert entry_from_document(stored) == FULL_ENTRY
+
+
+def test_a_large_result_is_stored_small_and_read_as_it_was() -> None:
+    large = replace(FULL_ENTRY, result={"history": [{"transaction": number, "symbol": None} for number in range(500)]})
+    document = entry_document(large, b"attempt!", "test")
+    assert len(bson.encode(document)) < 4000
+    assert entry_from_document(document) == large
+
+
+SYMBOLS = st.sampled_from(["A", "BB", "CCC"])
+CENTS = st.integers(1, 10**11)
+ORDERS = st.lists(st.builds(PendingOrder, CENTS, SYMBOLS, CENTS, CENTS, CENTS, CENTS), max_size=4).map(tuple)
+ACCOUNTS = st.builds(
+    Account,
+    user=st.just("jane"),
+    cash_cents=st.integers(0, 10**15),
+    holdings=st.dictionaries(SYMBOLS, CENTS),
+    pending_buys=ORDERS,
+    pending_sells=ORDERS,
+    buy_triggers=st.dictionaries(SYMBOLS, st.builds(BuyTrigger, CENTS, st.none() | CENTS, st.none() | CENTS)),
+    sell_triggers=st.dictionaries(SYMBOLS, st.builds(SellTrigger, CENTS, st.none() | CENTS, CENTS, st.none() | CENTS)),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(states=st.lists(ACCOUNTS, min_size=1, max_size=5))
+def test_any_account_can_become_any_other_in_one_update(shop: Shop, states: list[Account]) -> None:
+    """The operators that `changed_fields` makes lead to the very state that was meant, whatever was there before."""
+    shop.database["accounts"].delete_many({})
+    store = other_process(shop)
+    for state in states:
+        store.save(store.reload("jane"), state, FULL_ENTRY, b"attempt!")
+        record = store.reload("jane")
+        assert record.account == state
+    document = shop.database["accounts"].find_one({"_id": "jane"})
+    assert document is not None
+    assert document["version"] == len(states) == len(document["open"])
+    assert document.get("next_expiry") == states[-1].next_expiry_ms()
+    armed_buys = sum(trigger.price_cents is not None for trigger in states[-1].buy_triggers.values())
+    armed_sells = sum(trigger.price_cents is not None for trigger in states[-1].sell_triggers.values())
+    assert len(document["armed"]) == armed_buys + armed_sells
+
+
+def test_a_new_account_is_made_by_its_first_command_and_not_by_looking(shop: Shop) -> None:
+    assert shop.accounts.load("jane").version == 0
+    assert shop.database["accounts"].count_documents({}) == 0
+    assert shop.does("DISPLAY_SUMMARY").entry.cash_cents == 0
+    assert shop.database["accounts"].count_documents({}) == 1
+
+
+def test_a_write_on_an_old_version_changes_nothing(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00")
+    old = shop.accounts.load("jane")
+    shop.does("ADD", amount="2.00")
+    with pytest.raises(LostRaceError):
+        other_process(shop).save(old, replace(old.account, cash_cents=99), FULL_ENTRY, b"attempt!")
+    assert other_process(shop).reload("jane").account.cash_cents == 300
+
+
+def test_two_first_commands_make_one_account(shop: Shop) -> None:
+    new = shop.accounts.load("jane")
+    shop.does("ADD", amount="1.00")
+    with pytest.raises(LostRaceError):
+        shop.accounts.save(new, replace(new.account, cash_cents=99), FULL_ENTRY, b"attempt!")
+
+
+def test_a_record_kept_in_the_process_is_not_trusted_when_another_server_has_written(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00")
+    other = Shop(shop.settings)
+    other.does("ADD", amount="2.00")
+    assert shop.does("ADD", amount="4.00").entry.cash_cents == 700
+    other.close()
+
+
+def test_a_key_is_found_in_the_open_part_and_in_the_closed_one(shop: Shop) -> None:
+    firsts = [shop.does("ADD", amount="1.00", key=f"key-{number}") for number in range(PART_ENTRIES * 2 + 10)]
+    fresh = Shop(shop.settings)
+    for number in range(len(firsts) - 64, len(firsts)):
+        again = fresh.does("ADD", amount="1.00", key=f"key-{number}")
+        assert (again.replayed, again.entry) == (True, firsts[number].entry)
+    assert fresh.does("QUOTE", "ABC").entry.cash_cents == 100 * len(firsts)
+    fresh.close()
+
+
+def test_the_first_outcome_comes_back_also_when_it_was_a_rejection_or_a_summary(shop: Shop) -> None:
+    rejected = shop.does("COMMIT_BUY", key="rejected")
+    summary = shop.does("DISPLAY_SUMMARY", key="summary")
+    shop.does("ADD", amount="1.00")
+    fresh = Shop(shop.settings)
+    for first, name, key in ((rejected, "COMMIT_BUY", "rejected"), (summary, "DISPLAY_SUMMARY", "summary")):
+        again = fresh.does(name, key=key)
+        assert (again.entry, again.result, again.replayed) == (first.entry, first.result, True)
+    fresh.close()
+
+
+@pytest.mark.parametrize(
+    "other", [("ADD", None, "2.00"), ("BUY", "ABC", "1.00"), ("COMMIT_BUY", None, None), ("DUMPLOG", None, None)]
+)
+def test_a_key_used_for_another_command_is_refused(shop: Shop, other: tuple[str, str | None, str | None]) -> None:
+    shop.does("ADD", amount="1.00", key="once")
+    with pytest.raises(KeyReusedError):
+        shop.does(*other, key="once")
+    assert shop.does("QUOTE", "ABC").entry.cash_cents == 100
+
+
+def test_keys_belong_to_their_user(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00", key="same")
+    assert not shop.does("ADD", amount="2.00", user="john", key="same").replayed
+
+
+def test_the_journal_keeps_every_entry_once_over_many_parts(shop: Shop) -> None:
+    total = PART_ENTRIES * 3 + 7
+    for _ in range(total):
+        shop.does("ADD", amount="0.01")
+    parts = list(shop.database["journal"].find({"user": "jane"}).sort("_id", 1))
+    record = other_process(shop).reload("jane")
+    sequences = [part["from"] + place for part in parts for place in range(part["count"])]
+    assert sequences == list(range(1, record.open_from))
+    assert record.open_from + len(record.open_entries) - 1 == record.version == total
+    assert all(len(part["entries"]) == part["count"] for part in parts)
+
+
+def test_a_part_copied_by_a_process_that_then_lost_its_race_is_cut_exactly(shop: Shop) -> None:
+    """A copy under the same number that holds fewer entries than are open now: only those are cut, none is lost."""
+    for _ in range(PART_ENTRIES):
+        shop.does("ADD", amount="0.01")
+    record = shop.accounts.load("jane")
+    shorter = replace(record, open_entries=record.open_entries[:10])
+    other_process(shop)._close_part(shorter)
+    for _ in range(PART_ENTRIES):
+        shop.does("ADD", amount="0.01")
+    fresh = other_process(shop).reload("jane")
+    parts = list(shop.database["journal"].find({}).sort("_id", 1))
+    assert parts[0]["count"] == 10
+    assert sum(part["count"] for part in parts) + len(fresh.open_entries) == 2 * PART_ENTRIES == fresh.version
+    assert fresh.account.cash_cents == 2 * PART_ENTRIES
+
+
+def test_a_part_that_grew_large_is_closed_early_and_the_last_keys_are_still_found(shop: Shop) -> None:
+    firsts = [shop.does("ADD", amount="1.00", key=f"key-{number}") for number in range(2)]
+    shop.accounts._recent.put(replace(shop.accounts.load("jane"), open_bytes=PART_BYTES))
+    firsts += [shop.does("ADD", amount="1.00", key=f"key-{number}") for number in range(2, 70)]
+    fresh = Shop(shop.settings)
+    assert [part["count"] for part in shop.database["journal"].find().sort("_id", 1)] == [2, PART_ENTRIES]
+    for number in range(6, 70):
+        assert fresh.does("ADD", amount="1.00", key=f"key-{number}").entry == firsts[number].entry
+    fresh.close()
+
+
+def test_short_parts_are_remembered_until_sixty_four_newer_keys_are_there(shop: Shop) -> None:
+    first = shop.does("ADD", amount="1.00", key="first")
+    for number in range(60):
+        shop.accounts._recent.put(replace(shop.accounts.load("jane"), open_bytes=PART_BYTES))
+        shop.does("ADD", amount="1.00", key=f"key-{number}")
+    record = other_process(shop).reload("jane")
+    assert len(record.closed) == 60
+    assert shop.does("ADD", amount="1.00", key="first").entry == first.entry
+
+
+def test_history_reaches_into_closed_parts_and_leaves_out_the_system(shop: Shop) -> None:
+    for _ in range(PART_ENTRIES + 3):
+        shop.does("ADD", amount="0.01")
+    fresh = Shop(shop.settings)
+    history = fresh.does("DISPLAY_SUMMARY").result["history"]
+    assert [past["transaction"] for past in history] == list(range(PART_ENTRIES + 3, PART_ENTRIES - 17, -1))
+    fresh.close()
+
+
+def test_time_never_goes_back_within_an_account(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00")
+    shop.now_ms -= 5000
+    assert shop.does("ADD", amount="1.00").entry.timestamp_ms == shop.now_ms + 5000
+
+
+def test_the_process_keeps_no_more_records_than_it_may(mongo_uri: str, mongo_database: str) -> None:
+    shop = Shop(settings_for(mongo_uri, mongo_database), recent=3)
+    for number in range(10):
+        shop.does("ADD", amount="1.00", user=f"user{number}")
+    assert len(shop.accounts._recent._records) == 3
+    shop.close()
+
+
+def test_indexes_are_there_after_the_first_command(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00")
+    assert {"armed", "next_expiry"} <= set(shop.database["accounts"].index_information())
+
+
+def test_writes_are_majority_and_journaled_and_reads_majority(shop: Shop) -> None:
+    assert shop.database.write_concern.document["w"] == "majority"
+    assert shop.database.write_concern.document["j"] is True
+    assert shop.database.read_concern.level == "majority"
+
+
+def test_a_database_that_is_away_is_an_unavailable_store_within_the_time_limit() -> None:
+    away = settings_for(
+        "mongodb://127.0.0.1:1/?directConnection=true", "none", MONGO_TIMEOUT_MS="100", COMMAND_TIMEOUT_MS="300"
+    )
+    shop = Shop(away)
+    with pytest.raises(StoreUnavailableError):
+        shop.does("ADD", amount="1.00", key="k")
+    with pytest.raises(UnknownOutcomeError):
+        shop.accounts.reload("jane")
+    shop.close()

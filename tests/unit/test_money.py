@@ -1,0 +1,49 @@
+"""Money is exact, and nothing that is not money becomes some."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.domain.errors import InvalidAmountError
+from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents
+
+
+@given(st.integers(min_value=1, max_value=MAX_CENTS))
+def test_what_is_written_is_what_is_read(cents: int) -> None:
+    assert parse_cents(format_cents(cents)) == cents
+    assert parse_cents(Decimal(cents).scaleb(-2)) == cents
+
+
+@pytest.mark.parametrize(
+    ("given", "cents"),
+    [("63511.53", 6351153), ("1", 100), ("0.01", 1), ("1.5", 150), ("007", 700), (12, 1200), (Decimal("1E+2"), 10000)]
+    + [("1000000000.00", MAX_CENTS), (1_000_000_000, MAX_CENTS)],
+)
+def test_decimal_strings_and_numbers_are_money(given: object, cents: int) -> None:
+    assert parse_cents(given) == cents
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", " ", "0", "0.00", "-1", "-0.01", "+1", "1.", ".5", "1.234", "1e3", "1,000", "abc", "1000000000.01", "٣", "1\n"]
+    + [
+        0,
+        -1,
+        1_000_000_001,
+        Decimal("1.001"),
+        Decimal("NaN"),
+        Decimal("Infinity"),
+        Decimal("1E+400"),
+        Decimal("1E-400"),
+    ]
+    + [1.5, True, None, [], {}, {"$gt": ""}, b"1"],
+)
+def test_everything_else_is_an_invalid_amount_that_names_its_field(given: object) -> None:
+    with pytest.raises(InvalidAmountError, match=r"^price: "):
+        parse_cents(given, "price")
+
+
+def test_a_difference_below_zero_is_shown_with_its_sign() -> None:
+    assert format_cents(-5) == "-0.05"

@@ -1,0 +1,58 @@
+"""Settings are checked at start: a wrong one names itself, what it got and what it takes."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from chalicelib.settings import SettingError, Settings, read_settings
+
+GOOD = {
+    "MONGO_URI": "mongodb://127.0.0.1:27017/?replicaSet=rs",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "QUOTE_SOURCE": "fixed:10.00",
+    "AUTH_SECRET": "0123456789abcdef0123456789abcdef",
+    "DUMP_FOLDER": "dumps",
+}
+
+
+def test_good_settings_are_read() -> None:
+    read = read_settings({**GOOD, "MONGO_POOL_SIZE": "7"})
+    assert (read.mongo_pool_size, read.mongo_database, read.quote_source) == (7, "day_trading", "fixed:10.00")
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_what_has_no_default_must_be_there(name: str) -> None:
+    with pytest.raises(SettingError, match=f"^setting {name}: got nothing, takes "):
+        read_settings({key: value for key, value in GOOD.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MONGO_URI", "http://x"),
+        ("REDIS_URL", "127.0.0.1"),
+        ("MONGO_POOL_SIZE", "many"),
+        ("MONGO_POOL_SIZE", "0"),
+        ("COMMAND_TIMEOUT_MS", "-1"),
+        ("RECENT_ACCOUNTS", "1.5"),
+        ("DUMP_FOLDER", " "),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_got(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        read_settings({**GOOD, name: value})
+    assert str(raised.value).startswith(f"setting {name}: got {value!r}, takes ")
+
+
+def test_a_short_secret_is_refused_and_never_shown() -> None:
+    with pytest.raises(SettingError) as raised:
+        read_settings({**GOOD, "AUTH_SECRET": "swordfish"})
+    assert "swordfish" not in str(raised.value)
+    assert "9 bytes" in str(raised.value)
+
+
+def test_every_setting_stands_in_the_operations_manual() -> None:
+    manual = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    for field in fields(Settings):
+        assert f"`{field.name.upper()}`" in manual
