@@ -1,22 +1,33 @@
-"""Real servers for the tests: one mongod and one redis-server a session, started when a test first asks for them."""
+"""Real servers for the tests: one mongod and one redis-server a session, started when a test first asks for them.
+
+A server that is missing or does not start is a failure, never a skip.
+"""
 
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from pymongo import MongoClient
 
 from infra import parts
+from infra.background import BackgroundStack, running_stack
 from infra.mongo import mongo_uri as uri_of
 from infra.mongo import mongod_part
 from infra.parts import Part
 from infra.ports import free_port
 from infra.redis_server import redis_part
 from infra.redis_server import redis_url as url_of
+
+StartStack = Callable[..., BackgroundStack]
+"""Called with arguments of `infra.local up` and optionally `data`, a folder; returns the running stack."""
+
+_GONE_SECONDS = 30.0
+_SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
 
 
 @contextmanager
@@ -56,3 +67,28 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     with _running(redis_part(folder / "data", port, os.environ, memory_mb=64), folder):
         yield url_of(port)
+
+
+@contextmanager
+def _stack_that_leaves_nothing(data: Path, arguments: tuple[str, ...]) -> Iterator[BackgroundStack]:
+    family: list[psutil.Process] = []
+    with running_stack(data, *_SMALL, *arguments) as running:
+        yield running
+        with suppress(psutil.NoSuchProcess):  # a test may have ended it
+            family = psutil.Process(running.process.pid).children(recursive=True)
+    _, left = psutil.wait_procs(family, timeout=_GONE_SECONDS)
+    assert left == []
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[StartStack]:
+    """Return a function that starts a stack of the test's own, on free ports.
+
+    At the end of the test each is stopped, must exit with 0 and must have left no process.
+    """
+    with ExitStack() as stacks:
+
+        def start(*arguments: str, data: Path = tmp_path / "stack") -> BackgroundStack:
+            return stacks.enter_context(_stack_that_leaves_nothing(data, arguments))
+
+        yield start

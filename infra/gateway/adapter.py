@@ -22,16 +22,11 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 _log = logging.getLogger("gateway")
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_CLOSE = (("Connection", "close"),)
-_NOT_FOUND = problem(HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this path.")
-_TOO_LARGE = problem(
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    "too_large",
-    f"A body has at most {BODY_LIMIT_BYTES} bytes.",
-    _CLOSE,  # what is still on its way is not read
-)
-_CUT_OFF = problem(HTTPStatus.BAD_REQUEST, "invalid_body", "The body ended before its announced length.", _CLOSE)
-_FAILED = problem(HTTPStatus.BAD_GATEWAY, "bad_gateway", "The function failed.")
+_CLOSE = ("Connection", "close")  # what is still on its way is not read
+_NOT_FOUND = problem("not_found", "there is nothing at this path")
+_TOO_LARGE = problem("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes", _CLOSE)
+_CUT_OFF = problem("invalid_json", "the body ended before its announced length", _CLOSE)
+_FAILED = problem("bad_gateway", "the function failed")
 
 
 class UnsupportedRouteError(Exception):
@@ -133,7 +128,7 @@ def _route(pattern: str, app: Chalice) -> _Route:
     if cors:  # Chalice sees to it that the methods of one route share one configuration
         headers += entries[cors[0]].cors.get_access_control_headers().items()
         headers.append(("Access-Control-Allow-Methods", ",".join([*cors, "OPTIONS"])))
-    refusal = problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", f"This path takes {allow[1]}.", (allow,))
+    refusal = problem("method_not_allowed", f"this path takes {allow[1]}", allow)
     return _Route(pattern, frozenset(entries), Answer(HTTPStatus.OK, headers, b""), refusal)
 
 

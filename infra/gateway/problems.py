@@ -1,10 +1,8 @@
-"""The answers that the gateway gives itself, in the same form as the app's problems (RFC 9457)."""
+"""The answers that the gateway gives itself, in the form of the app's own problems."""
 
-import json
-from http import HTTPStatus
 from typing import NamedTuple
 
-PROBLEM_TYPE = "application/problem+json"
+from chalicelib.http.problems import CONTENT_TYPE, STATUSES, problem_body
 
 
 class Answer(NamedTuple):
@@ -15,13 +13,6 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def problem(status: HTTPStatus, code: str, detail: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """Return a problem document with the stable `code` that clients look at."""
-    document = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "code": code,
-    }
-    return Answer(status, [("Content-Type", PROBLEM_TYPE), *headers], json.dumps(document).encode())
+def problem(code: str, detail: str, *headers: tuple[str, str]) -> Answer:
+    """Return the problem with one of the stable codes, and `headers` besides its content type."""
+    return Answer(STATUSES[code], [("Content-Type", CONTENT_TYPE), *headers], problem_body(code, detail).encode())

@@ -49,7 +49,7 @@ class RouteTable(Generic[T]):
 
 
 def _segments(path: str) -> list[str]:
-    if path.endswith("/") and path != "/":
+    if path.endswith("/") and len(path) > 2:  # neither "/" nor, lest it become that, "//"
         path = path[:-1]
     return path.split("/")
 

@@ -1,0 +1,83 @@
+"""The folder of a stack: one at a time, private, with a memory for ports."""
+
+import contextlib
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.folder import FolderInUseError, StackFolder, write_privately
+from infra.ports import PortTakenError, is_free, reserve
+
+
+def test_one_stack_at_a_time_holds_the_folder(tmp_path: Path) -> None:
+    folder = StackFolder(tmp_path)
+    with folder.locked(), pytest.raises(FolderInUseError, match="in use by the stack"), folder.locked():
+        pass
+    with folder.locked():
+        pass
+
+
+def test_the_folder_of_a_killed_stack_is_free_once_its_last_part_has_gone(tmp_path: Path) -> None:
+    """The parts inherit the lock; a stack that finds it held by a dead one waits for them."""
+    folder = StackFolder(tmp_path)
+    with contextlib.ExitStack() as lock:
+        descriptor = lock.enter_context(folder.locked())
+        part = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[descriptor])
+    (tmp_path / "lock").write_text(str(_pid_of_the_past()))
+    waited = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        part.communicate(b"\n")
+
+    with folder.locked(pause):
+        assert len(waited) == 1
+
+
+def _pid_of_the_past() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
+    secret = StackFolder(tmp_path).secret()
+    assert StackFolder(tmp_path).secret() == secret
+    assert len(secret) >= 48
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_two_folders_have_two_secrets(tmp_path: Path) -> None:
+    assert StackFolder(tmp_path / "a").secret() != StackFolder(tmp_path / "b").secret()
+
+
+def test_a_part_keeps_its_port_until_another_program_takes_it(tmp_path: Path) -> None:
+    port = StackFolder(tmp_path).port_of("mongod")
+    assert StackFolder(tmp_path).port_of("mongod") == port
+    with contextlib.closing(reserve(port)):
+        other = StackFolder(tmp_path).port_of("mongod")
+    assert other != port
+    assert StackFolder(tmp_path).port_of("mongod") == other
+
+
+def test_a_port_can_be_kept_by_one_only() -> None:
+    keeper = reserve(0)
+    port = keeper.getsockname()[1]
+    with contextlib.closing(keeper):
+        assert not is_free(port)
+        with pytest.raises(PortTakenError, match=f"port {port} .* is taken by another program"):
+            reserve(port)
+    assert is_free(port)
+
+
+def test_a_private_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "stack.json"
+    write_privately(file, {"a": 1})
+    write_privately(file, {"a": 2})
+    assert json.loads(file.read_text()) == {"a": 2}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [file]
