@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format clean
+.PHONY: help setup test check format replay up clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,15 @@ format: setup ## Format the code and fix what can be fixed by itself
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-clean: ## Remove the environment, caches and local data
-	rm -rf $(VENV) .data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
+	$(PY) -m infra.replay --users 45 --commands 10000
+
+up: setup ## Run the stack until Ctrl-C (options: make up UP="--port 9000 --workers 2")
+	$(PY) -m infra.local up --explain $(UP)
+
+clean: ## Remove caches and the data of the local stack
+	rm -rf .data .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environment as well
+	rm -rf $(VENV)

@@ -23,13 +23,24 @@ from infra.tokens import operator_token
 _OPERATOR_HOURS = 30 * 24.0
 
 
-def up(options: StackOptions, data: Path) -> int:
-    """Run a stack until a signal to stop (0), or until it cannot start or a part dies (1, after saying why)."""
+_EXPLANATION = """
+operator's token:  {token}
+a trader's token:  .venv/bin/python -m infra.tokens --user jane --data {data}
+try it:            curl -H "Authorization: Bearer TOKEN" {url}/users/jane/summary
+logs and data:     {data}
+Ctrl-C stops everything."""
+
+
+def up(options: StackOptions, data: Path, *, explain: bool = False) -> int:
+    """Run a stack until a signal to stop (0), or until it cannot start or a part dies (1, after saying why).
+
+    With `explain` it also prints how to use it.
+    """
     try:
         with StopSignals() as signals:
             folder = StackFolder(data)
             with folder.locked(signals.pause) as lock, contextlib.closing(reserve(options.port)):
-                _run(plan(options, folder), Supervisor(folder.logs, signals, [lock]))
+                _run(plan(options, folder), Supervisor(folder.logs, signals, [lock]), explain=explain)
     except StopRequestedError:
         return 0
     except (PartError, PortTakenError, FolderInUseError, BinaryMissingError) as error:
@@ -38,18 +49,23 @@ def up(options: StackOptions, data: Path) -> int:
     return 0
 
 
-def _run(stack: Stack, supervisor: Supervisor) -> None:
+def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
     try:
         for part in parts_in_order(stack):
             supervisor.start(part)
-        with _announced(stack, supervisor.pids):
+        with _announced(stack, supervisor.pids) as token:
+            print(f"ready {stack.url}", flush=True)
+            if explain:
+                print(_EXPLANATION.format(token=token, data=stack.folder.path, url=stack.url), flush=True)
             supervisor.watch()
     finally:
         supervisor.stop()
 
 
 @contextlib.contextmanager
-def _announced(stack: Stack, pids: dict[str, int]) -> Iterator[None]:
+def _announced(stack: Stack, pids: dict[str, int]) -> Iterator[str]:
+    """Say in stack.json how to reach the stack; yields the operator's token."""
+    token = operator_token(stack.folder.secret(), _OPERATOR_HOURS)
     file = stack.folder.stack_file
     write_privately(
         file,
@@ -58,13 +74,12 @@ def _announced(stack: Stack, pids: dict[str, int]) -> Iterator[None]:
             "mongo_uri": stack.mongo_uri,
             "mongo_database": DATABASE,
             "redis_url": stack.redis_url,
-            "operator_token": operator_token(stack.folder.secret(), _OPERATOR_HOURS),
+            "operator_token": token,
             "pids": pids,
         },
     )
     try:
-        print(f"ready {stack.url}", flush=True)
-        yield
+        yield token
     finally:
         file.unlink(missing_ok=True)
 
@@ -86,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             redis_memory_mb=options.redis_memory_mb,
         ),
         options.data,
+        explain=options.explain,
     )
 
 
@@ -104,6 +120,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--mongo-cache-gb", type=float, default=DEFAULT_CACHE_GB, help="(%(default)s)")
     command.add_argument("--mongo-oplog-mb", type=int, default=DEFAULT_OPLOG_MB, help="(%(default)s)")
     command.add_argument("--redis-memory-mb", type=int, default=DEFAULT_MEMORY_MB, help="(%(default)s)")
+    command.add_argument("--explain", action="store_true", help="print a token and how to use the stack, too")
     return parser.parse_args(arguments)
 
 

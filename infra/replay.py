@@ -30,14 +30,16 @@ def replay(options: argparse.Namespace) -> int:
     status = _loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}")
     if status != 0:
         return status
+    report = folder / "report.json"
     with running_stack(
         folder / "stack",
         *("--server", options.server),
         *("--workers", str(options.workers)),
         *("--quote-source", options.quote_source),
     ) as stack:
-        status = _replay(workload, stack, folder / "report.json")
-    print(f"report: {folder / 'report.json'}")
+        status = _replay(workload, stack, report)
+    if report.exists():
+        print(f"report: {report}")
     return status
 
 
