@@ -16,7 +16,10 @@ from redis.retry import Retry
 from chalicelib.audit.dumps import Dumps
 from chalicelib.audit.places import Folder
 from chalicelib.clock import now_ms
-from chalicelib.quotes.cache import CachedQuotes
+from chalicelib.quotes.cache import QuoteCache
+from chalicelib.quotes.outages import Breaker
+from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
 from chalicelib.settings import Settings, settings
 from chalicelib.store.accounts import Accounts
@@ -73,6 +76,12 @@ def connect_redis(settings: Settings) -> Redis:
     )
 
 
+def connect_quotes(redis: Redis, settings: Settings) -> SharedQuotes:
+    """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source."""
+    cache = QuoteCache(redis, now_ms, Breaker(settings.quote_cache_pause_ms / 1000))
+    return SharedQuotes(cache, make_source(settings.quote_source, now_ms), Patience.of(settings))
+
+
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for a quote source that cannot be used."""
     database = connect_database(settings)
@@ -80,7 +89,7 @@ def make_runtime(settings: Settings) -> Runtime:
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts))
     trading = Trading(
         store=accounts,
-        quotes=CachedQuotes(redis, make_source(settings.quote_source, now_ms), now_ms),
+        quotes=connect_quotes(redis, settings),
         dumps=Dumps(database, Folder(Path(settings.dump_folder))),
         clock=now_ms,
         turns=Turns(),

@@ -31,6 +31,13 @@ class Settings:
     redis_url: str
     redis_timeout_ms: int
     quote_source: str
+    quote_try_ms: int
+    quote_limit_ms: int
+    quote_first_pause_ms: int
+    quote_longest_pause_ms: int
+    quote_lock_spare_ms: int
+    quote_poll_ms: int
+    quote_cache_pause_ms: int
     auth_secret: str
     dump_folder: str
     server_name: str
@@ -92,6 +99,13 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         ),
         redis_timeout_ms=_number("REDIS_TIMEOUT_MS", env, 250, 10, 10_000),
         quote_source=_text("QUOTE_SOURCE", env),
+        quote_try_ms=_number("QUOTE_TRY_MS", env, 250, 10, 30_000),
+        quote_limit_ms=_number("QUOTE_LIMIT_MS", env, 5_000, 100, 60_000),
+        quote_first_pause_ms=_number("QUOTE_FIRST_PAUSE_MS", env, 10, 1, 10_000),
+        quote_longest_pause_ms=_number("QUOTE_LONGEST_PAUSE_MS", env, 250, 1, 10_000),
+        quote_lock_spare_ms=_number("QUOTE_LOCK_SPARE_MS", env, 500, 50, 10_000),
+        quote_poll_ms=_number("QUOTE_POLL_MS", env, 50, 5, 1_000),
+        quote_cache_pause_ms=_number("QUOTE_CACHE_PAUSE_MS", env, 1_000, 10, 60_000),
         auth_secret=_secret(env),
         dump_folder=_text("DUMP_FOLDER", env),
         server_name=_text("SERVER_NAME", env, "day-trading"),

@@ -1,4 +1,4 @@
-"""The quote sources (SPEC.md section 4): one price for all, or simulated prices."""
+"""The quote sources (SPEC.md section 4): one price for all, simulated prices, or the legacy quote server."""
 
 import base64
 from hashlib import blake2b
@@ -8,6 +8,7 @@ from chalicelib.clock import Clock
 from chalicelib.domain.errors import InvalidAmountError
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote
+from chalicelib.quotes.legacy import Address, LegacySource
 from chalicelib.settings import SettingError
 
 MINUTE_MS = 60_000
@@ -16,8 +17,8 @@ MINUTE_MS = 60_000
 class QuoteSource(Protocol):
     """Makes quotes."""
 
-    def fetch(self, symbol: str, user: str) -> Quote:
-        """Return a new quote, or raise QuoteUnavailableError."""
+    def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
+        """Ask once for a new quote, one that may be used now; raises FailedTryError when there is none in time."""
 
 
 class FixedSource:
@@ -27,7 +28,7 @@ class FixedSource:
         self._price_cents = price_cents
         self._clock = clock
 
-    def fetch(self, symbol: str, user: str) -> Quote:
+    def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:  # noqa: ARG002  # it never waits
         """Return a quote of the one price, made now."""
         now = self._clock()
         return Quote(symbol, self._price_cents, user, now, _cryptokey("fixed", symbol, now))
@@ -48,7 +49,7 @@ class SimulatedSource:
         self._seed = seed
         self._clock = clock
 
-    def fetch(self, symbol: str, user: str) -> Quote:
+    def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:  # noqa: ARG002  # it never waits
         """Return the quote of the current minute, made now."""
         now = self._clock()
         return Quote(symbol, self.price_cents(symbol, now), user, now, _cryptokey(self._seed, symbol, now))
@@ -88,4 +89,9 @@ def make_source(setting: str, clock: Clock) -> QuoteSource:
             raise SettingError("QUOTE_SOURCE", setting, f"fixed:PRICE ({error})") from error
     if kind == "simulated" and rest:
         return SimulatedSource(rest, clock)
-    raise SettingError("QUOTE_SOURCE", setting, "fixed:PRICE or simulated:SEED")
+    if kind == "tcp":
+        try:
+            return LegacySource(Address.parse(setting), clock)
+        except ValueError as error:
+            raise SettingError("QUOTE_SOURCE", setting, f"tcp://HOST:PORT ({error})") from error
+    raise SettingError("QUOTE_SOURCE", setting, "fixed:PRICE, simulated:SEED or tcp://HOST:PORT")
