@@ -1,7 +1,6 @@
 """The parts of this process, made once, on first use, and put together."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
 
@@ -39,6 +38,11 @@ class Runtime:
     redis: Redis
     trading: Trading
     transactions: TransactionNumbers
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.client.close()
+        self.redis.close()
 
 
 def connect_database(settings: Settings) -> Database[Document]:
@@ -99,14 +103,19 @@ def make_runtime(settings: Settings) -> Runtime:
 
 
 _making = Lock()
+_made: list[Runtime] = []
 
 
 def runtime() -> Runtime:
     """Return the parts of this process."""
     with _making:
-        return _runtime()
+        if not _made:
+            _made.append(make_runtime(settings()))
+        return _made[0]
 
 
-@cache
-def _runtime() -> Runtime:
-    return make_runtime(settings())
+def forget() -> None:
+    """Close the connections of this process; the next call of `runtime` makes new ones."""
+    with _making:
+        while _made:
+            _made.pop().close()
