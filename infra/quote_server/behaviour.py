@@ -1,0 +1,82 @@
+"""How slow and how unreliable the server is: drawn for each question from a seeded source."""
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_DELAY_SECONDS = 60.0
+MAX_SKEW_MS = 86_400_000
+
+_NUMBER = r"[0-9]{1,3}(?:\.[0-9]{1,6})?"
+_FIXED = re.compile(rf"({_NUMBER})")
+_UNIFORM = re.compile(rf"({_NUMBER}):({_NUMBER})")
+_EXPONENTIAL = re.compile(rf"exp:({_NUMBER})")
+
+Delay = Callable[[random.Random], float]
+"""Draws seconds."""
+
+
+class Failure(StrEnum):
+    """A way not to answer."""
+
+    SILENT = "silent"
+    """Nothing, with the connection left open."""
+    RESET = "reset"
+    """The connection is reset."""
+    GARBAGE = "garbage"
+    """A line that is not an answer to the question."""
+    HALF = "half"
+    """The first half of the answer, and the connection is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What the server does to a question: how long it waits, and how often it fails, in which ways."""
+
+    delay: Delay
+    fail_rate: float = 0.0
+    failures: Sequence[Failure] = tuple(Failure)
+    skew_ms: int = 0
+
+
+def parse_delay(text: str) -> Delay:
+    """Return the distribution of `X` (always so long), `A:B` (uniform) or `exp:MEAN` (exponential), in seconds.
+
+    Raises ValueError for anything else, and beyond 60 s; longer draws are cut to that.
+    """
+    if match := _FIXED.fullmatch(text):
+        low = high = float(match[1])
+    elif match := _UNIFORM.fullmatch(text):
+        low, high = float(match[1]), float(match[2])
+    elif match := _EXPONENTIAL.fullmatch(text):
+        low = high = float(match[1])
+    else:
+        raise ValueError(f"{text!r} is not X, A:B or exp:MEAN")
+    if not low <= high <= MAX_DELAY_SECONDS:
+        raise ValueError(f"{text!r} is not from low to high, within {MAX_DELAY_SECONDS:g} s")
+    if text.startswith("exp:"):
+        return lambda source: min(source.expovariate(1 / high), MAX_DELAY_SECONDS) if high else 0.0
+    return lambda source: source.uniform(low, high)
+
+
+def garbage(answer: bytes, source: random.Random) -> bytes:
+    """Return a line that looks more or less like the answer and must not be taken for it."""
+    price, symbol, user, timestamp, cryptokey = answer.rstrip(b"\n").split(b",")
+    lies = (
+        bytes(source.randrange(256) for _ in range(source.randrange(1, 200))) + b"\n",
+        b"9" * 100_000 + b"\n",
+        b"\n",
+        b",".join((b"-" + price, symbol, user, timestamp, cryptokey)) + b"\n",
+        b",".join((b"0.00", symbol, user, timestamp, cryptokey)) + b"\n",
+        b",".join((price + b"7", symbol, user, timestamp, cryptokey)) + b"\n",
+        b",".join((b"1000000000.01", symbol, user, timestamp, cryptokey)) + b"\n",
+        b",".join((price, b"Q" + symbol, user, timestamp, cryptokey)) + b"\n",
+        b",".join((price, symbol, user + b"-", timestamp, cryptokey)) + b"\n",
+        b",".join((price, symbol, user, b"yesterday", cryptokey)) + b"\n",
+        b",".join((price, symbol, user, timestamp, "clé".encode())) + b"\n",
+        b",".join((price, symbol, user, timestamp)) + b"\n",
+        b",".join((price, symbol, user, timestamp, cryptokey, b"more")) + b"\n",
+    )
+    return source.choice(lies)
