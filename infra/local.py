@@ -15,8 +15,9 @@ from infra.gateway.server import add_server_options
 from infra.mongo import DEFAULT_CACHE_GB, DEFAULT_OPLOG_MB
 from infra.parts import PartError
 from infra.ports import PortTakenError, reserve
+from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
 from infra.redis_server import DEFAULT_MEMORY_MB
-from infra.stack import DATABASE, Stack, StackOptions, parts_in_order, plan
+from infra.stack import DATABASE, LEGACY, Stack, StackOptions, parts_in_order, plan
 from infra.supervisor import StopRequestedError, StopSignals, Supervisor
 from infra.tokens import operator_token
 
@@ -96,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             connections=options.connections,
             backlog=options.backlog,
             quote_source=options.quote_source,
+            quote_delay=options.quote_delay,
+            quote_fail=options.quote_fail,
             mongo_cache_gb=options.mongo_cache_gb,
             mongo_oplog_mb=options.mongo_oplog_mb,
             redis_memory_mb=options.redis_memory_mb,
@@ -113,7 +116,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     command.add_argument("--server", choices=["gateway", "chalice"], default="gateway", help="(%(default)s)")
     add_server_options(command)
-    command.add_argument("--quote-source", default="simulated:1", help="as QUOTE_SOURCE (%(default)s)")
+    command.add_argument(
+        "--quote-source",
+        default="simulated:1",
+        help=f"as QUOTE_SOURCE, or {LEGACY}: a quote server of the stack's own (%(default)s)",
+    )
+    command.add_argument("--quote-delay", default=DEFAULT_DELAY, help="of that server's answers (%(default)s)")
+    command.add_argument("--quote-fail", type=float, default=DEFAULT_FAIL_RATE, help="how often it does (%(default)s)")
     command.add_argument(
         "--trigger-seconds", type=_no_ticker_yet, default=0, help="between two sweeps, 0 = off (%(default)s)"
     )

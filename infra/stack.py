@@ -14,10 +14,15 @@ from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS
 from infra.mongo import DEFAULT_CACHE_GB, DEFAULT_OPLOG_MB, mongo_uri, mongod_part
 from infra.parts import Part
 from infra.ports import HOST, listeners
+from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
+from infra.quote_server.part import LEGACY_SETTINGS, quote_server_part, quote_source
 from infra.redis_server import DEFAULT_MEMORY_MB, redis_part, redis_url
 
 PROJECT = Path(__file__).parent.parent
 DATABASE = "day_trading"
+LEGACY = "legacy"
+"""The quote source that is a quote server of the stack's own."""
+
 _HEALTH_SECONDS = 2.0
 _SHOWN_CHARACTERS = 200
 
@@ -33,6 +38,8 @@ class StackOptions:
     connections: int = DEFAULT_CONNECTIONS
     backlog: int = DEFAULT_BACKLOG
     quote_source: str = "simulated:1"
+    quote_delay: str = DEFAULT_DELAY
+    quote_fail: float = DEFAULT_FAIL_RATE
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
@@ -46,6 +53,7 @@ class Stack:
     folder: StackFolder
     mongo_port: int
     redis_port: int
+    quote_port: int | None
 
     @property
     def url(self) -> str:
@@ -62,16 +70,22 @@ class Stack:
         """Where the cache answers."""
         return redis_url(self.redis_port)
 
+    @property
+    def quote_source(self) -> str:
+        """The app's QUOTE_SOURCE."""
+        return self.options.quote_source if self.quote_port is None else quote_source(self.quote_port)
+
 
 def plan(options: StackOptions, folder: StackFolder) -> Stack:
     """Return the stack for `options` in `folder`, on the ports that it had before where they are free."""
-    return Stack(options, folder, folder.port_of("mongod"), folder.port_of("redis"))
+    quote_port = folder.port_of("quote-server") if options.quote_source == LEGACY else None
+    return Stack(options, folder, folder.port_of("mongod"), folder.port_of("redis"), quote_port)
 
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
     """Yield the parts, each after those it needs.
 
-    The ticker of the scheduled sweep belongs after the server, a quote server of our own before it.
+    The ticker of the scheduled sweep belongs after the server.
     """
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
@@ -83,17 +97,23 @@ def parts_in_order(stack: Stack) -> Iterator[Part]:
         oplog_mb=options.mongo_oplog_mb,
     )
     yield redis_part(data / "redis", stack.redis_port, plain, memory_mb=options.redis_memory_mb)
+    if stack.quote_port is not None:
+        arguments = ["--delay", options.quote_delay, "--fail", str(options.quote_fail)]
+        yield quote_server_part(stack.quote_port, plain, arguments)
     yield _server_part(stack)
 
 
 def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
     """Return the environment of a process that runs the app."""
-    return os.environ | {
+    patience = {} if stack.quote_port is None else LEGACY_SETTINGS
+    return {
+        **patience,
+        **os.environ,
         "PYTHONUNBUFFERED": "1",
         "MONGO_URI": stack.mongo_uri,
         "MONGO_DATABASE": DATABASE,
         "REDIS_URL": stack.redis_url,
-        "QUOTE_SOURCE": stack.options.quote_source,
+        "QUOTE_SOURCE": stack.quote_source,
         "AUTH_SECRET": stack.folder.secret(),
         "DUMP_FOLDER": str(stack.folder.path / "dumps"),
         "SERVER_NAME": server_name,
