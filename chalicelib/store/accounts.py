@@ -38,9 +38,11 @@ PART_ENTRIES = 64
 PART_BYTES = 256 * 1024
 """It is also closed at this size, which keeps an account far below MongoDB's 16 MiB a document."""
 
+DUE_INDEX = "armed"
+EXPIRY_INDEX = "next_expiry"
 ACCOUNT_INDEXES = [
-    IndexModel([("armed", ASCENDING)], name="armed"),
-    IndexModel([("next_expiry", ASCENDING)], name="next_expiry", sparse=True),
+    IndexModel([("armed.sym", ASCENDING), ("armed.from", ASCENDING), ("armed.to", ASCENDING)], name=DUE_INDEX),
+    IndexModel([("next_expiry", ASCENDING)], name=EXPIRY_INDEX, sparse=True),
 ]
 
 

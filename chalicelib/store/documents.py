@@ -7,7 +7,8 @@
     holdings       {symbol: shares}
     pending_buys   [{tx, sym, n, price, value, until}], newest last; pending_sells the same
     buy_triggers   {symbol: {amount, price?, tx?}}; sell_triggers also n, the reserved shares
-    armed          ["b:ABC:000000001250", ...]: a key for each trigger with a price, for the index that finds due ones
+    armed          [{sym, from, to}]: for each trigger with a price, between which quotes (cents) it is due; one index
+                   over the three finds the due ones
     next_expiry    when the first pending order runs out; absent when there is none
     last_at        when the latest entry was made
     open           the latest entries of the user's journal
@@ -39,13 +40,6 @@ Document = dict[str, Any]
 
 LARGE_RESULT_BYTES = 512
 """Results above this, as JSON, are compressed; only summaries are."""
-
-_PRICE_DIGITS = 12
-
-
-def armed_key(side: str, symbol: str, price_cents: int) -> str:
-    """Return the index key of a trigger: `b` or `s`, symbol and padded price, so that text order is price order."""
-    return f"{side}:{symbol}:{price_cents:0{_PRICE_DIGITS}d}"
 
 
 def account_from_document(document: Mapping[str, Any]) -> Account:
@@ -134,10 +128,23 @@ def _diff_orders(
         operators["$set"][name] = [_order_document(order) for order in after]
 
 
-def _armed(account: Account) -> list[str]:
-    buys = [("b", symbol, trigger.price_cents) for symbol, trigger in account.buy_triggers.items()]
-    sells = [("s", symbol, trigger.price_cents) for symbol, trigger in account.sell_triggers.items()]
-    return sorted(armed_key(side, symbol, price) for side, symbol, price in (*buys, *sells) if price is not None)
+def _armed(account: Account) -> list[Document]:
+    """Return for each trigger with a price the quotes at which it is due, both ends included (SPEC.md section 5).
+
+    A trigger does nothing while its amount is below one share, so the amount is the highest quote of a sell and may be
+    that of a buy: an index range then holds the triggers that fire, and none that would be looked at in vain for ever.
+    """
+    buys = [
+        {"sym": symbol, "from": 0, "to": min(trigger.price_cents, trigger.amount_cents)}
+        for symbol, trigger in sorted(account.buy_triggers.items())
+        if trigger.price_cents is not None
+    ]
+    sells = [
+        {"sym": symbol, "from": trigger.price_cents, "to": trigger.amount_cents}
+        for symbol, trigger in sorted(account.sell_triggers.items())
+        if trigger.price_cents is not None
+    ]
+    return [*buys, *sells]
 
 
 def _order_document(order: PendingOrder) -> Document:

@@ -1,0 +1,48 @@
+"""What the system does to an account by itself, and the entries that record it."""
+
+from collections.abc import Mapping
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.decide import Decision
+from chalicelib.domain.expiry import give_back_expired
+from chalicelib.domain.journal import OK, Entry, Event, OrderExpired, QuoteHit, TriggerFired
+from chalicelib.domain.quote import Quote
+from chalicelib.domain.triggers import fire_due_triggers
+
+
+def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision | None:
+    """Give back the orders that have run out, then fire the triggers that are due at `prices` (cents by symbol).
+
+    None when there is nothing to do. The entry has the number of the first transaction it settles; each event has that
+    of its own.
+    """
+    after, expiries = give_back_expired(account, now_ms)
+    after, firings = fire_due_triggers(after, prices)
+    events = (*firings, *expiries)
+    caused_by = [event.transaction for event in events if isinstance(event, TriggerFired | OrderExpired)]
+    if not caused_by:
+        return None
+    return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *firings)))
+
+
+def note_hit(account: Account, quote: Quote, transaction: int, now_ms: int) -> Decision:
+    """Record that the quote source was asked for a trigger of this account, the one `transaction` has set."""
+    return Decision(account, _entry(account, transaction, now_ms, (QuoteHit(quote),)))
+
+
+def _entry(account: Account, transaction: int, now_ms: int, events: tuple[Event, ...]) -> Entry:
+    return Entry(
+        transaction=transaction,
+        timestamp_ms=now_ms,
+        command=None,
+        symbol=None,
+        amount_cents=None,
+        filename=None,
+        of_all=False,
+        key=None,
+        outcome=OK,
+        message=None,
+        cash_cents=account.cash_cents,
+        events=events,
+        result={},
+    )
