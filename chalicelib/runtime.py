@@ -23,7 +23,9 @@ from chalicelib.quotes.sources import make_source
 from chalicelib.settings import Settings, settings
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
+from chalicelib.store.due import DueAccounts
 from chalicelib.store.recent import RecentRecords
+from chalicelib.sweep.sweeper import Limits, Sweeper
 from chalicelib.trading import Trading
 from chalicelib.transactions import TransactionNumbers
 from chalicelib.tries import Turns
@@ -31,12 +33,13 @@ from chalicelib.tries import Turns
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What the routes need."""
+    """What the routes and the schedule need."""
 
     settings: Settings
     database: Database[Document]
     redis: Redis
     trading: Trading
+    sweeper: Sweeper
     transactions: TransactionNumbers
 
     def close(self) -> None:
@@ -91,15 +94,25 @@ def make_runtime(settings: Settings) -> Runtime:
     database = connect_database(settings)
     redis = connect_redis(settings)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts))
+    quotes = connect_quotes(redis, settings)
     trading = Trading(
         store=accounts,
-        quotes=connect_quotes(redis, settings),
+        quotes=quotes,
         dumps=Dumps(database, Folder(Path(settings.dump_folder))),
         clock=now_ms,
         turns=Turns(),
         limit_ms=settings.command_timeout_ms,
     )
-    return Runtime(settings, database, redis, trading, TransactionNumbers())
+    sweeper = Sweeper(
+        store=Accounts(database, settings.server_name, RecentRecords(0)),  # what it visits is not what is traded next
+        due=DueAccounts(database),
+        quotes=quotes,
+        clock=now_ms,
+        limits=Limits(
+            settings.sweep_limit_ms, settings.sweep_quotes_at_once, settings.sweep_writes_at_once, settings.sweep_batch
+        ),
+    )
+    return Runtime(settings, database, redis, trading, sweeper, TransactionNumbers())
 
 
 _making = Lock()

@@ -38,6 +38,11 @@ class Settings:
     quote_lock_spare_ms: int
     quote_poll_ms: int
     quote_cache_pause_ms: int
+    sweep_limit_ms: int
+    sweep_quotes_at_once: int
+    sweep_writes_at_once: int
+    sweep_batch: int
+    trigger_seconds: int
     auth_secret: str
     dump_folder: str
     server_name: str
@@ -106,6 +111,11 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         quote_lock_spare_ms=_number("QUOTE_LOCK_SPARE_MS", env, 500, 50, 10_000),
         quote_poll_ms=_number("QUOTE_POLL_MS", env, 50, 5, 1_000),
         quote_cache_pause_ms=_number("QUOTE_CACHE_PAUSE_MS", env, 1_000, 10, 60_000),
+        sweep_limit_ms=_number("SWEEP_LIMIT_MS", env, 15_000, 100, 600_000),
+        sweep_quotes_at_once=_number("SWEEP_QUOTES_AT_ONCE", env, 16, 1, 256),
+        sweep_writes_at_once=_number("SWEEP_WRITES_AT_ONCE", env, 8, 1, 256),
+        sweep_batch=_number("SWEEP_BATCH", env, 256, 1, 10_000),
+        trigger_seconds=_number("TRIGGER_SECONDS", env, 0, 0, 3_600),
         auth_secret=_secret(env),
         dump_folder=_text("DUMP_FOLDER", env),
         server_name=_text("SERVER_NAME", env, "day-trading"),

@@ -1,0 +1,106 @@
+"""Finds what the sweep has to do, through indexes only, never by reading all accounts (SPEC.md section 5)."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING
+from pymongo.collection import Collection
+from pymongo.cursor import Cursor
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.store.accounts import DUE_INDEX, EXPIRY_INDEX
+from chalicelib.store.documents import Document
+
+_PLACE = "symbols"
+_ID_ONLY = {"_id": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A user who has an active trigger on a symbol, and the number of the transaction that set it."""
+
+    user: str
+    transaction: int
+
+
+class DueAccounts:
+    """The sweep's view of the accounts; all methods raise StoreUnavailableError. Safe to share between threads."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._accounts: Collection[Document] = database["accounts"]
+        self._places: Collection[Document] = database["sweeps"]
+
+    def symbols(self) -> list[str]:
+        """Return the symbols that have an active trigger, sorted: one key of the index is examined a symbol."""
+        with _available():
+            return sorted(self._accounts.distinct("armed.sym"))
+
+    def holder(self, symbol: str) -> Holder | None:
+        """Return one of the users who have an active trigger on a symbol, None when there is none any more."""
+        fields = {f"{side}_triggers.{symbol}": 1 for side in ("buy", "sell")}
+        with _available():
+            document = self._accounts.find_one({"armed.sym": symbol}, fields, hint=DUE_INDEX)
+        if document is None:
+            return None
+        triggers = (document[side].get(symbol, {}) for side in ("buy_triggers", "sell_triggers"))
+        return Holder(document["_id"], next(trigger["tx"] for trigger in triggers if "price" in trigger))
+
+    def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
+        """Yield the users who have a trigger that fires at `prices` (cents by symbol), each once, in batches."""
+        if not prices:
+            return iter(())
+        return _in_batches(self._accounts.find(due_filter(prices), _ID_ONLY, hint=DUE_INDEX), batch)
+
+    def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
+        """Yield the users who have a pending order that has run out, the oldest first, in batches."""
+        found = self._accounts.find({"next_expiry": {"$lt": now_ms}}, _ID_ONLY, hint=EXPIRY_INDEX)
+        return _in_batches(found.sort("next_expiry", ASCENDING), batch)
+
+    def place(self) -> str | None:
+        """Return the symbol after which the next sweep begins, None when no sweep was ever cut short."""
+        with _available():
+            document = self._places.find_one({"_id": _PLACE})
+        return None if document is None else document["after"]
+
+    def keep_place(self, symbol: str) -> None:
+        """Remember the symbol after which the next sweep begins."""
+        with _available():
+            self._places.update_one({"_id": _PLACE}, {"$set": {"after": symbol}}, upsert=True)
+
+
+def due_filter(prices: Mapping[str, int]) -> Mapping[str, Any]:
+    """Return the filter for the accounts with a trigger that is due at `prices`.
+
+    `$elemMatch` lets all three fields bound the scan of the index, which without it only the first one would.
+    """
+    return {
+        "$or": [
+            {"armed": {"$elemMatch": {"sym": symbol, "from": {"$lte": price}, "to": {"$gte": price}}}}
+            for symbol, price in sorted(prices.items())
+        ]
+    }
+
+
+def _in_batches(found: Cursor[Document], batch: int) -> Iterator[list[str]]:
+    """Yield the ids; what is changed while they are read is at worst found in vain, or by the next sweep."""
+    users: list[str] = []
+    with _available(), found.batch_size(batch) as documents:
+        for document in documents:
+            users.append(document["_id"])
+            if len(users) == batch:
+                yield users
+                users = []
+    if users:
+        yield users
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise StoreUnavailableError(f"the database did not say what is due: {error}") from error

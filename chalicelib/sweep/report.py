@@ -1,0 +1,60 @@
+"""What a sweep did, as a line of the log and as a metric."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NAMESPACE = "DayTrading"
+"""Of the metrics in CloudWatch."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a sweep did.
+
+    symbols           with an active trigger, that were looked at
+    quotes, unpriced  of those: the ones whose quote could be had, and the ones whose quote could not
+    due               accounts found with a due trigger
+    fired             triggers
+    expired           orders given back
+    lost_races        writes that came second and were decided again
+    failed            accounts left as they are, for the next sweep: the log says why
+    complete          whether all symbols and all that was due were visited in the time there was
+    """
+
+    symbols: int = 0
+    quotes: int = 0
+    unpriced: int = 0
+    due: int = 0
+    fired: int = 0
+    expired: int = 0
+    lost_races: int = 0
+    failed: int = 0
+    complete: bool = True
+    seconds: float = 0.0
+
+    def line(self) -> str:
+        """Return the report as one line, `sweep name=value ...`."""
+        return " ".join(["sweep", *(f"{name}={_shown(value)}" for name, value in asdict(self).items())])
+
+    def metric(self, function: str, now_ms: int) -> str:
+        """Return the report as one line in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
+        values: dict[str, Any] = {f"Sweep{_camel(name)}": _number(value) for name, value in asdict(self).items()}
+        metrics = [{"Name": name, "Unit": "Seconds" if name == "SweepSeconds" else "Count"} for name in values]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}
+        root = {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}, "FunctionName": function}
+        return json.dumps(root | values)
+
+
+def _shown(value: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> float:
+    return round(value, 3) if isinstance(value, float) else int(value)
+
+
+def _camel(name: str) -> str:
+    return name.title().replace("_", "")

@@ -1,0 +1,262 @@
+"""One sweep: what has expired is given back, what is due is fired, within a bound of time."""
+
+import logging
+import random
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.domain.account import Account
+from chalicelib.domain.decide import Decision
+from chalicelib.domain.errors import QuoteUnavailableError, StoreUnavailableError
+from chalicelib.domain.journal import OrderExpired, TriggerFired
+from chalicelib.domain.quote import Quote
+from chalicelib.domain.system import note_hit, settle
+from chalicelib.store.due import Holder
+from chalicelib.store.errors import StoreError
+from chalicelib.sweep.report import Report
+from chalicelib.sweep.writes import Decide, Store, Written, write
+from chalicelib.trading import Quotes
+
+log = logging.getLogger(__name__)
+
+WRITE_LIMIT_MS = 5_000
+"""How long one account is tried: what is left of it is found again by the next sweep."""
+
+GATHER_SECONDS = 0.02
+"""How long quotes that came early wait for others, so that triggers of one account fire together."""
+
+
+class Due(Protocol):
+    """Finds what there is to do; see `chalicelib.store.due.DueAccounts`."""
+
+    def symbols(self) -> list[str]:
+        """Return the symbols that have an active trigger, sorted."""
+
+    def holder(self, symbol: str) -> Holder | None:
+        """Return a user who has an active trigger on a symbol."""
+
+    def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
+        """Yield the users who have a trigger that fires at these prices."""
+
+    def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
+        """Yield the users who have a pending order that has run out."""
+
+    def place(self) -> str | None:
+        """Return the symbol after which this sweep begins."""
+
+    def keep_place(self, symbol: str) -> None:
+        """Remember the symbol after which the next sweep begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of a sweep.
+
+    After `time_ms` nothing new is begun; what has been begun ends by its own limits. `quotes_at_once` and
+    `writes_at_once` bound what goes on at the same time, `batch` how many accounts are known at a time.
+    """
+
+    time_ms: int
+    quotes_at_once: int
+    writes_at_once: int
+    batch: int
+
+
+def never() -> bool:
+    """Go on: nobody asks the sweep to stop."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Sweeps; any number of them may do so at the same time, in any number of processes."""
+
+    store: Store
+    due: Due
+    quotes: Quotes
+    clock: Clock
+    limits: Limits
+
+    def sweep(self, stopping: Callable[[], bool] = never) -> Report:
+        """Do what is due and return what was done; begin nothing new once `stopping` says so.
+
+        Raises StoreUnavailableError when the database does not say what there is to do. What was done by then is done,
+        and the next sweep goes on from there.
+        """
+        try:
+            self.store.make_indexes()
+        except StoreError as error:
+            raise StoreUnavailableError(f"the database does not answer: {error}") from error
+        with (
+            ThreadPoolExecutor(self.limits.quotes_at_once, "quotes") as asking,
+            ThreadPoolExecutor(self.limits.writes_at_once, "writes") as writing,
+        ):
+            return _Sweep(self, asking, writing, stopping).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What came of asking for the quote of a symbol; neither a quote nor a failure when its triggers are gone."""
+
+    quote: Quote | None = None
+    lost_races: int = 0
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What came of an account; it was skipped when the time was up before its turn."""
+
+    written: Written | None = None
+    failed: bool = False
+    skipped: bool = False
+
+
+class _Sweep:
+    """A sweep while it runs. The report is written by the thread that runs it alone."""
+
+    def __init__(
+        self, sweeper: Sweeper, asking: ThreadPoolExecutor, writing: ThreadPoolExecutor, stopping: Callable[[], bool]
+    ) -> None:
+        self._sweeper = sweeper
+        self._asking = asking
+        self._writing = writing
+        self._stopping = stopping
+        self._started = time.monotonic()
+        self._report = Report()
+
+    def run(self) -> Report:
+        """Give back what has expired, then fire what is due."""
+        self._give_back()
+        self._fire()
+        self._report.seconds = time.monotonic() - self._started
+        return self._report
+
+    def _is_over(self) -> bool:
+        return self._has_taken(self._sweeper.limits.time_ms) or self._stopping()
+
+    def _has_taken(self, time_ms: float) -> bool:
+        return (time.monotonic() - self._started) * 1000 >= time_ms
+
+    def _give_back(self) -> None:
+        """Give expired orders back; however many there are, half of the time is left for the triggers."""
+        sweeper = self._sweeper
+        half_time_ms = sweeper.limits.time_ms / 2
+        expired = sweeper.due.expired(sweeper.clock(), sweeper.limits.batch)
+        if not self._settle(expired, {}, lambda: self._has_taken(half_time_ms) or self._stopping()):
+            self._report.complete = False
+
+    def _fire(self) -> None:
+        """Fire what is due, symbol after symbol, beginning where the sweep before had to stop."""
+        due, report, batch = self._sweeper.due, self._report, self._sweeper.limits.batch
+        symbols = begin_after(due.place(), due.symbols())
+        all_fired = True
+        for answers in self._answers(symbols):
+            quotes = {asked.quote.symbol: asked.quote for asked in answers if asked.quote is not None}
+            report.symbols += len(answers)
+            report.quotes += len(quotes)
+            report.unpriced += sum(asked.failed for asked in answers)
+            report.lost_races += sum(asked.lost_races for asked in answers)
+            prices = {symbol: quote.price_cents for symbol, quote in quotes.items()}
+            all_fired &= self._settle(self._counted(due.due(prices, batch)), quotes, self._is_over)
+        if report.symbols == len(symbols) and all_fired:
+            return
+        report.complete = False
+        if report.symbols == len(symbols):
+            # All were asked, so this one was first: another will be, or the same would be last in every sweep.
+            due.keep_place(symbols[0])
+        elif report.symbols:
+            due.keep_place(symbols[report.symbols - 1])
+
+    def _counted(self, batches: Iterator[list[str]]) -> Iterator[list[str]]:
+        for users in batches:
+            self._report.due += len(users)
+            yield users
+
+    def _answers(self, symbols: Sequence[str]) -> Iterator[list[_Asked]]:
+        """Ask for the quotes in this order, so many at once, and yield them as they come: none waits for a slow one."""
+        rest = iter(symbols)
+        waiting: set[Future[_Asked]] = set()
+        while True:
+            room = 0 if self._is_over() else self._sweeper.limits.quotes_at_once - len(waiting)
+            waiting |= {self._asking.submit(self._ask, symbol) for symbol in islice(rest, room)}
+            if not waiting:
+                return
+            done, waiting = wait(waiting, GATHER_SECONDS)
+            if not done:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield [future.result() for future in done]
+
+    def _ask(self, symbol: str) -> _Asked:
+        """Get the current quote in the name of a user with a trigger on it, who has a hit on the source in its log."""
+        sweeper = self._sweeper
+        try:
+            holder = sweeper.due.holder(symbol)
+            if holder is None:
+                return _Asked()
+            answer = sweeper.quotes.get(symbol, holder.user)
+            if answer.cached:
+                return _Asked(answer.quote)
+            note = partial(note_hit, quote=answer.quote, transaction=holder.transaction)
+            return _Asked(answer.quote, self._write(holder.user, note).lost_races)
+        except (QuoteUnavailableError, StoreUnavailableError) as error:
+            log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)
+        except Exception:
+            log.exception("the triggers on %s wait for the next sweep", symbol)
+        return _Asked(failed=True)
+
+    def _settle(self, batches: Iterator[list[str]], quotes: Mapping[str, Quote], is_over: Callable[[], bool]) -> bool:
+        """Settle the accounts until it is over; tell whether all of them had their turn."""
+        for users in batches:
+            random.shuffle(users)  # so that sweeps at the same time seldom meet at an account
+            settle_one = partial(self._settle_one, quotes=quotes, is_over=is_over)
+            settled = list(self._writing.map(settle_one, users))
+            for one in settled:
+                self._count(one)
+            if any(one.skipped for one in settled):
+                return False
+        return True
+
+    def _settle_one(self, user: str, quotes: Mapping[str, Quote], is_over: Callable[[], bool]) -> _Settled:
+        if is_over():
+            return _Settled(skipped=True)
+        try:
+            return _Settled(self._write(user, partial(settle_at, quotes)))
+        except StoreUnavailableError as error:
+            log.warning("what is due of %s waits for the next sweep: %s", user, error)
+        except Exception:
+            log.exception("what is due of %s waits for the next sweep", user)
+        return _Settled(failed=True)
+
+    def _write(self, user: str, decide: Decide) -> Written:
+        return write(self._sweeper.store, self._sweeper.clock, user, decide, WRITE_LIMIT_MS)
+
+    def _count(self, settled: _Settled) -> None:
+        report, written = self._report, settled.written
+        report.failed += settled.failed
+        if written is not None:
+            events = () if written.entry is None else written.entry.events
+            report.fired += sum(isinstance(event, TriggerFired) for event in events)
+            report.expired += sum(isinstance(event, OrderExpired) for event in events)
+            report.lost_races += written.lost_races
+
+
+def begin_after(place: str | None, symbols: Sequence[str]) -> list[str]:
+    """Return the symbols, sorted, in the order that begins after `place` and comes round to it."""
+    if place is None:
+        return list(symbols)
+    start = bisect_right(symbols, place)
+    return [*symbols[start:], *symbols[:start]]
+
+
+def settle_at(quotes: Mapping[str, Quote], account: Account, now_ms: int) -> Decision | None:
+    """Settle an account at those of the quotes that may still be used; the others' triggers wait for a new quote."""
+    prices = {symbol: quote.price_cents for symbol, quote in quotes.items() if quote.remaining_ms(now_ms) > 0}
+    return settle(account, prices, now_ms)

@@ -1,0 +1,68 @@
+"""One guarded write of the system to one account, tried until its outcome is known."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.domain.account import Account
+from chalicelib.domain.decide import Decision
+from chalicelib.domain.journal import Entry
+from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+from chalicelib.store.record import Found, Record
+from chalicelib.tries import Deadline
+
+Decide = Callable[[Account, int], Decision | None]
+"""What is to become of an account at a time (ms); None when nothing."""
+
+
+class Store(Protocol):
+    """What the sweep needs of the store; see `chalicelib.store.accounts.Accounts`."""
+
+    def make_indexes(self) -> None:
+        """Create the indexes that are not there yet."""
+
+    def reload(self, user: str) -> Record:
+        """Return a user's account as the database has it now."""
+
+    def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+        """Write the change of a record, or raise LostRaceError or UnknownOutcomeError."""
+
+    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+        """Return the entry that an attempt wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The entry that was written, None when there was nothing to do, and how many races were lost on the way."""
+
+    entry: Entry | None
+    lost_races: int = 0
+
+
+def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) -> Written:
+    """Decide on the account as it is now and save that; when another write came first, decide again.
+
+    The record always comes from the database: an old one kept in the process could say "nothing to do", and no guard
+    checks an account that is not written. Raises StoreUnavailableError when the database did not confirm in time.
+    """
+    attempt = secrets.token_bytes(8)
+    deadline = Deadline(limit_ms)
+    uncertain, lost_races = False, 0
+    for _ in deadline.tries():
+        try:
+            record = store.reload(user)
+            if uncertain and (found := store.find_attempt(record, attempt)):
+                return Written(found.entry, lost_races)
+            decision = decide(record.account, max(clock(), record.last_ms))
+            if decision is None:
+                return Written(None, lost_races)
+            store.save(record, decision.account, decision.entry, attempt)
+            return Written(decision.entry, lost_races)
+        except LostRaceError:
+            lost_races += 1
+        except UnknownOutcomeError as error:
+            uncertain = True
+            deadline.note(error)
+    raise deadline.store_unavailable()
