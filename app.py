@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from chalice.app import CloudWatchEvent, Rate
+from chalice.app import Chalice, CloudWatchEvent, Rate
 
-from chalicelib.http.app import TradingApp
 from chalicelib.http.routes import method_problems, routes
 from chalicelib.sweep.scheduled import scheduled_sweep
 
-app = TradingApp(app_name="day-trading")
+app = Chalice(app_name="day-trading")
 app.register_middleware(method_problems, "http")
 app.register_blueprint(routes)
 
