@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from chalicelib.settings import SettingError
 from infra.binaries import BinaryMissingError
 from infra.folder import DEFAULT_FOLDER, FolderInUseError, StackFolder, write_privately
 from infra.gateway.server import add_server_options
@@ -17,7 +18,7 @@ from infra.parts import PartError
 from infra.ports import PortTakenError, reserve
 from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
 from infra.redis_server import DEFAULT_MEMORY_MB
-from infra.stack import DATABASE, LEGACY, Stack, StackOptions, parts_in_order, plan
+from infra.stack import DATABASE, LEGACY, Stack, StackOptions, check_settings, parts_in_order, plan
 from infra.supervisor import StopRequestedError, StopSignals, Supervisor
 from infra.tokens import operator_token
 
@@ -41,10 +42,12 @@ def up(options: StackOptions, data: Path, *, explain: bool = False) -> int:
         with StopSignals() as signals:
             folder = StackFolder(data)
             with folder.locked(signals.pause) as lock, contextlib.closing(reserve(options.port)):
-                _run(plan(options, folder), Supervisor(folder.logs, signals, [lock]), explain=explain)
+                stack = plan(options, folder)
+                check_settings(stack)
+                _run(stack, Supervisor(folder.logs, signals, [lock]), explain=explain)
     except StopRequestedError:
         return 0
-    except (PartError, PortTakenError, FolderInUseError, BinaryMissingError) as error:
+    except (PartError, PortTakenError, FolderInUseError, BinaryMissingError, SettingError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from chalicelib.clock import now_ms
+from chalicelib.quotes.sources import make_source
+from chalicelib.settings import read_settings
 from infra.folder import StackFolder
 from infra.gateway.adapter import DEFAULT_SLOTS
 from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS
@@ -80,6 +83,12 @@ def plan(options: StackOptions, folder: StackFolder) -> Stack:
     """Return the stack for `options` in `folder`, on the ports that it had before where they are free."""
     quote_port = folder.port_of("quote-server") if options.quote_source == LEGACY else None
     return Stack(options, folder, folder.port_of("mongod"), folder.port_of("redis"), quote_port)
+
+
+def check_settings(stack: Stack) -> None:
+    """Raise SettingError when the app could not use what it would be given: better said before anything starts."""
+    settings = read_settings(app_environment(stack, stack.options.server))
+    make_source(settings.quote_source, now_ms)
 
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from chalice.app import Chalice, Response
@@ -38,6 +39,9 @@ def echo(word: str) -> dict[str, Any]:
 
 @app.route("/slow/{seconds}")
 def slow(seconds: str) -> dict[str, str]:
+    """Take some seconds, after noting in a file that it has begun."""
+    with Path(os.environ["BEGUN"]).open("a") as begun:
+        begun.write(f"{seconds}\n")
     time.sleep(float(seconds))
     return {"slept": seconds}
 

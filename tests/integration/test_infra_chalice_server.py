@@ -1,0 +1,129 @@
+"""Chalice's own server under our launcher, with the tiny app."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra import parts
+from infra.parts import Part, RunningPart
+from infra.ports import HOST, free_port, listeners, reserve
+from infra.stack import PROJECT, why_not_healthy
+
+SECONDS = 60.0
+StartServer = Callable[[int], tuple[RunningPart, int]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[StartServer]:
+    """Return a function that starts so many workers and returns the part and its port."""
+    (tmp_path / ".chalice").mkdir()
+    stages = {"local": {"environment_variables": {"OF_THE_STAGE": "yes"}}}
+    (tmp_path / ".chalice" / "config.json").write_text(
+        json.dumps({"version": "2.0", "app_name": "tiny", "stages": stages})
+    )
+    (tmp_path / "app.py").write_text(
+        "import os\nassert os.environ['OF_THE_STAGE'] == 'yes'\nfrom tests.integration.tiny_app import app\n"
+    )
+    with contextlib.ExitStack() as started:
+
+        def start(workers: int) -> tuple[RunningPart, int]:
+            port = free_port()
+            started.enter_context(contextlib.closing(reserve(port)))
+            command = [sys.executable, "-m", "infra.chalice_server", "--project", str(tmp_path)]
+            command += ["--port", str(port), "--workers", str(workers), "--name", "local"]
+            environment = os.environ | {"BEGUN": str(tmp_path / "begun")}
+            ready = partial(why_not_healthy, port, workers)
+            part = Part("chalice", command, environment, ready, folder=PROJECT)
+            running = parts.start(part, tmp_path)
+            started.callback(running.kill)
+            running.wait_until_ready()
+            return running, port
+
+        yield start
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_health_is_answered_by_each_number_of_workers(serve: StartServer, workers: int) -> None:
+    part, port = serve(workers)
+    assert listeners(port) == workers
+    names: set[str] = set()
+    deadline = time.monotonic() + SECONDS
+    while len(names) < workers and time.monotonic() < deadline:
+        with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+            connection.request("GET", "/server")
+            names.add(json.loads(connection.getresponse().read())["name"])
+    assert names == {f"local-{number}" for number in range(1, workers + 1)}
+    assert part.stop()
+    assert listeners(port) == 0
+
+
+def test_a_kept_alive_connection_is_not_stalled(serve: StartServer) -> None:
+    """With Chalice's own handler each answer but the first comes 40 ms late: 100 take 4 s."""
+    _, port = serve(1)
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+        began = time.monotonic()
+        for _ in range(100):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b'{"status":"ok"}'
+    assert time.monotonic() - began < 3.0
+
+
+def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
+    _, port = serve(1)
+
+    def ask(number: int) -> None:
+        word = f"w{number}"
+        with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+            connection.request("GET", f"/echo/{word}", headers={"X-Word": word})
+            answer = json.loads(connection.getresponse().read())
+        assert answer["word"] == answer["header"] == answer["uri_params"]["word"] == word
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(ask, range(100)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_finishes_what_has_begun(serve: StartServer, workers: int, tmp_path: Path) -> None:
+    part, port = serve(workers)
+    begun = tmp_path / "begun"
+    begun.touch()
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as opened:
+        connections = []
+        for _ in range(20):  # enough for each worker to have begun some
+            connection = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
+            opened.enter_context(contextlib.closing(connection))
+            connection.request("GET", "/slow/1")
+            connections.append(connection)
+        deadline = time.monotonic() + SECONDS
+        while len(begun.read_text().split()) < len(connections):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stopping = pool.submit(part.stop)
+        for connection in connections:
+            assert json.loads(connection.getresponse().read()) == {"slept": "1"}
+        assert stopping.result()
+
+
+def test_a_dead_worker_ends_the_server(serve: StartServer) -> None:
+    part, _ = serve(2)
+    psutil.Process(part.pid).children()[0].kill()
+    assert "chalice died (exit status 1)" in str(part.died())
+
+
+def test_workers_die_with_the_server(serve: StartServer) -> None:
+    part, _ = serve(2)
+    workers = psutil.Process(part.pid).children()
+    os.kill(part.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=SECONDS)
+    assert alive == []
