@@ -25,6 +25,7 @@ from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.recent import RecentRecords
+from chalicelib.store.writers import Writer, make_writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
 from chalicelib.trading import Trading
 from chalicelib.transactions import TransactionNumbers
@@ -38,12 +39,14 @@ class Runtime:
     settings: Settings
     database: Database[Document]
     redis: Redis
+    writer: Writer
     trading: Trading
     sweeper: Sweeper
     transactions: TransactionNumbers
 
     def close(self) -> None:
-        """Close the connections."""
+        """Finish the writes that have begun and close the connections."""
+        self.writer.close()
         self.database.client.close()
         self.redis.close()
 
@@ -93,7 +96,8 @@ def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for a quote source that cannot be used."""
     database = connect_database(settings)
     redis = connect_redis(settings)
-    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts))
+    writer = make_writer(database["accounts"], settings.group_commit)
+    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
     quotes = connect_quotes(redis, settings)
     trading = Trading(
         store=accounts,
@@ -112,7 +116,7 @@ def make_runtime(settings: Settings) -> Runtime:
             settings.sweep_limit_ms, settings.sweep_quotes_at_once, settings.sweep_writes_at_once, settings.sweep_batch
         ),
     )
-    return Runtime(settings, database, redis, trading, sweeper, TransactionNumbers())
+    return Runtime(settings, database, redis, writer, trading, sweeper, TransactionNumbers())
 
 
 _making = Lock()

@@ -28,6 +28,7 @@ class Settings:
     mongo_timeout_ms: int
     command_timeout_ms: int
     recent_accounts: int
+    group_commit: int
     redis_url: str
     redis_timeout_ms: int
     quote_source: str
@@ -96,6 +97,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
         command_timeout_ms=_number("COMMAND_TIMEOUT_MS", env, 20_000, 100, 60_000),
         recent_accounts=_number("RECENT_ACCOUNTS", env, 2_000, 0, 1_000_000),
+        group_commit=_number("GROUP_COMMIT", env, 1, 1, 1_000),
         redis_url=_checked(
             "REDIS_URL",
             env,

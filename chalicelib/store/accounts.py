@@ -6,7 +6,6 @@ document are used: a standalone mongod, a replica set, a sharded cluster and Doc
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -17,12 +16,12 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
-from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.errors import LostRaceError, StoreError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import (
     Found,
@@ -31,6 +30,7 @@ from chalicelib.store.record import (
     closed_with,
     record_from_document,
 )
+from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, outcomes
 
 PART_ENTRIES = 64
 """The open part of a journal is closed when it holds so many entries: longer ones make every write dearer."""
@@ -50,10 +50,13 @@ class Accounts:
     """Loads and saves accounts; safe to share between threads.
 
     `server` is the name that journal entries made here carry. `recent` keeps records in the process: a warm server
-    then needs one round trip a command, since the write itself checks that the version is still the latest.
+    then needs one round trip a command, since the write itself checks that the version is still the latest. `writer`
+    sends the writes, each alone unless it is told otherwise.
     """
 
-    def __init__(self, database: Database[Document], server: str, recent: RecentRecords) -> None:
+    def __init__(
+        self, database: Database[Document], server: str, recent: RecentRecords, writer: Writer | None = None
+    ) -> None:
         self._accounts: Collection[Document] = database["accounts"]
         self._journal: Collection[Document] = database["journal"]
         self._raw_accounts: Collection[RawBSONDocument] = database["accounts"].with_options(
@@ -61,6 +64,7 @@ class Accounts:
         )
         self._server = server
         self._recent = recent
+        self._writer = writer or SingleWriter(self._accounts)
         self._indexed = False
 
     def make_indexes(self) -> None:
@@ -68,7 +72,7 @@ class Accounts:
 
         Raises UnknownOutcomeError when the database does not answer.
         """
-        with _outcomes():
+        with outcomes():
             self._accounts.create_indexes(ACCOUNT_INDEXES)
         self._indexed = True
 
@@ -83,7 +87,7 @@ class Accounts:
         """Return the record of a user as the database has it now."""
         if not self._indexed:
             self.make_indexes()
-        with _outcomes():
+        with outcomes():
             document = self._raw_accounts.find_one({"_id": user})
         if document is None:
             return Record(Account(user))
@@ -101,13 +105,9 @@ class Accounts:
         user = account.user
         entry_bytes = bson.encode(entry_document(entry, attempt, self._server))
         try:
-            with _outcomes():
+            with outcomes():
                 after, operators = self._update(record, account, entry, entry_bytes)
-                result = self._accounts.update_one(
-                    {"_id": user, "version": record.version}, operators, upsert=record.version == 0
-                )
-            if result.matched_count == 0 and result.upserted_id is None:
-                raise LostRaceError(user)
+            self._writer.write(GuardedWrite(user, record.version, operators, attempt))
         except StoreError:
             self._recent.forget(user)
             raise
@@ -216,31 +216,19 @@ class Accounts:
         )
 
     def _read_part(self, user: str, first: int) -> Iterator[Found]:
-        with _outcomes():
+        with outcomes():
             part = self._journal.find_one({"_id": part_id(user, first)})
         return iter(()) if part is None else _entries(part)
 
     def _parts_newest_first(self, user: str, below: int | None = None, limit: int = 0) -> Iterator[Document]:
         end = f"{user};" if below is None else part_id(user, below)
-        with _outcomes():
+        with outcomes():
             yield from (
                 self._journal.find({"_id": {"$gt": f"{user}:", "$lt": end}})
                 .sort("_id", DESCENDING)
                 .limit(limit)
                 .batch_size(2)
             )
-
-
-@contextmanager
-def _outcomes() -> Iterator[None]:
-    """Turn the driver's errors into the store's."""
-    try:
-        yield
-    except DuplicateKeyError as error:
-        # The upsert of a new account found one: its version is not 0 any more.
-        raise LostRaceError(str(error)) from error
-    except PyMongoError as error:
-        raise UnknownOutcomeError(str(error)) from error
 
 
 def part_id(user: str, first: int) -> str:

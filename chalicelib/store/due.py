@@ -37,7 +37,8 @@ class DueAccounts:
     def symbols(self) -> list[str]:
         """Return the symbols that have an active trigger, sorted: one key of the index is examined a symbol."""
         with _available():
-            return sorted(self._accounts.distinct("armed.sym"))
+            found = self._accounts.distinct("armed.sym")
+        return sorted(symbol for symbol in found if symbol is not None)  # None stands for accounts without a trigger
 
     def holder(self, symbol: str) -> Holder | None:
         """Return one of the users who have an active trigger on a symbol, None when there is none any more."""

@@ -1,0 +1,131 @@
+"""Writes that go out together on a real mongod: each applied once or not at all, and each told the truth."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from chalicelib.domain.account import Account
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import entry_document
+from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
+from tests.integration.shop import Shop, settings_for
+from tests.integration.test_store import FULL_ENTRY
+
+
+@pytest.fixture
+def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
+    """Return a shop on a fresh database."""
+    shop = Shop(settings_for(mongo_uri, mongo_database))
+    yield shop
+    shop.close()
+
+
+@pytest.fixture(params=["single", "group"])
+def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
+    """Return each kind of writer in turn: what is said here holds for both."""
+    accounts = shop.database["accounts"]
+    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, limit=8)
+    yield writer
+    writer.close()
+
+
+def write_of(user: str, version: int, attempt: bytes) -> GuardedWrite:
+    """Return a write that raises the version and pushes an entry."""
+    entry = entry_document(FULL_ENTRY, attempt, "test")
+    return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, attempt)
+
+
+def outcome(writer: Writer, write: GuardedWrite) -> type[StoreError] | None:
+    """Write, and return the kind of failure or None."""
+    try:
+        writer.write(write)
+    except StoreError as error:
+        return type(error)
+    return None
+
+
+def test_a_write_applies_to_its_version_and_to_no_other(writer: Writer, shop: Shop) -> None:
+    assert outcome(writer, write_of("jane", 0, b"attempt1")) is None
+    assert outcome(writer, write_of("jane", 1, b"attempt2")) is None
+    assert outcome(writer, write_of("jane", 0, b"attempt3")) is LostRaceError
+    assert outcome(writer, write_of("jane", 1, b"attempt4")) in {LostRaceError, UnknownOutcomeError}
+    account = shop.database["accounts"].find_one({"_id": "jane"})
+    assert account is not None
+    assert (account["version"], [entry["id"] for entry in account["open"]]) == (2, [b"attempt1", b"attempt2"])
+
+
+def test_of_many_writes_for_one_version_one_is_applied_and_knows_it(writer: Writer, shop: Shop) -> None:
+    for version in range(5):
+        writes = [write_of("jane", version, f"try-{version}-{number}".encode()) for number in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(lambda write: outcome(writer, write), writes))
+        assert outcomes.count(None) == 1
+        account = shop.database["accounts"].find_one({"_id": "jane"})
+        assert account is not None
+        assert account["version"] == version + 1
+        assert account["open"][-1]["id"] == writes[outcomes.index(None)].attempt
+
+
+def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Shop) -> None:
+    users = [f"user{number}" for number in range(8)]
+    for user in users:
+        writer.write(write_of(user, 0, b"first"))
+    for user in users[::2]:
+        SingleWriter(shop.database["accounts"]).write(write_of(user, 1, b"other"))
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda user: outcome(writer, write_of(user, 1, b"mine" + user.encode())), users))
+    assert [failure is None for failure in outcomes] == [False, True] * 4
+
+
+def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) -> None:
+    """Two servers with group commit and 16 threads, all on four accounts: every race ends in the same sum."""
+    servers = [Shop(shop.settings) for _ in range(2)]
+    for server in servers:
+        writer = GroupWriter(server.database["accounts"], limit=128)
+        server.accounts = Accounts(server.database, "grouped", RecentRecords(100), writer)
+        server.trading = replace(server.trading, store=server.accounts)
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda n: servers[n % 2].does("ADD", amount="0.01", user=f"user{n % 4}"), range(400)))
+    for user in range(4):
+        record = shop.accounts.reload(f"user{user}")
+        assert (record.account.cash_cents, record.version) == (100, 100)
+    assert len({(answer.user, answer.entry.cash_cents) for answer in done}) == 400
+    for server in servers:
+        server.accounts._writer.close()
+        server.close()
+
+
+def test_a_group_that_the_database_did_not_confirm_is_of_unknown_outcome(shop: Shop) -> None:
+    class Away:
+        """A collection whose server does not answer."""
+
+        def bulk_write(self, *_: object, **__: object) -> None:
+            raise AutoReconnect("gone")
+
+    writer = GroupWriter(Away(), limit=8)  # type: ignore[arg-type]  # what a failing network looks like from here
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(4)))
+    assert outcomes == [UnknownOutcomeError] * 4
+    writer.close()
+
+
+def test_a_closed_writer_finishes_what_has_begun_and_takes_no_more(shop: Shop) -> None:
+    writer = GroupWriter(shop.database["accounts"], limit=8)
+    with ThreadPoolExecutor(8) as pool:
+        begun = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(8)]
+        writer.close()
+        outcomes = [future.result() for future in begun]
+    assert outcomes.count(None) == shop.database["accounts"].count_documents({})
+    assert outcome(writer, write_of("late", 0, b"attempt!")) is UnknownOutcomeError
+
+
+def test_a_new_account_comes_to_life_once(writer: Writer, shop: Shop) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda n: outcome(writer, write_of("jane", 0, f"try-{n}".encode())), range(8)))
+    assert outcomes.count(None) == 1
+    assert shop.accounts.load("nobody").account == Account("nobody")
