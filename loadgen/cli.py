@@ -6,20 +6,24 @@ import re
 import secrets
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from loadgen.answers import AnswersError
+from loadgen.answers import AnswerFile, AnswersError
 from loadgen.delivery import RetryPolicy
+from loadgen.findings import Verification
 from loadgen.generate import GenerateError, generate
 from loadgen.interrupt import Interrupt
 from loadgen.replay import DEFAULT_THREADS, ReplayError, Server
-from loadgen.report import print_report, write_json
+from loadgen.report import print_report, print_verification, write_json
 from loadgen.session import ReplayOptions, replay
+from loadgen.verify import VerifyOptions, verify
 from loadgen.wire import Target, UrlError, parse_url
-from loadgen.workload import WorkloadError, load, write
+from loadgen.workload import Workload, WorkloadError, load, write
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 """The exit codes (docs/loadgen.md)."""
@@ -56,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_replay(commands.add_parser("replay", help="send a workload file to a server and report what happened"))
+    _add_verify(commands.add_parser("verify", help="prove a recorded replay against an independent model"))
     _add_generate(commands.add_parser("generate", help="make a workload file"))
     return parser
 
@@ -68,6 +73,49 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_replay)
     parser.add_argument("file", type=Path, metavar="FILE", help="workload file, one `[N] COMMAND,user,args` a line")
     _add_server(parser)
+    _add_threads(parser)
+    parser.add_argument("--run-id", type=_run_id, help="begins the idempotency keys of this run (default: random)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON to OUT")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="record every answer as JSON lines (gzip if FILE ends in .gz)"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="after the replay, prove answers, accounts and audit log (as `verify` does)",
+    )
+    _add_no_log(parser)
+    parser.add_argument(
+        "--no-baseline",
+        dest="baseline",
+        action="store_false",
+        help="do not read the accounts before a recorded run; --verify then takes them to have been empty",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show no progress and no tables")
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Compare the recorded answers of a replay, the accounts as they are now and the audit log with an independent "
+        "model of the accounts. Nobody else may change these accounts between the replay and this."
+    )
+    parser.set_defaults(run=_verify)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the workload file that was replayed")
+    parser.add_argument("--answers", type=Path, required=True, metavar="FILE", help="what `replay --answers` recorded")
+    _add_server(parser)
+    _add_threads(parser)
+    parser.add_argument("--users", type=_names, metavar="A,B", help="check these users only (default: all)")
+    _add_no_log(parser)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON to OUT")
+
+
+def _add_no_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-log", dest="log", action="store_false", help="verify without asking the server for its audit log"
+    )
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=_positive,
@@ -75,18 +123,6 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"most users served at once, each by a thread with a connection (default {DEFAULT_THREADS})",
     )
-    parser.add_argument("--run-id", type=_run_id, help="begins the idempotency keys of this run (default: random)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON to OUT")
-    parser.add_argument(
-        "--answers", type=Path, metavar="FILE", help="record every answer as JSON lines (gzip if FILE ends in .gz)"
-    )
-    parser.add_argument(
-        "--no-baseline",
-        dest="baseline",
-        action="store_false",
-        help="with --answers: do not read the accounts before the run; they are taken to be empty",
-    )
-    parser.add_argument("--quiet", action="store_true", help="show no progress and no tables")
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -134,15 +170,59 @@ def _replay(options: argparse.Namespace) -> int:
     server = _server(options, options.run_id or secrets.token_hex(6))
     workload = load(options.file)
     interrupt = Interrupt()
-    wanted = ReplayOptions(options.threads, options.answers, options.baseline, options.quiet)
-    report = replay(workload, server, wanted, interrupt)
+    console = Console(quiet=options.quiet)
+    verification = None
+    with _answers_path(options) as answers:
+        wanted = ReplayOptions(options.threads, answers, options.baseline, options.quiet)
+        report = replay(workload, server, wanted, interrupt)
+        print_report(report, console)
+        if options.verify and not interrupt.requested:
+            assert answers is not None
+            verification = _prove(workload, answers, server, options, interrupt)
+            report["verification"] = verification.figures()
     if options.json is not None:
         write_json(options.json, report)
-    if not options.quiet:
-        print_report(report, Console())
+    if verification is not None:
+        print_verification(verification, console)
     if interrupt.requested:
         return INTERRUPTED
-    return FAILED if report["errors"] else OK
+    proved = verification is None or verification.passed
+    return FAILED if report["errors"] or not proved else OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    _require_writable(options.json)
+    server = _server(options, AnswerFile(options.answers).header.run_id)
+    interrupt = Interrupt()
+    verification = _prove(load(options.file), options.answers, server, options, interrupt)
+    if options.json is not None:
+        write_json(options.json, verification.figures())
+    print_verification(verification, Console())
+    return OK if verification.passed else FAILED
+
+
+def _prove(
+    workload: Workload, answers: Path, server: Server, options: argparse.Namespace, interrupt: Interrupt
+) -> Verification:
+    users = getattr(options, "users", None)
+    with interrupt.handled():
+        return verify(
+            workload,
+            AnswerFile(answers),
+            server,
+            VerifyOptions(options.threads, users, options.log),
+            interrupt.stopping,
+        )
+
+
+@contextmanager
+def _answers_path(options: argparse.Namespace) -> Iterator[Path | None]:
+    """Give where the answers are recorded: where the user wants them, else a file for the verification only."""
+    if options.answers is not None or not options.verify:
+        yield options.answers
+        return
+    with tempfile.TemporaryDirectory(prefix="loadgen-") as folder:
+        yield Path(folder) / "answers.jsonl"
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -183,6 +263,10 @@ def _url(text: str) -> Target:
         return parse_url(text)
     except UrlError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def _run_id(text: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from loadgen.findings import Verification
+
 
 def write_json(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report as JSON. Raises OSError."""
@@ -34,23 +36,34 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     )
 
 
+def print_verification(verification: Verification, console: Console) -> None:
+    """Print what a verification found: each difference that was kept, what was not checked, and the sum of it."""
+    for line in verification.findings.lines():
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    for note in verification.findings.notes:
+        console.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    verdict = "Verified" if verification.passed else "NOT VERIFIED"
+    style = "bold green" if verification.passed else "bold red"
+    console.print(f"{verdict}: {verification.sentence()}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def _latency_table(report: Mapping[str, Any]) -> Table:
     table = Table(title="Latency in ms: from the first send to the last byte of the final answer")
     table.add_column("command", no_wrap=True)
-    for heading in ("commands", "p50", "p90", "p99", "max", "1st-try p99", "retried"):
-        table.add_column(heading, justify="right")
+    for heading in ("commands", "p50", "p90", "p99", "max"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, command in report["by_command"].items():
-        _add_latencies(table, name, command["commands"], command)
+        _add_latencies(table, name, command["commands"], command["latency_ms"])
     table.add_section()
-    _add_latencies(table, "all", report["commands"], report)
+    _add_latencies(table, "all", report["commands"], report["latency_ms"])
+    if report["retries"]:
+        first_try = report["first_try_ms"]
+        _add_latencies(table, "all, first try", first_try["count"], first_try)
     return table
 
 
-def _add_latencies(table: Table, name: str, commands: int, figures: Mapping[str, Any]) -> None:
-    latency, first = figures["latency_ms"], figures["first_try_ms"]
-    cells = [_ms(latency.get(key)) for key in ("p50", "p90", "p99", "max")]
-    retried = latency["count"] - first["count"]
-    table.add_row(name, f"{commands:,}", *cells, _ms(first.get("p99")), f"{retried:,}")
+def _add_latencies(table: Table, name: str, commands: int, latency_ms: Mapping[str, float]) -> None:
+    table.add_row(name, f"{commands:,}", *(_ms(latency_ms.get(key)) for key in ("p50", "p90", "p99", "max")))
 
 
 def _outcome_table(report: Mapping[str, Any]) -> Table:
