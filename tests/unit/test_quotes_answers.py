@@ -45,7 +45,7 @@ def test_an_absurd_price_is_no_price(price: str) -> None:
         (b"\n", "1 fields"),
         (GOOD[:-1], "no end"),
         (GOOD[: len(GOOD) // 2], "no end"),
-        (GOOD[:15] + b"\n", "3 fields"),
+        (GOOD[:15] + b"\n", "4 fields"),
         (GOOD + b"more", "no end"),
         (GOOD + GOOD, "fields"),
         (GOOD.replace(b"ABC", b"ABD"), "another symbol"),
