@@ -25,7 +25,7 @@ def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision
     return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *firings)))
 
 
-def note_hit(account: Account, quote: Quote, transaction: int, now_ms: int) -> Decision:
+def note_hit(quote: Quote, transaction: int, account: Account, now_ms: int) -> Decision:
     """Record that the quote source was asked for a trigger of this account, the one `transaction` has set."""
     return Decision(account, _entry(account, transaction, now_ms, (QuoteHit(quote),)))
 

@@ -204,7 +204,7 @@ class _Sweep:
             answer = sweeper.quotes.get(symbol, holder.user)
             if answer.cached:
                 return _Asked(answer.quote)
-            note = partial(note_hit, quote=answer.quote, transaction=holder.transaction)
+            note = partial(note_hit, answer.quote, holder.transaction)
             return _Asked(answer.quote, self._write(holder.user, note).lost_races)
         except (QuoteUnavailableError, StoreUnavailableError) as error:
             log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)

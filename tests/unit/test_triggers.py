@@ -196,7 +196,7 @@ def test_an_expiry_and_a_firing_share_an_entry_and_keep_their_numbers() -> None:
 def test_a_hit_on_the_source_is_noted_under_the_number_of_the_trigger_it_was_for() -> None:
     trader = buyer("50.00", "10.00")
     quote = Quote("ABC", 1500, "jane", 7, "key")
-    decision = note_hit(trader.account, quote, 3, trader.now_ms)
+    decision = note_hit(quote, 3, trader.account, trader.now_ms)
     assert decision.account == trader.account
     assert decision.entry.events == (QuoteHit(quote),)
     (event,) = log_events(JournalLine("jane", 4, "here", decision.entry))

@@ -1,0 +1,89 @@
+"""What the tests of the sweep share: sweepers on a test's database, quotes that a test sets, accounts made in bulk."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+from pymongo.database import Database
+
+from chalicelib.audit.events import log_events
+from chalicelib.audit.journal import journal_lines
+from chalicelib.domain.account import Account
+from chalicelib.domain.errors import QuoteUnavailableError
+from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import Document, entry_document, new_account_fields
+from chalicelib.store.due import DueAccounts
+from chalicelib.store.recent import RecentRecords
+from chalicelib.sweep.sweeper import Limits, Sweeper
+from tests.integration.shop import Shop
+from tests.unit.trader import Trader
+
+LIMITS = Limits(time_ms=60_000, quotes_at_once=4, writes_at_once=4, batch=100)
+
+
+@dataclass
+class PricedQuotes:
+    """Quotes at prices (cents by symbol) that the test sets; a symbol without a price is unavailable.
+
+    `asked` is who was named for which symbol, in the order of the questions.
+    """
+
+    prices: dict[str, int]
+    cached: bool = True
+    timestamp_ms: int = 10**15
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the quote of a symbol."""
+        self.asked.append((symbol, user))
+        if symbol not in self.prices:
+            raise QuoteUnavailableError(f"no price of {symbol}")
+        return QuoteAnswer(Quote(symbol, self.prices[symbol], user, self.timestamp_ms, "key"), self.cached)
+
+
+def sweeper_of(shop: Shop, quotes: Any, limits: Limits = LIMITS, store: Accounts | None = None) -> Sweeper:
+    """Return a sweeper on the shop's database, at the shop's time, with a store of its own."""
+    store = store or Accounts(shop.database, "sweeper", RecentRecords(0))
+    return Sweeper(store, DueAccounts(shop.database), quotes, lambda: shop.now_ms, limits)
+
+
+def audit(database: Database[Document], user: str | None = None) -> list[tuple[str, dict[str, str]]]:
+    """Return the audit log, event by event: kind and fields."""
+    return [(event.kind, dict(event.fields)) for line in journal_lines(database, user) for event in log_events(line)]
+
+
+def insert_traders(database: Database[Document], traders: Iterable[Trader]) -> None:
+    """Store the accounts of traders with their journals, as their commands would have left them, many at a time."""
+    _insert(database, (_document(trader.account, trader) for trader in traders))
+
+
+def insert_accounts(database: Database[Document], accounts: Iterable[Account]) -> None:
+    """Store accounts that have no journal."""
+    _insert(database, (_document(account, Trader(account)) for account in accounts))
+
+
+def _insert(database: Database[Document], documents: Iterable[Document]) -> None:
+    batch: list[Document] = []
+    for document in documents:
+        batch.append(document)
+        if len(batch) == 5_000:
+            database["accounts"].insert_many(batch, ordered=False)
+            batch = []
+    if batch:
+        database["accounts"].insert_many(batch, ordered=False)
+
+
+def _document(account: Account, trader: Trader) -> Document:
+    entries = [entry_document(entry, b"made by a test", "test") for entry in trader.entries]
+    return {
+        "_id": account.user,
+        **new_account_fields(account),
+        "version": max(1, len(entries)),
+        "last_at": trader.now_ms,
+        "open": entries,
+        "open_from": 1,
+        "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
+        "closed": [],
+    }
