@@ -12,8 +12,7 @@ from chalicelib.clock import now_ms
 from chalicelib.quotes.sources import make_source
 from chalicelib.settings import read_settings
 from infra.folder import StackFolder
-from infra.gateway.adapter import DEFAULT_SLOTS
-from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS
+from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS, DEFAULT_THREADS
 from infra.mongo import DEFAULT_CACHE_GB, DEFAULT_OPLOG_MB, mongo_uri, mongod_part
 from infra.parts import Part
 from infra.ports import HOST, listeners
@@ -40,7 +39,7 @@ class StackOptions:
     port: int = 8000
     server: str = "gateway"
     workers: int = 1
-    threads: int = DEFAULT_SLOTS
+    threads: int = DEFAULT_THREADS
     connections: int = DEFAULT_CONNECTIONS
     backlog: int = DEFAULT_BACKLOG
     quote_source: str = "simulated:1"

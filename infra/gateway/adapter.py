@@ -2,7 +2,6 @@
 
 import base64
 import logging
-import queue
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,7 +15,6 @@ from infra.gateway.problems import Answer, problem
 from infra.gateway.routes import RouteTable
 
 BODY_LIMIT_BYTES = 64 * 1024
-DEFAULT_SLOTS = 64
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -45,13 +43,9 @@ class _Route:
 
 
 class Gateway:
-    """Serves a Chalice app over WSGI, as API Gateway would.
+    """Serves a Chalice app over WSGI, as API Gateway would, from any number of threads."""
 
-    At most `slots` requests are inside the app at the same time. The server's threads may be many more: one that
-    waits for the body of a slow client holds no slot, so slow clients cannot keep the app from the others.
-    """
-
-    def __init__(self, app: Chalice, slots: int = DEFAULT_SLOTS) -> None:
+    def __init__(self, app: Chalice) -> None:
         isolate_threads(app)
         self._app = app
         self._function_name = f"{app.app_name}-gateway"
@@ -59,9 +53,6 @@ class Gateway:
         self._routes = RouteTable((pattern, _route(pattern, app)) for pattern in app.routes)
         self._header_names = HeaderNames()
         self._next_id = RequestIds()
-        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(slots):
-            self._slots.put(None)
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
         """Answer one request (PEP 3333)."""
@@ -103,15 +94,12 @@ class Gateway:
         return self._call(event, Context(self._function_name, request_id))
 
     def _call(self, event: dict[str, Any], context: Context) -> Answer:
-        self._slots.get()
         try:
             return _to_answer(self._app(event, context))
         except Exception:  # noqa: BLE001 - whatever it is, this request gets an answer and the next one its turn
             # A view's own exceptions are the app's 500; this is what broke outside of one.
             _log.exception("%s %s failed outside of a view", event["httpMethod"], event["resource"])
             return _FAILED
-        finally:
-            self._slots.put(None)
 
 
 def _route(pattern: str, app: Chalice) -> _Route:

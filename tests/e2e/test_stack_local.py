@@ -144,7 +144,7 @@ def test_a_wrong_setting_is_named_and_nothing_starts(tmp_path: Path, source: str
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--server", "apache"], ["--workers", "0"], ["--port", "x"], ["--trigger-seconds", "1"]]
+    "wrong", [["--server", "apache"], ["--workers", "0"], ["--port", "x"], ["--trigger-seconds", "-1"]]
 )
 def test_wrong_options_are_refused(wrong: list[str]) -> None:
     assert run_up(*wrong).returncode == 2
