@@ -1,0 +1,85 @@
+"""The local stand-in for the cloud's schedule: sweep every TRIGGER_SECONDS until it is told to stop.
+
+    TRIGGER_SECONDS=1 python -m infra.ticker
+
+It needs the settings of the app in its environment.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.runtime import make_runtime
+from chalicelib.settings import SettingError, read_settings
+from chalicelib.sweep.report import Report
+from chalicelib.sweep.sweeper import Sweeper
+from infra.supervisor import StopRequestedError, StopSignals
+
+log = logging.getLogger("ticker")
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+Pause = Callable[[float], None]
+"""Waits some seconds, or raises StopRequestedError."""
+
+
+def tick(sweep: Callable[[], Report], seconds: float, pause: Pause, now: Callable[[], float] = time.monotonic) -> None:
+    """Sweep every `seconds`, counted from beginning to beginning, until `pause` says to stop.
+
+    One sweep at a time: one that took longer is followed by the next at once, and what was missed is not made up for.
+    Whatever goes wrong is logged, and the next sweep tries again.
+    """
+    with contextlib.suppress(StopRequestedError):
+        while True:
+            began = now()
+            try:
+                log.info("%s", sweep().line())
+            except StoreUnavailableError as error:
+                log.warning("no sweep: %s", error)
+            except Exception:
+                log.exception("a sweep failed for a reason nobody thought of")
+            pause(max(0.0, began + seconds - now()))
+
+
+def run(sweeper: Sweeper, seconds: float) -> None:
+    """Tick until a signal to stop; a sweep that is under way then begins nothing new and ends.
+
+    The signals stay blocked, in this thread and in those it starts, and are looked at where it is safe to stop.
+    """
+    with StopSignals() as signals:
+        log.info("sweeping every %g s", seconds)
+        tick(lambda: sweeper.sweep(stop_is_requested), seconds, signals.pause)
+        log.info("stopped")
+
+
+def stop_is_requested() -> bool:
+    """Tell whether a signal to stop waits to be taken."""
+    return bool(signal.sigpending() & STOP_SIGNALS)
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings(os.environ)
+    except SettingError as error:
+        log.error("%s", error)  # noqa: TRY400  # the message says it all
+        return 2
+    if not settings.trigger_seconds:
+        log.info("TRIGGER_SECONDS is 0: nothing to do")
+        return 0
+    runtime = make_runtime(settings)
+    try:
+        run(runtime.sweeper, settings.trigger_seconds)
+    finally:
+        runtime.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
