@@ -12,6 +12,7 @@ from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.store.accounts import Accounts
+from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
@@ -208,6 +209,34 @@ def test_a_sweep_goes_on_at_the_symbol_where_the_one_before_had_to_stop(shop: Sh
         assert not report.complete
         turns.append("".join(symbol for symbol, _ in quotes.asked))
     assert turns == ["AB", "CD", "EA", "BC", "DE"]
+
+
+def test_a_sweep_that_asked_for_all_and_had_no_time_to_fire_begins_elsewhere_next_time(shop: Shop) -> None:
+    """Else the same symbol would be last in every sweep, and never fire while there is always too much to do."""
+    sets_buy(shop, symbol="A", price="1.00")
+    sets_buy(shop, symbol="B", price="10.00")
+    first, second = PricedQuotes({"A": 900, "B": 900}), PricedQuotes({"A": 900, "B": 900})
+    limits = replace(LIMITS, quotes_at_once=1)
+    report = sweeper_of(shop, first, limits).sweep(partial(has_two, first.asked))
+    assert (report.symbols, report.due, report.fired, report.complete) == (2, 1, 0, False)
+    assert sweeper_of(shop, second, limits).sweep().fired == 1
+    assert ([symbol for symbol, _ in first.asked], [symbol for symbol, _ in second.asked]) == (["A", "B"], ["B", "A"])
+
+
+class EndlessExpiries(DueAccounts):
+    """More expired orders than any sweep has time for."""
+
+    def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
+        """Yield users without end."""
+        while True:
+            yield ["nobody"]
+
+
+def test_expired_orders_leave_half_of_the_time_to_the_triggers(shop: Shop) -> None:
+    sets_buy(shop)
+    sweeper = sweeper_of(shop, PricedQuotes({"ABC": 900}), replace(LIMITS, time_ms=3_000))
+    report = replace(sweeper, due=EndlessExpiries(shop.database)).sweep()
+    assert (report.fired, report.complete) == (1, False)
 
 
 def test_what_is_left_of_one_symbol_is_fired_by_the_next_sweep(shop: Shop) -> None:

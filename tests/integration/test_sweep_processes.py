@@ -49,7 +49,7 @@ FIRINGS = {"SET_BUY_TRIGGER", "SET_SELL_TRIGGER"}
 
 def trader_with_due_triggers(number: int, user: str) -> Trader:
     """Return a trader with 10,000.00 added, of whose triggers two buys and two sells are due at 10.00."""
-    trader = Trader(Account(user), now_ms=now_ms(), numbers=count(1 + number * 100))
+    trader = Trader(Account(user), now_ms=now_ms() - 200_000, numbers=count(1 + number * 100))
     trader.does("ADD", amount="10000.00")
     for symbol in ("CCC", "DDD"):
         trader.does("BUY", symbol, "500.00")
