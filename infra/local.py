@@ -102,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quote_source=options.quote_source,
             quote_delay=options.quote_delay,
             quote_fail=options.quote_fail,
+            trigger_seconds=options.trigger_seconds,
             mongo_cache_gb=options.mongo_cache_gb,
             mongo_oplog_mb=options.mongo_oplog_mb,
             redis_memory_mb=options.redis_memory_mb,
@@ -127,7 +128,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--quote-delay", default=DEFAULT_DELAY, help="of that server's answers (%(default)s)")
     command.add_argument("--quote-fail", type=float, default=DEFAULT_FAIL_RATE, help="how often it does (%(default)s)")
     command.add_argument(
-        "--trigger-seconds", type=_no_ticker_yet, default=0, help="between two sweeps, 0 = off (%(default)s)"
+        "--trigger-seconds", type=_seconds, default=0, help="between two sweeps, 0 = off (%(default)s)"
     )
     command.add_argument("--mongo-cache-gb", type=float, default=DEFAULT_CACHE_GB, help="(%(default)s)")
     command.add_argument("--mongo-oplog-mb", type=int, default=DEFAULT_OPLOG_MB, help="(%(default)s)")
@@ -136,10 +137,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _no_ticker_yet(text: str) -> float:
-    if float(text) != 0:
-        raise argparse.ArgumentTypeError("the sweep of triggers is not there yet; it takes only 0")
-    return 0.0
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError("takes whole seconds, 0 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

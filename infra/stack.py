@@ -45,6 +45,7 @@ class StackOptions:
     quote_source: str = "simulated:1"
     quote_delay: str = DEFAULT_DELAY
     quote_fail: float = DEFAULT_FAIL_RATE
+    trigger_seconds: int = 0
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
@@ -94,10 +95,7 @@ def check_settings(stack: Stack) -> None:
 
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
-    """Yield the parts, each after those it needs.
-
-    The ticker of the scheduled sweep belongs after the server.
-    """
+    """Yield the parts, each after those it needs."""
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
     yield mongod_part(
@@ -112,6 +110,8 @@ def parts_in_order(stack: Stack) -> Iterator[Part]:
         arguments = ["--delay", options.quote_delay, "--fail", str(options.quote_fail)]
         yield quote_server_part(stack.quote_port, plain, arguments)
     yield _server_part(stack)
+    if options.trigger_seconds:
+        yield _ticker_part(stack)
 
 
 def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
@@ -127,6 +127,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "QUOTE_SOURCE": stack.quote_source,
         "AUTH_SECRET": stack.folder.secret(),
         "DUMP_FOLDER": str(stack.folder.path / "dumps"),
+        "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
         "SERVER_NAME": server_name,
     }
 
@@ -143,6 +144,13 @@ def _server_part(stack: Stack) -> Part:
     why_not_ready = partial(why_not_healthy, options.port, options.workers)
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, name)}
     return Part(name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)
+
+
+def _ticker_part(stack: Stack) -> Part:
+    """Return the scheduled sweep; it serves nobody, so it is ready at once."""
+    command = [sys.executable, "-m", "infra.ticker"]
+    # When it is told to stop, a quote and a write that have begun still end by their own limits.
+    return Part("ticker", command, app_environment(stack, "ticker"), lambda: None, stop_seconds=30.0, folder=PROJECT)
 
 
 def why_not_healthy(port: int, workers: int) -> str | None:
