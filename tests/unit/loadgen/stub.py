@@ -1,0 +1,178 @@
+"""A real HTTP server in a thread that speaks the interface over an exchange in memory, and misbehaves on demand."""
+
+import json
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from loadgen.workload import FORMS, Command
+from tests.unit.loadgen.exchange import Exchange
+
+_NAMES = {name.lower().replace("_", "-"): name for name in FORMS} | {"summary": "DISPLAY_SUMMARY"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived. `attempt` counts those with the same key, from 1; `done` those answered before it."""
+
+    command: Command
+    key: str | None
+    token: str
+    attempt: int
+    answered: int
+
+
+Misbehaviour = Callable[["Handler", Request], bool]
+"""Gets a request before it is carried out; returns whether it has dealt with it."""
+
+
+class StubServer(ThreadingHTTPServer):
+    """The server. `requests` has everything that arrived, in order; `misbehave` may be set by a test."""
+
+    daemon_threads = True
+    request_queue_size = 2048
+
+    def __init__(self, exchange: Exchange, dumps: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.exchange = exchange
+        self.dumps = dumps
+        self.requests: list[Request] = []
+        self.answered = 0
+        self.connections = 0
+        self.misbehave: Misbehaviour | None = None
+        self.tamper: Callable[[Request, int, dict[str, Any]], tuple[int, dict[str, Any]]] | None = None
+        self.lock = threading.Lock()
+        self.attempts: Counter[str | None] = Counter()
+        self._open: set[socket.socket] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def commands(self) -> list[Request]:
+        """Return the requests that carry a command of a workload."""
+        return [request for request in self.requests if request.key is not None]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self.lock:
+            self.connections += 1
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self.lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that were reset on purpose."""
+
+    def close_connections(self) -> None:
+        """Close all kept-alive connections, as a server does with idle ones."""
+        with self.lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: StubServer
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name in the base class)
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self._serve(b"")
+
+    def do_POST(self) -> None:
+        self._serve(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _serve(self, body: bytes) -> None:
+        server = self.server
+        key = self.headers.get("Idempotency-Key")
+        command = _command(self.path, json.loads(body) if body else {}, self.headers.get("X-Transaction-Num"))
+        with server.lock:
+            server.attempts[key] += 1
+            token = self.headers["Authorization"].removeprefix("Bearer ")
+            request = Request(command, key, token, server.attempts[key], server.answered)
+            server.requests.append(request)
+        if server.misbehave is not None and server.misbehave(self, request):
+            return
+        self.carry_out(request)
+
+    def carry_out(self, request: Request) -> None:
+        """Do what the request asks and answer it."""
+        status, answer, replayed = self.server.exchange.execute(request.command, request.key)
+        if self.server.tamper is not None:
+            status, answer = self.server.tamper(request, status, dict(answer))
+        if request.command.name == "DUMPLOG" and status == 200:
+            path = self.server.dumps / f"{request.command.transaction}-{Path(request.command.value or '').name}"
+            text = self.server.exchange.log_xml()
+            path.write_text(text)
+            answer = {**answer, "location": str(path), "events": text.count("<timestamp>")}
+        self.answer(status, answer, {"Idempotent-Replayed": "true"} if replayed else {})
+
+    def answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Send an answer."""
+        self.send(status, json.dumps(body).encode(), headers)
+
+    def send(self, status: int, payload: bytes, headers: dict[str, str] | None = None) -> None:
+        """Send an answer of any content."""
+        with self.server.lock:
+            self.server.answered += 1
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(payload)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def cut(self, payload: bytes = b"") -> None:
+        """Send raw bytes and close the connection."""
+        self.wfile.write(payload)
+        self.wfile.flush()
+        self.close_connection = True
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+
+def _command(path: str, body: dict[str, Any], number: str | None) -> Command:
+    transaction = int(number or 0)
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    if parts == ["dumplog"]:
+        return Command(transaction, "DUMPLOG", None, None, body["filename"])
+    if parts[2] == "quote":
+        return Command(transaction, "QUOTE", parts[1], parts[3], None)
+    value = body.get("amount") or body.get("price") or body.get("filename")
+    return Command(transaction, _NAMES[parts[2]], parts[1], body.get("symbol"), value)
+
+
+@contextmanager
+def running(dumps: Path, exchange: Exchange | None = None) -> Iterator[StubServer]:
+    """Run a stub server while the block runs."""
+    server = StubServer(exchange or Exchange(), dumps)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="stub")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.close_connections()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,217 @@
+"""The HTTP exchange against a real socket that answers what the test says, byte for byte."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from loadgen.http1 import (
+    Answer,
+    BrokenAnswerError,
+    ConnectError,
+    Connection,
+    ExchangeError,
+    ExchangeTimeoutError,
+    StaleConnectionError,
+)
+from loadgen.wire import parse_url
+
+Script = Callable[[socket.socket, int], None]
+"""Answers one request on a connection; the number says which request of all connections it is, from 0."""
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def serving(script: Script) -> Iterator[str]:
+    """Run a server on one thread: one connection after another, each until it is closed."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.02)
+    ended = threading.Event()
+
+    def serve() -> None:
+        number = 0
+        while not ended.is_set():
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            with connection, suppress(OSError):
+                connection.settimeout(2)
+                while _read_request(connection):
+                    script(connection, number)
+                    number += 1
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        thread.join()
+        listener.close()
+
+
+def _read_request(connection: socket.socket) -> bool:
+    received = b""
+    while not received.endswith(b"\r\n\r\n"):
+        piece = connection.recv(65536)
+        if not piece:
+            return False
+        received += piece
+    return True
+
+
+def exchange(script: Script, timeout_s: float = 2.0) -> Answer:
+    """Return the answer to one request."""
+    with serving(script) as url:
+        connection = Connection(parse_url(url), timeout_s)
+        try:
+            return connection.exchange(REQUEST)
+        finally:
+            connection.close()
+
+
+def sends(*pieces: bytes, close: bool = True, pause_s: float = 0.0) -> Script:
+    """Return a script that sends these bytes, each on its own."""
+
+    def script(connection: socket.socket, _number: int) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause_s)
+        if close:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
+        b'HTTP/1.1 200 OK\r\ncontent-length:11 \r\n\r\n{"a": "bc"}',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n7;x=y\r\n: "bc"}\r\n0\r\nT: x\r\n\r\n',
+        b'HTTP/1.1 200 OK\r\n\r\n{"a": "bc"}',
+        b'HTTP/1.0 200 OK\r\n\r\n{"a": "bc"}',
+        b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
+    ],
+    ids=["length", "odd case", "chunked", "until close", "http 1.0", "after 100"],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_an_answer_of_any_form_is_read_however_it_is_cut(answer: bytes, size: int) -> None:
+    pieces = [answer[start : start + size] for start in range(0, len(answer), size)]
+    got = exchange(sends(*pieces))
+    assert (got.status, got.body) == (200, b'{"a": "bc"}')
+
+
+def test_headers_are_found_by_name_whatever_their_case() -> None:
+    got = exchange(sends(b"HTTP/1.1 503 Gone\r\nRetry-AFTER:  7 \r\nContent-Length: 0\r\n\r\n"))
+    assert got.header(b"retry-after") == b"7"
+    assert got.header(b"after") is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5",
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{"a"XX',
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"X" * 100_000,
+    ],
+)
+def test_an_answer_that_is_cut_off_or_is_none_is_broken(answer: bytes) -> None:
+    with pytest.raises(BrokenAnswerError):
+        exchange(sends(answer))
+
+
+def test_no_answer_in_time_is_a_timeout_and_the_next_request_has_a_new_connection() -> None:
+    def script(connection: socket.socket, number: int) -> None:
+        if number == 0:
+            time.sleep(0.3)
+        connection.sendall(FINE)
+
+    with serving(script) as url:
+        connection = Connection(parse_url(url), 0.1)
+        with pytest.raises(ExchangeTimeoutError):
+            connection.exchange(REQUEST)
+        assert connection.exchange(REQUEST, 2.0).status == 200
+        connection.close()
+
+
+def test_an_answer_that_drips_does_not_outlast_its_timeout_for_long() -> None:
+    start = time.monotonic()
+    with pytest.raises(ExchangeTimeoutError):
+        exchange(sends(*[b"H"] * 50, pause_s=0.05), timeout_s=0.3)
+    assert time.monotonic() - start < 2.9
+
+
+def test_a_connection_is_used_again_and_a_stale_one_is_told_apart() -> None:
+    def script(connection: socket.socket, number: int) -> None:
+        connection.sendall(FINE)
+        if number == 1:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(script) as url:
+        connection = Connection(parse_url(url), 2.0)
+        connection.exchange(REQUEST)
+        connection.exchange(REQUEST)
+        with pytest.raises(StaleConnectionError):
+            connection.exchange(REQUEST)
+        assert connection.exchange(REQUEST).status == 200
+        connection.close()
+
+
+def test_a_first_request_that_is_dropped_is_not_taken_for_a_stale_connection() -> None:
+    with pytest.raises(ExchangeError) as raised:
+        exchange(lambda connection, _: connection.shutdown(socket.SHUT_RDWR))
+    assert raised.value.reason == "connection"
+
+
+@pytest.mark.parametrize("header", [b"Connection: close\r\n", b""])
+def test_a_connection_the_server_will_close_is_not_used_again(header: bytes) -> None:
+    version = b"HTTP/1.1" if header else b"HTTP/1.0"
+    with serving(sends(version + b" 200 OK\r\n" + header + b"Content-Length: 2\r\n\r\n{}")) as url:
+        connection = Connection(parse_url(url), 2.0)
+        for _ in range(3):
+            assert connection.exchange(REQUEST).status == 200
+        connection.close()
+
+
+def test_what_follows_an_answer_unasked_is_not_taken_for_the_next_answer() -> None:
+    with serving(sends(FINE + FINE.replace(b"200", b"409"), close=False)) as url:
+        connection = Connection(parse_url(url), 2.0)
+        assert [connection.exchange(REQUEST).status for _ in range(3)] == [200, 200, 200]
+        connection.close()
+
+
+def test_nobody_there_is_a_connect_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectError, match="refused"):
+        Connection(parse_url(f"http://127.0.0.1:{port}"), 1.0).exchange(REQUEST)
+    with pytest.raises(ConnectError, match="cannot connect"):
+        Connection(parse_url("http://no-such-host.invalid"), 1.0).exchange(REQUEST)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="the platform has no TCP_QUICKACK to re-arm")
+def test_an_answer_sent_in_two_small_packets_does_not_stall() -> None:
+    """With Nagle's algorithm on, the second packet waits for our acknowledgement, by default delayed by 40 ms."""
+    head, body = FINE[:-2], FINE[-2:]
+    with serving(sends(head, body, close=False)) as url:
+        connection = Connection(parse_url(url), 2.0)
+        start = time.monotonic()
+        for _ in range(60):
+            connection.exchange(REQUEST)
+        connection.close()
+    assert time.monotonic() - start < 60 * 0.04 / 2
