@@ -1,0 +1,39 @@
+"""Every bound on a quote is a setting, checked, and reaches its place."""
+
+import pytest
+
+from chalicelib.quotes.patience import Patience
+from chalicelib.settings import SettingError, read_settings
+from tests.unit.test_settings import GOOD
+
+
+def test_the_defaults_are_250_ms_a_try_and_5_s_in_all() -> None:
+    patience = Patience.of(read_settings(GOOD))
+    assert (patience.try_ms, patience.limit_ms) == (250, 5_000)
+    assert patience == Patience()
+
+
+def test_each_setting_reaches_its_place() -> None:
+    names = ("TRY", "LIMIT", "FIRST_PAUSE", "LONGEST_PAUSE", "LOCK_SPARE", "POLL")
+    environment = {f"QUOTE_{name}_MS": str(100 + number) for number, name in enumerate(names)}
+    assert Patience.of(read_settings({**GOOD, **environment})) == Patience(100, 101, 102, 103, 104, 105)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("QUOTE_TRY_MS", 10, 30_000),
+        ("QUOTE_LIMIT_MS", 100, 60_000),
+        ("QUOTE_FIRST_PAUSE_MS", 1, 10_000),
+        ("QUOTE_LONGEST_PAUSE_MS", 1, 10_000),
+        ("QUOTE_LOCK_SPARE_MS", 50, 10_000),
+        ("QUOTE_POLL_MS", 5, 1_000),
+        ("QUOTE_CACHE_PAUSE_MS", 10, 60_000),
+    ],
+)
+def test_a_time_out_of_its_bounds_is_refused(name: str, low: int, high: int) -> None:
+    for good in (low, high):
+        assert getattr(read_settings({**GOOD, name: str(good)}), name.lower()) == good
+    for bad in (low - 1, high + 1):
+        with pytest.raises(SettingError, match=f"^setting {name}: got '{bad}'"):
+            read_settings({**GOOD, name: str(bad)})
