@@ -1,0 +1,122 @@
+"""The system's main job, on the real stack: a workload replayed over HTTP, every account exact to the cent."""
+
+import http.client
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from pymongo import MongoClient
+
+from infra.background import BackgroundStack
+from infra.stack import PROJECT
+from tests.conftest import StartStack
+
+SECONDS = 240.0
+PRICE_CENTS = 1000
+QUIET_STACK = ("--quote-source", "fixed:10.00", "--trigger-seconds", "0")
+
+
+def loadgen(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "loadgen", *arguments],
+        cwd=PROJECT,
+        timeout=SECONDS,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def generated(folder: Path, users: int, commands: int) -> Path:
+    workload = folder / "workload.txt"
+    size = [f"--users={users}", f"--commands={commands}", "--symbols=20", "--seed=7"]
+    assert loadgen("generate", *size, f"--out={workload}").returncode == 0
+    return workload
+
+
+def replayed(running: BackgroundStack, workload: Path, report: Path, *more: str) -> dict[str, Any]:
+    """Replay and verify; return the report."""
+    target = [f"--url={running.url}", f"--token={running.operator_token}", f"--json={report}"]
+    ended = loadgen("replay", str(workload), *target, *more)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+def accounts(running: BackgroundStack) -> list[dict[str, Any]]:
+    with MongoClient[dict[str, Any]](running.mongo_uri) as client:
+        return list(client[running.mongo_database]["accounts"].find())
+
+
+def worth_cents(account: dict[str, Any]) -> int:
+    """Return cash, reserved cash and shares at the fixed price."""
+    reserved = sum(order["value"] for order in account["pending_buys"])
+    reserved += sum(trigger["amount"] for trigger in account["buy_triggers"].values())
+    shares = sum(account["holdings"].values()) + sum(order["n"] for order in account["pending_sells"])
+    shares += sum(trigger["n"] for trigger in account["sell_triggers"].values())
+    cash = account["cash"]
+    return int(cash + reserved + shares * PRICE_CENTS)
+
+
+def added_cents(workload: Path) -> int:
+    adds = [line.split(",") for line in workload.read_text().splitlines() if "] ADD," in line]
+    return sum(int(fields[2].strip().replace(".", "")) for fields in adds)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("server", ["gateway", "chalice"])
+def test_a_replay_is_exact_and_a_second_one_applies_the_file_again(
+    stack: StartStack, tmp_path: Path, server: str, workers: str
+) -> None:
+    running = stack(*QUIET_STACK, "--server", server, "--workers", workers)
+    workload = generated(tmp_path, users=8, commands=800)
+    for times in (1, 2):
+        report = replayed(running, workload, tmp_path / "report.json", "--verify")
+        assert (report["commands"], report["errors"]) == (800, 0)
+        worth = sum(worth_cents(account) for account in accounts(running))
+        assert worth == times * added_cents(workload)
+
+
+def test_a_negative_amount_is_answered_and_is_no_failure_of_the_replay(stack: StartStack, tmp_path: Path) -> None:
+    workload = tmp_path / "workload.txt"
+    workload.write_text(
+        "[1] ADD,jane,100.00 \r\n[2] ADD,jane,-73280.58 \r\n[3] BUY,jane,S,50.00 \r\n[4] DUMPLOG,./testLOG\r\n"
+    )
+    report = replayed(stack(*QUIET_STACK), workload, tmp_path / "report.json", "--verify")
+    assert report["errors"] == 0
+    assert report["outcomes"]["400 invalid_amount"] == 1
+
+
+def test_twelve_hundred_users_in_one_load_generator(stack: StartStack, tmp_path: Path) -> None:
+    running = stack(*QUIET_STACK)
+    report = replayed(running, generated(tmp_path, users=1200, commands=3600), tmp_path / "report.json", "--verify")
+    assert (report["commands"], report["errors"]) == (3600, 0)
+    assert len([account for account in accounts(running) if account["_id"] != "operator"]) == 1200
+
+
+def test_one_key_in_flight_on_two_workers_at_once_is_applied_once(stack: StartStack) -> None:
+    running = stack(*QUIET_STACK, "--workers", "2")
+    headers = {"Authorization": f"Bearer {running.operator_token}", "Content-Type": "application/json"}
+
+    def add(number: int) -> tuple[str, str | None, str]:
+        connection = http.client.HTTPConnection(urlsplit(running.url).netloc, timeout=SECONDS)
+        key = {"Idempotency-Key": f"key-{number // 4}"}
+        connection.request("POST", "/users/jane/add", b'{"amount": "1.00"}', {**headers, **key})
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        return key["Idempotency-Key"], response.getheader("Idempotent-Replayed"), body
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(add, range(80)))
+    firsts = [key for key, replayed, _ in answers if replayed is None]
+    assert sorted(firsts) == sorted({key for key, _, _ in answers})
+    assert len({body for _, _, body in answers}) == 20
+    (account,) = accounts(running)
+    assert (account["cash"], account["version"]) == (2000, 20)
+    assert {entry["srv"] for entry in account["open"]} == {"gateway-1", "gateway-2"}
