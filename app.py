@@ -1,14 +1,16 @@
 """The Chalice app: routes and schedules are registered here; what they do lives in chalicelib."""
 
+import os
 from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
-from chalicelib.http.routes import method_problems, routes
+from chalicelib.http.routes import finish_answers, routes
+from chalicelib.runtime import start
 from chalicelib.sweep.scheduled import scheduled_sweep
 
-app = Chalice(app_name="day-trading")
-app.register_middleware(method_problems, "http")
+app = Chalice(app_name="day-trading", configure_logs=False)  # the log is ours
+app.register_middleware(finish_answers, "http")
 app.register_blueprint(routes)
 
 
@@ -16,3 +18,7 @@ app.register_blueprint(routes)
 def sweep(_event: CloudWatchEvent) -> dict[str, Any]:
     """Fire the triggers that are due and give expired orders back; answers what was done."""
     return scheduled_sweep()
+
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # the servers call `start` before they listen
+    start()

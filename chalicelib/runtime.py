@@ -1,11 +1,14 @@
 """The parts of this process, made once, on first use, and put together."""
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 from redis import Redis
@@ -15,12 +18,18 @@ from redis.retry import Retry
 from chalicelib.audit.dumps import Dumps
 from chalicelib.audit.places import Folder
 from chalicelib.clock import now_ms
+from chalicelib.http.auth import ProviderTokens, SecretTokens, TokenKind, Tokens
+from chalicelib.http.keys import KeyRing, fetch_from
+from chalicelib.http.limits import RateLimit
+from chalicelib.observe.commands import Observers
+from chalicelib.observe.logs import CommandLog, set_up_logs
+from chalicelib.observe.stages import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.outages import Breaker
 from chalicelib.quotes.patience import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
-from chalicelib.settings import Settings, settings
+from chalicelib.settings import SettingError, Settings, settings, without_credentials
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
@@ -43,6 +52,10 @@ class Runtime:
     trading: Trading
     sweeper: Sweeper
     transactions: TransactionNumbers
+    tokens: Tokens
+    rate_limit: RateLimit | None
+    stages: Stages
+    observers: Observers
 
     def close(self) -> None:
         """Finish the writes that have begun and close the connections."""
@@ -55,19 +68,22 @@ def connect_database(settings: Settings) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
     Writes are confirmed once they are in the journals of a majority; what is read has been confirmed by a majority, so
-    that no answer rests on what a failover could take back.
+    that no answer rests on what a failover could take back. Raises SettingError for an address that is none.
     """
-    client: MongoClient[Document] = MongoClient(
-        settings.mongo_uri,
-        maxPoolSize=settings.mongo_pool_size,
-        serverSelectionTimeoutMS=settings.mongo_timeout_ms,
-        connectTimeoutMS=settings.mongo_timeout_ms,
-        socketTimeoutMS=settings.mongo_timeout_ms,
-        waitQueueTimeoutMS=settings.mongo_timeout_ms,
-        retryWrites=True,
-        retryReads=True,
-        appname="day-trading",
-    )
+    try:
+        client: MongoClient[Document] = MongoClient(
+            settings.mongo_uri,
+            maxPoolSize=settings.mongo_pool_size,
+            serverSelectionTimeoutMS=settings.mongo_timeout_ms,
+            connectTimeoutMS=settings.mongo_timeout_ms,
+            socketTimeoutMS=settings.mongo_timeout_ms,
+            waitQueueTimeoutMS=settings.mongo_timeout_ms,
+            retryWrites=True,
+            retryReads=True,
+            appname="day-trading",
+        )
+    except (PyMongoError, ValueError) as error:
+        raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
     return client.get_database(
         settings.mongo_database,
         write_concern=WriteConcern("majority", wtimeout=settings.mongo_timeout_ms, j=True),
@@ -76,14 +92,20 @@ def connect_database(settings: Settings) -> Database[Document]:
 
 
 def connect_redis(settings: Settings) -> Redis:
-    """Return the cache's client: one try within a short time-out, since a price can be had without it."""
+    """Return the cache's client: one try within a short time-out, since a price can be had without it.
+
+    Raises SettingError for an address that is none.
+    """
     timeout_seconds = settings.redis_timeout_ms / 1000
-    return Redis.from_url(
-        settings.redis_url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-    )
+    try:
+        return Redis.from_url(
+            settings.redis_url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
 
 
 def connect_quotes(redis: Redis, settings: Settings) -> SharedQuotes:
@@ -92,16 +114,47 @@ def connect_quotes(redis: Redis, settings: Settings) -> SharedQuotes:
     return SharedQuotes(cache, make_source(settings.quote_source, now_ms), Patience.of(settings))
 
 
+def make_tokens(settings: Settings) -> Tokens:
+    """Return what checks tokens, of each kind that is set up."""
+    kinds: list[TokenKind] = []
+    if settings.auth_secret is not None:
+        kinds.append(SecretTokens(settings.auth_secret))
+    if settings.auth_jwks_url is not None:
+        assert settings.auth_issuer is not None
+        assert settings.auth_audience is not None
+        keys = KeyRing(fetch_from(settings.auth_jwks_url, settings.auth_timeout_ms / 1000))
+        claims = (settings.auth_user_claim, settings.auth_role_claim)
+        kinds.append(ProviderTokens(keys, settings.auth_issuer, settings.auth_audience, *claims))
+    return Tokens(kinds, now_ms)
+
+
+def make_rate_limit(redis: Redis, settings: Settings) -> RateLimit | None:
+    """Return the limit of commands a user, None when there is none."""
+    if settings.rate_limit == 0:
+        return None
+    breaker = Breaker(settings.quote_cache_pause_ms / 1000)
+    return RateLimit(redis, settings.rate_limit, settings.rate_limit_seconds, breaker)
+
+
+def make_observers(settings: Settings) -> Observers:
+    """Return who is told of each command: the log, which in the cloud makes the metrics too."""
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if function is not None or settings.log_level in {"DEBUG", "INFO"}:
+        return Observers(CommandLog(sys.stdout, function))
+    return Observers()
+
+
 def make_runtime(settings: Settings) -> Runtime:
-    """Return the parts, put together; raises SettingError for a quote source that cannot be used."""
+    """Return the parts, put together; raises SettingError for what cannot be used."""
+    stages = Stages()
     database = connect_database(settings)
     redis = connect_redis(settings)
     writer = make_writer(database["accounts"], settings.group_commit)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
     quotes = connect_quotes(redis, settings)
     trading = Trading(
-        store=accounts,
-        quotes=quotes,
+        store=TimedStore(accounts, stages),
+        quotes=TimedQuotes(quotes, stages),
         dumps=Dumps(database, Folder(Path(settings.dump_folder))),
         clock=now_ms,
         turns=Turns(),
@@ -116,7 +169,19 @@ def make_runtime(settings: Settings) -> Runtime:
             settings.sweep_limit_ms, settings.sweep_quotes_at_once, settings.sweep_writes_at_once, settings.sweep_batch
         ),
     )
-    return Runtime(settings, database, redis, writer, trading, sweeper, TransactionNumbers())
+    return Runtime(
+        settings=settings,
+        database=database,
+        redis=redis,
+        writer=writer,
+        trading=trading,
+        sweeper=sweeper,
+        transactions=TransactionNumbers(),
+        tokens=make_tokens(settings),
+        rate_limit=make_rate_limit(redis, settings),
+        stages=stages,
+        observers=make_observers(settings),
+    )
 
 
 _making = Lock()
@@ -129,6 +194,12 @@ def runtime() -> Runtime:
         if not _made:
             _made.append(make_runtime(settings()))
         return _made[0]
+
+
+def start() -> None:
+    """Check the settings, set up the log and make the parts, before anything is served; raises SettingError."""
+    set_up_logs(settings().log_level)
+    runtime()
 
 
 def forget() -> None:

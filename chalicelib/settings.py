@@ -4,9 +4,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from urllib.parse import urlsplit
 
 MIN_SECRET_BYTES = 32
 """HS256 wants a key at least as long as its hash (RFC 7518 section 3.2)."""
+
+HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingError(Exception):
@@ -44,7 +48,17 @@ class Settings:
     sweep_writes_at_once: int
     sweep_batch: int
     trigger_seconds: int
-    auth_secret: str
+    auth_secret: str | None
+    auth_jwks_url: str | None
+    auth_issuer: str | None
+    auth_audience: str | None
+    auth_user_claim: str
+    auth_role_claim: str
+    auth_timeout_ms: int
+    rate_limit: int
+    rate_limit_seconds: int
+    cors_origin: str | None
+    log_level: str
     dump_folder: str
     server_name: str
 
@@ -70,17 +84,72 @@ def _number(name: str, env: Mapping[str, str], default: int, low: int, high: int
 def _checked(name: str, env: Mapping[str, str], takes: str, accepts: Callable[[str], bool]) -> str:
     value = env.get(name)
     if value is None or not accepts(value):
-        raise SettingError(name, value, takes)
+        raise SettingError(name, value if value is None else without_credentials(value), takes)
     return value
 
 
-def _secret(env: Mapping[str, str]) -> str:
+def without_credentials(address: str) -> str:
+    """Return an address with the user and password in it struck out, as far as they can be told."""
+    scheme, slashes, rest = address.rpartition("//") if "//" in address else ("", "", address)
+    return f"{scheme}{slashes}***@{rest.rpartition('@')[2]}" if "@" in rest else address
+
+
+def _one_of(name: str, env: Mapping[str, str], default: str, values: tuple[str, ...]) -> str:
+    value = env.get(name, default)
+    if value not in values:
+        raise SettingError(name, value, " or ".join(values))
+    return value
+
+
+def _secret(env: Mapping[str, str]) -> str | None:
     value = env.get("AUTH_SECRET")
+    if value is None and "AUTH_JWKS_URL" in env:
+        return None
     takes = f"a random secret of at least {MIN_SECRET_BYTES} bytes"
     if value is None or len(value.encode()) < MIN_SECRET_BYTES:
         # The value itself is never shown: a short secret is still a secret.
         raise SettingError("AUTH_SECRET", None if value is None else f"{len(value.encode())} bytes", takes)
     return value
+
+
+def _jwks_url(env: Mapping[str, str]) -> str | None:
+    value = env.get("AUTH_JWKS_URL")
+    if value is not None and not (_parsed_origin(value, HERE) and urlsplit(value).path):
+        raise SettingError("AUTH_JWKS_URL", value, "an https:// address (http:// only on this machine)")
+    return value
+
+
+def _for_provider(name: str, env: Mapping[str, str], takes: str) -> str | None:
+    value = env.get(name)
+    if "AUTH_JWKS_URL" in env and (value is None or not value.strip()):
+        raise SettingError(name, value, f"{takes}, because AUTH_JWKS_URL is set")
+    return value
+
+
+def read_cors_origin(env: Mapping[str, str]) -> str | None:
+    """Return the origin whose pages may use the interface, None for none; read apart because routes are made with it.
+
+    Raises SettingError.
+    """
+    value = env.get("CORS_ORIGIN")
+    if value is not None and value != _parsed_origin(value, None):
+        raise SettingError("CORS_ORIGIN", value, "one origin, such as https://trade.example.com")
+    return value
+
+
+def _parsed_origin(address: str, plain_hosts: frozenset[str] | None) -> str | None:
+    """Return the origin of an https address, or of an http one on one of these hosts (None: any)."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname
+    plain = parts.scheme == "http" and (plain_hosts is None or host in plain_hosts)
+    if not host or not (plain or parts.scheme == "https"):
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
@@ -119,6 +188,16 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         sweep_batch=_number("SWEEP_BATCH", env, 256, 1, 10_000),
         trigger_seconds=_number("TRIGGER_SECONDS", env, 0, 0, 3_600),
         auth_secret=_secret(env),
+        auth_jwks_url=_jwks_url(env),
+        auth_issuer=_for_provider("AUTH_ISSUER", env, "the `iss` of the provider's tokens"),
+        auth_audience=_for_provider("AUTH_AUDIENCE", env, "the `aud` of tokens for this system"),
+        auth_user_claim=_text("AUTH_USER_CLAIM", env, "sub"),
+        auth_role_claim=_text("AUTH_ROLE_CLAIM", env, "role"),
+        auth_timeout_ms=_number("AUTH_TIMEOUT_MS", env, 2_000, 100, 30_000),
+        rate_limit=_number("RATE_LIMIT", env, 0, 0, 1_000_000),
+        rate_limit_seconds=_number("RATE_LIMIT_SECONDS", env, 60, 1, 3_600),
+        cors_origin=read_cors_origin(env),
+        log_level=_one_of("LOG_LEVEL", env, "INFO", LOG_LEVELS),
         dump_folder=_text("DUMP_FOLDER", env),
         server_name=_text("SERVER_NAME", env, "day-trading"),
     )

@@ -16,11 +16,13 @@ TradingError
 │   ├── MethodNotAllowedError    method_not_allowed
 │   ├── TooLargeError            too_large
 │   ├── UnsupportedMediaTypeError  unsupported_media_type
-│   └── KeyReusedError           idempotency_key_reused
+│   ├── KeyReusedError           idempotency_key_reused
+│   └── RateLimitedError         rate_limited
 ├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
 └── UnavailableError             nothing was changed; safe to send again with the same key
     ├── QuoteUnavailableError    quote_unavailable
-    └── StoreUnavailableError    store_unavailable
+    ├── StoreUnavailableError    store_unavailable
+    └── AuthUnavailableError     auth_unavailable
 """
 
 from typing import ClassVar
@@ -138,6 +140,16 @@ class KeyReusedError(RequestError):
     code = "idempotency_key_reused"
 
 
+class RateLimitedError(RequestError):
+    """The user gave more commands than it may; `retry_after_seconds` says when the next one will be taken."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__("too many commands; send this one again later")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class RejectedError(TradingError):
     """A command that the rules refuse; `code` is one of SPEC.md section 3."""
 
@@ -176,3 +188,9 @@ class StoreUnavailableError(UnavailableError):
     """The database did not confirm the change within its time."""
 
     code = "store_unavailable"
+
+
+class AuthUnavailableError(UnavailableError):
+    """The identity provider's keys could not be had, so nobody can say whether the token is good."""
+
+    code = "auth_unavailable"

@@ -1,19 +1,40 @@
-"""Who is asking: bearer tokens, checked inside the app so that it is the same wherever the app runs (API.md)."""
+"""Who is asking: bearer tokens, checked inside the app so that it is the same wherever the app runs (API.md).
 
+Two kinds are known, each with algorithms of its own, so that no key of one can serve for the other:
+
+- HS256, signed with AUTH_SECRET, with the claims `sub` and `role`: what the local stack and its tools use.
+- RS256 or ES256, signed by the OpenID Connect provider whose keys are at AUTH_JWKS_URL, for AUTH_AUDIENCE.
+"""
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Lock
+from typing import Any, Protocol
 
 import jwt
 
+from chalicelib.clock import Clock
 from chalicelib.domain.errors import ForbiddenError, InvalidUserError, UnauthorizedError
 from chalicelib.domain.names import parse_user
+from chalicelib.http.keys import KeyRing
 
-ALGORITHM = "HS256"
-"""The only algorithm that is accepted, whatever a token's own header says."""
+MAX_TOKEN_LENGTH = 8192
+"""API Gateway takes headers of 10 KB in all."""
 
-MAX_TOKEN_LENGTH = 4096
 LEEWAY_SECONDS = 10
 """How far the clocks of the token's maker and of this server may be apart."""
+
+CACHE_LIMIT = 2000
+"""Checked tokens that a process remembers, some 300 bytes each."""
+
+CACHE_MS = 300_000
+"""How long a checked token is not checked again: as long as a provider's keys are not looked at again."""
+
+_NOT_VALID = "the token is not valid"
 
 
 class Role(StrEnum):
@@ -30,32 +51,156 @@ class Caller:
     user: str
     role: Role
 
+    @property
+    def is_operator(self) -> bool:
+        """Return whether the caller may act for anyone."""
+        return self.role is Role.OPERATOR
+
     def must_act_for(self, user: str) -> None:
         """Raise ForbiddenError unless the caller may act for a user; says nothing of whether the user exists."""
-        if self.role is not Role.OPERATOR and self.user != user:
+        if not self.is_operator and self.user != user:
             raise ForbiddenError("the token does not allow acting for this user")
 
     def must_be_operator(self) -> None:
         """Raise ForbiddenError unless the caller is an operator."""
-        if self.role is not Role.OPERATOR:
+        if not self.is_operator:
             raise ForbiddenError("only an operator may do this")
 
 
-def check_token(authorization: str | None, secret: str) -> Caller:
-    """Return the bearer of an Authorization header; raises UnauthorizedError, never showing the token."""
-    if authorization is None:
-        raise UnauthorizedError("an Authorization header with a bearer token is needed")
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH:
-        raise UnauthorizedError("the Authorization header must be: Bearer TOKEN")
-    try:
-        claims = jwt.decode(
+class TokenKind(Protocol):
+    """A kind of token: how it is checked, and who it speaks for."""
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """Return the algorithms that such tokens are signed with, none of them another kind's."""
+
+    def claims(self, token: str, header: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """Return the claims of a token that this kind's key has signed; raises jwt.InvalidTokenError."""
+
+    def caller(self, claims: Mapping[str, Any]) -> Caller:
+        """Return whom the claims speak for; raises InvalidUserError or ValueError."""
+
+
+class SecretTokens:
+    """Tokens signed with a secret that this system shares with its tools."""
+
+    algorithms = ("HS256",)
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def claims(self, token: str, _header: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the checked claims."""
+        return jwt.decode(
             token,
-            secret,
-            algorithms=[ALGORITHM],
+            self._secret,
+            algorithms=self.algorithms,
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "sub", "role"]},
         )
+
+    def caller(self, claims: Mapping[str, Any]) -> Caller:
+        """Return whom the claims speak for."""
         return Caller(parse_user(claims["sub"]), Role(claims["role"]))
-    except (jwt.InvalidTokenError, InvalidUserError, ValueError) as error:
-        raise UnauthorizedError("the token is not valid") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTokens:
+    """Tokens of an OpenID Connect provider, made for `audience`; the two claims name the user and its role."""
+
+    keys: KeyRing
+    issuer: str
+    audience: str
+    user_claim: str
+    role_claim: str
+    algorithms: Sequence[str] = ("RS256", "ES256")
+
+    def claims(self, token: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the checked claims; raises AuthUnavailableError when the provider's keys cannot be had."""
+        kid = header.get("kid")
+        if not isinstance(kid, str):
+            raise jwt.InvalidTokenError("no kid")
+        key = self.keys.find(kid)
+        if key is None or key.algorithm_name != header["alg"]:
+            raise jwt.InvalidTokenError("no such key")
+        return jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            leeway=LEEWAY_SECONDS,
+            issuer=self.issuer,
+            audience=self.audience,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+
+    def caller(self, claims: Mapping[str, Any]) -> Caller:
+        """Return whom the claims speak for; of several roles the one that may do most."""
+        given = _claim(claims, self.role_claim)
+        roles = given if isinstance(given, list) else [given]
+        role = Role.OPERATOR if Role.OPERATOR in roles else Role.TRADER
+        if role not in roles:
+            raise ValueError("neither trader nor operator")
+        return Caller(parse_user(_claim(claims, self.user_claim)), role)
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> Any:
+    """Return a claim; a name that is none of them may be a path, such as Keycloak's `realm_access.roles`."""
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+class Tokens:
+    """Checks bearer tokens; safe to share between threads.
+
+    A good one is remembered, by a hash and never past its end, because a signature costs more than the rest of a check
+    together. A bad one is not: its check costs the same each time, and is bounded by its length.
+    """
+
+    def __init__(self, kinds: Sequence[TokenKind], clock: Clock) -> None:
+        self._kinds = {algorithm: kind for kind in kinds for algorithm in kind.algorithms}
+        self._clock = clock
+        self._lock = Lock()
+        self._checked: OrderedDict[bytes, tuple[Caller, int]] = OrderedDict()
+
+    def check(self, authorization: str | None) -> Caller:
+        """Return the bearer of an Authorization header.
+
+        Raises UnauthorizedError, which shows nothing of the token, or AuthUnavailableError.
+        """
+        if authorization is None:
+            raise UnauthorizedError("an Authorization header with a bearer token is needed")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+            raise UnauthorizedError("the Authorization header must be: Bearer TOKEN")
+        name = hashlib.sha256(token.encode()).digest()
+        now = self._clock()
+        with self._lock:
+            caller, until_ms = self._checked.get(name, (None, 0))
+        if caller is not None and now < until_ms:
+            return caller
+        caller, exp = self._verify(token)
+        self._remember(name, caller, min(now + CACHE_MS, (exp + LEEWAY_SECONDS) * 1000))
+        return caller
+
+    def _verify(self, token: str) -> tuple[Caller, int]:
+        try:
+            header = jwt.get_unverified_header(token)
+            kind = self._kinds.get(header.get("alg", ""))
+            if kind is None:
+                raise UnauthorizedError(_NOT_VALID)
+            claims = kind.claims(token, header)
+            return kind.caller(claims), math.floor(claims["exp"])
+        except (jwt.PyJWTError, InvalidUserError, ValueError, TypeError, OverflowError, RecursionError):
+            # What is wrong with it helps an attacker more than a client, and may quote the token.
+            raise UnauthorizedError(_NOT_VALID) from None
+
+    def _remember(self, name: bytes, caller: Caller, until_ms: int) -> None:
+        with self._lock:
+            self._checked[name] = (caller, until_ms)
+            self._checked.move_to_end(name)
+            while len(self._checked) > CACHE_LIMIT:
+                self._checked.popitem(last=False)

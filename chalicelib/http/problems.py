@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from chalice.app import Response
 
 from chalicelib.domain.errors import (
     MethodNotAllowedError,
+    RateLimitedError,
     RejectedError,
     TradingError,
     UnavailableError,
 )
 
 CONTENT_TYPE = "application/problem+json"
+PROBLEM_TYPE = "urn:day-trading:problem:"
 
 STATUSES: Mapping[str, int] = {
     "invalid_amount": 400,
@@ -31,24 +34,30 @@ STATUSES: Mapping[str, int] = {
     "too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
+    "rate_limited": 429,
     "internal_error": 500,
     "bad_gateway": 502,
     "quote_unavailable": 503,
     "store_unavailable": 503,
+    "auth_unavailable": 503,
 }
 """The status of every code."""
 
 
-def problem_body(code: str, detail: str) -> str:
-    """Return the JSON text of a problem."""
-    problem = {
-        "type": f"urn:day-trading:problem:{code}",
+def problem(code: str, detail: str) -> dict[str, Any]:
+    """Return the members of a problem."""
+    return {
+        "type": f"{PROBLEM_TYPE}{code}",
         "title": code.replace("_", " ").capitalize(),
         "status": STATUSES[code],
         "detail": detail,
         "code": code,
     }
-    return json.dumps(problem, separators=(",", ":"))
+
+
+def problem_body(code: str, detail: str) -> str:
+    """Return the JSON text of a problem."""
+    return json.dumps(problem(code, detail), separators=(",", ":"))
 
 
 def problem_response(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -63,7 +72,7 @@ def problem_response(code: str, detail: str, headers: Mapping[str, str] | None =
 def error_response(error: TradingError) -> Response:
     """Return the failure that an error stands for, with the headers that belong to it."""
     headers = {}
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | RateLimitedError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)

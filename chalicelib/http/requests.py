@@ -7,7 +7,7 @@ from typing import Any
 
 from chalice.app import Request
 
-from chalicelib.domain.commands import MAX_TRANSACTION, Command, CommandName
+from chalicelib.domain.commands import MAX_TRANSACTION, Command
 from chalicelib.domain.errors import (
     InvalidHeaderError,
     InvalidJsonError,
@@ -16,67 +16,41 @@ from chalicelib.domain.errors import (
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
-from chalicelib.domain.money import parse_cents
-from chalicelib.domain.names import parse_filename, parse_symbol
+from chalicelib.domain.names import parse_symbol
+from chalicelib.http.operations import Operation
+from chalicelib.http.schemas import MAX_KEY_LENGTH
 
 MAX_BODY_BYTES = 64 * 1024
-MAX_KEY_LENGTH = 128
-
-Parser = Callable[[object, str], Any]
-
-_SYMBOL: tuple[str, str, Parser] = ("symbol", "symbol", parse_symbol)
-_AMOUNT: tuple[str, str, Parser] = ("amount", "amount_cents", parse_cents)
-_PRICE: tuple[str, str, Parser] = ("price", "amount_cents", parse_cents)
-_FILENAME: tuple[str, str, Parser] = ("filename", "filename", parse_filename)
-
-BODY_FIELDS: Mapping[CommandName, tuple[tuple[str, str, Parser], ...]] = {
-    CommandName.ADD: (_AMOUNT,),
-    CommandName.QUOTE: (),
-    CommandName.BUY: (_SYMBOL, _AMOUNT),
-    CommandName.COMMIT_BUY: (),
-    CommandName.CANCEL_BUY: (),
-    CommandName.SELL: (_SYMBOL, _AMOUNT),
-    CommandName.COMMIT_SELL: (),
-    CommandName.CANCEL_SELL: (),
-    CommandName.SET_BUY_AMOUNT: (_SYMBOL, _AMOUNT),
-    CommandName.SET_BUY_TRIGGER: (_SYMBOL, _PRICE),
-    CommandName.CANCEL_SET_BUY: (_SYMBOL,),
-    CommandName.SET_SELL_AMOUNT: (_SYMBOL, _AMOUNT),
-    CommandName.SET_SELL_TRIGGER: (_SYMBOL, _PRICE),
-    CommandName.CANCEL_SET_SELL: (_SYMBOL,),
-    CommandName.DUMPLOG: (_FILENAME,),
-    CommandName.DISPLAY_SUMMARY: (),
-}
-"""The body of each command: a field's name on the wire, its name in the command, and what checks it."""
 
 
 def read_command(
     request: Request,
-    name: CommandName,
+    operation: Operation,
     user: str,
     new_transaction: Callable[[], int],
-    *,
     symbol: str | None = None,
-    of_all: bool = False,
 ) -> Command:
-    """Return the command that a request gives; raises a RequestError that names the first thing wrong with it."""
+    """Return the command that a request gives; raises a RequestError that names the first thing wrong with it.
+
+    `user` is checked already; `symbol` is that of the path, where there is one.
+    """
+    assert operation.command is not None
     key = read_key(request.headers.get("idempotency-key"))
     transaction = read_transaction(request.headers.get("x-transaction-num"))
     parameters: dict[str, Any] = {} if symbol is None else {"symbol": parse_symbol(symbol)}
-    fields = BODY_FIELDS[name]
-    body = read_body(request) if request.method == "POST" else {}
+    body = read_body(request) if operation.method == "POST" else {}
     for given in body:
-        if given not in {field for field, _, _ in fields}:
-            raise UnknownFieldError(str(given)[:64], f"{name} has no such field")
-    for field, parameter, parse in fields:
-        if field not in body:
-            raise MissingFieldError(field, f"{name} needs it")
-        parameters[parameter] = parse(body[field], field)
+        if all(given != wanted.name for wanted in operation.fields):
+            raise UnknownFieldError(str(given)[:64], f"{operation.command} has no such field")
+    for wanted in operation.fields:
+        if wanted.name not in body:
+            raise MissingFieldError(wanted.name, f"{operation.command} needs it")
+        parameters[wanted.parameter] = wanted.parse(body[wanted.name], wanted.name)
     return Command(
-        name=name,
+        name=operation.command,
         user=user,
         transaction=new_transaction() if transaction is None else transaction,
-        of_all=of_all,
+        of_all=operation.of_all,
         key=key,
         **parameters,
     )

@@ -1,196 +1,199 @@
-"""The routes: one function a command (API.md). No rule of trading lives here."""
+"""The routes: one function an operation (API.md). No rule of trading lives here."""
 
-import logging
+import os
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from chalice.app import Blueprint, Request, Response
+from chalice.app import Blueprint, CORSConfig, Request, Response
 
-from chalicelib.domain.commands import CommandName
-from chalicelib.domain.errors import MethodNotAllowedError, TradingError
-from chalicelib.domain.names import parse_user
-from chalicelib.http.answers import answer_response
-from chalicelib.http.auth import check_token
+from chalicelib.domain.errors import MethodNotAllowedError
+from chalicelib.http import operations
+from chalicelib.http.execution import answers_problems, execute
 from chalicelib.http.health import health_response
-from chalicelib.http.problems import error_response, problem_response
-from chalicelib.http.requests import read_command
+from chalicelib.http.operations import Operation
+from chalicelib.http.problems import error_response
 from chalicelib.runtime import runtime
-
-log = logging.getLogger(__name__)
+from chalicelib.settings import read_cors_origin
 
 routes = Blueprint(__name__)
 
 ANY_TYPE = ["*/*"]
 """Bodies are checked by `read_body`, which answers in problem+json; Chalice's own check does not."""
 
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""On every answer that does not bring its own: nobody keeps it, frames it, or takes it for a page."""
+
 View = Callable[..., Response]
 
 
-def answers_problems(view: View) -> View:
-    """Turn errors into problems at the route's edge: Chalice makes a bare 500 of any exception that leaves a view."""
-
-    @wraps(view)
-    def answer(*args: Any, **parameters: Any) -> Response:
-        try:
-            return view(*args, **parameters)
-        except TradingError as error:
-            return error_response(error)
-        except Exception:
-            log.exception("a command failed for a reason nobody thought of")
-            return problem_response("internal_error", "the server failed; the failure is in its log")
-
-    return answer
+def cors_config(origin: str | None) -> CORSConfig | None:
+    """Return what pages of another origin may do, None when there is none; API Gateway answers preflights by it."""
+    if origin is None:
+        return None
+    return CORSConfig(
+        allow_origin=origin,
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Transaction-Num"],
+        expose_headers=["Idempotent-Replayed", "Retry-After"],
+        max_age=600,
+    )
 
 
-def post(path: str) -> Callable[[View], View]:
-    """Register a view for POST."""
-    return _route(path, "POST")
+CORS = cors_config(read_cors_origin(os.environ))
 
 
-def get(path: str) -> Callable[[View], View]:
-    """Register a view for GET."""
-    return _route(path, "GET")
+def serves(operation: Operation) -> Callable[[View], View]:
+    """Register a view for an operation."""
 
-
-def _route(path: str, method: str) -> Callable[[View], View]:
     def register(view: View) -> View:
-        registered: View = routes.route(path, methods=[method], content_types=ANY_TYPE)(answers_problems(view))
+        registered: View = routes.route(
+            operation.path,
+            methods=[operation.method],
+            name=operation.name,
+            content_types=ANY_TYPE,
+            cors=CORS,
+        )(answers_problems(view))
         return registered
 
     return register
 
 
-def _execute(name: CommandName, user: str, symbol: str | None = None) -> Response:
-    request, parts = _request(), runtime()
-    caller = check_token(request.headers.get("authorization"), parts.settings.auth_secret)
-    caller.must_act_for(user)
-    command = read_command(request, name, parse_user(user), parts.transactions.next, symbol=symbol)
-    return answer_response(parts.trading.execute(command))
-
-
-def _request() -> Request:
+def _execute(operation: Operation, user: str | None, symbol: str | None = None) -> Response:
     request: Request = routes.current_request
-    return request
+    return execute(runtime(), request, operation, user, symbol)
 
 
-@post("/users/{user}/add")
+@serves(operations.ADD)
 def add(user: str) -> Response:
     """ADD: put cash into the account."""
-    return _execute(CommandName.ADD, user)
+    return _execute(operations.ADD, user)
 
 
-@get("/users/{user}/quote/{symbol}")
+@serves(operations.QUOTE)
 def quote(user: str, symbol: str) -> Response:
     """QUOTE: the current price of a stock."""
-    return _execute(CommandName.QUOTE, user, symbol)
+    return _execute(operations.QUOTE, user, symbol)
 
 
-@post("/users/{user}/buy")
+@serves(operations.BUY)
 def buy(user: str) -> Response:
     """BUY: take an amount's worth of shares at the current quote, to be committed within 60 s."""
-    return _execute(CommandName.BUY, user)
+    return _execute(operations.BUY, user)
 
 
-@post("/users/{user}/commit-buy")
+@serves(operations.COMMIT_BUY)
 def commit_buy(user: str) -> Response:
     """COMMIT_BUY: take the shares of the newest pending buy."""
-    return _execute(CommandName.COMMIT_BUY, user)
+    return _execute(operations.COMMIT_BUY, user)
 
 
-@post("/users/{user}/cancel-buy")
+@serves(operations.CANCEL_BUY)
 def cancel_buy(user: str) -> Response:
     """CANCEL_BUY: take back the cash of the newest pending buy."""
-    return _execute(CommandName.CANCEL_BUY, user)
+    return _execute(operations.CANCEL_BUY, user)
 
 
-@post("/users/{user}/sell")
+@serves(operations.SELL)
 def sell(user: str) -> Response:
     """SELL: offer an amount's worth of shares at the current quote, to be committed within 60 s."""
-    return _execute(CommandName.SELL, user)
+    return _execute(operations.SELL, user)
 
 
-@post("/users/{user}/commit-sell")
+@serves(operations.COMMIT_SELL)
 def commit_sell(user: str) -> Response:
     """COMMIT_SELL: take the proceeds of the newest pending sell."""
-    return _execute(CommandName.COMMIT_SELL, user)
+    return _execute(operations.COMMIT_SELL, user)
 
 
-@post("/users/{user}/cancel-sell")
+@serves(operations.CANCEL_SELL)
 def cancel_sell(user: str) -> Response:
     """CANCEL_SELL: take back the shares of the newest pending sell."""
-    return _execute(CommandName.CANCEL_SELL, user)
+    return _execute(operations.CANCEL_SELL, user)
 
 
-@post("/users/{user}/set-buy-amount")
+@serves(operations.SET_BUY_AMOUNT)
 def set_buy_amount(user: str) -> Response:
     """SET_BUY_AMOUNT: set cash aside for a buy trigger."""
-    return _execute(CommandName.SET_BUY_AMOUNT, user)
+    return _execute(operations.SET_BUY_AMOUNT, user)
 
 
-@post("/users/{user}/set-buy-trigger")
+@serves(operations.SET_BUY_TRIGGER)
 def set_buy_trigger(user: str) -> Response:
     """SET_BUY_TRIGGER: buy when the price falls to this."""
-    return _execute(CommandName.SET_BUY_TRIGGER, user)
+    return _execute(operations.SET_BUY_TRIGGER, user)
 
 
-@post("/users/{user}/cancel-set-buy")
+@serves(operations.CANCEL_SET_BUY)
 def cancel_set_buy(user: str) -> Response:
     """CANCEL_SET_BUY: remove a buy trigger and take its cash back."""
-    return _execute(CommandName.CANCEL_SET_BUY, user)
+    return _execute(operations.CANCEL_SET_BUY, user)
 
 
-@post("/users/{user}/set-sell-amount")
+@serves(operations.SET_SELL_AMOUNT)
 def set_sell_amount(user: str) -> Response:
     """SET_SELL_AMOUNT: say for how much a sell trigger sells."""
-    return _execute(CommandName.SET_SELL_AMOUNT, user)
+    return _execute(operations.SET_SELL_AMOUNT, user)
 
 
-@post("/users/{user}/set-sell-trigger")
+@serves(operations.SET_SELL_TRIGGER)
 def set_sell_trigger(user: str) -> Response:
     """SET_SELL_TRIGGER: sell when the price rises to this; reserves the shares."""
-    return _execute(CommandName.SET_SELL_TRIGGER, user)
+    return _execute(operations.SET_SELL_TRIGGER, user)
 
 
-@post("/users/{user}/cancel-set-sell")
+@serves(operations.CANCEL_SET_SELL)
 def cancel_set_sell(user: str) -> Response:
     """CANCEL_SET_SELL: remove a sell trigger and take its shares back."""
-    return _execute(CommandName.CANCEL_SET_SELL, user)
+    return _execute(operations.CANCEL_SET_SELL, user)
 
 
-@get("/users/{user}/summary")
+@serves(operations.DISPLAY_SUMMARY)
 def summary(user: str) -> Response:
     """DISPLAY_SUMMARY: the account, its triggers, pending orders and latest commands."""
-    return _execute(CommandName.DISPLAY_SUMMARY, user)
+    return _execute(operations.DISPLAY_SUMMARY, user)
 
 
-@post("/users/{user}/dumplog")
+@serves(operations.DUMPLOG)
 def dumplog(user: str) -> Response:
     """DUMPLOG of one user's journal."""
-    return _execute(CommandName.DUMPLOG, user)
+    return _execute(operations.DUMPLOG, user)
 
 
-@post("/dumplog")
+@serves(operations.DUMPLOG_OF_ALL)
 def dumplog_of_all() -> Response:
     """DUMPLOG of all journals, for operators; it stands in the journal of the operator who gave it."""
-    request, parts = _request(), runtime()
-    caller = check_token(request.headers.get("authorization"), parts.settings.auth_secret)
-    caller.must_be_operator()
-    command = read_command(request, CommandName.DUMPLOG, caller.user, parts.transactions.next, of_all=True)
-    return answer_response(parts.trading.execute(command))
+    return _execute(operations.DUMPLOG_OF_ALL, None)
 
 
-@get("/health")
+@serves(operations.HEALTH)
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     parts = runtime()
     return health_response(parts.database, parts.redis)
 
 
-def method_problems(event: Any, get_response: Callable[[Any], Response]) -> Response:
-    """Answer a method that a route does not have in problem+json, as middleware: Chalice asks no view then."""
+@serves(operations.OPENAPI)
+def openapi() -> Response:
+    """Return the interface as an OpenAPI document; no token is needed."""
+    from chalicelib.http.openapi import document_text  # noqa: PLC0415 - a start need not wait for it
+
+    return Response(document_text(), headers={"Content-Type": "application/json"})
+
+
+def finish_answers(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Give every answer its security headers, and that to a wrong method the form of a problem.
+
+    As middleware, because Chalice asks no view about a method that a route does not have.
+    """
     response = get_response(event)
     if response.status_code == 405:
         allowed = tuple(str(response.headers.get("Allow", "")).split(", "))
-        return error_response(MethodNotAllowedError(event.method, allowed))
+        response = error_response(MethodNotAllowedError(event.method, allowed))
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

@@ -1,0 +1,110 @@
+"""A request for a command from start to end: who asks, how often, what for; and what is seen of it afterwards."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from chalice.app import Request, Response
+
+from chalicelib.domain.errors import TradingError
+from chalicelib.domain.names import parse_user
+from chalicelib.http.answers import answer_response
+from chalicelib.http.operations import Operation
+from chalicelib.http.problems import error_response, problem_response
+from chalicelib.http.requests import read_command
+from chalicelib.observe.commands import Seen
+from chalicelib.runtime import Runtime
+from chalicelib.trading import Answer
+
+log = logging.getLogger(__name__)
+
+View = Callable[..., Response]
+
+_SURPRISE = "a request failed for a reason nobody thought of"
+
+
+def answers_problems(view: View) -> View:
+    """Turn errors into problems at the route's edge: Chalice makes a bare 500 of any exception that leaves a view."""
+
+    @wraps(view)
+    def answer(*args: Any, **parameters: Any) -> Response:
+        try:
+            return view(*args, **parameters)
+        except TradingError as error:
+            return error_response(error)
+        except Exception:
+            log.exception(_SURPRISE)
+            return _failed()
+
+    return answer
+
+
+def execute(
+    parts: Runtime, request: Request, operation: Operation, user: str | None, symbol: str | None = None
+) -> Response:
+    """Return the answer to a request for a command on the account `user`, None for the caller's own as an operator."""
+    began = time.perf_counter()
+    parts.stages.begin()
+    given = _Given()
+    try:
+        response = answer_response(_answer(given, parts, request, operation, user, symbol))
+    except TradingError as error:
+        given.outcome = error.code
+        response = error_response(error)
+    except Exception:
+        log.exception(_SURPRISE)
+        given.outcome = "internal_error"
+        response = _failed()
+    stages = parts.stages
+    parts.observers(
+        Seen(
+            request_id=request.context.get("requestId", ""),
+            user=given.user,
+            command=str(operation.command),
+            transaction=given.transaction,
+            outcome=given.outcome,
+            replayed=given.replayed,
+            seconds=time.perf_counter() - began,
+            load_seconds=stages.load,
+            quote_seconds=stages.quote,
+            save_seconds=stages.save,
+        )
+    )
+    return response
+
+
+class _Given:
+    """What is known of a request, however far it got."""
+
+    __slots__ = ("outcome", "replayed", "transaction", "user")
+
+    def __init__(self) -> None:
+        self.user: str | None = None
+        self.transaction: int | None = None
+        self.outcome = ""
+        self.replayed = False
+
+
+def _answer(
+    given: _Given, parts: Runtime, request: Request, operation: Operation, user: str | None, symbol: str | None
+) -> Answer:
+    caller = parts.tokens.check(request.headers.get("authorization"))
+    if user is None:
+        caller.must_be_operator()
+        user = caller.user
+    caller.must_act_for(user)
+    given.user = parse_user(user)
+    if parts.rate_limit is not None and not caller.is_operator:
+        parts.rate_limit.take(caller.user)
+    command = read_command(request, operation, user, parts.transactions.next, symbol)
+    given.transaction = command.transaction
+    answer = parts.trading.execute(command)
+    given.transaction = answer.entry.transaction
+    given.outcome, given.replayed = answer.entry.outcome, answer.replayed
+    return answer
+
+
+def _failed() -> Response:
+    return problem_response("internal_error", "the server failed; the failure is in its log")

@@ -1,0 +1,77 @@
+"""The public keys of an identity provider: fetched seldom, whatever the tokens say that come in."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+
+import jwt
+
+from chalicelib.domain.errors import AuthUnavailableError
+
+log = logging.getLogger(__name__)
+
+LIFETIME_SECONDS = 300.0
+"""After this the provider is asked again: a key that it has withdrawn is then no longer taken."""
+
+PAUSE_SECONDS = 10.0
+"""At least so long from one fetch to the next, whether it succeeded or not, and however many keys are unknown."""
+
+LAST_RESORT_SECONDS = 3600.0
+"""So long the last known keys are used when the provider does not answer."""
+
+Fetch = Callable[[], Sequence[jwt.PyJWK]]
+
+
+class KeyRing:
+    """The keys of a provider; safe to share between threads.
+
+    A token with an unknown key makes one caller ask the provider, which may have new ones; the others wait for that.
+    Those whose key is known never wait.
+    """
+
+    def __init__(self, fetch: Fetch, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._monotonic = monotonic
+        self._lock = Lock()
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetched_at = -math.inf
+        self._next_fetch_at = -math.inf
+
+    def find(self, kid: str) -> jwt.PyJWK | None:
+        """Return the key of that id, None when the provider has none; raises AuthUnavailableError when it is away."""
+        key, age = self._keys.get(kid), self._age_seconds()
+        if key is not None and age < LIFETIME_SECONDS:
+            return key
+        # One that knows the key need not wait for another one that asks.
+        may_go_on = key is not None and age < LAST_RESORT_SECONDS
+        if self._lock.acquire(blocking=not may_go_on):
+            try:
+                if kid not in self._keys or self._age_seconds() >= LIFETIME_SECONDS:
+                    self._refresh()
+            finally:
+                self._lock.release()
+        if self._age_seconds() >= LAST_RESORT_SECONDS:
+            wait = max(1, math.ceil(self._next_fetch_at - self._monotonic()))
+            raise AuthUnavailableError("the identity provider does not answer", wait)
+        return self._keys.get(kid)
+
+    def _age_seconds(self) -> float:
+        return self._monotonic() - self._fetched_at
+
+    def _refresh(self) -> None:
+        if self._monotonic() < self._next_fetch_at:
+            return
+        try:
+            keys = {key.key_id: key for key in self._fetch() if key.key_id is not None}
+        except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
+            log.warning("the keys of the identity provider could not be fetched: %s", error)
+        else:
+            self._keys, self._fetched_at = keys, self._monotonic()
+        self._next_fetch_at = self._monotonic() + PAUSE_SECONDS
+
+
+def fetch_from(url: str, timeout_seconds: float) -> Fetch:
+    """Return what fetches the signing keys at a URL: no redirects, one try."""
+    return jwt.PyJWKClient(url, cache_jwk_set=False, timeout=timeout_seconds).get_signing_keys

@@ -1,0 +1,56 @@
+"""How many commands a user may give in a time, counted in Redis for all servers together."""
+
+import logging
+import math
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from chalicelib.domain.errors import RateLimitedError
+from chalicelib.quotes.outages import Breaker, SeldomLog
+
+log = logging.getLogger(__name__)
+
+# The generic cell rate algorithm: one key a user holds when all that was taken will have been paid for at the steady
+# rate. In microseconds of Redis's own clock, so that servers need not agree on theirs. Returns how long to wait.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local paid = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0)) + ARGV[1]
+local wait = paid - now - ARGV[2]
+if wait > 0 then
+  return wait
+end
+redis.call('SET', KEYS[1], string.format('%.0f', paid), 'PX', math.ceil((paid - now) / 1000))
+return 0
+"""
+
+
+class RateLimit:
+    """At most `commands` at once, and then one each `seconds / commands`; safe to share between threads.
+
+    While Redis is away everybody is let through, after one time-out a pause of the breaker: a limit protects the
+    service, and must not be what takes it down.
+    """
+
+    def __init__(self, redis: Redis, commands: int, seconds: int, breaker: Breaker) -> None:
+        self._redis = redis
+        self._window_us = seconds * 1_000_000
+        self._interval_us = max(1, self._window_us // commands)
+        self._breaker = breaker
+        self._outage_log = SeldomLog(log)
+
+    def take(self, user: str) -> None:
+        """Count a command of a user, or raise RateLimitedError: then it is not counted."""
+        if not self._breaker.allows():
+            return
+        try:
+            wait_us = int(self._redis.eval(_TAKE, 1, f"rate:{user}", self._interval_us, self._window_us))
+        except RedisError as error:
+            self._breaker.failed()
+            self._outage_log.warning("commands are not limited while Redis fails: %s", error)
+            return
+        if self._breaker.succeeded():
+            log.warning("commands are limited again")
+        if wait_us > 0:
+            raise RateLimitedError(math.ceil(wait_us / 1_000_000))

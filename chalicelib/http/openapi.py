@@ -1,0 +1,245 @@
+"""The interface as an OpenAPI 3.1 document, made from the operations that are served and the fields that are checked.
+
+python -m chalicelib.http.openapi > docs/openapi.json
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from chalicelib.http import schemas
+from chalicelib.http.operations import HEALTH, OPENAPI, OPERATIONS, Field, Operation
+from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
+from chalicelib.http.schemas import Schema, an_object
+
+VERSION = "1.0.0"
+"""Of the interface: the second number rises when something is added, the first when a client could break."""
+
+JSON = "application/json"
+_ABOUT = """\
+Money is a decimal string with two places; amounts in requests may also be JSON numbers. Times are milliseconds since
+the Unix epoch, UTC.
+
+Every failure is a problem (RFC 9457) with a stable `code`. A command that is answered 503 may be sent again with the
+same `Idempotency-Key`: it is executed once. A repeated key gets the first outcome, marked `Idempotent-Replayed`.
+
+A trader acts for itself only, an operator for anyone; a refusal says nothing of whether the account exists.
+"""
+_DESCRIPTIONS: Mapping[int, str] = {
+    400: "The request is not a command; the first thing wrong with it is named.",
+    401: "No token, or one that does not prove who is asking.",
+    403: "The token is good, but not for this.",
+    404: "There is nothing at this path.",
+    405: "The path does not take this method.",
+    409: "The command was rejected by the rules of trading, and stands in the audit log.",
+    413: "The body is over 64 KiB.",
+    415: "The body is not application/json.",
+    422: "The idempotency key was used for another command.",
+    429: "More commands than this user may give in that time.",
+    503: "A part of the system did not answer; nothing was changed.",
+}
+_DETAILS: Mapping[str, str] = {
+    "invalid_amount": "amount: must be greater than 0 and at most 1000000000.00",
+    "unauthorized": "the token is not valid",
+    "forbidden": "the token does not allow acting for this user",
+    "insufficient_funds": "280.00 is needed, 12.50 is there",
+    "no_pending_buy": "there is no pending buy",
+}
+_NO_DETAIL = "what exactly was wrong"
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which it is worth trying again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+_REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "There when this is the first outcome of a key, repeated.",
+        "schema": {"const": "true"},
+    }
+}
+_HEADERS: Mapping[int, Mapping[str, Any]] = {
+    200: _REPLAYED,
+    401: {
+        "WWW-Authenticate": {
+            "description": "How to prove who is asking.",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^Bearer "},
+        }
+    },
+    405: {"Allow": {"description": "The methods that the path takes.", "required": True, "schema": {"type": "string"}}},
+    409: _REPLAYED,
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "user": {"name": "user", "in": "path", "required": True, "schema": schemas.USER},
+    "symbol": {"name": "symbol", "in": "path", "required": True, "schema": schemas.SYMBOL},
+    "key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The same key with the same command is executed once. At least the last 64 of a user are known.",
+        "schema": schemas.KEY,
+    },
+    "transaction": {
+        "name": "X-Transaction-Num",
+        "in": "header",
+        "description": "The number that names the command in the audit log; made by the system when it is not given.",
+        "schema": schemas.TRANSACTION,
+    },
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Day trading", "version": VERSION, "description": _ABOUT},
+        "servers": [{"url": ".", "description": "Where this document came from."}],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "parameters": _PARAMETERS,
+            "responses": _shared_failures(),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Claims: the user, its role (`trader` or `operator`), `exp`.",
+                }
+            },
+        },
+    }
+
+
+@cache
+def document_text() -> str:
+    """Return the document as it is served and committed."""
+    return json.dumps(document(), indent=1) + "\n"
+
+
+def codes_of(operation: Operation) -> Mapping[int, tuple[str, ...]]:
+    """Return the problem codes that an operation may be answered, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys(_codes(operation)):
+        by_status.setdefault(STATUSES[code], []).append(code)
+    return {status: tuple(codes) for status, codes in sorted(by_status.items())}
+
+
+def _codes(operation: Operation) -> Iterator[str]:
+    yield from ("not_found", "method_not_allowed", "too_large")
+    if operation is HEALTH:
+        yield "store_unavailable"
+    if operation.command is None:
+        return
+    if "{user}" in operation.path:
+        yield "invalid_user"
+    if "{symbol}" in operation.path:
+        yield "invalid_symbol"
+    yield from ("invalid_header", "unauthorized", "forbidden", "rate_limited", "idempotency_key_reused")
+    if operation.method == "POST":
+        yield from ("invalid_json", "unknown_field", "unsupported_media_type")
+    if operation.fields:
+        yield "missing_field"
+    yield from (given.code for given in operation.fields)
+    yield from operation.rejections
+    yield from ("store_unavailable", "auth_unavailable", *(("quote_unavailable",) if operation.is_priced else ()))
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    names = [name for name in ("user", "symbol") if f"{{{name}}}" in operation.path]
+    if operation.command is None:
+        described["security"] = []
+    else:
+        names += ["key", "transaction"]
+    if names:
+        described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+    if operation.method == "POST":
+        described["requestBody"] = _request_body(operation.fields)
+    described["responses"] = {"200": _success(operation)} | {
+        str(status): {"$ref": f"#/components/responses/{codes[0]}"} if len(codes) == 1 else _failure(status, codes)
+        for status, codes in codes_of(operation).items()
+    }
+    return described
+
+
+def _shared_failures() -> dict[str, Any]:
+    """Return the answers that have one code only, which many operations share, by code."""
+    answers = [item for operation in OPERATIONS for item in codes_of(operation).items()]
+    return {codes[0]: _failure(status, codes) for status, codes in sorted(answers) if len(codes) == 1}
+
+
+def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
+    properties = {given.name: given.schema for given in fields}
+    example = {name: schema["examples"][0] for name, schema in properties.items()}
+    content = {JSON: {"schema": an_object(properties), "example": example}}
+    return {"required": bool(properties), "content": content}
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    schema = _answer(operation)
+    example = {name: _example(inner) for name, inner in schema["properties"].items()}
+    content: dict[str, Any] = {"schema": schema}
+    if operation is not OPENAPI:
+        content["example"] = example
+    headers = {"headers": _HEADERS[200]} if operation.command is not None else {}
+    return {"description": "It is done." if operation.command else "The answer.", **headers, "content": {JSON: content}}
+
+
+def _answer(operation: Operation) -> dict[str, Any]:
+    if operation is HEALTH:
+        down = {"type": "array", "items": {"const": "redis"}, "description": "What commands do without."}
+        return an_object({"status": {"enum": ["ok", "degraded"]}, "down": down}, optional=frozenset({"down"}))
+    if operation is OPENAPI:
+        return {"type": "object", "properties": {"openapi": {"const": "3.1.0"}}, "required": ["openapi"]}
+    common: dict[str, Schema] = {
+        "transaction": schemas.TRANSACTION,
+        "command": {"const": str(operation.command)},
+        "user": schemas.USER,
+        "cash": schemas.MONEY,
+    }
+    return an_object({**common, **operation.answer}, operation.optional)
+
+
+def _failure(status: int, codes: tuple[str, ...]) -> dict[str, Any]:
+    schema = an_object(
+        {
+            "type": {"type": "string", "pattern": f"^{PROBLEM_TYPE}[a-z_]+$"},
+            "title": {"type": "string"},
+            "status": {"const": status},
+            "detail": {"type": "string"},
+            "code": {"type": "string", "enum": list(codes)},
+        }
+    )
+    shown = next((code for code in codes if code in _DETAILS), codes[0])
+    headers = {"headers": _HEADERS[status]} if status in _HEADERS else {}
+    content = {CONTENT_TYPE: {"schema": schema, "example": problem(shown, _DETAILS.get(shown, _NO_DETAIL))}}
+    return {"description": _DESCRIPTIONS[status], **headers, "content": content}
+
+
+def _example(schema: Schema) -> Any:
+    """Return a value of a schema, from the examples of its parts."""
+    if "const" in schema:
+        return schema["const"]
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema["type"]
+    if kind == "object":
+        return {name: _example(inner) for name, inner in schema["properties"].items()}
+    if kind == "array":
+        return [_example(schema["items"])]
+    return {"boolean": True, "string": "..."}[kind]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document_text())

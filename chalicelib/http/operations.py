@@ -1,0 +1,213 @@
+"""The operations of the interface, each said once: its route, what it takes and what it answers.
+
+`routes.py` serves this table, `requests.py` checks requests by it, and `openapi.py` describes it to clients.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.domain.commands import PRICED, CommandName
+from chalicelib.domain.money import parse_cents
+from chalicelib.domain.names import parse_filename, parse_symbol
+from chalicelib.http import schemas
+from chalicelib.http.schemas import Schema, a_list, an_object
+
+Parser = Callable[[object, str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a body: its name on the wire and in the command, what checks it, and what it is refused with."""
+
+    name: str
+    parameter: str
+    parse: Parser
+    schema: Schema
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation. `fields` are its body, `answer` what its answer has besides what all answers have.
+
+    `rejections` are the codes of SPEC.md section 3 that it may be answered. Without a `command` it needs no token.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    command: CommandName | None = None
+    fields: tuple[Field, ...] = ()
+    answer: Mapping[str, Schema] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
+    rejections: tuple[str, ...] = ()
+    of_all: bool = False
+
+    @property
+    def is_priced(self) -> bool:
+        """Return whether it needs the current quote."""
+        return self.command in PRICED
+
+
+SYMBOL = Field("symbol", "symbol", parse_symbol, schemas.SYMBOL, "invalid_symbol")
+AMOUNT = Field("amount", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
+PRICE = Field("price", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
+FILENAME = Field("filename", "filename", parse_filename, schemas.FILENAME, "invalid_filename")
+
+_BELOW, _FUNDS, _SHARES = "amount_below_price", "insufficient_funds", "insufficient_shares"
+_CACHED: Mapping[str, Schema] = {"cached": schemas.BOOLEAN}
+
+
+def _post(
+    command: CommandName,
+    summary: str,
+    fields: tuple[Field, ...],
+    answer: Mapping[str, Schema],
+    *rejections: str,
+) -> Operation:
+    name = command.lower()
+    path = f"/users/{{user}}/{name.replace('_', '-')}"
+    return Operation(name, "POST", path, summary, command, fields, answer, rejections=rejections)
+
+
+ADD = _post(CommandName.ADD, "Put cash into the account.", (AMOUNT,), {})
+QUOTE = Operation(
+    "quote",
+    "GET",
+    "/users/{user}/quote/{symbol}",
+    "The current price of a stock.",
+    CommandName.QUOTE,
+    answer=schemas.QUOTED,
+)
+BUY = _post(
+    CommandName.BUY,
+    "Take an amount's worth of shares at the current quote, to be committed within 60 s.",
+    (SYMBOL, AMOUNT),
+    {**schemas.PENDING_BUY, **_CACHED},
+    _BELOW,
+    _FUNDS,
+)
+COMMIT_BUY = _post(
+    CommandName.COMMIT_BUY, "Take the shares of the newest pending buy.", (), schemas.BOUGHT, "no_pending_buy"
+)
+CANCEL_BUY = _post(
+    CommandName.CANCEL_BUY, "Take back the cash of the newest pending buy.", (), schemas.BOUGHT, "no_pending_buy"
+)
+SELL = _post(
+    CommandName.SELL,
+    "Offer an amount's worth of shares at the current quote, to be committed within 60 s.",
+    (SYMBOL, AMOUNT),
+    {**schemas.PENDING_SELL, **_CACHED},
+    _BELOW,
+    _SHARES,
+)
+COMMIT_SELL = _post(
+    CommandName.COMMIT_SELL, "Take the proceeds of the newest pending sell.", (), schemas.SOLD, "no_pending_sell"
+)
+CANCEL_SELL = _post(
+    CommandName.CANCEL_SELL, "Take back the shares of the newest pending sell.", (), schemas.SOLD, "no_pending_sell"
+)
+SET_BUY_AMOUNT = _post(
+    CommandName.SET_BUY_AMOUNT,
+    "Set cash aside for a buy trigger.",
+    (SYMBOL, AMOUNT),
+    schemas.BUY_TRIGGER,
+    _FUNDS,
+)
+SET_BUY_TRIGGER = _post(
+    CommandName.SET_BUY_TRIGGER,
+    "Buy when the price falls to this.",
+    (SYMBOL, PRICE),
+    schemas.BUY_TRIGGER,
+    "no_buy_amount",
+)
+CANCEL_SET_BUY = _post(
+    CommandName.CANCEL_SET_BUY,
+    "Remove a buy trigger and take its cash back.",
+    (SYMBOL,),
+    schemas.BUY_TRIGGER,
+    "no_buy_amount",
+)
+SET_SELL_AMOUNT = _post(
+    CommandName.SET_SELL_AMOUNT,
+    "Say for how much a sell trigger sells.",
+    (SYMBOL, AMOUNT),
+    schemas.SELL_TRIGGER,
+    _SHARES,
+    _BELOW,
+)
+SET_SELL_TRIGGER = _post(
+    CommandName.SET_SELL_TRIGGER,
+    "Sell when the price rises to this; reserves the shares.",
+    (SYMBOL, PRICE),
+    schemas.SELL_TRIGGER,
+    "no_sell_amount",
+    _BELOW,
+    _SHARES,
+)
+CANCEL_SET_SELL = _post(
+    CommandName.CANCEL_SET_SELL,
+    "Remove a sell trigger and take its shares back.",
+    (SYMBOL,),
+    schemas.SELL_TRIGGER,
+    "no_sell_amount",
+)
+_REJECTIONS = frozenset(
+    code
+    for operation in (
+        *(BUY, COMMIT_BUY, SELL, COMMIT_SELL),
+        *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, SET_SELL_AMOUNT, SET_SELL_TRIGGER),
+    )
+    for code in operation.rejections
+)
+DISPLAY_SUMMARY = Operation(
+    "summary",
+    "GET",
+    "/users/{user}/summary",
+    "The account, its triggers, its pending orders (newest last) and its latest commands (newest first).",
+    CommandName.DISPLAY_SUMMARY,
+    answer={
+        "holdings": {
+            "type": "object",
+            "propertyNames": {"pattern": schemas.STORED_SYMBOL["pattern"]},
+            "additionalProperties": schemas.SOME_SHARES,
+            "examples": [{"ABC": 12}],
+        },
+        "pending_buys": a_list(an_object(schemas.PENDING_BUY)),
+        "pending_sells": a_list(an_object(schemas.PENDING_SELL)),
+        "buy_triggers": a_list(an_object(schemas.BUY_TRIGGER)),
+        "sell_triggers": a_list(an_object(schemas.SELL_TRIGGER)),
+        "history": a_list(schemas.past_command(_REJECTIONS), most=20),
+    },
+)
+DUMPLOG = Operation(
+    "dumplog",
+    "POST",
+    "/users/{user}/dumplog",
+    "Write the audit log of one user.",
+    CommandName.DUMPLOG,
+    (FILENAME,),
+    schemas.DUMPED,
+    schemas.DUMPED_OPTIONAL,
+)
+DUMPLOG_OF_ALL = Operation(
+    "dumplog_of_all",
+    "POST",
+    "/dumplog",
+    "Write the audit log of all users; for operators.",
+    CommandName.DUMPLOG,
+    (FILENAME,),
+    schemas.DUMPED,
+    schemas.DUMPED_OPTIONAL,
+    of_all=True,
+)
+HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.")
+OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.")
+
+OPERATIONS: tuple[Operation, ...] = (
+    *(ADD, QUOTE, BUY, COMMIT_BUY, CANCEL_BUY, SELL, COMMIT_SELL, CANCEL_SELL),
+    *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, CANCEL_SET_BUY, SET_SELL_AMOUNT, SET_SELL_TRIGGER, CANCEL_SET_SELL),
+    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, HEALTH, OPENAPI),
+)

@@ -1,0 +1,123 @@
+"""What stands on the wire, as JSON Schema: the values that requests give and the bodies that answers have.
+
+The parsers of `chalicelib/domain` decide what is accepted; tests hold the schemas of values against them, and every
+answer of the running system against the schemas of bodies.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.domain.commands import MAX_TRANSACTION, CommandName
+from chalicelib.domain.money import MAX_CENTS
+from chalicelib.domain.names import MAX_FILENAME_BYTES
+
+Schema = Mapping[str, Any]
+
+MAX_KEY_LENGTH = 128
+
+USER: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "examples": ["jane"]}
+SYMBOL: Schema = {
+    "type": "string",
+    "description": "A stock symbol. Lower case is accepted and stored in upper case.",
+    "pattern": "^[A-Za-z]{1,3}$",
+    "examples": ["ABC"],
+}
+AMOUNT: Schema = {
+    "description": "Greater than 0, at most 1000000000.00, with at most two decimal places; a string or a number.",
+    "anyOf": [
+        {
+            "type": "string",
+            "pattern": r"^(?!0+(\.0+)?$)([0-9]{1,9}(\.[0-9]{1,2})?|0[0-9]{9}(\.[0-9]{1,2})?|1000000000(\.00?)?)$",
+        },
+        {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_CENTS // 100, "multipleOf": 0.01},
+    ],
+    "examples": ["100.00"],
+}
+FILENAME: Schema = {
+    "type": "string",
+    "description": (
+        "A plain name: printable, no slash or backslash, no blank at either end, not `.` or `..`, at most "
+        f"{MAX_FILENAME_BYTES} bytes in UTF-8. A leading `./` is dropped."
+    ),
+    "minLength": 1,
+    "maxLength": MAX_FILENAME_BYTES + 2,
+    "pattern": r"^(\./)?[^/\\\x00-\x1f\x7f]+$",
+    "examples": ["log.xml"],
+}
+KEY: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_KEY_LENGTH,
+    "pattern": "^[!-~]([ -~]{0,126}[!-~])?$",
+    "examples": ["5f0c2a4e-buy-1"],
+}
+TRANSACTION: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_TRANSACTION, "examples": [17]}
+
+MONEY: Schema = {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["4712.10"]}
+STORED_SYMBOL: Schema = {"type": "string", "pattern": "^[A-Z]{1,3}$", "examples": ["ABC"]}
+SHARES: Schema = {"type": "integer", "minimum": 0, "examples": [12]}
+SOME_SHARES: Schema = {"type": "integer", "minimum": 1, "examples": [12]}
+TIME: Schema = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "Milliseconds since the Unix epoch, UTC.",
+    "examples": [1735689600000],
+}
+TEXT: Schema = {"type": "string"}
+BOOLEAN: Schema = {"type": "boolean"}
+
+
+def an_object(properties: Mapping[str, Schema], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the schema of an object that has these properties and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def a_list(items: Schema, most: int | None = None) -> dict[str, Any]:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items, **({} if most is None else {"maxItems": most})}
+
+
+def or_null(schema: Schema) -> dict[str, Any]:
+    """Return a schema that takes null as well."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+_ORDER: Mapping[str, Schema] = {"symbol": STORED_SYMBOL, "shares": SOME_SHARES, "price": MONEY}
+BOUGHT: Mapping[str, Schema] = {**_ORDER, "cost": MONEY}
+SOLD: Mapping[str, Schema] = {**_ORDER, "proceeds": MONEY}
+PENDING_BUY: Mapping[str, Schema] = {**BOUGHT, "expires_at": TIME}
+PENDING_SELL: Mapping[str, Schema] = {**SOLD, "expires_at": TIME}
+BUY_TRIGGER: Mapping[str, Schema] = {"symbol": STORED_SYMBOL, "amount": MONEY, "price": or_null(MONEY)}
+SELL_TRIGGER: Mapping[str, Schema] = {**BUY_TRIGGER, "shares": SHARES}
+QUOTED: Mapping[str, Schema] = {
+    "symbol": STORED_SYMBOL,
+    "price": MONEY,
+    "timestamp": {**TIME, "description": "The quote server's time, in milliseconds since the Unix epoch."},
+    "cryptokey": TEXT,
+    "cached": BOOLEAN,
+}
+DUMPED: Mapping[str, Schema] = {
+    "location": {**TEXT, "description": "A path, or the URL of an object in S3."},
+    "events": {"type": "integer", "minimum": 0, "examples": [42]},
+    "url": {**TEXT, "description": "A link that needs no token, for a while; where the place has such links."},
+}
+DUMPED_OPTIONAL = frozenset({"url"})
+
+
+def past_command(outcomes: frozenset[str]) -> dict[str, Any]:
+    """Return the schema of a line of the history, whose outcome is `ok` or the code of a rejection."""
+    return an_object(
+        {
+            "transaction": TRANSACTION,
+            "timestamp": TIME,
+            "command": {"type": "string", "enum": [str(name) for name in CommandName]},
+            "symbol": or_null(STORED_SYMBOL),
+            "amount": or_null(MONEY),
+            "outcome": {"type": "string", "enum": ["ok", *sorted(outcomes)]},
+        }
+    )

@@ -1,0 +1,43 @@
+"""What is seen of a command once it is answered, and who is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An answered command, or a request for one that was refused.
+
+    `user` is whose account it was for, None while nobody has shown a token for it. `outcome` is `ok` or a problem's
+    code. The seconds of the stages are parts of `seconds`; the rest is waiting for one's turn, deciding, and the form.
+    """
+
+    request_id: str
+    user: str | None
+    command: str
+    transaction: int | None
+    outcome: str
+    replayed: bool
+    seconds: float
+    load_seconds: float
+    quote_seconds: float
+    save_seconds: float
+
+
+Observer = Callable[[Seen], None]
+
+
+class Observers:
+    """Those who are told of each command, in order; they must be quick and must not fail."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def add(self, observer: Observer) -> None:
+        """Tell one more."""
+        self._observers = (*self._observers, observer)
+
+    def __call__(self, seen: Seen) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer(seen)

@@ -1,0 +1,87 @@
+"""The log: one line a command and one line for anything else worth saying, each a JSON object.
+
+In the cloud a command's line is also in CloudWatch's embedded metric format: CloudWatch makes metrics from it.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from typing import Any, TextIO
+
+from chalicelib.clock import Clock, now_ms
+from chalicelib.observe.commands import Seen
+
+NAMESPACE = "DayTrading"
+
+
+def _metrics(dimensions: list[str], unit: str, *names: str) -> dict[str, Any]:
+    metrics = [{"Name": name, "Unit": unit} for name in names]
+    return {"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}
+
+
+# Each combination of dimensions is a metric that is paid for: outcomes are only counted.
+_METRICS = [
+    _metrics(["command", "outcome"], "Count", "commands"),
+    _metrics(["command"], "Milliseconds", "ms"),
+    _metrics([], "Milliseconds", "load_ms", "quote_ms", "save_ms"),
+]
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON, its exception with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, Any] = {
+            "time": int(record.created * 1000),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return _encode(line)
+
+
+def set_up_logs(level: str, stream: TextIO = sys.stdout) -> None:
+    """Log from this level on, as JSON: to the handlers that are there (Lambda brings its own), else to `stream`."""
+    root = logging.getLogger()
+    root.setLevel(level)
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(stream))
+    for handler in root.handlers:
+        handler.setFormatter(JsonFormatter())
+
+
+class CommandLog:
+    """Writes the line of each command; with `function`, a Lambda function's name, as a metric too."""
+
+    def __init__(self, stream: TextIO, function: str | None = None, clock: Clock = now_ms) -> None:
+        self._stream = stream
+        self._function = function
+        self._clock = clock
+
+    def __call__(self, seen: Seen) -> None:
+        """Write a line: one write, so that those of several threads do not mix."""
+        now = self._clock()
+        line: dict[str, Any] = {
+            "time": now,
+            "level": "INFO",
+            "request_id": seen.request_id,
+            "user": seen.user,
+            "command": seen.command,
+            "transaction": seen.transaction,
+            "outcome": seen.outcome,
+            "replayed": seen.replayed,
+            "ms": round(seen.seconds * 1000, 3),
+            "load_ms": round(seen.load_seconds * 1000, 3),
+            "quote_ms": round(seen.quote_seconds * 1000, 3),
+            "save_ms": round(seen.save_seconds * 1000, 3),
+        }
+        if self._function is not None:
+            line |= {"function": self._function, "commands": 1}
+            line["_aws"] = {"Timestamp": now, "CloudWatchMetrics": _METRICS}
+        self._stream.write(_encode(line) + "\n")
+        self._stream.flush()

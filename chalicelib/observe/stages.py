@@ -1,0 +1,83 @@
+"""Where the time of a command goes: loading the account, getting the quote, saving."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.journal import Entry
+from chalicelib.domain.quote import QuoteAnswer
+from chalicelib.store.record import Found, Record
+from chalicelib.trading import Quotes, Store
+
+
+class Stages(threading.local):
+    """The seconds that the command of this thread has spent in each stage, over all its tries."""
+
+    load: float = 0.0
+    quote: float = 0.0
+    save: float = 0.0
+
+    def begin(self) -> None:
+        """Begin with the next command of this thread."""
+        self.load = self.quote = self.save = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimedStore:
+    """A store whose use is timed: reading is the stage `load`, writing is `save`."""
+
+    store: Store
+    stages: Stages
+
+    def load(self, user: str) -> Record:
+        """Load a user's account."""
+        began = time.perf_counter()
+        try:
+            return self.store.load(user)
+        finally:
+            self.stages.load += time.perf_counter() - began
+
+    def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+        """Write the change of a record."""
+        began = time.perf_counter()
+        try:
+            return self.store.save(record, account, entry, attempt)
+        finally:
+            self.stages.save += time.perf_counter() - began
+
+    def find_key(self, record: Record, key: str) -> Found | None:
+        """Return the entry of an idempotency key."""
+        began = time.perf_counter()
+        try:
+            return self.store.find_key(record, key)
+        finally:
+            self.stages.load += time.perf_counter() - began
+
+    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+        """Return the entry that an attempt wrote."""
+        return self.store.find_attempt(record, attempt)
+
+    def history(self, record: Record, length: int) -> list[Entry]:
+        """Return the latest commands, newest first."""
+        began = time.perf_counter()
+        try:
+            return self.store.history(record, length)
+        finally:
+            self.stages.load += time.perf_counter() - began
+
+
+@dataclass(frozen=True, slots=True)
+class TimedQuotes:
+    """Quotes whose use is timed, as the stage `quote`."""
+
+    quotes: Quotes
+    stages: Stages
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the current quote."""
+        began = time.perf_counter()
+        try:
+            return self.quotes.get(symbol, user)
+        finally:
+            self.stages.quote += time.perf_counter() - began
