@@ -128,6 +128,7 @@ class Checker:
         self._lost = self._lost or judgement.lost
         self._findings.exact_rejections += judgement.exact
         self._findings.plausible_rejections += judgement.plausible
+        self._findings.unlogged_prices += judgement.unlogged
         self._past.append((command.transaction, command.name, answer.code))
         if command.name == "ADD" and answer.status == 200:
             self.added += parse_cents(command.value)

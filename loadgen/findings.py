@@ -17,6 +17,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     exact_rejections: int = 0
     plausible_rejections: int = 0
+    unlogged_prices: int = 0
 
     def differ(self, user: str | None, message: str) -> None:
         """Note a difference."""
@@ -64,10 +65,8 @@ class Verification:
         log = "the audit log was not read"
         if self.logged is not None:
             log = f"each of {self.logged:,} commands stands in the audit log once and in order"
-        return (
-            f"{self.accounts:,} accounts equal to the cent; {self.answers:,} answers as the model predicts; {log}; "
-            f"{self.conservation}"
-        )
+        accounts = f"{self.accounts:,} account{'' if self.accounts == 1 else 's'} equal to the cent"
+        return f"{accounts}; {self.answers:,} answers as the model predicts; {log}; {self.conservation}"
 
     def figures(self) -> dict[str, Any]:
         """Return everything as a JSON object."""
@@ -80,6 +79,7 @@ class Verification:
             "conservation": self.conservation,
             "exact_rejections": found.exact_rejections,
             "plausible_rejections": found.plausible_rejections,
+            "unlogged_prices": found.unlogged_prices,
             "differences": found.total,
             "shown": found.lines(),
             "notes": found.notes,
@@ -87,4 +87,5 @@ class Verification:
 
 
 def _by_user(difference: tuple[str | None, str]) -> str:
-    return difference[0] or ""
+    """Return the key that puts what concerns no user after all users."""
+    return difference[0] or "~"

@@ -7,7 +7,7 @@ from typing import Any
 from loadgen.amounts import read_money, read_whole, spell
 from loadgen.answers import Recorded
 from loadgen.comparison import compare_accounts, compare_answer, compare_history
-from loadgen.model import PRICED, Account, RejectedError
+from loadgen.model import PRICED, QUOTED, Account, RejectedError
 from loadgen.prices import PriceBook
 from loadgen.summaries import UnreadableError, read_summary
 from loadgen.workload import Command
@@ -44,13 +44,15 @@ class Case:
 class Judgement:
     """What is wrong with an answer; `lost` is whether the model's account is in doubt after it.
 
-    A rejection at a price that is known counts as `exact`, at one that can only be guessed as `plausible`.
+    A rejection at a price that is known counts as `exact`, at one that can only be guessed as `plausible`;
+    `unlogged` is whether the answer has a price of which the audit log has no quote.
     """
 
     differences: list[str] = field(default_factory=list)
     lost: bool = False
     exact: int = 0
     plausible: int = 0
+    unlogged: bool = False
 
 
 def judge_rejection(account: Account, case: Case) -> Judgement:
@@ -106,7 +108,16 @@ def judge_success(account: Account, case: Case) -> Judgement:
         lifetime_ms = expires_at - case.logged_ms
         if abs(lifetime_ms - ORDER_LIFETIME_MS) > SLACK_MS:
             differences.append(f"expires_at is {lifetime_ms} ms after the command")
-    return Judgement(differences + _judge_extras(account, case, body))
+    return Judgement(differences + _judge_extras(account, case, body), unlogged=_is_unlogged(case, body))
+
+
+def _is_unlogged(case: Case, body: dict[str, Any]) -> bool:
+    if case.command.name not in QUOTED or case.logged_ms is None:
+        return False
+    try:
+        return not case.book.was_quoted((case.command.symbol or "").upper(), read_money(body["price"]), case.logged_ms)
+    except (KeyError, ValueError):
+        return False
 
 
 def _judge_extras(account: Account, case: Case, body: dict[str, Any]) -> list[str]:

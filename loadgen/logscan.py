@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from loadgen.amounts import read_money
 from loadgen.auditlog import Event
 from loadgen.findings import Findings
+from loadgen.model import PRICED
 from loadgen.prices import PriceBook
 from loadgen.workload import FORMS, Command
 
@@ -101,6 +102,8 @@ class LogScan:
                 funds = read_money(event.fields["funds"])
                 log.cash += {"add": funds, "remove": -funds}[event.fields["action"]]
             case "systemEvent" if log.started:
+                if event.fields["command"] not in PRICED:
+                    self._book.fired(read_money(event.fields["funds"]))
                 _place(log, event)
             case "errorEvent" if log.started:
                 if event.transaction in self._unanswered:
@@ -137,7 +140,7 @@ def _place(log: UserLog, event: Event) -> None:
 
     What ran out was given back before the command of that moment was decided, on whichever side of it it is written.
     """
-    is_expiry = event.fields["command"] in {"BUY", "SELL"}
+    is_expiry = event.fields["command"] in PRICED
     place = len(log.commands)
     if is_expiry and log.latest_ms == event.timestamp_ms:
         if not place:

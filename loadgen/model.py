@@ -16,6 +16,9 @@ from loadgen.workload import FORMS, Command
 PRICED = frozenset({"BUY", "SELL"})
 """The commands whose outcome hangs on the current quote."""
 
+QUOTED = PRICED | {"QUOTE"}
+"""The commands whose answers carry the price of a quote."""
+
 Fields = dict[str, Any]
 """What an answer says, by field; money in cents."""
 

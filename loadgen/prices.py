@@ -68,6 +68,10 @@ class PriceBook:
         self._quoted[symbol].add(at_ms, at_ms, price)
         self._every.add(price)
 
+    def fired(self, price: int) -> None:
+        """Note the price at which a trigger fired."""
+        self._every.add(price)
+
     def only_price(self) -> int | None:
         """Return the price of everything, if there was but one."""
         return next(iter(self._every)) if len(self._every) == 1 else None

@@ -21,13 +21,11 @@ from loadgen.delivery import Courier, Outcome, parse_object
 from loadgen.findings import Findings, Verification
 from loadgen.form import form_problems, may_be_refused
 from loadgen.logscan import LogScan, UserLog, compare_order
-from loadgen.model import Account
+from loadgen.model import QUOTED, Account
 from loadgen.prices import PriceBook
 from loadgen.replay import DUMPLOG_TIMEOUT_S, ReplayError, Server, explain, read_summaries
 from loadgen.summaries import UnreadableError, read_summary
 from loadgen.workload import Command, Workload
-
-_SHOWS_PRICE = frozenset({"BUY", "SELL", "QUOTE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ def _read_run(workload: Workload, file: AnswerFile, chosen: set[str], findings: 
 
 
 def _note_price(book: PriceBook, command: Command, answer: Recorded) -> None:
-    if command.name in _SHOWS_PRICE and answer.status == 200 and answer.body is not None:
+    if command.name in QUOTED and answer.status == 200 and answer.body is not None:
         try:
             price = read_money(answer.body.get("price"))
         except ValueError:
@@ -230,6 +228,8 @@ def _compare(
         for user, body in bodies.items()
     ]
     shown = [account for account in after if account is not None]
+    if findings.unlogged_prices:
+        findings.note(f"The audit log has no quote for the prices of {findings.unlogged_prices:,} answers.")
     result = Verification(findings, accounts=len(run.of_user), answers=right)
     if scan is not None:
         result.logged = sum(len(log.commands) for log in scan.users.values())

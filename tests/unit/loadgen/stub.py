@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -40,8 +41,14 @@ class StubServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 2048
 
-    def __init__(self, exchange: Exchange, dumps: Path) -> None:
+    def __init__(self, exchange: Exchange, dumps: Path, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "http"
+        if certificate is not None:
+            self.scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.exchange = exchange
         self.dumps = dumps
         self.requests: list[Request] = []
@@ -49,13 +56,14 @@ class StubServer(ThreadingHTTPServer):
         self.connections = 0
         self.misbehave: Misbehaviour | None = None
         self.tamper: Callable[[Request, int, dict[str, Any]], tuple[int, dict[str, Any]]] | None = None
+        self.links = False
         self.lock = threading.Lock()
         self.attempts: Counter[str | None] = Counter()
         self._open: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
     def commands(self) -> list[Request]:
         """Return the requests that carry a command of a workload."""
@@ -95,7 +103,10 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        self._serve(b"")
+        if self.path == "/link":
+            self.send(200, self.server.exchange.log_xml().encode())
+        else:
+            self._serve(b"")
 
     def do_POST(self) -> None:
         self._serve(self.rfile.read(int(self.headers["Content-Length"])))
@@ -123,6 +134,8 @@ class Handler(BaseHTTPRequestHandler):
             text = self.server.exchange.log_xml()
             path.write_text(text)
             answer = {**answer, "location": str(path), "events": text.count("<timestamp>")}
+            if self.server.links:
+                answer.update(location="s3://bucket/log", url=f"{self.server.url}/link")
         self.answer(status, answer, {"Idempotent-Replayed": "true"} if replayed else {})
 
     def answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
@@ -164,9 +177,9 @@ def _command(path: str, body: dict[str, Any], number: str | None) -> Command:
 
 
 @contextmanager
-def running(dumps: Path, exchange: Exchange | None = None) -> Iterator[StubServer]:
-    """Run a stub server while the block runs."""
-    server = StubServer(exchange or Exchange(), dumps)
+def running(dumps: Path, certificate: Path | None = None) -> Iterator[StubServer]:
+    """Run a stub server while the block runs; with a certificate it speaks TLS."""
+    server = StubServer(Exchange(), dumps, certificate)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="stub")
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """Replays over real HTTP against a stub that misbehaves as servers and networks do."""
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -18,9 +19,13 @@ import pytest
 from loadgen import delivery, progress
 from loadgen.cli import main
 from loadgen.replay import stages
+from loadgen.statistics import Statistics
 from loadgen.workload import Command
 from tests.unit.loadgen.conftest import Run, WriteWorkload
-from tests.unit.loadgen.stub import Handler, Request, StubServer
+from tests.unit.loadgen.stub import Handler, Request, StubServer, running
+
+CERTIFICATE = Path(__file__).with_name("tls.pem")
+"""Of 127.0.0.1, signed by itself, with its key: for these tests only."""
 
 MANY = "\n".join(f"ADD,user{number % 7},1.00" for number in range(70))
 
@@ -118,12 +123,7 @@ def _answer(handler: Handler, status: int, **headers: str) -> bool:
 
 
 def test_a_timeout_is_retried_and_a_late_answer_is_not_taken_for_the_next_one(run: Run, stub: StubServer) -> None:
-    def misbehave(_handler: Handler, request: Request) -> bool:
-        if request.attempt == 1:
-            time.sleep(0.3)
-        return False
-
-    stub.misbehave = misbehave
+    stub.misbehave = _be_late_at_first
     assert run("ADD,a,1.00\nBUY,a,S,1.00", "--timeout", "0.1") == 0
     assert [request.attempt for request in stub.commands()].count(1) == 2
     assert stub.exchange.executions == 2
@@ -370,6 +370,43 @@ def test_progress_is_a_plain_line_now_and_then_where_there_is_no_terminal(
     assert len(lines) >= 3
     assert "errors" in lines[-1]
     assert "left" in lines[-1]
+
+
+def test_progress_is_a_live_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(progress, "LIVE_EVERY_S", 0.02)
+    stream, statistics = io.StringIO(), Statistics()
+    statistics.start()
+    with progress.shown(statistics, 4000, stream):
+        statistics.done = 1000
+        time.sleep(0.1)
+        statistics.errors = 3
+    shown = stream.getvalue()
+    assert "1,000/4,000" in shown
+    assert "3 errors" in shown
+    assert "left" in shown
+
+
+def test_a_replay_over_tls_trusts_only_what_it_is_told_to(
+    tmp_path: Path, write_workload: WriteWorkload, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_workload(MANY)
+    with running(tmp_path, CERTIFICATE) as server:
+        arguments = ["replay", str(path), "--url", server.url, "--token", "t", "--quiet"]
+        assert main(arguments) == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        assert main(arguments) == 0
+        server.misbehave = _be_late_at_first
+        assert main([*arguments, "--timeout", "0.1", "--retries", "9", "--run-id", "again"]) == 0
+        assert len(server.exchange.accounts) == 7
+
+
+def _be_late_at_first(_handler: Handler, request: Request) -> bool:
+    if request.attempt == 1:
+        time.sleep(0.3)
+    return False
 
 
 def test_stages_part_the_commands_at_those_without_a_user() -> None:

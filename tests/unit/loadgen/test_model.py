@@ -1,0 +1,245 @@
+"""The model rule by rule, from SPEC.md sections 3 and 5, and what must hold for any sequence of commands."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import loadgen
+from loadgen.form import form_problems, may_be_refused
+from loadgen.model import Account, ImpossibleError, Order, RejectedError, Trigger
+from loadgen.workload import FORMS, Command
+
+
+def command(name: str, symbol: str | None = None, value: str | None = None, number: int = 7) -> Command:
+    return Command(number, name, "jane", symbol, value)
+
+
+def rejected(account: Account, asked: Command, price: int | None = None) -> str:
+    """Return with which code a command is rejected, having checked that nothing changed."""
+    before = account.copy()
+    with pytest.raises(RejectedError) as raised:
+        account.apply(asked, price)
+    assert account == before
+    return raised.value.code
+
+
+def test_an_add_is_exact() -> None:
+    account = Account(cash=5)
+    assert account.apply(command("ADD", None, "63511.53")) == {"cash": 6351158}
+
+
+def test_a_buy_takes_its_cost_and_leaves_the_rest() -> None:
+    account = Account(cash=10_000)
+    fields = account.apply(command("BUY", "abc", "27.68"), 1000, 60_000)
+    assert fields == {"cash": 8_000, "symbol": "ABC", "shares": 2, "price": 1000, "cost": 2000}
+    assert account.pending_buys == [Order(7, "ABC", 2, 1000, 2000, 60_000)]
+
+
+def test_a_buy_needs_a_share_first_and_its_cost_then() -> None:
+    assert rejected(Account(cash=0), command("BUY", "S", "9.99"), 1000) == "amount_below_price"
+    assert rejected(Account(cash=1999), command("BUY", "S", "25.00"), 1000) == "insufficient_funds"
+    Account(cash=2000).apply(command("BUY", "S", "25.00"), 1000)
+
+
+def test_commits_and_cancels_take_the_newest_order() -> None:
+    account = Account(cash=10_000, holdings={"S": 9})
+    for number, price in ((1, 1000), (2, 500)):
+        account.apply(command("BUY", "S", "10.00", number), price)
+        account.apply(command("SELL", "S", "10.00", number), price)
+    assert account.apply(command("COMMIT_BUY"))["price"] == 500
+    assert account.apply(command("CANCEL_BUY")) == {
+        "cash": 9_000, "symbol": "S", "shares": 1, "price": 1000, "cost": 1000,
+    }  # fmt: skip
+    assert account.apply(command("COMMIT_SELL"))["proceeds"] == 1000
+    assert account.apply(command("CANCEL_SELL"))["shares"] == 1
+    assert (account.cash, account.holdings) == (10_000, {"S": 9})
+    for name, code in (("BUY", "no_pending_buy"), ("SELL", "no_pending_sell")):
+        assert rejected(account, command(f"COMMIT_{name}")) == code
+        assert rejected(account, command(f"CANCEL_{name}")) == code
+
+
+def test_a_sell_needs_a_share_first_and_its_shares_then() -> None:
+    account = Account(holdings={"S": 2})
+    assert rejected(account, command("SELL", "S", "9.99"), 1000) == "amount_below_price"
+    assert rejected(account, command("SELL", "S", "30.00"), 1000) == "insufficient_shares"
+    assert rejected(account, command("SELL", "T", "10.00"), 1000) == "insufficient_shares"
+    account.apply(command("SELL", "S", "29.99"), 1000)
+    assert account.holdings == {}
+
+
+def test_a_buy_amount_is_reserved_and_a_new_one_gives_the_old_one_back() -> None:
+    account = Account(cash=1000)
+    assert account.apply(command("SET_BUY_AMOUNT", "S", "8.00")) == {
+        "cash": 200, "symbol": "S", "amount": 800, "price": None,
+    }  # fmt: skip
+    assert rejected(account, command("SET_BUY_AMOUNT", "S", "10.01")) == "insufficient_funds"
+    assert rejected(account, command("SET_BUY_AMOUNT", "T", "2.01")) == "insufficient_funds"
+    account.apply(command("SET_BUY_TRIGGER", "S", "3.00"))
+    assert account.apply(command("SET_BUY_AMOUNT", "S", "10.00"))["price"] == 300
+    assert account.cash == 0
+    assert account.apply(command("CANCEL_SET_BUY", "S")) == {
+        "cash": 1000, "symbol": "S", "amount": 1000, "price": 300,
+    }  # fmt: skip
+    assert rejected(account, command("SET_BUY_TRIGGER", "S", "1.00")) == "no_buy_amount"
+    assert rejected(account, command("CANCEL_SET_BUY", "S")) == "no_buy_amount"
+
+
+def test_a_sell_trigger_reserves_shares_when_its_price_is_set() -> None:
+    account = Account(holdings={"S": 5})
+    assert rejected(account, command("SET_SELL_AMOUNT", "T", "1.00")) == "insufficient_shares"
+    account.apply(command("SET_SELL_AMOUNT", "S", "10.00"))
+    assert account.holdings == {"S": 5}
+    assert rejected(account, command("SET_SELL_TRIGGER", "S", "10.01")) == "amount_below_price"
+    assert rejected(account, command("SET_SELL_TRIGGER", "S", "1.00")) == "insufficient_shares"
+    assert account.apply(command("SET_SELL_TRIGGER", "S", "3.00"))["shares"] == 3
+    assert account.holdings == {"S": 2}
+    assert account.apply(command("SET_SELL_TRIGGER", "S", "2.00"))["shares"] == 5
+    assert rejected(account, command("SET_SELL_AMOUNT", "S", "12.00")) == "insufficient_shares"
+    assert rejected(account, command("SET_SELL_AMOUNT", "S", "1.99")) == "amount_below_price"
+    assert account.apply(command("SET_SELL_AMOUNT", "S", "4.00"))["shares"] == 2
+    assert account.apply(command("CANCEL_SET_SELL", "S"))["shares"] == 2
+    assert account.holdings == {"S": 5}
+    assert rejected(account, command("SET_SELL_TRIGGER", "S", "1.00")) == "no_sell_amount"
+    assert rejected(account, command("CANCEL_SET_SELL", "S")) == "no_sell_amount"
+
+
+def test_an_expiry_gives_back_cash_or_shares_and_only_after_its_time() -> None:
+    account = Account(
+        pending_buys=[Order(1, "S", 2, 1000, 2000, 500), Order(2, "S", 2, 1000, 2000, 600)],
+        pending_sells=[Order(None, "T", 3, 100, 300, 500)],
+    )
+    with pytest.raises(ImpossibleError, match="valid until 500"):
+        account.expire("BUY", 1, 2000, 500)
+    with pytest.raises(ImpossibleError, match="no such order"):
+        account.expire("BUY", 1, 2001, 501)
+    account.expire("BUY", 1, 2000, 501)
+    account.expire("SELL", 99, 300, 501)
+    assert (account.cash, account.holdings) == (2000, {"T": 3})
+    assert [order.transaction for order in account.pending_buys] == [2]
+
+
+def test_a_buy_trigger_fires_at_or_below_its_price_and_keeps_the_rest_as_cash() -> None:
+    account = Account(buy_triggers={"S": Trigger(1000, 300, 0, 7)})
+    for quote, number in ((301, 7), (300, 8)):
+        with pytest.raises(ImpossibleError):
+            account.fire("SET_BUY_TRIGGER", number, "S", quote)
+    account.fire("SET_BUY_TRIGGER", 7, "S", 300)
+    assert (account.cash, account.holdings, account.buy_triggers) == (100, {"S": 3}, {})
+
+
+def test_a_sell_trigger_fires_at_or_above_its_price_and_gives_back_what_it_does_not_need() -> None:
+    account = Account(sell_triggers={"S": Trigger(1000, 300, 3, 7), "T": Trigger(1000, None)})
+    with pytest.raises(ImpossibleError):
+        account.fire("SET_SELL_TRIGGER", 7, "S", 299)
+    with pytest.raises(ImpossibleError, match="no such trigger"):
+        account.fire("SET_SELL_TRIGGER", 7, "T", 400)
+    account.fire("SET_SELL_TRIGGER", 7, "S", 500)
+    assert (account.cash, account.holdings) == (1000, {"S": 1})
+
+
+def test_a_trigger_whose_amount_buys_nothing_cannot_have_fired() -> None:
+    account = Account(buy_triggers={"S": Trigger(100, 300, 0, 7)})
+    with pytest.raises(ImpossibleError):
+        account.fire("SET_BUY_TRIGGER", 7, "S", 200)
+
+
+COMMANDS = st.builds(
+    lambda name, symbol, cents: Command(
+        1,
+        name,
+        "jane",
+        symbol if "symbol" in FORMS[name] else None,
+        f"{cents // 100}.{cents % 100:02d}" if FORMS[name][-1] in {"amount", "price"} else "x",
+    ),
+    st.sampled_from(sorted(FORMS)),
+    st.sampled_from(["S", "T"]),
+    st.integers(1, 50_00),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(COMMANDS, max_size=60))
+def test_at_one_price_nothing_is_lost_or_made_and_nothing_is_negative(commands: list[Command]) -> None:
+    account, added = Account(), 0
+    for asked in commands:
+        before = account.copy()
+        try:
+            account.apply(asked, 1000, 0)
+        except RejectedError:
+            assert account == before
+            continue
+        if asked.name == "ADD":
+            added += account.cash - before.cash
+        assert account.worth(1000) == added
+        assert account.cash >= 0
+        assert all(shares > 0 for shares in account.holdings.values())
+
+
+@settings(deadline=None)
+@given(st.lists(COMMANDS, max_size=60), st.sampled_from(["BUY", "SELL"]), st.integers(1, 3000), st.integers(1, 3000))
+def test_the_verdict_at_a_price_is_what_applying_would_come_to(
+    commands: list[Command], name: str, cents: int, price: int
+) -> None:
+    account = Account(cash=20_00)
+    for asked in commands:
+        try:
+            account.apply(asked, 500, 0)
+        except RejectedError:
+            continue
+    asked = command(name, "S", f"{cents // 100}.{cents % 100:02d}")
+    verdict = account.verdict(asked, price)
+    outcome = "ok"
+    try:
+        account.apply(asked, price, 0)
+    except RejectedError as error:
+        outcome = error.code
+    assert verdict == outcome
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        ({}, set()),
+        ({"value": "-1.00"}, {"invalid_amount"}),
+        ({"value": "1.001"}, {"invalid_amount"}),
+        ({"value": "0.00"}, {"invalid_amount"}),
+        ({"value": "1000000000.01"}, {"invalid_amount"}),
+        ({"symbol": "ABCD"}, {"invalid_symbol"}),
+        ({"symbol": "A1"}, {"invalid_symbol"}),
+        ({"user": "a b"}, {"invalid_user"}),
+        ({"user": "x" * 65}, {"invalid_user"}),
+        ({"user": "a b", "symbol": "ABCD", "value": "x"}, {"invalid_user", "invalid_symbol", "invalid_amount"}),
+    ],
+)
+def test_what_is_wrong_with_the_form_of_a_command(change: dict[str, Any], codes: set[str]) -> None:
+    assert form_problems(command("BUY", "abc", "1000000000.00")._replace(**change)) == codes
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "open_"),
+    [
+        ("log.xml", False, False),
+        ("./log", False, False),
+        ("../log", True, True),
+        ("a/b", True, True),
+        ("a b", False, True),
+    ],
+)
+def test_a_file_name_is_right_wrong_or_open(name: str, wrong: bool, open_: bool) -> None:
+    asked = command("DUMPLOG", None, name)
+    assert bool(form_problems(asked)) is wrong
+    assert may_be_refused(asked) is open_
+
+
+def test_the_model_imports_nothing_of_the_system_but_the_parser_of_money() -> None:
+    imported: set[str] = set()
+    for path in Path(loadgen.__file__).parent.glob("*.py"):
+        lines = path.read_text().splitlines()
+        imported |= {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
+    assert {name for name in imported if name.startswith(("chalicelib", "infra", "app"))} == {
+        "chalicelib.domain.errors",
+        "chalicelib.domain.money",
+    }
