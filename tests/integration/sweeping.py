@@ -1,17 +1,20 @@
 """What the tests of the sweep share: sweepers on a test's database, quotes that a test sets, accounts made in bulk."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import bson
 from pymongo.database import Database
 
-from chalicelib.audit.events import log_events
-from chalicelib.audit.journal import journal_lines
 from chalicelib.domain.account import Account
+from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.runtime import make_runtime
+from chalicelib.settings import Settings
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, entry_document, new_account_fields
 from chalicelib.store.due import DueAccounts
@@ -19,6 +22,9 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.sweep.sweeper import Limits, Sweeper
 from tests.integration.shop import Shop
 from tests.unit.trader import Trader
+
+AUDITOR = "auditor"
+"""The operator who asks for audit logs."""
 
 LIMITS = Limits(time_ms=60_000, quotes_at_once=4, writes_at_once=4, batch=100)
 
@@ -49,9 +55,16 @@ def sweeper_of(shop: Shop, quotes: Any, limits: Limits = LIMITS, store: Accounts
     return Sweeper(store, DueAccounts(shop.database), quotes, lambda: shop.now_ms, limits)
 
 
-def audit(database: Database[Document], user: str | None = None) -> list[tuple[str, dict[str, str]]]:
-    """Return the audit log, event by event: kind and fields."""
-    return [(event.kind, dict(event.fields)) for line in journal_lines(database, user) for event in log_events(line)]
+def audit(settings: Settings) -> list[tuple[str, dict[str, str]]]:
+    """Return the audit log as a DUMPLOG writes it, event by event: kind and fields. The DUMPLOG itself is left out."""
+    with TemporaryDirectory() as folder:
+        runtime = make_runtime(replace(settings, dump_folder=folder))
+        command = Command(CommandName.DUMPLOG, AUDITOR, runtime.transactions.next(), filename="log.xml", of_all=True)
+        location = runtime.trading.execute(command).result["location"]
+        runtime.close()
+        events = ET.parse(location).getroot()  # noqa: S314  # our own
+    told = [(event.tag, {field.tag: field.text or "" for field in event}) for event in events]
+    return [(kind, fields) for kind, fields in told if fields.get("command") != "DUMPLOG"]
 
 
 def insert_traders(database: Database[Document], traders: Iterable[Trader]) -> None:

@@ -53,7 +53,7 @@ def firings(shop: Shop) -> list[dict[str, str]]:
     """Return the firings in the audit log."""
     return [
         fields
-        for kind, fields in audit(shop.database)
+        for kind, fields in audit(shop.settings)
         if kind == "systemEvent" and fields["command"] in {"SET_BUY_TRIGGER", "SET_SELL_TRIGGER"}
     ]
 
@@ -67,7 +67,7 @@ def test_a_due_buy_fires_once_and_stands_in_the_audit_log(shop: Shop) -> None:
     again = sweeper.sweep()
     assert (again.symbols, again.due, again.fired) == (0, 0, 0)
     head = {"timestamp": str(shop.now_ms), "server": "sweeper", "transactionNum": str(number)}
-    assert audit(shop.database)[-2:] == [
+    assert audit(shop.settings)[-2:] == [
         (
             "systemEvent",
             {**head, "command": "SET_BUY_TRIGGER", "username": "jane", "stockSymbol": "ABC", "funds": "9.80"},
@@ -122,6 +122,28 @@ def test_a_trigger_whose_price_was_changed_fires_under_the_number_of_the_change(
     assert [firing["transactionNum"] for firing in firings(shop)] == [str(number)]
 
 
+def test_all_that_is_due_of_an_account_stands_in_the_log_under_numbers_of_their_own(shop: Shop) -> None:
+    sell = sets_sell(shop, symbol="XYZ")
+    buy = sets_buy(shop, amount="55.00")
+    shop.does("ADD", amount="20.00")
+    order = shop.does("BUY", "AAA", "20.00").entry.transaction
+    shop.now_ms += 60_001
+    sweeper_of(shop, PricedQuotes({"ABC": 1000, "XYZ": 1200})).sweep()
+    by_the_system = [
+        (kind, fields["transactionNum"], fields.get("command") or fields["action"], fields["funds"])
+        for kind, fields in audit(shop.settings)
+        if fields["timestamp"] == str(shop.now_ms)
+    ]
+    assert sorted(by_the_system, key=lambda event: int(event[1])) == [
+        ("systemEvent", str(sell), "SET_SELL_TRIGGER", "12.00"),
+        ("accountTransaction", str(sell), "add", "48.00"),
+        ("systemEvent", str(buy), "SET_BUY_TRIGGER", "10.00"),
+        ("accountTransaction", str(buy), "add", "5.00"),
+        ("systemEvent", str(order), "BUY", "20.00"),
+        ("accountTransaction", str(order), "add", "20.00"),
+    ]
+
+
 def test_a_quote_is_had_once_a_symbol_in_the_name_of_someone_with_a_trigger_on_it(shop: Shop) -> None:
     for user in ("jane", "john", "mary"):
         sets_buy(shop, user)
@@ -136,7 +158,7 @@ def test_a_quote_is_had_once_a_symbol_in_the_name_of_someone_with_a_trigger_on_i
 def test_a_hit_on_the_source_is_audited_where_the_trigger_is_also_when_nothing_fires(shop: Shop) -> None:
     number = sets_buy(shop)
     assert sweeper_of(shop, PricedQuotes({"ABC": 1500}, cached=False, timestamp_ms=shop.now_ms)).sweep().fired == 0
-    kind, fields = audit(shop.database)[-1]
+    kind, fields = audit(shop.settings)[-1]
     assert kind == "quoteServer"
     assert (fields["transactionNum"], fields["username"], fields["price"]) == (str(number), "jane", "15.00")
 
@@ -244,7 +266,8 @@ def test_what_is_left_of_one_symbol_is_fired_by_the_next_sweep(shop: Shop) -> No
     for user in users:
         sets_buy(shop, user)
     sweeper = sweeper_of(shop, PricedQuotes({"ABC": 900}), replace(LIMITS, writes_at_once=1, batch=2))
-    first = sweeper.sweep(lambda: len(firings(shop)) >= 3)
+    fired = {"holdings.ABC": {"$exists": True}}
+    first = sweeper.sweep(lambda: shop.database["accounts"].count_documents(fired) >= 3)
     assert (first.fired, first.complete) == (3, False)
     second = sweeper.sweep()
     assert (second.fired, second.complete) == (3, True)
@@ -270,7 +293,7 @@ def test_orders_of_a_user_who_is_away_are_given_back_after_sixty_seconds(shop: S
     assert account_of(shop).cash_cents == (10000 if expired else 7000)
     outcome = shop.does("COMMIT_BUY").entry.outcome
     assert outcome == ("no_pending_buy" if expired else "ok")
-    system = [fields for kind, fields in audit(shop.database) if kind == "systemEvent"]
+    system = [fields for kind, fields in audit(shop.settings) if kind == "systemEvent"]
     assert [(fields["command"], fields["transactionNum"], fields["funds"]) for fields in system] == [
         ("BUY", str(number), "30.00")
     ][:expired]

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.audit.events import JournalLine, log_events
 from chalicelib.domain.account import Account, BuyTrigger, SellTrigger
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import CashMoved, OrderExpired, Origin, QuoteHit, TriggerFired
@@ -154,16 +153,12 @@ def test_all_due_triggers_of_an_account_fire_in_one_entry_each_under_its_own_num
     decision = settle(trader.account, {"ABC": 1200, "XYZ": 1000}, trader.now_ms)
     assert decision is not None
     assert (decision.entry.transaction, decision.entry.origin) == (8, Origin.SYSTEM)
-    spelled = [(event.kind, dict(event.fields)) for event in log_events(JournalLine("jane", 9, "here", decision.entry))]
-    assert [
-        (kind, fields["transactionNum"], fields.get("command") or fields["action"], fields["funds"])
-        for kind, fields in spelled
-    ] == [
-        ("systemEvent", "8", "SET_BUY_TRIGGER", "10.00"),
-        ("accountTransaction", "8", "add", "5.00"),
-        ("systemEvent", "5", "SET_SELL_TRIGGER", "12.00"),
-        ("accountTransaction", "5", "add", "48.00"),
-    ]
+    assert decision.entry.events == (
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 8, "XYZ", 1000),
+        CashMoved("add", 500),
+        TriggerFired(CommandName.SET_SELL_TRIGGER, 5, "ABC", 1200),
+        CashMoved("add", 4800),
+    )
 
 
 @pytest.mark.parametrize(("waited", "given_back"), [(59_999, False), (60_000, False), (60_001, True)])
@@ -184,13 +179,12 @@ def test_an_expiry_and_a_firing_share_an_entry_and_keep_their_numbers() -> None:
     decision = settle(trader.account, {"ABC": 990}, trader.waits(60_001).now_ms)
     assert decision is not None
     assert decision.account == Account("jane", cash_cents=5000 + 50, holdings={"ABC": 5})
-    spelled = [dict(event.fields) for event in log_events(JournalLine("jane", 5, "here", decision.entry))]
-    assert [(fields.get("command"), fields["transactionNum"], fields["funds"]) for fields in spelled] == [
-        ("BUY", "4", "20.00"),
-        (None, "4", "20.00"),
-        ("SET_BUY_TRIGGER", "3", "9.90"),
-        (None, "3", "0.50"),
-    ]
+    assert decision.entry.transaction == 3
+    assert decision.entry.events == (
+        OrderExpired(CommandName.BUY, 4, "XYZ", 2000),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 990),
+        CashMoved("add", 50),
+    )
 
 
 def test_a_hit_on_the_source_is_noted_under_the_number_of_the_trigger_it_was_for() -> None:
@@ -198,13 +192,8 @@ def test_a_hit_on_the_source_is_noted_under_the_number_of_the_trigger_it_was_for
     quote = Quote("ABC", 1500, "jane", 7, "key")
     decision = note_hit(quote, 3, trader.account, trader.now_ms)
     assert decision.account == trader.account
-    assert decision.entry.events == (QuoteHit(quote),)
-    (event,) = log_events(JournalLine("jane", 4, "here", decision.entry))
-    assert (event.kind, dict(event.fields)["transactionNum"], dict(event.fields)["username"]) == (
-        "quoteServer",
-        "3",
-        "jane",
-    )
+    assert (decision.entry.events, decision.entry.transaction) == ((QuoteHit(quote),), 3)
+    assert decision.entry.origin is Origin.SYSTEM
 
 
 CENTS = st.integers(1, 40)
