@@ -156,7 +156,8 @@ class AnswerFile:
                     yield line
         except (OSError, EOFError) as error:
             said = getattr(error, "strerror", None) or str(error)
-            raise AnswersError(f"cannot read {self._path} after line {number}: {said}") from error
+            after = f" after line {number}" if number else ""
+            raise AnswersError(f"cannot read {self._path}{after}: {said}") from error
 
 
 def _open(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:

@@ -176,7 +176,9 @@ def _replay(options: argparse.Namespace) -> int:
         wanted = ReplayOptions(options.threads, answers, options.baseline, options.quiet)
         report = replay(workload, server, wanted, interrupt)
         print_report(report, console)
-        if options.verify and not interrupt.requested:
+        if options.verify and interrupt.requested:
+            print("loadgen: not verified, because the run was interrupted", file=sys.stderr)
+        elif options.verify:
             assert answers is not None
             verification = _prove(workload, answers, server, options, interrupt)
             report["verification"] = verification.figures()
