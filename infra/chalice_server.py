@@ -6,10 +6,12 @@
 for the acknowledgement of the first (Nagle's algorithm), which the client delays by 40 ms: 23 requests a second. One
 buffered write has nothing to wait for. All else is Chalice's: a thread for each connection, its routing, its answers
 for unknown paths.
+
+What Chalice would take at its word is refused before it sees it (`_refusal`): it does not know chunked bodies, so one
+would be read as the next request; it believes the first of several lengths; it takes any length.
 """
 
 import argparse
-import logging
 import multiprocessing
 import os
 import signal
@@ -17,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,11 @@ from typing import Any
 from chalice.cli.factory import CLIFactory
 from chalice.local import ChaliceRequestHandler, LocalDevServer, ThreadedHTTPServer
 
-from infra import guard
+from infra import guard, metrics
+from infra.gateway.adapter import BODY_LIMIT_BYTES
 from infra.gateway.isolation import isolate_threads
+from infra.gateway.problems import Answer, problem
+from infra.gateway.server import DEFAULT_IDLE_SECONDS
 from infra.ports import HOST
 
 DEFAULT_STAGE = "local"
@@ -60,13 +66,75 @@ _in_flight = _InFlight()
 
 class _Handler(ChaliceRequestHandler):
     wbufsize = -1  # buffered: headers and body leave together, at the flush
+    timeout = DEFAULT_IDLE_SECONDS
+    metrics_page: metrics.Page | None = None
 
     def _answer(self) -> None:
         with _in_flight:
-            self._generic_handle()
-            self.wfile.flush()
+            try:
+                answer = self._refusal() or self._metrics()
+                if answer is None:
+                    self._generic_handle()
+                else:
+                    self._send(answer)
+                self.wfile.flush()
+            except (OSError, UnicodeError):  # the client went, or sent half a body, or what no header can hold
+                self.close_connection = True
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+
+    def _refusal(self) -> Answer | None:
+        """Return why the request cannot be handed on; the connection is then closed: its body is not read."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if self.request_version == "HTTP/0.9" or self.headers.defects or self.headers.get_payload():
+            return self._closing("invalid_header", "the request is not well formed")
+        if "Transfer-Encoding" in self.headers:
+            return self._closing("invalid_header", "this server takes bodies with a Content-Length only")
+        if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
+            return self._closing("invalid_header", "Content-Length must be one whole number")
+        if lengths and (len(lengths[0]) > 9 or int(lengths[0]) > BODY_LIMIT_BYTES):
+            return self._closing("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes")
+        if not (self.headers.get("Authorization") or "").isascii():
+            return self._closing("unauthorized", "the Authorization header must be: Bearer TOKEN")
+        return None
+
+    def _closing(self, code: str, detail: str, *headers: tuple[str, str]) -> Answer:
+        self.close_connection = True
+        return problem(code, detail, ("Connection", "close"), *headers)
+
+    def _metrics(self) -> Answer | None:
+        if self.metrics_page is None or self.path.partition("?")[0] != metrics.PATH:
+            return None
+        if self.command not in {"GET", "HEAD"}:
+            return metrics.REFUSAL
+        return self.metrics_page(self.headers.get("Authorization"))
+
+    def _send(self, answer: Answer) -> None:
+        headers = dict(answer.headers)
+        self._send_http_response_with_body(answer.status, headers, answer.body)
+
+    def _send_http_response_with_body(self, code: int, headers: Any, body: str | bytes) -> None:
+        """Send a whole answer; to HEAD without the body, which Chalice would send and the client not expect."""
+        if self.command != "HEAD":
+            super()._send_http_response_with_body(code, headers, body)
+            return
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body.encode() if isinstance(body, str) else body)))
+        self._send_headers(headers)
+
+    def handle_expect_100(self) -> bool:
+        """Ask for the body at once: it waits for this."""
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
+
+    def send_error(self, code: int, message: str | None = None, _explain: str | None = None) -> None:
+        """Refuse what is no request in the form of all problems, and close: where the next one begins is not known."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self._send(self._closing("method_not_allowed", "no path takes this method", ("Allow", "GET, POST")))
+        else:
+            self._send(self._closing("invalid_header", message or HTTPStatus(code).phrase))
+        self.wfile.flush()
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log no line a request: it costs more than the request."""
@@ -83,13 +151,14 @@ def make_server(project: Path, stage: str, host: str, port: int) -> LocalDevServ
     config = factory.create_config_obj(chalice_stage_name=stage)
     app = config.chalice_app
     isolate_threads(app)
-    return LocalDevServer(app, config, host, port, handler_cls=_Handler, server_cls=_Server)
+    page = metrics.start(sys.modules["app"])  # Chalice imports the project's app.py under this name
+    handler = type("Handler", (_Handler,), {"metrics_page": staticmethod(page) if page is not None else None})
+    return LocalDevServer(app, config, host, port, handler_cls=handler, server_cls=_Server)
 
 
 def serve(options: argparse.Namespace, number: int) -> None:
     """Serve as one worker until a signal to stop, then finish what has begun."""
     os.environ["SERVER_NAME"] = f"{options.name}-{number}"
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")  # as `chalice local` does
     server = make_server(options.project, options.stage, options.host, options.port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -145,9 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", default=DEFAULT_STAGE)
     options = parser.parse_args(arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # they are waited for, in every worker too
-    if options.workers > 1:
-        return serve_with_workers(options)
-    serve(options, 1)
+    with metrics.folder():
+        if options.workers > 1:
+            return serve_with_workers(options)
+        serve(options, 1)
     return 0
 
 

@@ -60,7 +60,7 @@ def execute(
     stages = parts.stages
     parts.observers(
         Seen(
-            request_id=request.context.get("requestId", ""),
+            request_id=_request_id(request),
             user=given.user,
             command=str(operation.command),
             transaction=given.transaction,
@@ -104,6 +104,12 @@ def _answer(
     given.transaction = answer.entry.transaction
     given.outcome, given.replayed = answer.entry.outcome, answer.replayed
     return answer
+
+
+def _request_id(request: Request) -> str:
+    """Return the gateway's id of a request, which its client sees too; `chalice local` gives only the function's."""
+    given: str = request.context.get("requestId") or request.lambda_context.aws_request_id
+    return given
 
 
 def _failed() -> Response:

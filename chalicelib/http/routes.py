@@ -9,6 +9,7 @@ from chalice.app import Blueprint, CORSConfig, Request, Response
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
 from chalicelib.http.execution import answers_problems, execute
+from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
 from chalicelib.http.problems import error_response
@@ -19,15 +20,6 @@ routes = Blueprint(__name__)
 
 ANY_TYPE = ["*/*"]
 """Bodies are checked by `read_body`, which answers in problem+json; Chalice's own check does not."""
-
-SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""On every answer that does not bring its own: nobody keeps it, frames it, or takes it for a page."""
 
 View = Callable[..., Response]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from chalice.app import Chalice
 
+from infra import metrics
 from infra.gateway.events import Context, HeaderNames, RequestIds, make_event, path_of
 from infra.gateway.isolation import isolate_threads
 from infra.gateway.problems import Answer, problem
@@ -24,6 +25,7 @@ _CLOSE = ("Connection", "close")  # what is still on its way is not read
 _NOT_FOUND = problem("not_found", "there is nothing at this path")
 _TOO_LARGE = problem("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes", _CLOSE)
 _CUT_OFF = problem("invalid_json", "the body ended before its announced length", _CLOSE)
+_TWO_LENGTHS = problem("invalid_header", "a body is either chunked or has a Content-Length", _CLOSE)
 _FAILED = problem("bad_gateway", "the function failed")
 
 
@@ -43,10 +45,14 @@ class _Route:
 
 
 class Gateway:
-    """Serves a Chalice app over WSGI, as API Gateway would, from any number of threads."""
+    """Serves a Chalice app over WSGI, as API Gateway would, from any number of threads.
 
-    def __init__(self, app: Chalice) -> None:
+    What `metrics_page` returns for an Authorization header is served at /metrics, beside the app.
+    """
+
+    def __init__(self, app: Chalice, metrics_page: Callable[[str | None], Answer] | None = None) -> None:
         isolate_threads(app)
+        self._metrics_page = metrics_page
         self._app = app
         self._function_name = f"{app.app_name}-gateway"
         self._binary_types = frozenset(app.api.binary_types)
@@ -67,6 +73,8 @@ class Gateway:
         path = path_of(environ)
         found = self._routes.match(path)
         if found is None:
+            if path == metrics.PATH and self._metrics_page is not None:
+                return self._metrics(environ, self._metrics_page)
             return _NOT_FOUND
         route, parameters = found
         method = environ["REQUEST_METHOD"]
@@ -92,6 +100,11 @@ class Gateway:
             self._binary_types,
         )
         return self._call(event, Context(self._function_name, request_id))
+
+    def _metrics(self, environ: Mapping[str, Any], page: Callable[[str | None], Answer]) -> Answer:
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            return metrics.REFUSAL
+        return page(environ.get("HTTP_AUTHORIZATION"))
 
     def _call(self, event: dict[str, Any], context: Context) -> Answer:
         try:
@@ -123,6 +136,8 @@ def _route(pattern: str, app: Chalice) -> _Route:
 def _read_body(environ: Mapping[str, Any]) -> bytes | Answer:
     announced = environ.get("CONTENT_LENGTH")
     if announced:
+        if "HTTP_TRANSFER_ENCODING" in environ:  # whoever stands before us may have believed the other one
+            return _TWO_LENGTHS
         length = int(announced)  # a server refuses what is not a number
         if length > BODY_LIMIT_BYTES:
             return _TOO_LARGE

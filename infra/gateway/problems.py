@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import CONTENT_TYPE, STATUSES, problem_body
 
 
@@ -14,5 +15,6 @@ class Answer(NamedTuple):
 
 
 def problem(code: str, detail: str, *headers: tuple[str, str]) -> Answer:
-    """Return the problem with one of the stable codes, and `headers` besides its content type."""
-    return Answer(STATUSES[code], [("Content-Type", CONTENT_TYPE), *headers], problem_body(code, detail).encode())
+    """Return the problem with one of the stable codes, and `headers` besides those that every problem has."""
+    always = [("Content-Type", CONTENT_TYPE), *SECURITY_HEADERS.items()]
+    return Answer(STATUSES[code], [*always, *headers], problem_body(code, detail).encode())

@@ -19,7 +19,6 @@ Facts about granian 2.8 that shape it, each found by trying:
 
 import argparse
 import importlib
-import logging
 import os
 import resource
 import sys
@@ -32,7 +31,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.mp import MPServer, WorkerProcess
 
-from infra import guard
+from infra import guard, metrics
 from infra.gateway.adapter import Gateway
 from infra.ports import HOST
 
@@ -68,8 +67,8 @@ def load_worker(spec: str, name: str, parent_pid: int, number: int) -> Gateway:
     for variable in [key for key in os.environ if key.startswith(_ENVIRONMENT_OF_A_REQUEST)]:
         del os.environ[variable]
     os.environ["SERVER_NAME"] = f"{name}-{number}"
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    return Gateway(load_app(spec))
+    app = load_app(spec)
+    return Gateway(app, metrics.start(sys.modules[spec.partition(":")[0]]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,10 +91,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         backlog=options.backlog,
         workers_kill_timeout=options.grace_seconds,
     )
-    server.serve(
-        target_loader=partial(load_worker, options.app, options.name, os.getpid()),
-        wrap_loader=False,
-    )
+    with metrics.folder():
+        server.serve(
+            target_loader=partial(load_worker, options.app, options.name, os.getpid()),
+            wrap_loader=False,
+        )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
