@@ -3,7 +3,6 @@
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 
 from pymongo import MongoClient
@@ -15,8 +14,10 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chalicelib.audit.dumps import Dumps
-from chalicelib.audit.places import Folder
+from chalicelib.audit.dumps import Dumps, HandOver
+from chalicelib.audit.function import starter
+from chalicelib.audit.places import make_place
+from chalicelib.audit.retention import Retention
 from chalicelib.clock import now_ms
 from chalicelib.http.auth import ProviderTokens, SecretTokens, TokenKind, Tokens
 from chalicelib.http.keys import KeyRing, fetch_from
@@ -40,6 +41,9 @@ from chalicelib.trading import Trading
 from chalicelib.transactions import TransactionNumbers
 from chalicelib.tries import Turns
 
+LOG_TIMEOUT_MS = 600_000
+"""How long MongoDB may take to sort a slice of the audit log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
@@ -50,6 +54,9 @@ class Runtime:
     redis: Redis
     writer: Writer
     trading: Trading
+    logs: Database[Document]
+    dumps: Dumps
+    retention: Retention
     sweeper: Sweeper
     transactions: TransactionNumbers
     tokens: Tokens
@@ -61,14 +68,16 @@ class Runtime:
         """Finish the writes that have begun and close the connections."""
         self.writer.close()
         self.database.client.close()
+        self.logs.client.close()
         self.redis.close()
 
 
-def connect_database(settings: Settings) -> Database[Document]:
+def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
     Writes are confirmed once they are in the journals of a majority; what is read has been confirmed by a majority, so
-    that no answer rests on what a failover could take back. Raises SettingError for an address that is none.
+    that no answer rests on what a failover could take back. An operation may take `answer_ms`, else what the settings
+    say. Raises SettingError for an address that is none.
     """
     try:
         client: MongoClient[Document] = MongoClient(
@@ -76,11 +85,12 @@ def connect_database(settings: Settings) -> Database[Document]:
             maxPoolSize=settings.mongo_pool_size,
             serverSelectionTimeoutMS=settings.mongo_timeout_ms,
             connectTimeoutMS=settings.mongo_timeout_ms,
-            socketTimeoutMS=settings.mongo_timeout_ms,
+            socketTimeoutMS=settings.mongo_timeout_ms if answer_ms is None else answer_ms,
             waitQueueTimeoutMS=settings.mongo_timeout_ms,
             retryWrites=True,
             retryReads=True,
             appname="day-trading",
+            connect=answer_ms is None,  # what is seldom used connects when it is
         )
     except (PyMongoError, ValueError) as error:
         raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
@@ -144,6 +154,13 @@ def make_observers(settings: Settings) -> Observers:
     return Observers()
 
 
+def make_hand_over(settings: Settings) -> HandOver | None:
+    """Return who goes on with long dumps, None when a request writes its log to the end."""
+    if settings.dump_function is None:
+        return None
+    return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
+
+
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
     stages = Stages()
@@ -152,10 +169,13 @@ def make_runtime(settings: Settings) -> Runtime:
     writer = make_writer(database["accounts"], settings.group_commit)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
     quotes = connect_quotes(redis, settings)
+    logs = connect_database(settings, LOG_TIMEOUT_MS)
+    place = make_place(settings.dump_place, settings.dump_link_seconds)
+    dumps = Dumps(logs, place, now_ms, make_hand_over(settings))
     trading = Trading(
         store=TimedStore(accounts, stages),
         quotes=TimedQuotes(quotes, stages),
-        dumps=Dumps(database, Folder(Path(settings.dump_folder))),
+        dumps=dumps,
         clock=now_ms,
         turns=Turns(),
         limit_ms=settings.command_timeout_ms,
@@ -175,6 +195,9 @@ def make_runtime(settings: Settings) -> Runtime:
         redis=redis,
         writer=writer,
         trading=trading,
+        logs=logs,
+        dumps=dumps,
+        retention=Retention(logs, place, now_ms, settings.archive_days),
         sweeper=sweeper,
         transactions=TransactionNumbers(),
         tokens=make_tokens(settings),

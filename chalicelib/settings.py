@@ -1,6 +1,7 @@
 """The settings: one frozen object, read from the environment and checked before anything starts."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,9 @@ MIN_SECRET_BYTES = 32
 
 HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+_S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
 
 
 class SettingError(Exception):
@@ -59,7 +63,11 @@ class Settings:
     rate_limit_seconds: int
     cors_origin: str | None
     log_level: str
-    dump_folder: str
+    dump_place: str
+    dump_link_seconds: int
+    dump_function: str | None
+    dump_limit_ms: int
+    archive_days: int
     server_name: str
 
 
@@ -86,6 +94,12 @@ def _checked(name: str, env: Mapping[str, str], takes: str, accepts: Callable[[s
     if value is None or not accepts(value):
         raise SettingError(name, value if value is None else without_credentials(value), takes)
     return value
+
+
+def _is_place(value: str) -> bool:
+    if value.startswith("s3:"):
+        return _S3_PLACE.fullmatch(value) is not None
+    return bool(value.strip()) and "://" not in value
 
 
 def without_credentials(address: str) -> str:
@@ -198,7 +212,11 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         rate_limit_seconds=_number("RATE_LIMIT_SECONDS", env, 60, 1, 3_600),
         cors_origin=read_cors_origin(env),
         log_level=_one_of("LOG_LEVEL", env, "INFO", LOG_LEVELS),
-        dump_folder=_text("DUMP_FOLDER", env),
+        dump_place=_checked("DUMP_PLACE", env, "a folder or s3://bucket/prefix", _is_place),
+        dump_link_seconds=_number("DUMP_LINK_SECONDS", env, 3_600, 1, 604_800),
+        dump_function=env.get("DUMP_FUNCTION", "").strip() or None,
+        dump_limit_ms=_number("DUMP_LIMIT_MS", env, 15_000, 100, 600_000),
+        archive_days=_number("ARCHIVE_DAYS", env, 0, 0, 36_500),
         server_name=_text("SERVER_NAME", env, "day-trading"),
     )
 

@@ -126,7 +126,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "REDIS_URL": stack.redis_url,
         "QUOTE_SOURCE": stack.quote_source,
         "AUTH_SECRET": stack.folder.secret(),
-        "DUMP_FOLDER": str(stack.folder.path / "dumps"),
+        "DUMP_PLACE": str(stack.folder.path / "dumps"),
         "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
         "PROMETHEUS_MULTIPROC_DIR": str(stack.folder.path / "metrics"),  # of the server; its own temporary one else
         "SERVER_NAME": server_name,

@@ -1,65 +1,281 @@
-"""DUMPLOG: the log is written after the command stands in it, and what came of it is kept for repeated requests."""
+"""DUMPLOG: a log is written after its command stands in it, by this request or by whoever takes the work over.
+
+Each dump has a document in `dumps`, `_id` the user and sequence number of its journal entry:
+
+    file, of_all, at     what is to be written: the path in the place, whose log, and when the command was given
+    lease {by, until}    who writes it, and until when others take that for granted; renewed while it goes on
+    after, events, upload   how far a dump got that was put aside: the last line written, and what the place needs
+    done                 that it is written; then `events` says how many there are
+"""
 
 import logging
-from collections.abc import Iterator, Mapping
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from pymongo import ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import ExecutionTimeout, PyMongoError
 
-from chalicelib.audit.events import LogEvent, log_events
-from chalicelib.audit.journal import journal_lines
-from chalicelib.audit.places import Folder
-from chalicelib.audit.xml import log_xml
+from chalicelib.audit.archives import Archives
+from chalicelib.audit.events import HEAD, TAIL, events_of
+from chalicelib.audit.journal import Journals
+from chalicelib.audit.lines import position
+from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
+from chalicelib.clock import Clock
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import Document
 
 log = logging.getLogger(__name__)
 
+LEASE_MS = 15_000
+RETRY_AFTER_SECONDS = 5
+_POLL_SECONDS = 0.1
+
+
+class _PutAsideError(Exception):
+    """The time is up; somebody else goes on."""
+
+
+class _LostLeaseError(Exception):
+    """Somebody else took this dump for abandoned and writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Who goes on with a dump that takes longer than a request may: `start` is called with its id."""
+
+    start: Callable[[str], None]
+    limit_ms: int
+
 
 class Dumps:
-    """Writes the logs that DUMPLOG entries ask for.
+    """Writes the logs that DUMPLOG entries ask for; safe to share between threads, and to run in many processes.
 
-    The collection `dumps` remembers each finished one under `user:sequence` of its entry. A repeated DUMPLOG gets that;
-    one whose first try did not finish is written now, which does no harm: the command itself is in the journal once.
+    A repeated DUMPLOG gets what came of the first; one whose first try did not finish is written now, which does no
+    harm: the command itself is in the journal once. Without `hand_over` a request writes its log to the end.
     """
 
-    def __init__(self, database: Database[Document], place: Folder) -> None:
-        self._database = database
+    def __init__(
+        self, database: Database[Document], place: Place, clock: Clock, hand_over: HandOver | None = None
+    ) -> None:
+        self._dumps = database["dumps"]
+        self._journals = Journals(database, Archives(database, place))
         self._place = place
+        self._clock = clock
+        self._hand_over = hand_over if place.resumable else None
 
     def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
-        """Write the log of a DUMPLOG entry unless that was done before; return `location` and `events`.
+        """Write the log of a DUMPLOG entry unless that was done before; return `location`, `events`, perhaps `url`.
 
-        Raises StoreUnavailableError when the journal cannot be read or the log cannot be written.
+        Raises StoreUnavailableError when the journal cannot be read, the log cannot be written, or somebody else is
+        still writing it: the same command with the same key then finds out what became of it.
         """
         assert entry.filename is not None
-        done_id = f"{user}:{sequence}"
+        dump_id = f"{user}:{sequence}"
+        folder = "all" if entry.of_all else f"users/{user}"
+        asked = {"file": f"{folder}/{entry.filename}", "of_all": entry.of_all, "at": entry.timestamp_ms}
+        with _store_errors():
+            self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
+            limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
+            dump = self._advance(dump_id, _Clock(limit_ms), wait=True)
+            if "done" in dump:
+                return self._written(dump)
+            message = f"the log goes on being written to {self._place.location(dump['file'])}; send the command again"
+            raise StoreUnavailableError(message, RETRY_AFTER_SECONDS)
+
+    def go_on(self, dump_id: str, limit_ms: int) -> bool:
+        """Write on for `limit_ms`, unless somebody else does; return whether the log is done.
+
+        When it is not, whoever goes on has been started. Raises StoreUnavailableError.
+        """
+        with _store_errors():
+            clock = _Clock(None if self._hand_over is None else limit_ms)
+            return "done" in self._advance(dump_id, clock, wait=False)
+
+    def _written(self, dump: Document) -> Mapping[str, Any]:
+        link = self._place.link(dump["file"])
+        where = {"location": self._place.location(dump["file"]), "events": dump["events"]}
+        return where if link is None else {**where, "url": link}
+
+    def _advance(self, dump_id: str, clock: "_Clock", *, wait: bool) -> Document:
+        """Write a dump until it is done or the time is up, and return it; then somebody else has been started.
+
+        Where another one is at work, `wait` for it, within the time, or return at once.
+        """
+        while True:
+            lease = _Lease(self._dumps, dump_id, self._clock)
+            dump = lease.take()
+            if dump is None:
+                there = self._dumps.find_one({"_id": dump_id})
+                if there is None:
+                    raise StoreUnavailableError(f"there is no dump {dump_id}")
+                if "done" in there or not wait or clock.remaining_ms() == 0:
+                    return there
+                time.sleep(_POLL_SECONDS)
+                continue
+            try:
+                with lease.kept():
+                    return self._write(dump, lease, clock)
+            except _PutAsideError:
+                lease.give_back()
+                assert self._hand_over is not None
+                self._hand_over.start(dump_id)
+                return dump
+            except _LostLeaseError:
+                log.warning("dump %s was taken over", dump_id)
+
+    def _write(self, dump: Document, lease: "_Lease", clock: "_Clock") -> Document:
+        writer = self._writer(dump)
         try:
-            done = self._database["dumps"].find_one({"_id": done_id}, {"_id": 0})
-            if done is None:
-                owner = None if entry.of_all else user
-                counted = _Counted(
-                    log_event for line in journal_lines(self._database, owner) for log_event in log_events(line)
-                )
-                location = self._place.write(owner, entry.filename, log_xml(counted))
-                done = {"location": location, "events": counted.count}
-                self._database["dumps"].replace_one({"_id": done_id}, {"_id": done_id, **done}, upsert=True)
-        except (PyMongoError, OSError) as error:
-            log.exception("the log %s could not be written", entry.filename)
-            raise StoreUnavailableError("the log could not be written; send the command again") from error
-        return done
+            events = self._write_lines(dump, lease, clock, writer)
+            writer.finish()
+        except _PutAsideError:
+            raise
+        except ExecutionTimeout:
+            if clock.remaining_ms() is None:
+                raise
+            raise _PutAsideError from None
+        except BaseException as error:
+            with _ignored("what was written of a log could not be removed"):
+                writer.abort()
+            if not isinstance(error, _LostLeaseError):
+                lease.fail()
+            raise
+        lease.finish(events)
+        return {**dump, "done": True, "events": events}
+
+    def _writer(self, dump: Document) -> Writer:
+        if "lease" in dump and "upload" in dump:
+            # Whoever wrote it was killed, or still writes: without its upload it cannot, and we begin anew.
+            with _ignored("an upload that was left behind could not be removed"):
+                self._place.resume(dump["file"], dump["upload"]).abort()
+            for name in ("after", "events", "upload"):
+                dump.pop(name, None)
+        if "upload" in dump:
+            return self._place.resume(dump["file"], dump["upload"])
+        return self._place.writer(dump["file"])
+
+    def _write_lines(self, dump: Document, lease: "_Lease", clock: "_Clock", writer: Writer) -> int:
+        """Write the events behind `after` and return how many there are in all."""
+        after = dump.get("after")
+        user = None if dump["of_all"] else dump["user"]
+        pieces = [HEAD] if after is None else []
+        size = 0
+        count: int = dump.get("events", 0)
+        found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), clock.remaining_ms)
+        for line in found:
+            events = events_of(line.user, line.entry)
+            count += len(events)
+            text = "".join(events)
+            pieces.append(text)
+            size += len(text)
+            if size >= MIN_PART_BYTES:
+                writer.add("".join(pieces).encode())
+                pieces, size = [], 0
+                if writer.state is not None:
+                    lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
+                    clock.check()
+        pieces.append(TAIL)
+        writer.add("".join(pieces).encode())
+        return count
 
 
-class _Counted:
-    """Events that are counted while they pass."""
+class _Clock:
+    """The time there is for a dump."""
 
-    def __init__(self, events: Iterator[LogEvent]) -> None:
-        self._events = events
-        self.count = 0
+    def __init__(self, limit_ms: int | None) -> None:
+        self._end = None if limit_ms is None else time.monotonic() + limit_ms / 1000
 
-    def __iter__(self) -> Iterator[LogEvent]:
-        for event in self._events:
-            self.count += 1
-            yield event
+    def remaining_ms(self) -> int | None:
+        """Return what is left, 0 when the time is up, None without a limit."""
+        return None if self._end is None else max(0, int((self._end - time.monotonic()) * 1000))
+
+    def check(self) -> None:
+        """Raise _PutAsideError when the time is up."""
+        if self.remaining_ms() == 0:
+            raise _PutAsideError
+
+
+class _Lease:
+    """The right to write a dump, for as long as it is renewed."""
+
+    def __init__(self, dumps: Any, dump_id: str, clock: Clock) -> None:
+        self._dumps = dumps
+        self._dump_id = dump_id
+        self._clock = clock
+        self._by = secrets.token_hex(8)
+        self._mine = {"_id": dump_id, "lease.by": self._by}
+
+    def take(self) -> Document | None:
+        """Return the dump as it was before we took it; None when another writes it, or it is done."""
+        now = self._clock()
+        free = [{"lease": {"$exists": False}}, {"lease.until": {"$lt": now}}]
+        dump: Document | None = self._dumps.find_one_and_update(
+            {"_id": self._dump_id, "done": {"$exists": False}, "$or": free},
+            {"$set": {"lease": {"by": self._by, "until": now + LEASE_MS}}},
+            return_document=ReturnDocument.BEFORE,
+        )
+        return dump
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew the lease, from a thread of its own: MongoDB may take longer to sort than the lease lasts."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(LEASE_MS / 3000):
+                with _ignored("a lease could not be renewed"):
+                    self._dumps.update_one(self._mine, {"$set": {"lease.until": self._clock() + LEASE_MS}})
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def save(self, progress: Mapping[str, Any]) -> None:
+        """Note how far the dump got."""
+        self._update({"$set": progress})
+
+    def give_back(self) -> None:
+        """Let another go on from where it was noted last."""
+        self._update({"$unset": {"lease": ""}})
+
+    def finish(self, events: int) -> None:
+        """Note that the dump is done."""
+        self._update({"$set": {"done": True, "events": events}, "$unset": {"lease": "", "after": "", "upload": ""}})
+
+    def fail(self) -> None:
+        """Note that nothing came of it: whoever tries again begins anew."""
+        with _ignored("a failed dump could not be noted as such"):
+            self._dumps.update_one(self._mine, {"$unset": dict.fromkeys(("lease", "after", "events", "upload"), "")})
+
+    def _update(self, operators: Mapping[str, Any]) -> None:
+        if not self._dumps.update_one(self._mine, operators).matched_count:
+            raise _LostLeaseError(self._dump_id)
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (PyMongoError, OSError) as error:
+        log.exception("a log could not be written")
+        raise StoreUnavailableError("the log could not be written; send the command again") from error
+
+
+@contextmanager
+def _ignored(what: str) -> Iterator[None]:
+    """Log an error that changes nothing of what is to be done next."""
+    try:
+        yield
+    except (PyMongoError, OSError):
+        log.exception("%s", what)

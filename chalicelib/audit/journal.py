@@ -1,43 +1,276 @@
-"""Reads journals in time order, open and closed parts alike, streaming."""
+"""Reads journals in time order, streaming: open parts, closed parts and archives, each entry once.
 
-from collections.abc import Iterator, Mapping
+An entry is in the open part of its account, then for a moment also in a closed part, then in that alone; when it is
+archived, first also in an archive, then in that alone. Whoever looks in this order, at each place after the one before
+it was read, misses nothing, and drops what it finds twice by the entry's number in the journal of its user.
+"""
+
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from heapq import merge
+from itertools import chain, pairwise
 from typing import Any
 
+from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
+from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 
-from chalicelib.audit.events import JournalLine
-from chalicelib.store.documents import Document, entry_from_document
+from chalicelib.audit.archives import INDEXES, Archives
+from chalicelib.audit.lines import Line, Position, each_once, position
+from chalicelib.store.documents import Document
 
-ORDER = {"entry.at": 1, "user": 1, "sequence": 1}
-"""By time; within a user by the order of the journal, which never goes back in time."""
+log = logging.getLogger(__name__)
+
+SLICE_ENTRIES = 250_000
+"""How many entries MongoDB is asked to sort at once: about what it can sort in the 100 MB of memory a sort has."""
+
+SETTLED_MS = 60_000
+"""What is older than this is not added to any more: a command is saved, or given up, long before."""
+
+_BATCH_ROWS = 2_000
+_BATCH_PARTS = 20
+_LEAST_SAMPLE, _LARGEST_SAMPLE = 400, 10_000
+_POINTS_A_PART = 4
+_ACCOUNTS_A_SLICE = 0.25
+_UNUSED = ["entries.res", "entries.key", "entries.id", "entries.cash"]
+_SORT = {"entries.at": ASCENDING, "user": ASCENDING, "from": ASCENDING, "place": ASCENDING}
+_TIMES = IndexModel([("to_at", ASCENDING), ("from_at", ASCENDING)], name="times")
+
+Bound = int | None
+"""An end of a slice, in ms; None is before, or after, all times."""
+
+RemainingMs = Callable[[], int | None]
+"""Says how long MongoDB may take to answer, None without a bound."""
 
 
-def journal_lines(database: Database[Document], user: str | None) -> Iterator[JournalLine]:
-    """Yield the lines of one user's journal, or of all, oldest first.
-
-    MongoDB sorts (on disk when there is much); an entry that is being moved to a closed part while we read is in both
-    places and comes once. Raises PyMongoError.
-    """
-    last: tuple[str, int] | None = None
-    with database["accounts"].aggregate(_pipeline(user), allowDiskUse=True) as cursor:
-        for row in cursor:
-            place = (row["user"], row["sequence"])
-            if place != last:
-                last = place
-                yield JournalLine(row["user"], row["sequence"], row["entry"]["srv"], entry_from_document(row["entry"]))
+def no_bound() -> int | None:
+    """Let MongoDB take the time it needs."""
+    return None
 
 
-def _pipeline(user: str | None) -> list[Mapping[str, Any]]:
-    # Open parts are read before closed ones: an entry leaves the open part only after its copy is in the journal.
-    own_account = {} if user is None else {"_id": user}
-    own_parts = {} if user is None else {"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}
+class Journals:
+    """The journals of all users. Methods raise PyMongoError, and OSError when an archive cannot be read."""
+
+    def __init__(self, database: Database[Document], archives: Archives, slice_entries: int = SLICE_ENTRIES) -> None:
+        self._accounts = database["accounts"]
+        self._journal = database["journal"]
+        self._archive_documents = database["archives"]
+        self._archives = archives
+        self._slice_entries = slice_entries
+        self._indexed = False
+
+    def lines(
+        self,
+        user: str | None,
+        at_ms: int,
+        after: Position | None = None,
+        remaining_ms: RemainingMs = no_bound,
+    ) -> Iterator[Line]:
+        """Yield the lines of one user's journal, or of all, sorted, from the first one behind `after`.
+
+        All that was acknowledged by `at_ms` is among them. Raises ExecutionTimeout when MongoDB took too long.
+        """
+        self.make_indexes()
+        found = self._of_all(at_ms, after, remaining_ms) if user is None else self._of_user(user)
+        return each_once(found, after)
+
+    def make_indexes(self) -> None:
+        """Create the indexes that dumps and archives need; harmless to repeat."""
+        if not self._indexed:
+            self._journal.create_indexes([_TIMES])
+            self._archive_documents.create_indexes(INDEXES)
+            self._indexed = True
+
+    def _of_user(self, user: str) -> Iterator[Line]:
+        """Yield the lines of one user: parts are a range of the index, in order, so nothing is sorted.
+
+        Sequence numbers have no gaps: what is missing between two parts has been archived.
+        """
+        account = self._accounts.find_one({"_id": user}, {"open": 1, "open_from": 1})
+        open_part = [] if account is None else [{"from": account["open_from"], "entries": account["open"]}]
+        parts = self._journal.find({"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}, {"from": 1, "entries": 1})
+        expected = 1
+        with parts.sort("_id", ASCENDING).batch_size(_BATCH_PARTS) as closed_parts:
+            for part in chain(closed_parts, open_part):
+                if part["from"] > expected:
+                    for line in self._archived(user, expected, part["from"]):
+                        yield line
+                        expected = line.sequence + 1
+                    if part["from"] > expected:
+                        log.error("entries %d to %d of the journal of %s are gone", expected, part["from"] - 1, user)
+                for sequence, entry in enumerate(part["entries"], start=part["from"]):
+                    if sequence >= expected:
+                        yield Line(entry["at"], user, sequence, entry)
+                        expected = sequence + 1
+
+    def _archived(self, user: str, first: int, end: int) -> Iterator[Line]:
+        return each_once(self._archives.user_lines(user, first, end))
+
+    def _of_all(self, at_ms: int, after: Position | None, remaining_ms: RemainingMs) -> Iterator[Line]:
+        """Yield the lines of all users, slice after slice of time; MongoDB sorts one while another is written out.
+
+        No slice but the last reaches into times at which something may still be added: with a slice read before that
+        and a later one after it, a log could hold an entry and lack the one before it.
+        """
+        begin = None if after is None else after[0]
+        planned = self._plan(at_ms - SETTLED_MS)
+        bounds: list[Bound] = [begin, *planned[bisect_right(planned, -1 if begin is None else begin) :], None]
+        archived = _Archived(self._archives, begin)
+        with _opened_ahead(lambda part: self._open(*part, remaining_ms), list(pairwise(bounds))) as slices:
+            for (from_at, to_at), rows in slices:
+                others = archived.until(from_at, to_at)
+                lines = _lines(rows)
+                yield from merge(lines, *others, key=position) if others else lines
+
+    def _open(self, from_at: Bound, to_at: Bound, remaining_ms: RemainingMs) -> "CommandCursor[Document]":
+        """Return the entries of a slice, sorted; MongoDB has read all of them when this returns.
+
+        Open parts are read before closed ones.
+        """
+        options: dict[str, Any] = {}
+        if (limit_ms := remaining_ms()) is not None:
+            options["maxTimeMS"] = max(1, limit_ms)
+        return self._accounts.aggregate(_pipeline(from_at, to_at), allowDiskUse=True, batchSize=_BATCH_ROWS, **options)
+
+    def _plan(self, until_ms: int) -> list[int]:
+        """Return times that cut the log into slices of about the size that sorts well, from a sample.
+
+        A slice reads all accounts for their open parts, so with many accounts slices are larger, and sorted on disk.
+        """
+        accounts, parts = self._accounts.estimated_document_count(), self._journal.estimated_document_count()
+        slice_entries = max(self._slice_entries, accounts / _ACCOUNTS_A_SLICE)
+        at_most = 64 * (accounts + parts)
+        if at_most <= slice_entries:
+            return []
+        size = int(min(_LARGEST_SAMPLE, max(_LEAST_SAMPLE, 20 * at_most / slice_entries)))
+        points = [*self._sampled_accounts(accounts, size), *self._sampled_parts(parts, size)]
+        cuts: list[int] = []
+        gathered = 0.0
+        for at, weight in sorted(points):
+            gathered += weight
+            if gathered >= slice_entries and at <= until_ms and (not cuts or at > cuts[-1]):
+                cuts.append(at)
+                gathered = 0.0
+        return cuts
+
+    def _sampled_accounts(self, count: int, size: int) -> list[tuple[int, float]]:
+        sample = list(self._accounts.aggregate([{"$sample": {"size": size}}, {"$project": {"at": "$open.at"}}]))
+        weight = count / max(1, len(sample))
+        return [(at, weight) for account in sample for at in account["at"]]
+
+    def _sampled_parts(self, count: int, size: int) -> list[tuple[int, float]]:
+        """Return points spread over the time of each part of a sample, and how many entries each stands for."""
+        form = {"from_at": 1, "to_at": 1, "count": 1}
+        sample = list(self._journal.aggregate([{"$sample": {"size": size}}, {"$project": form}]))
+        weight = count / max(1, len(sample)) / _POINTS_A_PART
+        return [
+            (part["from_at"] + (part["to_at"] - part["from_at"]) * point // _POINTS_A_PART, part["count"] * weight)
+            for part in sample
+            for point in range(1, _POINTS_A_PART + 1)
+        ]
+
+
+def _pipeline(from_at: Bound, to_at: Bound) -> list[dict[str, Any]]:
+    """Return the pipeline for the entries made at or after `from_at` and before `to_at`."""
+    accounts, journal, entries = {}, {}, {}
+    if from_at is not None:
+        accounts["last_at"] = journal["to_at"] = {"$gte": from_at}
+        entries["$gte"] = from_at
+    if to_at is not None:
+        accounts["open.0.at"] = journal["from_at"] = {"$lt": to_at}
+        entries["$lt"] = to_at
     form = {"_id": 0, "user": 1, "from": 1, "entries": 1}
     return [
-        {"$match": own_account},
+        {"$match": accounts},
         {"$project": {"_id": 0, "user": "$_id", "from": "$open_from", "entries": "$open"}},
-        {"$unionWith": {"coll": "journal", "pipeline": [{"$match": own_parts}, {"$project": form}]}},
+        {"$unionWith": {"coll": "journal", "pipeline": [{"$match": journal}, {"$project": form}]}},
+        {"$unset": _UNUSED},
         {"$unwind": {"path": "$entries", "includeArrayIndex": "place"}},
-        {"$project": {"user": 1, "sequence": {"$add": ["$from", "$place"]}, "entry": "$entries"}},
-        {"$unset": ["entry.res", "entry.key", "entry.id"]},
-        {"$sort": ORDER},
+        *([{"$match": {"entries.at": entries}}] if entries else []),
+        {"$sort": _SORT},
     ]
+
+
+def _lines(rows: Iterable[Document]) -> Iterator[Line]:
+    for row in rows:
+        entry = row["entries"]
+        yield Line(entry["at"], row["user"], row["from"] + row["place"], entry)
+
+
+@contextmanager
+def sorted_parts(journal: Collection[Document], part_ids: Sequence[str]) -> Iterator[Iterator[Line]]:
+    """Yield the lines of some closed parts, sorted, whole but for what an archive does not keep."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"_id": {"$in": part_ids}}},
+        {"$project": {"_id": 0, "user": 1, "from": 1, "entries": 1}},
+        {"$unwind": {"path": "$entries", "includeArrayIndex": "place"}},
+        {"$sort": _SORT},
+    ]
+    with journal.aggregate(pipeline, allowDiskUse=True, batchSize=_BATCH_ROWS) as rows:
+        yield _lines(rows)
+
+
+Slice = tuple[Bound, Bound]
+
+
+@contextmanager
+def _opened_ahead(
+    open_slice: Callable[[Slice], "CommandCursor[Document]"], slices: Sequence[Slice]
+) -> Iterator[Iterator[tuple[Slice, "CommandCursor[Document]"]]]:
+    """Yield slices with their rows; while one is read, the next is being opened."""
+    ahead: list[Future[CommandCursor[Document]]] = []
+
+    def opened() -> Iterator[tuple[Slice, CommandCursor[Document]]]:
+        for number, bounds in enumerate(slices):
+            rows = ahead.pop().result()
+            if number + 1 < len(slices):
+                ahead.append(pool.submit(open_slice, slices[number + 1]))
+            with rows:
+                yield bounds, rows
+
+    with ThreadPoolExecutor(1, "slices") as pool:
+        ahead.append(pool.submit(open_slice, slices[0]))
+        try:
+            yield opened()
+        finally:
+            for waiting in ahead:
+                if not waiting.cancel() and waiting.exception() is None:
+                    waiting.result().close()
+
+
+class _Archived:
+    """The archives of a dump of all, each read once from front to back, as far as its turn has come."""
+
+    def __init__(self, archives: Archives, begin: Bound) -> None:
+        self._archives = archives
+        self._begin = begin
+        self._readers: dict[object, _Ahead] = {}
+
+    def until(self, from_at: Bound, to_at: Bound) -> list[Iterator[Line]]:
+        """Return what the archives hold before `to_at` and did not give yet.
+
+        Called after the slice was read from the journals: what left them before that is in an archive by now. Entries
+        of one that is new since the slice before were in the journals when that was read, so those are not given twice.
+        """
+        for archive in self._archives.between(from_at, to_at):
+            if archive["_id"] not in self._readers:
+                self._readers[archive["_id"]] = _Ahead(self._archives.lines(archive), from_at)
+        return [reader.until(to_at) for reader in self._readers.values()]
+
+
+class _Ahead:
+    """Lines that are given as far as one asks."""
+
+    def __init__(self, lines: Iterator[Line], begin: Bound) -> None:
+        self._lines = lines
+        self._next = next((line for line in lines if begin is None or line.at >= begin), None)
+
+    def until(self, to_at: Bound) -> Iterator[Line]:
+        """Yield the lines before a time."""
+        while self._next is not None and (to_at is None or self._next.at < to_at):
+            given, self._next = self._next, next(self._lines, None)
+            yield given

@@ -138,7 +138,7 @@ def open_shop(mongo_uri: str, mongo_database: str, tmp_path: Path) -> Iterator[O
                 "MONGO_URI": mongo_uri,
                 "MONGO_DATABASE": mongo_database,
                 "AUTH_SECRET": SECRET,
-                "DUMP_FOLDER": str(dumps),
+                "DUMP_PLACE": str(dumps),
             }
             command = [sys.executable, "-m", "infra.gateway", "--port", str(port)]
             ready = partial(why_not_healthy, port, 1)

@@ -156,7 +156,7 @@ def test_plain_chalice_local_serves_with_the_environment_of_the_docs(
         "REDIS_URL": redis_url,
         "QUOTE_SOURCE": "fixed:10.00",
         "AUTH_SECRET": "x" * 48,
-        "DUMP_FOLDER": str(tmp_path),
+        "DUMP_PLACE": str(tmp_path),
     }
     command = [str(Path(sys.executable).with_name("chalice")), "local", "--no-autoreload", "--stage", "local"]
     command += ["--port", str(port)]

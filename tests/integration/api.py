@@ -89,7 +89,7 @@ def running_api(mongo_uri: str, database: str, redis_url: str, folder: Path, **m
         "REDIS_URL": redis_url,
         "QUOTE_SOURCE": "fixed:10.00",
         "AUTH_SECRET": SECRET,
-        "DUMP_FOLDER": str(folder),
+        "DUMP_PLACE": str(folder),
         **more,
     }
     with pytest.MonkeyPatch.context() as environment:

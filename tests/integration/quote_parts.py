@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "MONGO_URI": "mongodb://127.0.0.1:1/",
     "AUTH_SECRET": "a secret of the tests, 32 bytes or more",
-    "DUMP_FOLDER": "unused",
+    "DUMP_PLACE": "unused",
 }
 """What the quotes do not need and the settings ask for."""
 

@@ -31,7 +31,7 @@ def settings_for(mongo_uri: str, database: str, redis_url: str = "redis://127.0.
             "REDIS_URL": redis_url,
             "QUOTE_SOURCE": "fixed:10.00",
             "AUTH_SECRET": SECRET,
-            "DUMP_FOLDER": "unused",
+            "DUMP_PLACE": "unused",
             **more,
         }
     )

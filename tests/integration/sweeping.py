@@ -58,7 +58,7 @@ def sweeper_of(shop: Shop, quotes: Any, limits: Limits = LIMITS, store: Accounts
 def audit(settings: Settings) -> list[tuple[str, dict[str, str]]]:
     """Return the audit log as a DUMPLOG writes it, event by event: kind and fields. The DUMPLOG itself is left out."""
     with TemporaryDirectory() as folder:
-        runtime = make_runtime(replace(settings, dump_folder=folder))
+        runtime = make_runtime(replace(settings, dump_place=folder))
         command = Command(CommandName.DUMPLOG, AUDITOR, runtime.transactions.next(), filename="log.xml", of_all=True)
         location = runtime.trading.execute(command).result["location"]
         runtime.close()

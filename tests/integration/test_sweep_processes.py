@@ -209,7 +209,7 @@ def ticker(log: Path, mongo_uri: str, database: str, redis_url: str) -> "Iterato
         "REDIS_URL": redis_url,
         "QUOTE_SOURCE": "fixed:10.00",
         "AUTH_SECRET": SECRET,
-        "DUMP_FOLDER": "unused",
+        "DUMP_PLACE": "unused",
         "TRIGGER_SECONDS": "1",
     }
     command = [sys.executable, "-m", "infra.ticker"]

@@ -12,7 +12,7 @@ GOOD = {
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "QUOTE_SOURCE": "fixed:10.00",
     "AUTH_SECRET": "0123456789abcdef0123456789abcdef",
-    "DUMP_FOLDER": "dumps",
+    "DUMP_PLACE": "dumps",
 }
 
 
@@ -36,7 +36,7 @@ def test_what_has_no_default_must_be_there(name: str) -> None:
         ("MONGO_POOL_SIZE", "0"),
         ("COMMAND_TIMEOUT_MS", "-1"),
         ("RECENT_ACCOUNTS", "1.5"),
-        ("DUMP_FOLDER", " "),
+        ("DUMP_PLACE", " "),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_got(name: str, value: str) -> None:

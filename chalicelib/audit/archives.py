@@ -1,0 +1,120 @@
+"""Archives: what was once in closed parts of journals, in compressed files (docs/audit.md gives their form).
+
+The collection `archives` has a document a file: `file` (its path in the place), `from_at` and `to_at` (of its first and
+last entry), `entries`, `users`, and `state`: `chosen` while its parts are copied, `written` once it is complete, `done`
+when its parts are deleted. Only the last two are read.
+"""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from typing import Any, BinaryIO
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.database import Database
+
+from chalicelib.audit.lines import Line, position
+from chalicelib.audit.places import Place
+from chalicelib.store.documents import Document
+
+COMPLETE = {"$in": ["written", "done"]}
+INDEXES = [IndexModel([("to_at", ASCENDING)]), IndexModel([("users", ASCENDING)])]
+
+_COMPRESSION = 6
+_DROPPED = ("id", "res")
+"""What only repeated requests need, and those of archived commands are long answered."""
+
+_FORM = {"file": 1, "from_at": 1, "to_at": 1}
+
+
+class Archives:
+    """The archives that are complete; safe to share between threads."""
+
+    def __init__(self, database: Database[Document], place: Place) -> None:
+        self._archives = database["archives"]
+        self._place = place
+
+    def between(self, from_at: int | None, to_at: int | None) -> list[Document]:
+        """Return the archives that may hold entries made at or after `from_at` and before `to_at`."""
+        overlaps: dict[str, Any] = {"state": COMPLETE}
+        if from_at is not None:
+            overlaps["to_at"] = {"$gte": from_at}
+        if to_at is not None:
+            overlaps["from_at"] = {"$lt": to_at}
+        return list(self._archives.find(overlaps, _FORM))
+
+    def lines(self, archive: Mapping[str, Any]) -> Iterator[Line]:
+        """Yield the lines of an archive, sorted. Raises OSError."""
+        with self._place.open(archive["file"]) as file:
+            yield from (line_from_json(text) for text in _texts(file))
+
+    def user_lines(self, user: str, first: int, end: int) -> Iterator[Line]:
+        """Yield the lines of one user from the sequence number `first` to the one before `end`, sorted."""
+        there = self._archives.find({"users": user, "state": COMPLETE}, _FORM)
+        for line in merge(*(self._of_user(archive, user) for archive in there), key=position):
+            if first <= line.sequence < end:
+                yield line
+
+    def _of_user(self, archive: Mapping[str, Any], user: str) -> Iterator[Line]:
+        begins = line_start(user)
+        with self._place.open(archive["file"]) as file:
+            yield from (line_from_json(text) for text in _texts(file) if text.startswith(begins))
+
+
+def _texts(file: BinaryIO) -> Iterator[bytes]:
+    with gzip.open(file, "rb") as unpacked:
+        yield from unpacked
+
+
+def line_start(user: str) -> bytes:
+    """Return what a line of a user, and no other, begins with."""
+    return f'{{"user":"{user}",'.encode()
+
+
+def line_json(line: Line) -> bytes:
+    """Return a line as it stands in an archive."""
+    kept = {name: value for name, value in line.entry.items() if name not in _DROPPED}
+    form = {"user": line.user, "sequence": line.sequence, "entry": kept}
+    return json.dumps(form, separators=(",", ":")).encode() + b"\n"
+
+
+def line_from_json(text: bytes) -> Line:
+    """Return the line that `line_json` wrote."""
+    form = json.loads(text)
+    entry = form["entry"]
+    return Line(entry["at"], form["user"], form["sequence"], entry)
+
+
+def packed(lines: Iterable[bytes], piece_bytes: int) -> Iterator[bytes]:
+    """Yield the pieces of a gzip file, each of at least `piece_bytes` but for the last."""
+    pieces: list[bytes] = []
+    sink = _Pieces(pieces)
+    with gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=_COMPRESSION, mtime=0) as file:
+        for line in lines:
+            file.write(line)
+            if sink.waiting >= piece_bytes:
+                yield sink.take()
+    yield sink.take()
+
+
+class _Pieces:
+    """What gzip writes into."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+        self.waiting = 0
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        self.waiting += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: pieces are taken."""
+
+    def take(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        self.waiting = 0
+        return taken

@@ -1,0 +1,161 @@
+"""Retention: closed parts of journals move to archives after a number of days (docs/audit.md).
+
+What a run did is safe at every point: parts are deleted only after the archive that holds them was written, read back
+and noted as written; until then nobody reads it. A run that was killed is finished by the next one.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING
+from pymongo.database import Database
+
+from chalicelib.audit.archives import Archives, line_json, packed
+from chalicelib.audit.journal import Journals, sorted_parts
+from chalicelib.audit.places import MIN_PART_BYTES, Place
+from chalicelib.clock import Clock
+from chalicelib.domain.answers import HISTORY_LENGTH
+from chalicelib.store.documents import Document
+
+log = logging.getLogger(__name__)
+
+PARTS_AN_ARCHIVE = 10_000
+DAY_MS = 24 * 3600 * 1000
+_LOOKED_AT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What a run of the retention moved."""
+
+    archives: int
+    parts: int
+    entries: int
+
+
+class Retention:
+    """Moves what is older than `days` to archives; 0 keeps everything in MongoDB.
+
+    Parts that are still of use stay: those that hold a user's latest idempotency keys or latest commands, and the
+    newest one of each user.
+    """
+
+    def __init__(
+        self,
+        database: Database[Document],
+        place: Place,
+        clock: Clock,
+        days: int,
+        parts_an_archive: int = PARTS_AN_ARCHIVE,
+    ) -> None:
+        self._accounts = database["accounts"]
+        self._journal = database["journal"]
+        self._archives = database["archives"]
+        self._reader = Archives(database, place)
+        self._journals = Journals(database, self._reader)
+        self._place = place
+        self._clock = clock
+        self._days = days
+        self._parts_an_archive = parts_an_archive
+
+    def run(self, most_archives: int = 1_000) -> Archived:
+        """Finish what an earlier run began, then archive what is old enough. Raises PyMongoError or OSError."""
+        self._journals.make_indexes()
+        done = [self._finish(archive) for archive in list(self._archives.find({"state": {"$ne": "done"}}))]
+        if self._days:
+            old = self._old_parts(self._clock() - self._days * DAY_MS)
+            for _ in range(most_archives - len(done)):
+                parts = list(islice(old, self._parts_an_archive))
+                if not parts:
+                    break
+                done.append(self._finish(self._choose(parts)))
+        finished = [archive for archive in done if archive is not None]
+        return Archived(
+            len(finished),
+            sum(archive["part_count"] for archive in finished),
+            sum(archive["entries"] for archive in finished),
+        )
+
+    def _choose(self, parts: Sequence[Document]) -> Document:
+        archive = {
+            "_id": f"{self._clock()}-{secrets.token_hex(4)}",
+            "state": "chosen",
+            "parts": [part["_id"] for part in parts],
+            "part_count": len(parts),
+            "users": sorted({part["user"] for part in parts}),
+            "entries": sum(part["count"] for part in parts),
+            "from_at": min(part["from_at"] for part in parts),
+            "to_at": max(part["to_at"] for part in parts),
+        }
+        self._archives.insert_one(archive)
+        return archive
+
+    def _finish(self, archive: Document) -> Document | None:
+        """Bring an archive to its end: write it, read it back, note it as written, delete its parts."""
+        if archive["state"] == "chosen":
+            # A file of its own each try: another run may be writing the same archive.
+            file = f"archive/{archive['_id']}-{secrets.token_hex(4)}.jsonl.gz"
+            found = self._write(archive["parts"], file)
+            noted = found == archive["entries"] and self._note_as_written(archive, file)
+            if not noted:
+                self._place.remove(file)
+            if found != archive["entries"]:
+                # Another run has archived some of these parts: what is left is chosen again by the next run.
+                log.warning("archive %s: %d of %d entries found, given up", archive["_id"], found, archive["entries"])
+                self._archives.delete_one({"_id": archive["_id"], "state": "chosen"})
+                return None
+            if not noted:
+                return None
+        self._journal.delete_many({"_id": {"$in": archive["parts"]}})
+        self._archives.update_one({"_id": archive["_id"]}, {"$set": {"state": "done"}, "$unset": {"parts": ""}})
+        return archive
+
+    def _note_as_written(self, archive: Mapping[str, Any], file: str) -> bool:
+        found = self._archives.update_one(
+            {"_id": archive["_id"], "state": "chosen"}, {"$set": {"state": "written", "file": file}}
+        )
+        return bool(found.matched_count)
+
+    def _write(self, part_ids: Sequence[str], file: str) -> int:
+        """Write parts to a file, read it back and return how many entries it holds."""
+        writer = self._place.writer(file)
+        try:
+            with sorted_parts(self._journal, part_ids) as lines:
+                for piece in packed(map(line_json, lines), MIN_PART_BYTES):
+                    writer.add(piece)
+            writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
+        return sum(1 for _ in self._reader.lines({"file": file}))
+
+    def _old_parts(self, before_ms: int) -> Iterator[Document]:
+        """Yield the parts that ended before a time, the oldest first, without those that are still of use."""
+        form = {"user": 1, "from": 1, "count": 1, "from_at": 1, "to_at": 1}
+        with self._journal.find({"to_at": {"$lt": before_ms}}, form).sort("to_at", ASCENDING) as found:
+            while some := list(islice(found, _LOOKED_AT)):
+                needed = self._needed({part["user"] for part in some})
+                yield from (part for part in some if part["from"] < needed.get(part["user"], 0))
+
+    def _needed(self, users: Iterable[str]) -> dict[str, int]:
+        """Return for each user the sequence number from which on parts are still of use."""
+        accounts = self._accounts.find({"_id": {"$in": list(users)}}, {"closed.from": 1})
+        return {account["_id"]: self._needed_of(account) for account in accounts}
+
+    def _needed_of(self, account: Document) -> int:
+        user, commands, needed = account["_id"], 0, 0
+        newest_first = self._journal.find(
+            {"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}, {"from": 1, "entries.cmd": 1}
+        ).sort("_id", DESCENDING)
+        with newest_first.batch_size(2) as parts:
+            for part in parts:
+                needed = part["from"]
+                commands += sum("cmd" in entry for entry in part["entries"])
+                if commands >= HISTORY_LENGTH:
+                    break
+        with_keys: list[int] = [part["from"] for part in account.get("closed", ())]
+        return min([needed, *with_keys])
