@@ -176,8 +176,10 @@ def _replay(options: argparse.Namespace) -> int:
         wanted = ReplayOptions(options.threads, answers, options.baseline, options.quiet)
         report = replay(workload, server, wanted, interrupt)
         print_report(report, console)
-        if options.verify and interrupt.requested:
-            print("loadgen: not verified, because the run was interrupted", file=sys.stderr)
+        if report["stopped"] is not None:
+            print(f"loadgen: {report['stopped']}", file=sys.stderr)
+        if options.verify and (interrupt.requested or report["stopped"]):
+            print("loadgen: not verified, because the run did not come to its end", file=sys.stderr)
         elif options.verify:
             assert answers is not None
             verification = _prove(workload, answers, server, options, interrupt)
@@ -188,8 +190,8 @@ def _replay(options: argparse.Namespace) -> int:
         print_verification(verification, console)
     if interrupt.requested:
         return INTERRUPTED
-    proved = verification is None or verification.passed
-    return FAILED if report["errors"] or not proved else OK
+    failed = report["errors"] or report["stopped"] or (verification is not None and not verification.passed)
+    return FAILED if failed else OK
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -85,16 +85,24 @@ class Replay:
         self._answered_at = time.monotonic()
 
     def run(self) -> Statistics:
-        """Send all commands and return the figures. Raises ReplayError when going on makes no sense."""
+        """Send all commands and return the figures; `stopped` then says why the run ended early, if it did.
+
+        Raises ReplayError when it ended before anything was answered.
+        """
         self._answered_at = time.monotonic()
         self.statistics.start()
         for streams in stages(self._commands):
             if self._stopping.is_set():
                 break
             work_through(self._couriers, map(iter, streams), self._send, self._stopping)
-        if self._trouble is not None:
+        if self._trouble is not None and not self.statistics.answered:
             raise self._trouble
         return self.statistics
+
+    @property
+    def stopped(self) -> str | None:
+        """Return why the run was ended before its end, other than by the user; None when it was not."""
+        return None if self._trouble is None else str(self._trouble)
 
     def _send(self, courier: Courier, command: Command) -> None:
         timeout_s = DUMPLOG_TIMEOUT_S if command.name == "DUMPLOG" else None

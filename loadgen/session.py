@@ -14,7 +14,6 @@ from loadgen.delivery import Courier
 from loadgen.interrupt import Interrupt
 from loadgen.progress import shown
 from loadgen.replay import Replay, ReplayError, Server, explain, read_summaries
-from loadgen.statistics import Statistics
 from loadgen.workload import Workload
 
 
@@ -42,8 +41,8 @@ def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt
             contextlib.nullcontext() if options.quiet else shown(run.statistics, len(workload.commands), sys.stderr)
         )
         with progress:
-            statistics = run.run()
-    return _report(workload, server, statistics, interrupt, users=len(users), threads=threads)
+            run.run()
+    return _report(workload, server, run, interrupt, users=len(users), threads=threads)
 
 
 @contextmanager
@@ -73,14 +72,15 @@ def _recording(
 
 
 def _report(
-    workload: Workload, server: Server, statistics: Statistics, interrupt: Interrupt, *, users: int, threads: int
+    workload: Workload, server: Server, run: Replay, interrupt: Interrupt, *, users: int, threads: int
 ) -> dict[str, Any]:
     """Return the figures of a run, with what was run against what."""
-    figures = statistics.figures()
+    figures = run.statistics.figures()
     top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
     return {
         **top,
         "interrupted": interrupt.requested,
+        "stopped": run.stopped,
         "run": {
             "id": server.run_id,
             "url": server.target.url,
@@ -88,7 +88,7 @@ def _report(
             "commands": len(workload.commands),
             "users": users,
             "threads": threads,
-            "started_at_ms": statistics.started_at_ms,
+            "started_at_ms": run.statistics.started_at_ms,
             "timeout_s": server.policy.timeout_s,
             "retries": server.policy.retries,
             "give_up_s": server.policy.give_up_s,

@@ -272,12 +272,18 @@ def test_a_command_that_is_forbidden_later_on_is_an_error_of_its_own(run: Run, s
     assert len(stub.commands()) == 3
 
 
-def test_a_server_that_is_gone_for_good_ends_the_run(
-    run: Run, stub: StubServer, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_is_gone_for_good_ends_the_run_with_a_report_of_what_was_done(
+    run: Run, stub: StubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stub.misbehave = lambda handler, request: request.command.transaction > 1 and _answer(handler, 503)
-    assert run("ADD,a,1.00\n" * 500, "--give-up", "0.1") == 1
-    assert "no command was answered for 0.2 s" in capsys.readouterr().err
+    out = tmp_path / "out.json"
+    assert run("ADD,a,1.00\n" * 500, "--give-up", "0.1", "--verify", "--json", str(out)) == 1
+    said = capsys.readouterr().err
+    assert "no command was answered for 0.2 s" in said
+    assert "not verified, because the run did not come to its end" in said
+    report = report_of(out)
+    assert "no command was answered" in report["stopped"]
+    assert report["outcomes"]["200 ok"] == 1
     assert len({request.key for request in stub.commands()}) < 50
 
 
