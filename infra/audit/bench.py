@@ -1,0 +1,101 @@
+"""A dump of a large journal, measured: `python -m infra.audit bench` (docs/audit.md has a record)."""
+
+import multiprocessing
+import os
+import platform
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from chalicelib.audit.dumps import Dumps
+from chalicelib.audit.places import make_place
+from chalicelib.clock import now_ms
+from chalicelib.domain.account import Account
+from chalicelib.domain.commands import Command, CommandName
+from chalicelib.domain.decide import decide
+from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database
+from chalicelib.settings import read_settings
+from infra.audit.journals import make_journals
+
+_MEGABYTE = 1_000_000
+_LINK_SECONDS = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a dump took. CPU and memory are those of the process that writes the log, without mongod's."""
+
+    machine: str
+    python: str
+    mongodb: str
+    users: int
+    commands: int
+    events: int
+    seconds: float
+    cpu_seconds: float
+    events_per_second: int
+    peak_mb_above_idle: float
+
+
+def bench(mongo_uri: str, database: str, users: int, commands: int, place: str | None) -> Measured:
+    """Make the journal of so many users and commands, write the log of all of it, and return what that took."""
+    maker = multiprocessing.get_context("spawn").Process(target=_make, args=(mongo_uri, database, users, commands))
+    maker.start()  # a process of its own: what it needs is not what a dump needs
+    maker.join()
+    if maker.exitcode != 0:
+        raise ValueError(f"the journal could not be made: exit code {maker.exitcode}")
+    with tempfile.TemporaryDirectory() as folder:
+        return _measure(_connect(mongo_uri, database), users, commands, place or folder)
+
+
+def _make(mongo_uri: str, database: str, users: int, commands: int) -> None:
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        client.drop_database(database)
+        make_journals(client[database], users, commands)
+
+
+def _connect(mongo_uri: str, database: str) -> Database[dict[str, Any]]:
+    settings = read_settings(
+        {
+            "MONGO_URI": mongo_uri,
+            "MONGO_DATABASE": database,
+            "REDIS_URL": "redis://unused",
+            "QUOTE_SOURCE": "fixed:1.00",
+            "AUTH_SECRET": "unused, and as long as it has to be",
+            "DUMP_PLACE": "unused",
+        }
+    )
+    return connect_database(settings, LOG_TIMEOUT_MS)
+
+
+def _measure(database: Database[dict[str, Any]], users: int, commands: int, place: str) -> Measured:
+    command = Command(CommandName.DUMPLOG, "operator", commands + 1, filename="bench.xml", of_all=True)
+    entry = decide(Account("operator"), command, None, now_ms()).entry
+    dumps = Dumps(database, make_place(place, _LINK_SECONDS), now_ms)
+    version = str(database.client.server_info()["version"])
+    idle = _peak_bytes()
+    cpu, began = time.process_time(), time.monotonic()
+    events = dumps.write(entry, "operator", 1)["events"]
+    seconds = time.monotonic() - began
+    return Measured(
+        machine=f"{os.cpu_count()} x {platform.machine()}, {platform.system()} {platform.release()}",
+        python=f"{platform.python_version()}, pymongo {pymongo.version}",
+        mongodb=version,
+        users=users,
+        commands=commands,
+        events=events,
+        seconds=round(seconds, 1),
+        cpu_seconds=round(time.process_time() - cpu, 1),
+        events_per_second=int(events / seconds),
+        peak_mb_above_idle=round((_peak_bytes() - idle) / _MEGABYTE, 1),
+    )
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

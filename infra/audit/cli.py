@@ -1,0 +1,116 @@
+"""The command line: `python -m infra.audit COMMAND ...`."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from infra.audit.findings import Findings
+from infra.audit.logfile import UnreadableError, events, opened
+from infra.audit.replay import KINDS, Comparison, Replay
+from infra.audit.summaries import from_file, from_server
+
+SOUND, BROKEN, UNCHECKED = 0, 1, 2
+"""The exit codes."""
+
+TOKEN_VARIABLE = "AUDIT_TOKEN"  # noqa: S105  # the name of a variable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (UnreadableError, ValueError) as error:
+        print(f"audit: {error}", file=sys.stderr)
+        return UNCHECKED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.audit",
+        description="Check audit logs, archive old journals, measure a dump.",
+        epilog="Exit codes: 0 the log is sound, 1 it is not, 2 it could not be checked.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    check = commands.add_parser("check", help="check an audit log by its form and by replaying it")
+    check.set_defaults(run=_check)
+    check.add_argument("log", metavar="FILE|URL", help="the log, packed with gzip or not; - is standard input")
+    check.add_argument("--url", help="also compare each account with its summary, asked of this server")
+    check.add_argument("--token", help=f"an operator's, for --url (default: the variable {TOKEN_VARIABLE})")
+    check.add_argument("--summaries", type=Path, metavar="FILE", help="the same with summaries from a file, one a line")
+    archive = commands.add_parser("archive", help="archive old journals once, by the settings in the environment")
+    archive.set_defaults(run=_archive)
+    bench = commands.add_parser("bench", help="make a journal in an empty database, dump it, and say how it went")
+    bench.set_defaults(run=_bench)
+    bench.add_argument("--mongo-uri", required=True)
+    bench.add_argument("--database", default="audit_bench", help="it is dropped first (%(default)s)")
+    bench.add_argument("--users", type=int, default=1_000, help="(%(default)s)")
+    bench.add_argument("--commands", type=int, default=1_200_000, help="(%(default)s)")
+    bench.add_argument("--place", help="where the log goes, as DUMP_PLACE (default: a temporary folder)")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    token = options.token or os.environ.get(TOKEN_VARIABLE, "")
+    if options.url and not token:
+        raise UnreadableError(f"--url needs --token or the variable {TOKEN_VARIABLE}")
+    findings = Findings()
+    replay = Replay(findings, time.time_ns() // 1_000_000)
+    with opened(options.log) as file:
+        for event in events(file, findings):
+            replay.take(event)
+    replay.end()
+    comparison = Comparison(replay)
+    if options.summaries:
+        for user, summary in from_file(options.summaries):
+            comparison.take(user, summary)
+    if options.url:
+        for user, summary in from_server(options.url, token, sorted(replay.cash)):
+            comparison.take(user, summary)
+    _report(replay, comparison if options.url or options.summaries else None)
+    return BROKEN if len(findings) else SOUND
+
+
+def _report(replay: Replay, comparison: Comparison | None) -> None:
+    for kind in KINDS:
+        print(f"{kind:<20}{replay.kinds[kind]:>12,}")
+    print(f"{'events':<20}{replay.kinds.total():>12,}")
+    print(f"{'users':<20}{len(replay.cash):>12,}")
+    if replay.first_ms:
+        print(f"from {_shown(replay.first_ms)} to {_shown(replay.last_ms)}")
+    if comparison is not None:
+        print(f"summaries: {comparison.equal:,} equal, {comparison.moved_on:,} changed after the log and not compared")
+    for line in replay.findings.lines():
+        print(line)
+    count = len(replay.findings)
+    print("the log is sound" if count == 0 else f"the log is not sound: {count:,} findings")
+
+
+def _shown(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _archive(_options: argparse.Namespace) -> int:
+    from chalicelib.runtime import forget, runtime  # noqa: PLC0415  # needs the settings of the system
+
+    try:
+        moved = asdict(runtime().retention.run())
+    finally:
+        forget()
+    print(", ".join(f"{name} {count:,}" for name, count in moved.items()))
+    return SOUND
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from infra.audit.bench import bench  # noqa: PLC0415  # needs a database
+
+    measured = bench(options.mongo_uri, options.database, options.users, options.commands, options.place)
+    print(json.dumps(asdict(measured), indent=1))
+    return SOUND
