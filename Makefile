@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format replay up clean distclean
+.PHONY: help setup test check format fuzz replay up clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ check: setup ## Lint, formatting and types
 format: setup ## Format the code and fix what can be fixed by itself
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
+
+fuzz: setup ## Try the interface with more than 5,000 cases a server, and raw HTTP with 5,000 mutations (another run: FUZZ_SEED=8)
+	FUZZ_EXAMPLES=400 FUZZ_MUTATIONS=5000 $(PY) -m pytest -s tests/e2e/test_contract.py tests/e2e/test_fuzz.py
 
 replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
 	$(PY) -m infra.replay --users 45 --commands 10000

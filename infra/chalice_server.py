@@ -98,6 +98,13 @@ class _Handler(ChaliceRequestHandler):
             return self._closing("unauthorized", "the Authorization header must be: Bearer TOKEN")
         return None
 
+    def _parse_payload(self) -> tuple[Any, bytes | None]:
+        """Return headers and body; raises ConnectionError when the client went before the announced end."""
+        headers, body = super()._parse_payload()
+        if body is not None and len(body) < int(self.headers["Content-Length"]):
+            raise ConnectionError("the body ended before its announced length")
+        return headers, body
+
     def _closing(self, code: str, detail: str, *headers: tuple[str, str]) -> Answer:
         self.close_connection = True
         return problem(code, detail, ("Connection", "close"), *headers)

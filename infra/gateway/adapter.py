@@ -25,7 +25,6 @@ _CLOSE = ("Connection", "close")  # what is still on its way is not read
 _NOT_FOUND = problem("not_found", "there is nothing at this path")
 _TOO_LARGE = problem("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes", _CLOSE)
 _CUT_OFF = problem("invalid_json", "the body ended before its announced length", _CLOSE)
-_TWO_LENGTHS = problem("invalid_header", "a body is either chunked or has a Content-Length", _CLOSE)
 _FAILED = problem("bad_gateway", "the function failed")
 
 
@@ -136,8 +135,6 @@ def _route(pattern: str, app: Chalice) -> _Route:
 def _read_body(environ: Mapping[str, Any]) -> bytes | Answer:
     announced = environ.get("CONTENT_LENGTH")
     if announced:
-        if "HTTP_TRANSFER_ENCODING" in environ:  # whoever stands before us may have believed the other one
-            return _TWO_LENGTHS
         length = int(announced)  # a server refuses what is not a number
         if length > BODY_LIMIT_BYTES:
             return _TOO_LARGE

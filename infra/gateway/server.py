@@ -10,6 +10,8 @@ Facts about granian 2.8 that shape it, each found by trying:
   a client that sends half a body holds a thread until it goes, and as many of those as there are threads hold up
   everybody. One thread for each connection would be the cure, but 1,000 busy connections then cost 2.5 ms of CPU a
   request instead of 0.12 (measured): a proxy in front that buffers bodies is the better one.
+- A request that is both chunked and has a length is read as chunked, and its connection is closed after the answer.
+  A chunked body that breaks off arrives as if it had ended: what is in it counts, and half of a JSON object is none.
 - Its time limit for reading headers is also the one for an idle connection (--idle-seconds).
 - It copies the process's environment into each request, where HTTP_PROXY looks like a header `Proxy` (the hole
   known as httpoxy, from the other side). Such variables are removed before the app is imported.

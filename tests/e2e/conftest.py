@@ -1,0 +1,18 @@
+"""One running stack a kind of server, for the tests that attack it and leave it as it was."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.background import BackgroundStack, running_stack
+
+SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
+
+
+@pytest.fixture(scope="session", params=["gateway", "chalice"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+    """Return a stack with two workers that several tests share."""
+    data = tmp_path_factory.mktemp("served") / request.param
+    options = ("--server", request.param, "--workers", "2", "--quote-source", "fixed:10.00")
+    with running_stack(data, *options, *SMALL) as stack:
+        yield stack
