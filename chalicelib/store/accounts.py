@@ -24,10 +24,12 @@ from chalicelib.store.documents import Document, changed_fields, entry_document,
 from chalicelib.store.errors import LostRaceError, StoreError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import (
+    ClosedPart,
     Found,
     Record,
     closed_documents,
     closed_with,
+    key_hash,
     record_from_document,
 )
 from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, outcomes
@@ -118,8 +120,9 @@ class Accounts:
         """Return the entry that an idempotency key stands for, from the open part or one closed lately."""
         if found := record.find_key(key):
             return found
+        wanted = key_hash(key)
         for part in record.closed:
-            if part.may_hold(key):
+            if part.may_hold(wanted):
                 for found in self._read_part(record.account.user, part.first):
                     if found.entry.key == key:
                         return found
@@ -204,15 +207,14 @@ class Accounts:
             if count > len(entries):
                 # Another process closed a part that is longer than what we know: it has a newer version.
                 raise LostRaceError(user) from None
+        hashes = b"".join(key_hash(key) for key, place in record.keys.items() if place < count)
         return replace(
             record,
             open_from=record.open_from + count,
             open_entries=entries[count:],
             open_bytes=sum(len(raw) for raw in entries[count:]),
             keys={key: place - count for key, place in record.keys.items() if place >= count},
-            closed=closed_with(
-                record.closed, record.open_from, [key for key, place in record.keys.items() if place < count]
-            ),
+            closed=closed_with(record.closed, ClosedPart(record.open_from, last["at"], hashes)),
         )
 
     def _read_part(self, user: str, first: int) -> Iterator[Found]:

@@ -14,7 +14,7 @@
     open           the latest entries of the user's journal
     open_from      the sequence number of the first of them
     open_bytes     their size
-    closed         [{from, keys}], newest first: where the idempotency keys of the parts before are found
+    closed         [{from, until, keys}], newest first: where the idempotency keys of the parts before are found
 
 `journal`: the closed parts, `_id` `user:from` with the sequence number padded, so that a user's parts are one range of
 the index, in order.

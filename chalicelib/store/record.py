@@ -15,6 +15,16 @@ from chalicelib.store.documents import account_from_document, entry_from_documen
 KEPT_KEYS = 64
 """At least so many of a user's latest idempotency keys are kept (SPEC.md section 7)."""
 
+KEPT_KEYS_MS = 120_000
+"""Those of so long are kept too, as far as MOST_KEPT_KEYS allows.
+
+A request can be held up, in a server that is suspended or on its way, while its sender tries again elsewhere and goes
+on. When it is let go, its key must still be known, also of a user who gives many commands a second.
+"""
+
+MOST_KEPT_KEYS = 1024
+"""8 KiB of hashes: what more would cost every write of a very busy user is not worth it."""
+
 _HASH_BYTES = 8
 
 
@@ -31,18 +41,22 @@ class Found:
 class ClosedPart:
     """Where the keys of a closed journal part are: its first sequence number, and 8 bytes of hash a key.
 
-    Two keys may share a hash: it says which part is worth reading, and the part itself decides.
+    `until_ms` is the time of its last entry. Two keys may share a hash: it says which part is worth reading, and the
+    part itself decides.
     """
 
     first: int
+    until_ms: int
     hashes: bytes
 
-    def may_hold(self, key: str) -> bool:
-        """Tell whether the part may hold a key; when not, it surely does not."""
-        wanted = key_hash(key)
-        return any(
-            self.hashes[start : start + _HASH_BYTES] == wanted for start in range(0, len(self.hashes), _HASH_BYTES)
-        )
+    def may_hold(self, wanted: bytes) -> bool:
+        """Tell whether the part may hold the key with a hash; when not, it surely does not."""
+        place = self.hashes.find(wanted)
+        while place % _HASH_BYTES:  # a match across two hashes; -1 ends it as well as a true one
+            if place == -1:
+                return False
+            place = self.hashes.find(wanted, place + 1)
+        return True
 
     def __len__(self) -> int:
         """Return how many keys the part holds."""
@@ -97,26 +111,26 @@ def record_from_document(document: RawBSONDocument) -> Record:
         open_entries=tuple(bytes(entry.raw) for entry in entries),
         open_bytes=document["open_bytes"],
         keys={entry["key"]: place for place, entry in enumerate(entries) if "key" in entry},
-        closed=tuple(ClosedPart(part["from"], bytes(part["keys"])) for part in document["closed"]),
+        closed=tuple(ClosedPart(part["from"], part["until"], bytes(part["keys"])) for part in document["closed"]),
     )
 
 
-def closed_with(closed: tuple[ClosedPart, ...], first: int, keys: Sequence[str]) -> tuple[ClosedPart, ...]:
-    """Return the closed parts, newest first, with one more; those not needed for the last 64 keys are dropped."""
-    newest = (ClosedPart(first, b"".join(key_hash(key) for key in keys)), *closed) if keys else closed
+def closed_with(closed: tuple[ClosedPart, ...], part: ClosedPart) -> tuple[ClosedPart, ...]:
+    """Return the closed parts, newest first, with a new one; those whose keys need not be kept are dropped."""
     kept: list[ClosedPart] = []
     count = 0
-    for part in newest:
-        if count >= KEPT_KEYS:
+    for older in (part, *closed) if len(part) else closed:
+        is_recent = older.until_ms >= part.until_ms - KEPT_KEYS_MS and count + len(older) <= MOST_KEPT_KEYS
+        if count >= KEPT_KEYS and not is_recent:
             break
-        kept.append(part)
-        count += len(part)
+        kept.append(older)
+        count += len(older)
     return tuple(kept)
 
 
 def closed_documents(closed: tuple[ClosedPart, ...]) -> list[dict[str, Any]]:
     """Return the closed parts as they stand in the account's document."""
-    return [{"from": part.first, "keys": part.hashes} for part in closed]
+    return [{"from": part.first, "until": part.until_ms, "keys": part.hashes} for part in closed]
 
 
 def key_hash(key: str) -> bytes:

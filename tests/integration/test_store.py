@@ -207,6 +207,18 @@ def test_a_part_that_grew_large_is_closed_early_and_the_last_keys_are_still_foun
     fresh.close()
 
 
+def test_a_request_held_up_for_hundreds_of_commands_is_still_known(shop: Shop) -> None:
+    """A suspended server lets a request go that was sent again and answered elsewhere long ago."""
+    first = shop.does("ADD", amount="1.00", key="held up")
+    for number in range(400):
+        shop.now_ms += 100
+        shop.does("ADD", amount="1.00", key=f"key-{number}")
+    woken = Shop(shop.settings, now_ms=shop.now_ms)
+    again = woken.does("ADD", amount="1.00", key="held up")
+    assert (again.replayed, again.entry) == (True, first.entry)
+    woken.close()
+
+
 def test_short_parts_are_remembered_until_sixty_four_newer_keys_are_there(shop: Shop) -> None:
     first = shop.does("ADD", amount="1.00", key="first")
     for number in range(60):
