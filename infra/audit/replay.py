@@ -50,7 +50,7 @@ class Replay:
     _open: dict[str, _Command] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
-        """Check the next event of a log; fields that cannot be read are left out, since their form is checked elsewhere."""
+        """Check the next event of a log; fields that cannot be read are left out: form is checked elsewhere."""
         self.kinds[event.kind] += 1
         at = _whole(event.fields.get("timestamp"))
         if at is not None:
