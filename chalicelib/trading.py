@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from chalicelib.clock import Clock
@@ -11,10 +12,12 @@ from chalicelib.domain.answers import HISTORY_LENGTH
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.errors import KeyReusedError
-from chalicelib.domain.journal import Entry
-from chalicelib.domain.quote import QuoteAnswer
+from chalicelib.domain.journal import Entry, QuoteHit
+from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.domain.system import note_hit
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.record import Found, Record
+from chalicelib.system_writes import write
 from chalicelib.tries import Deadline, Turns
 
 
@@ -23,6 +26,9 @@ class Store(Protocol):
 
     def load(self, user: str) -> Record:
         """Return what is known of a user's account, which may be out of date."""
+
+    def reload(self, user: str) -> Record:
+        """Return a user's account as the database has it now."""
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Write the change of a record, or raise LostRaceError or UnknownOutcomeError."""
@@ -86,19 +92,36 @@ class Trading:
         found = self._first_outcome(command, deadline) if command.key is not None else None
         replayed = found is not None
         if found is None:
-            quote = self._quote(command)
+            hits: list[Quote] = []
+            quote = self._quote(command, hits)
             with self.turns.of(command.user, deadline):
-                found, replayed = self._save(command, quote, deadline)
+                found, replayed = self._save(command, quote, hits, deadline)
+                self._note_unrecorded(command, hits, found.entry)
         result = found.entry.result
         if command.name is CommandName.DUMPLOG:
             result = self.dumps.write(found.entry, command.user, found.sequence)
         return Answer(command.user, found.entry, result, replayed)
 
-    def _quote(self, command: Command) -> QuoteAnswer | None:
+    def _quote(self, command: Command, hits: list[Quote]) -> QuoteAnswer | None:
+        """Return the current quote if the command needs one; a hit on the source is added to `hits`."""
         if command.name not in PRICED:
             return None
         assert command.symbol is not None
-        return self.quotes.get(command.symbol, command.user)
+        answer = self.quotes.get(command.symbol, command.user)
+        if not answer.cached:
+            hits.append(answer.quote)
+        return answer
+
+    def _note_unrecorded(self, command: Command, hits: Sequence[Quote], entry: Entry) -> None:
+        """Record hits on the source that are not in the command's entry.
+
+        Its quote ran out before it was saved, or another request with its key was faster.
+        """
+        recorded = [event.quote for event in entry.events if isinstance(event, QuoteHit)]
+        for quote in hits:
+            if quote not in recorded:
+                note = partial(note_hit, quote, command.transaction)
+                write(self.store, self.clock, command.user, note, self.limit_ms)
 
     def _first_outcome(self, command: Command, deadline: Deadline) -> Found | None:
         """Look for the key before asking for a quote: a repeated command needs none."""
@@ -109,7 +132,9 @@ class Trading:
                 deadline.note(error)
         raise deadline.store_unavailable()
 
-    def _save(self, command: Command, quote: QuoteAnswer | None, deadline: Deadline) -> tuple[Found, bool]:
+    def _save(
+        self, command: Command, quote: QuoteAnswer | None, hits: list[Quote], deadline: Deadline
+    ) -> tuple[Found, bool]:
         """Decide and save until the write is confirmed; return the entry and whether an earlier request made it.
 
         One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome
@@ -126,7 +151,7 @@ class Trading:
                     return found, found.attempt != attempt
                 now = max(self.clock(), record.last_ms)
                 if quote is not None and quote.quote.remaining_ms(now) <= 0:
-                    quote = self._quote(command)
+                    quote = self._quote(command, hits)
                 decision = decide(record.account, command, quote, now, self._history(command, record))
                 after = self.store.save(record, decision.account, decision.entry, attempt)
                 return Found(decision.entry, after.version, attempt), False

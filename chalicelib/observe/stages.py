@@ -38,6 +38,14 @@ class TimedStore:
         finally:
             self.stages.load += time.perf_counter() - began
 
+    def reload(self, user: str) -> Record:
+        """Load a user's account from the database."""
+        began = time.perf_counter()
+        try:
+            return self.store.reload(user)
+        finally:
+            self.stages.load += time.perf_counter() - began
+
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Write the change of a record."""
         began = time.perf_counter()

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+from chalicelib import system_writes
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
@@ -21,7 +22,7 @@ from chalicelib.domain.system import note_hit, settle
 from chalicelib.store.due import Holder
 from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
-from chalicelib.sweep.writes import Decide, Store, Written, write
+from chalicelib.system_writes import Decide, Written, write
 from chalicelib.trading import Quotes
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,13 @@ WRITE_LIMIT_MS = 5_000
 
 GATHER_SECONDS = 0.02
 """How long quotes that came early wait for others, so that triggers of one account fire together."""
+
+
+class Store(system_writes.Store, Protocol):
+    """What the sweep needs of the store; see `chalicelib.store.accounts.Accounts`."""
+
+    def make_indexes(self) -> None:
+        """Create the indexes that are not there yet."""
 
 
 class Due(Protocol):

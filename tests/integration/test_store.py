@@ -1,6 +1,6 @@
 """The store on a real mongod: what is saved is what is loaded, guarded, atomic and bounded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import bson
@@ -12,7 +12,7 @@ from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTri
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.errors import KeyReusedError, StoreUnavailableError
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
-from chalicelib.domain.quote import Quote
+from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import PART_BYTES, PART_ENTRIES, Accounts
 from chalicelib.store.documents import entry_document, entry_from_document
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
@@ -236,6 +236,40 @@ def test_history_reaches_into_closed_parts_and_leaves_out_the_system(shop: Shop)
     history = fresh.does("DISPLAY_SUMMARY").result["history"]
     assert [past["transaction"] for past in history] == list(range(PART_ENTRIES + 3, PART_ENTRIES - 17, -1))
     fresh.close()
+
+
+def hits_in_journal(shop: Shop) -> list[str]:
+    """Return the crypto keys of the hits on the quote source that jane's journal records."""
+    record = other_process(shop).reload("jane")
+    return [event.quote.cryptokey for e in record.newest_first() for event in e.events if isinstance(event, QuoteHit)]
+
+
+class FreshQuotes:
+    """Quotes that are hits on the source, made `age_ms` ago for the first and now for those after it."""
+
+    def __init__(self, shop: Shop, age_ms: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.shop, self.age_ms, self.meanwhile, self.asked = shop, age_ms, meanwhile, 0
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        self.meanwhile()
+        self.asked += 1
+        made_ms = self.shop.now_ms - (self.age_ms if self.asked == 1 else 0)
+        return QuoteAnswer(Quote(symbol, 1000, user, made_ms, f"hit-{self.asked}"), cached=False)
+
+
+def test_a_quote_that_ran_out_before_it_was_used_is_recorded_all_the_same(shop: Shop) -> None:
+    shop.trading = replace(shop.trading, quotes=FreshQuotes(shop, age_ms=60_000))
+    assert shop.does("QUOTE", "ABC").result["cryptokey"] == "hit-2"
+    assert hits_in_journal(shop) == ["hit-1", "hit-2"]
+
+
+def test_a_quote_asked_for_in_vain_is_recorded_when_another_request_with_the_key_was_faster(shop: Shop) -> None:
+    other = Shop(shop.settings)
+    faster = FreshQuotes(shop, 0, lambda: other.does("QUOTE", "ABC", key="once"))
+    shop.trading = replace(shop.trading, quotes=faster)
+    assert shop.does("QUOTE", "ABC", key="once").replayed
+    assert hits_in_journal(shop) == ["hit-1"]
+    other.close()
 
 
 def test_time_never_goes_back_within_an_account(shop: Shop) -> None:

@@ -18,10 +18,7 @@ Decide = Callable[[Account, int], Decision | None]
 
 
 class Store(Protocol):
-    """What the sweep needs of the store; see `chalicelib.store.accounts.Accounts`."""
-
-    def make_indexes(self) -> None:
-        """Create the indexes that are not there yet."""
+    """What such a write needs of the store; see `chalicelib.store.accounts.Accounts`."""
 
     def reload(self, user: str) -> Record:
         """Return a user's account as the database has it now."""
