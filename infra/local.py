@@ -128,7 +128,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--quote-delay", default=DEFAULT_DELAY, help="of that server's answers (%(default)s)")
     command.add_argument("--quote-fail", type=float, default=DEFAULT_FAIL_RATE, help="how often it does (%(default)s)")
     command.add_argument(
-        "--trigger-seconds", type=_seconds, default=0, help="between two sweeps, 0 = off (%(default)s)"
+        "--trigger-seconds", type=_seconds, default=5, help="between two sweeps, 0 = off (%(default)s)"
     )
     command.add_argument("--mongo-cache-gb", type=float, default=DEFAULT_CACHE_GB, help="(%(default)s)")
     command.add_argument("--mongo-oplog-mb", type=int, default=DEFAULT_OPLOG_MB, help="(%(default)s)")

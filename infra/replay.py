@@ -23,19 +23,20 @@ _INTERRUPTED = 130
 def replay(options: argparse.Namespace) -> int:
     """Return the load generator's exit status: 0 when all was answered and every account is right."""
     folder: Path = options.data.resolve()
-    shutil.rmtree(folder, ignore_errors=True)  # every replay starts from empty accounts
-    folder.mkdir(parents=True)
-    workload = folder / "workload.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    workload, report, stack_folder = folder / "workload.txt", folder / "report.json", folder / "stack"
+    shutil.rmtree(stack_folder, ignore_errors=True)  # every replay starts from empty accounts
+    report.unlink(missing_ok=True)
     size = [f"--users={options.users}", f"--commands={options.commands}", f"--symbols={options.symbols}"]
     status = _loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}")
     if status != 0:
         return status
-    report = folder / "report.json"
     with running_stack(
-        folder / "stack",
+        stack_folder,
         *("--server", options.server),
         *("--workers", str(options.workers)),
         *("--quote-source", options.quote_source),
+        *("--trigger-seconds", "0"),
     ) as stack:
         status = _replay(workload, stack, report)
     if report.exists():
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--server", choices=["gateway", "chalice"], default="gateway")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quote-source", default="fixed:10.00")
-    parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER / "replay", help="emptied first (%(default)s)")
+    where = DEFAULT_FOLDER / "replay"
+    parser.add_argument("--data", type=Path, default=where, help="its stack is made anew (%(default)s)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C: in order
     try:

@@ -27,7 +27,7 @@ StartStack = Callable[..., BackgroundStack]
 """Called with arguments of `infra.local up` and optionally `data`, a folder; returns the running stack."""
 
 _GONE_SECONDS = 30.0
-_SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
+_SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64", "--trigger-seconds", "0")
 
 
 @contextmanager
