@@ -22,8 +22,8 @@ from chalicelib.domain.errors import ForbiddenError, InvalidUserError, Unauthori
 from chalicelib.domain.names import parse_user
 from chalicelib.http.keys import KeyRing
 
-MAX_TOKEN_LENGTH = 8192
-"""API Gateway takes headers of 10 KB in all."""
+MAX_HEADER_LENGTH = 8192
+"""Of the Authorization header; API Gateway takes headers of 10 KB in all."""
 
 LEEWAY_SECONDS = 10
 """How far the clocks of the token's maker and of this server may be apart."""
@@ -34,6 +34,7 @@ CACHE_LIMIT = 2000
 CACHE_MS = 300_000
 """How long a checked token is not checked again: as long as a provider's keys are not looked at again."""
 
+_NO_BEARER = "the Authorization header must be: Bearer TOKEN"
 _NOT_VALID = "the token is not valid"
 
 
@@ -173,9 +174,11 @@ class Tokens:
         """
         if authorization is None:
             raise UnauthorizedError("an Authorization header with a bearer token is needed")
+        if len(authorization) > MAX_HEADER_LENGTH or not authorization.isascii():
+            raise UnauthorizedError(_NO_BEARER)
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            raise UnauthorizedError("the Authorization header must be: Bearer TOKEN")
+        if scheme.lower() != "bearer" or not token:
+            raise UnauthorizedError(_NO_BEARER)
         name = hashlib.sha256(token.encode()).digest()
         now = self._clock()
         with self._lock:

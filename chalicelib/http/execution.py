@@ -108,7 +108,7 @@ def _answer(
 
 def _request_id(request: Request) -> str:
     """Return the gateway's id of a request, which its client sees too; `chalice local` gives only the function's."""
-    return request.context.get("requestId") or getattr(request.lambda_context, "aws_request_id", "")
+    return str(request.context.get("requestId") or getattr(request.lambda_context, "aws_request_id", ""))
 
 
 def _failed() -> Response:
