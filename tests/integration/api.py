@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +81,10 @@ class Api:
 
 
 @contextmanager
-def running_api(mongo_uri: str, database: str, redis_url: str, folder: Path, **more: str) -> Iterator[Api]:
-    """Set the app up for a database of the test, and forget it afterwards."""
+def running_api(
+    mongo_uri: str, database: str, redis_url: str, folder: Path, without: Sequence[str] = (), **more: str
+) -> Iterator[Api]:
+    """Set the app up for a database of the test, with `more` settings and `without` some, and forget it afterwards."""
     env = {
         "MONGO_URI": mongo_uri,
         "MONGO_DATABASE": database,
@@ -95,6 +97,8 @@ def running_api(mongo_uri: str, database: str, redis_url: str, folder: Path, **m
     with pytest.MonkeyPatch.context() as environment:
         for name, value in env.items():
             environment.setenv(name, value)
+        for name in without:
+            environment.delenv(name)
         runtime_module.forget()
         settings.cache_clear()
         try:

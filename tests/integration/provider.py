@@ -60,10 +60,11 @@ class Provider:
     status: int = 200
     held: threading.Event | None = None
     url: str = ""
+    extra: list[dict[str, Any]] = field(default_factory=list)
 
     def document(self) -> bytes:
         """Return the JWK set."""
-        return json.dumps({"keys": [key.public() for key in self.keys]}).encode()
+        return json.dumps({"keys": [*(key.public() for key in self.keys), *self.extra]}).encode()
 
 
 @contextmanager
