@@ -62,12 +62,18 @@ class Dumps:
     """
 
     def __init__(
-        self, database: Database[Document], place: Place, clock: Clock, hand_over: HandOver | None = None
+        self,
+        database: Database[Document],
+        place: Place,
+        clock: Clock,
+        hand_over: HandOver | None = None,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dumps = database["dumps"]
         self._journals = Journals(database, Archives(database, place))
         self._place = place
         self._clock = clock
+        self._timer = timer
         self._hand_over = hand_over if place.resumable else None
 
     def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
@@ -83,7 +89,7 @@ class Dumps:
         with _store_errors():
             self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
             limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
-            dump = self._advance(dump_id, _Clock(limit_ms), wait=True)
+            dump = self._advance(dump_id, _Limit(limit_ms, self._timer), wait=True)
             if "done" in dump:
                 return self._written(dump)
             message = f"the log goes on being written to {self._place.location(dump['file'])}; send the command again"
@@ -95,15 +101,15 @@ class Dumps:
         When it is not, whoever goes on has been started. Raises StoreUnavailableError.
         """
         with _store_errors():
-            clock = _Clock(None if self._hand_over is None else limit_ms)
-            return "done" in self._advance(dump_id, clock, wait=False)
+            limit = _Limit(None if self._hand_over is None else limit_ms, self._timer)
+            return "done" in self._advance(dump_id, limit, wait=False)
 
     def _written(self, dump: Document) -> Mapping[str, Any]:
         link = self._place.link(dump["file"])
         where = {"location": self._place.location(dump["file"]), "events": dump["events"]}
         return where if link is None else {**where, "url": link}
 
-    def _advance(self, dump_id: str, clock: "_Clock", *, wait: bool) -> Document:
+    def _advance(self, dump_id: str, limit: "_Limit", *, wait: bool) -> Document:
         """Write a dump until it is done or the time is up, and return it; then somebody else has been started.
 
         Where another one is at work, `wait` for it, within the time, or return at once.
@@ -115,13 +121,13 @@ class Dumps:
                 there = self._dumps.find_one({"_id": dump_id})
                 if there is None:
                     raise StoreUnavailableError(f"there is no dump {dump_id}")
-                if "done" in there or not wait or clock.remaining_ms() == 0:
+                if "done" in there or not wait or limit.remaining_ms() == 0:
                     return there
                 time.sleep(_POLL_SECONDS)
                 continue
             try:
                 with lease.kept():
-                    return self._write(dump, lease, clock)
+                    return self._write(dump, lease, limit)
             except _PutAsideError:
                 lease.give_back()
                 assert self._hand_over is not None
@@ -130,15 +136,15 @@ class Dumps:
             except _LostLeaseError:
                 log.warning("dump %s was taken over", dump_id)
 
-    def _write(self, dump: Document, lease: "_Lease", clock: "_Clock") -> Document:
+    def _write(self, dump: Document, lease: "_Lease", limit: "_Limit") -> Document:
         writer = self._writer(dump)
         try:
-            events = self._write_lines(dump, lease, clock, writer)
+            events = self._write_lines(dump, lease, limit, writer)
             writer.finish()
         except _PutAsideError:
             raise
         except ExecutionTimeout:
-            if clock.remaining_ms() is None:
+            if limit.remaining_ms() is None:
                 raise
             raise _PutAsideError from None
         except BaseException as error:
@@ -161,14 +167,14 @@ class Dumps:
             return self._place.resume(dump["file"], dump["upload"])
         return self._place.writer(dump["file"])
 
-    def _write_lines(self, dump: Document, lease: "_Lease", clock: "_Clock", writer: Writer) -> int:
+    def _write_lines(self, dump: Document, lease: "_Lease", limit: "_Limit", writer: Writer) -> int:
         """Write the events behind `after` and return how many there are in all."""
         after = dump.get("after")
         user = None if dump["of_all"] else dump["user"]
         pieces = [HEAD] if after is None else []
         size = 0
         count: int = dump.get("events", 0)
-        found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), clock.remaining_ms)
+        found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
         for line in found:
             events = events_of(line.user, line.entry)
             count += len(events)
@@ -180,21 +186,22 @@ class Dumps:
                 pieces, size = [], 0
                 if writer.state is not None:
                     lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
-                    clock.check()
+                    limit.check()
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
         return count
 
 
-class _Clock:
+class _Limit:
     """The time there is for a dump."""
 
-    def __init__(self, limit_ms: int | None) -> None:
-        self._end = None if limit_ms is None else time.monotonic() + limit_ms / 1000
+    def __init__(self, limit_ms: int | None, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._end = None if limit_ms is None else timer() + limit_ms / 1000
 
     def remaining_ms(self) -> int | None:
         """Return what is left, 0 when the time is up, None without a limit."""
-        return None if self._end is None else max(0, int((self._end - time.monotonic()) * 1000))
+        return None if self._end is None else max(0, int((self._end - self._timer()) * 1000))
 
     def check(self) -> None:
         """Raise _PutAsideError when the time is up."""
