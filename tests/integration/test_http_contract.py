@@ -1,0 +1,133 @@
+"""Answers of the running app have the form that the document gives them, each exactly."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from chalicelib.http.openapi import document
+from chalicelib.http.operations import OPERATIONS, Operation
+from tests.integration.api import Api, Reply, running_api, token
+
+DOCUMENT: Mapping[str, Any] = json.loads(json.dumps(document()))
+
+
+@pytest.fixture
+def api(mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path) -> Iterator[Api]:
+    with running_api(mongo_uri, mongo_database, redis_url, tmp_path) as api:
+        yield api
+
+
+def described(operation: Operation, reply: Reply) -> Mapping[str, Any]:
+    """Return what the document says of an answer, its headers compared."""
+    answers = DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"]
+    answer: Mapping[str, Any] = answers[str(reply.status)]
+    if "$ref" in answer:
+        answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    for name, header in answer.get("headers", {}).items():
+        assert name.lower() in reply.headers or not header.get("required")
+    return answer
+
+
+def conforms(operation: Operation, reply: Reply) -> Reply:
+    """Check an answer against the document and return it."""
+    content = described(operation, reply)["content"]
+    assert set(content) == {reply.headers["content-type"]}
+    jsonschema_rs.validator_for(content[reply.headers["content-type"]]["schema"]).validate(reply.body)
+    return reply
+
+
+def named(name: str) -> Operation:
+    return next(operation for operation in OPERATIONS if operation.name == name)
+
+
+def ask(api: Api, name: str, body: object = None, key: str | None = None, **more: Any) -> Reply:
+    operation = named(name)
+    path = operation.path.format(user="jane", symbol="abc")
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return conforms(operation, api.ask(operation.method, path, body, headers=headers, **more))
+
+
+ABC = {"symbol": "ABC", "amount": "100.00"}
+AT = {"symbol": "ABC", "price": "9.50"}
+ONE = {"symbol": "ABC"}
+A_DAY: list[tuple[str, object]] = [
+    ("add", {"amount": 5000}),
+    ("quote", None),
+    *[("buy", ABC), ("cancel_buy", None), ("buy", ABC), ("buy", ABC), ("commit_buy", {})],
+    *[("sell", {**ABC, "amount": 20.5}), ("cancel_sell", None), ("sell", ABC), ("commit_sell", None)],
+    *[("buy", {**ABC, "amount": "500.00"}), ("commit_buy", None)],
+    *[("set_buy_amount", ABC), ("set_buy_trigger", AT), ("set_sell_amount", ABC), ("set_sell_trigger", AT)],
+    *[("buy", ABC), ("sell", ABC), ("summary", None), ("cancel_set_buy", ONE), ("cancel_set_sell", ONE)],
+    *[("dumplog", {"filename": "log.xml"}), ("dumplog_of_all", {"filename": "all.xml"}), ("summary", None)],
+    *[("health", None), ("openapi", None)],
+]
+
+
+def test_every_success_has_exactly_the_form_that_is_described(api: Api) -> None:
+    assert {name for name, _ in A_DAY} == {operation.name for operation in OPERATIONS}
+    for name, body in A_DAY:
+        assert ask(api, name, body).status == 200, name
+
+
+def test_every_rejection_has_exactly_the_form_that_is_described(api: Api) -> None:
+    seen = set()
+    for name, body in [
+        *[("buy", ABC), ("buy", {**ABC, "amount": "1.00"}), ("commit_buy", None), ("cancel_buy", None), ("sell", ABC)],
+        *[("sell", {**ABC, "amount": "1.00"}), ("commit_sell", None), ("cancel_sell", None), ("set_buy_amount", ABC)],
+        *[("set_buy_trigger", AT), ("cancel_set_buy", ONE), ("set_sell_amount", ABC), ("set_sell_trigger", AT)],
+        *[("cancel_set_sell", ONE)],
+    ]:
+        reply = ask(api, name, body)
+        assert reply.status == 409, name
+        seen.add((name, reply.code))
+    assert {name for name, _ in seen} == {operation.name for operation in OPERATIONS if operation.rejections}
+    history = ask(api, "summary").body["history"]
+    assert {code for _, code in seen} == {past["outcome"] for past in history}
+
+
+@pytest.mark.parametrize("operation", [item for item in OPERATIONS if item.command], ids=lambda item: item.name)
+def test_every_refusal_has_exactly_the_form_that_is_described(api: Api, operation: Operation) -> None:
+    name = operation.name
+    codes = {
+        ask(api, name, authorization=None).code,
+        ask(api, name, authorization=f"Bearer {token('john', 'trader')}").code,
+        conforms(operation, api.ask("PATCH", operation.path.format(user="jane", symbol="abc"))).code,
+        ask(api, name, key="x" * 129).code,
+    }
+    expected = {"unauthorized", "forbidden", "method_not_allowed", "invalid_header"}
+    if operation.method == "POST":
+        codes |= {ask(api, name, raw=b"[").code, ask(api, name, {"x": 1}).code, ask(api, name, raw=b" " * 70_000).code}
+        path = operation.path.format(user="jane")
+        codes.add(conforms(operation, api.ask("POST", path, {}, headers={"Content-Type": "text/plain"})).code)
+        expected |= {"invalid_json", "unknown_field", "too_large", "unsupported_media_type"}
+    for field in operation.fields:
+        good = {given.name: given.schema["examples"][0] for given in operation.fields}
+        codes |= {ask(api, name, good | {field.name: None}).code}
+        codes |= {ask(api, name, {key: value for key, value in good.items() if key != field.name}).code}
+        expected |= {field.code, "missing_field"}
+    if "{user}" in operation.path:
+        path = operation.path.format(user="a.b", symbol="abc")
+        codes.add(conforms(operation, api.ask(operation.method, path)).code)
+        expected.add("invalid_user")
+    assert codes == expected
+
+
+def test_a_repeated_and_a_reused_key_have_exactly_the_form_that_is_described(api: Api) -> None:
+    ask(api, "add", {"amount": "1.00"}, key="k")
+    assert ask(api, "add", {"amount": "1.00"}, key="k").headers["idempotent-replayed"] == "true"
+    assert ask(api, "add", {"amount": "2.00"}, key="k").code == "idempotency_key_reused"
+    assert ask(api, "summary", key="k").code == "idempotency_key_reused"
+
+
+def test_what_is_unavailable_has_exactly_the_form_that_is_described(tmp_path: Path) -> None:
+    away = "mongodb://127.0.0.1:1/?directConnection=true"
+    short = {"MONGO_TIMEOUT_MS": "100", "COMMAND_TIMEOUT_MS": "200", "QUOTE_LIMIT_MS": "100"}
+    short |= {"QUOTE_SOURCE": "tcp://127.0.0.1:1"}
+    with running_api(away, "none", "redis://127.0.0.1:1/0", tmp_path, **short) as api:
+        assert ask(api, "add", {"amount": "1.00"}).code == "store_unavailable"
+        assert ask(api, "health").code == "store_unavailable"
+        assert ask(api, "quote").code == "quote_unavailable"

@@ -1,0 +1,106 @@
+"""How many commands a trader may give in a time, on a real Redis."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chalicelib.domain.errors import RateLimitedError
+from chalicelib.http.limits import RateLimit
+from chalicelib.quotes.outages import FAILURES_TO_BREAK, Breaker
+from tests.integration.api import Api, running_api, token
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis.from_url(redis_url) as redis:
+        yield redis
+
+
+def limit_of(redis: Redis, commands: int, seconds: int) -> RateLimit:
+    return RateLimit(redis, commands, seconds, Breaker(60.0))
+
+
+def takes(limit: RateLimit, user: str) -> bool:
+    try:
+        limit.take(user)
+    except RateLimitedError:
+        return False
+    return True
+
+
+def someone() -> str:
+    return uuid.uuid4().hex
+
+
+def test_so_many_at_once_and_no_more(redis: Redis) -> None:
+    limit, user = limit_of(redis, 5, 3600), someone()
+    assert [takes(limit, user) for _ in range(7)] == [True] * 5 + [False] * 2
+    with pytest.raises(RateLimitedError) as raised:
+        limit.take(user)
+    assert 700 < raised.value.retry_after_seconds <= 720  # a fifth of an hour
+    assert takes(limit, someone())
+
+
+def test_servers_count_together(redis: Redis) -> None:
+    user = someone()
+    limits = [limit_of(redis, 50, 3600) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda number: takes(limits[number % 4], user), range(100)))
+    assert taken.count(True) == 50
+
+
+def test_a_command_is_taken_again_when_it_was_said_that_it_would(redis: Redis) -> None:
+    limit, user = limit_of(redis, 2, 2), someone()
+    assert [takes(limit, user) for _ in range(3)] == [True, True, False]
+    with pytest.raises(RateLimitedError) as raised:
+        limit.take(user)
+    time.sleep(raised.value.retry_after_seconds)  # the very thing under test
+    assert takes(limit, user)
+
+
+def test_what_is_counted_leaves_by_itself(redis: Redis) -> None:
+    user = someone()
+    limit_of(redis, 10, 5).take(user)
+    assert 0 < int(redis.pttl(f"rate:{user}")) <= 500
+
+
+def test_redis_away_lets_everybody_through_and_is_not_waited_for_each_time() -> None:
+    tries = 0
+
+    class Away(Redis):
+        def eval(self, *arguments: object) -> object:
+            nonlocal tries
+            tries += 1
+            return super().eval(*arguments)  # type: ignore[arg-type]
+
+    with Away(port=1, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0)) as away:
+        limit = limit_of(away, 1, 3600)
+        assert all(takes(limit, "jane") for _ in range(50))
+    assert tries == FAILURES_TO_BREAK
+
+
+def test_a_limit_is_answered_429_and_is_not_audited(
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path
+) -> None:
+    user = someone()
+    more = {"RATE_LIMIT": "3", "RATE_LIMIT_SECONDS": "3600"}
+    with running_api(mongo_uri, mongo_database, redis_url, tmp_path, **more) as api:
+        trader = f"Bearer {token(user, 'trader')}"
+
+        def add(api: Api, authorization: str) -> int:
+            return api.ask("POST", f"/users/{user}/add", {"amount": "1.00"}, authorization=authorization).status
+
+        assert [add(api, trader) for _ in range(4)] == [200, 200, 200, 429]
+        refused = api.ask("GET", f"/users/{user}/summary", authorization=trader)
+        assert (refused.status, refused.code) == (429, "rate_limited")
+        assert 0 < int(refused.headers["retry-after"]) <= 1200
+        assert api.ask("GET", f"/users/{user}/summary", authorization=f"Bearer {token('x', 'trader')}").status == 403
+        summary = api.get(f"/users/{user}/summary")  # operators have no limit
+        assert (summary.body["cash"], len(summary.body["history"])) == ("3.00", 3)
