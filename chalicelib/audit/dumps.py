@@ -23,7 +23,7 @@ from pymongo.errors import ExecutionTimeout, PyMongoError
 
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.events import HEAD, TAIL, events_of
-from chalicelib.audit.journal import Journals
+from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
 from chalicelib.clock import Clock
@@ -68,9 +68,10 @@ class Dumps:
         clock: Clock,
         hand_over: HandOver | None = None,
         timer: Callable[[], float] = time.monotonic,
+        slice_entries: int = SLICE_ENTRIES,
     ) -> None:
         self._dumps = database["dumps"]
-        self._journals = Journals(database, Archives(database, place))
+        self._journals = Journals(database, Archives(database, place), slice_entries)
         self._place = place
         self._clock = clock
         self._timer = timer
