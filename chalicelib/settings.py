@@ -104,7 +104,7 @@ def _is_place(value: str) -> bool:
 
 def without_credentials(address: str) -> str:
     """Return an address with the user and password in it struck out, as far as they can be told."""
-    scheme, slashes, rest = address.rpartition("//") if "//" in address else ("", "", address)
+    scheme, slashes, rest = address.partition("//") if "//" in address else ("", "", address)
     return f"{scheme}{slashes}***@{rest.rpartition('@')[2]}" if "@" in rest else address
 
 
