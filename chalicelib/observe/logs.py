@@ -26,6 +26,7 @@ _METRICS = [
     _metrics(["command"], "Milliseconds", "ms"),
     _metrics([], "Milliseconds", "load_ms", "quote_ms", "save_ms"),
 ]
+_quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -66,22 +67,20 @@ class CommandLog:
     def __call__(self, seen: Seen) -> None:
         """Write a line: one write, so that those of several threads do not mix."""
         now = self._clock()
-        line: dict[str, Any] = {
-            "time": now,
-            "level": "INFO",
-            "request_id": seen.request_id,
-            "user": seen.user,
-            "command": seen.command,
-            "transaction": seen.transaction,
-            "outcome": seen.outcome,
-            "replayed": seen.replayed,
-            "ms": round(seen.seconds * 1000, 3),
-            "load_ms": round(seen.load_seconds * 1000, 3),
-            "quote_ms": round(seen.quote_seconds * 1000, 3),
-            "save_ms": round(seen.save_seconds * 1000, 3),
-        }
-        if self._function is not None:
-            line |= {"function": self._function, "commands": 1}
-            line["_aws"] = {"Timestamp": now, "CloudWatchMetrics": _METRICS}
-        self._stream.write(_encode(line) + "\n")
+        user = "null" if seen.user is None else _quoted(seen.user)
+        transaction = "null" if seen.transaction is None else seen.transaction
+        # By hand, because every command pays for it: a third of what encoding a mapping takes.
+        self._stream.write(
+            f'{{"time":{now},"level":"INFO","request_id":{_quoted(seen.request_id)},"user":{user}'
+            f',"command":"{seen.command}","transaction":{transaction},"outcome":"{seen.outcome}"'
+            f',"replayed":{"true" if seen.replayed else "false"},"ms":{seen.seconds * 1000:.3f}'
+            f',"load_ms":{seen.load_seconds * 1000:.3f},"quote_ms":{seen.quote_seconds * 1000:.3f}'
+            f',"save_ms":{seen.save_seconds * 1000:.3f}{self._embedded(now)}}}\n'
+        )
         self._stream.flush()
+
+    def _embedded(self, now: int) -> str:
+        if self._function is None:
+            return ""
+        directive = _encode({"Timestamp": now, "CloudWatchMetrics": _METRICS})
+        return f',"function":{_quoted(self._function)},"commands":1,"_aws":{directive}'
