@@ -13,6 +13,7 @@ SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-m
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     """Return a stack with two workers that several tests share."""
     data = tmp_path_factory.mktemp("served") / request.param
-    options = ("--server", request.param, "--workers", "2", "--quote-source", "fixed:10.00")
+    # No sweep: it would give back orders that one test left behind while another one looks at the accounts.
+    options = ("--server", request.param, "--workers", "2", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
     with running_stack(data, *options, *SMALL) as stack:
         yield stack
