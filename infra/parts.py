@@ -47,6 +47,10 @@ class Part:
 
     `why_not_ready` returns None when the part serves, else the reason in a few words; it is called again and again
     and must come back within a second or two. `environment` is all that the process gets.
+
+    Of a `group` any one can go: the others do its work. `why_not_back` is asked instead of `why_not_ready` when the
+    part was started again in a running stack. `why_not_left` returns None once the part may be asked to stop, after
+    doing what keeps new work from it.
     """
 
     name: str
@@ -56,6 +60,9 @@ class Part:
     ready_seconds: float = 90.0
     stop_seconds: float = 20.0
     folder: Path = field(default_factory=Path.cwd)
+    group: str | None = None
+    why_not_back: Callable[[], str | None] | None = None
+    why_not_left: Callable[[], str | None] | None = None
 
 
 class RunningPart:
@@ -95,15 +102,31 @@ class RunningPart:
                 raise PartNotReadyError(message, self.log, log_tail(self.log))
             pause(_POLL_SECONDS)
 
+    def ending(self) -> str:
+        """Return how the process ended."""
+        return _describe(self._process.wait())
+
     def ask_to_stop(self) -> None:
-        """Send SIGTERM to the part's own process, which tells its workers itself."""
+        """Send SIGTERM to the part's own process, which tells its workers itself; one that is paused goes on first."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+        self.resume()
+
+    def pause(self) -> None:
+        """Let the process and all of its group stand still, in the middle of whatever they do."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the group go on."""
+        self._signal_group(signal.SIGCONT)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
 
     def kill(self) -> None:
         """End the process and all of its group at once, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
         self._process.wait(_KILLED_SECONDS)
 
     def stop(self, pause: Callable[[float], None] = time.sleep) -> bool:
