@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -78,12 +78,13 @@ def running_provider(*keys: Key) -> Iterator[Provider]:
             if provider.held is not None:
                 provider.held.wait(30)
             body = provider.document() if provider.status == 200 else b""
-            self.send_response(provider.status)
-            if 300 <= provider.status < 400:
-                self.send_header("Location", provider.url)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # who asked may have given up
+                self.send_response(provider.status)
+                if 300 <= provider.status < 400:
+                    self.send_header("Location", provider.url)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
