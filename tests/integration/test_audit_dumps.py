@@ -135,12 +135,12 @@ def test_no_slice_but_the_last_reaches_into_the_last_minute(shop: Shop) -> None:
     assert [from_at for from_at, _ in asked] == [None, *ends[:-1]]
 
 
-@pytest.mark.parametrize("place", [0, 1, 63, 64, 1_000, 7_998, 7_999])
-def test_a_dump_goes_on_behind_any_line(shop: Shop, place: int) -> None:
-    make_journals(shop.database, users=20, commands=8_000, per_second=50)
+def test_a_dump_goes_on_behind_any_line(shop: Shop) -> None:
+    make_journals(shop.database, users=20, commands=4_000, per_second=50)
     whole = lines_of(shop)
     journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), slice_entries=500)
-    assert list(journals.lines(None, LATER_MS, after=whole[place][:3])) == whole[place + 1 :]
+    for place in (0, 1, 63, 64, 1_000, 3_998, 3_999):
+        assert list(journals.lines(None, LATER_MS, after=whole[place][:3])) == whole[place + 1 :]
 
 
 def test_a_log_of_one_user_reads_no_more_than_that_users_documents(shop: Shop, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_dump_while_parts_are_cut_has_every_user_up_to_some_command_and_all_th
 
     The journals of others make it take long enough that parts are closed between the first and the last look.
     """
-    make_journals(shop.database, users=30, commands=30_000)
+    make_journals(shop.database, users=30, commands=20_000)
     parts_before = shop.database["journal"].estimated_document_count()
     acknowledged = {f"user{number}": 0 for number in range(4)}
     over = threading.Event()
@@ -182,7 +182,7 @@ def test_a_dump_while_parts_are_cut_has_every_user_up_to_some_command_and_all_th
     with ThreadPoolExecutor(4) as traders:
         trading = [traders.submit(keep_trading, user) for user in acknowledged]
         try:
-            while shop.database["journal"].estimated_document_count() < parts_before + 24:
+            while shop.database["journal"].estimated_document_count() < parts_before + 16:
                 before = dict(acknowledged)
                 complete(lines_of(shop), before)
                 before = {"user0": acknowledged["user0"]}

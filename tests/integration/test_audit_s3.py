@@ -28,8 +28,8 @@ from tests.integration.audit_parts import AWS, Bucket, aws_server, dumplog, read
 from tests.integration.shop import Shop, settings_for
 
 LATER_MS = FIRST_MS + 10**9
-COMMANDS = 35_000
-"""Some 80,000 events, 20 MB of log: three parts."""
+COMMANDS = 31_000
+"""Some 75,000 events, 18 MB of log: three parts."""
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ class FailingWriter:
         self.writer.abort()
 
 
-@pytest.mark.parametrize("at_piece", [1, 2, 3, None])
+@pytest.mark.parametrize("at_piece", [2, None])
 def test_a_dump_that_fails_leaves_no_parts_and_no_file(large_shop: Shop, bucket: Bucket, at_piece: int | None) -> None:
     place: Any = Failing(place_in(bucket), at_piece)
     dumps = dumps_to(large_shop, place)
