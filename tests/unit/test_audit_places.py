@@ -1,0 +1,72 @@
+"""Places: what the setting takes, and what a folder needs."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chalicelib.audit.places import Folder, make_place
+from chalicelib.settings import SettingError, read_settings
+from infra.stack import PROJECT
+
+GOOD = {
+    "MONGO_URI": "mongodb://127.0.0.1:27017/?replicaSet=rs",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "QUOTE_SOURCE": "fixed:10.00",
+    "AUTH_SECRET": "0123456789abcdef0123456789abcdef",
+}
+
+
+@pytest.mark.parametrize("place", ["logs", "/var/logs", "./a b", "s3://logs", "s3://my.logs-1/", "s3://logs/a/b"])
+def test_a_place_is_a_folder_or_a_bucket(place: str) -> None:
+    assert read_settings({**GOOD, "DUMP_PLACE": place}).dump_place == place
+
+
+@pytest.mark.parametrize("place", ["", " ", "s3://", "s3:/logs", "s3://Logs", "s3://a", "s3://logs//a", "http://x/y"])
+def test_anything_else_is_refused(place: str) -> None:
+    with pytest.raises(SettingError, match="DUMP_PLACE"):
+        read_settings({**GOOD, "DUMP_PLACE": place})
+
+
+@pytest.mark.parametrize(
+    ("setting", "location"),
+    [
+        ("s3://logs", "s3://logs/all/x"),
+        ("s3://logs/", "s3://logs/all/x"),
+        ("s3://logs/a/b/", "s3://logs/a/b/all/x"),
+        ("/var/logs", "/var/logs/all/x"),
+    ],
+)
+def test_a_location_says_where_a_log_is(setting: str, location: str) -> None:
+    assert make_place(setting, 60).location("all/x") == location
+
+
+def test_nobody_waits_for_boto3_but_who_writes_to_s3() -> None:
+    """It takes longer to load than all the rest; a bucket is named here, and nothing is written."""
+    code = (
+        "import sys, chalicelib.runtime; from chalicelib.audit.places import make_place;"
+        "make_place('s3://logs', 60).location('x');"
+        "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'lxml')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False, timeout=60).returncode == 0
+
+
+def test_what_killed_processes_left_is_removed_after_a_day_and_nothing_else(tmp_path: Path) -> None:
+    day = 24 * 3600
+    old, fresh = tmp_path / ".log.1.part", tmp_path / ".log.2.part"
+    other, log = tmp_path / ".other.1.part", tmp_path / "log.2.part"
+    for path in (old, fresh, other, log):
+        path.write_bytes(b"x")
+        seconds = time.time() - (day - 60 if path is fresh else day + 60)
+        os.utime(path, (seconds, seconds))
+    writer = Folder(tmp_path).writer("log")
+    writer.add(b"new")
+    assert not old.exists()
+    assert all(path.exists() for path in (fresh, other, log))
+    assert not (tmp_path / "log").exists(), "nothing is seen before it is whole"
+    writer.finish()
+    writer.abort()
+    assert (tmp_path / "log").read_bytes() == b"new"
