@@ -6,14 +6,16 @@ the order of its commands. docs/loadgen.md describes the lines.
 
 import gzip
 import json
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, cast
 
 from loadgen.delivery import Outcome, parse_object
+from loadgen.selection import EVERYTHING, Selection
 from loadgen.workload import Command
 
 FORMAT = 1
@@ -46,27 +48,31 @@ class Header:
     commands: int
     started_ms: int
     baseline: bool
+    selection: Selection = EVERYTHING
 
 
 class AnswerWriter:
     """Writes an answers file; any thread may add to it."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header | None) -> None:
+        """Begin a file; without a header it is one to be joined to another one. Raises AnswersError."""
         try:
             self._file = _open(path, "wb")
         except OSError as error:
             raise AnswersError(f"cannot write {path}: {error.strerror}") from error
         self._lock = threading.Lock()
-        self._write(
-            {
-                "loadgen": FORMAT,
-                "run_id": header.run_id,
-                "url": header.url,
-                "commands": header.commands,
-                "started_ms": header.started_ms,
-                "baseline": header.baseline,
-            }
-        )
+        if header is not None:
+            self._write(
+                {
+                    "loadgen": FORMAT,
+                    "run_id": header.run_id,
+                    "url": header.url,
+                    "commands": header.commands,
+                    "started_ms": header.started_ms,
+                    "baseline": header.baseline,
+                    "selection": header.selection.figures(),
+                }
+            )
 
     def add_baseline(self, user: str, body: bytes) -> None:
         """Add a user's summary from before the run."""
@@ -81,6 +87,10 @@ class AnswerWriter:
             f'"sent":{outcome.sent_ms},"received":{outcome.received_ms},"answer":'.encode()
             + body
         )
+
+    def flush(self) -> None:
+        """Write what was added so far: a process that is forked next has nothing of it to write."""
+        self._file.flush()
 
     def close(self) -> None:
         """Finish the file."""
@@ -102,6 +112,15 @@ class AnswerWriter:
             self._file.write(start + b"}\n")
 
 
+def join(path: Path, parts: Sequence[Path]) -> None:
+    """Add the answers in other files of the same kind to a file, and delete those. Raises OSError."""
+    with path.open("ab") as file:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+            part.unlink()
+
+
 class AnswerFile:
     """Reads an answers file."""
 
@@ -113,10 +132,17 @@ class AnswerFile:
             raise AnswersError(f"{path} is not an answers file of this version")
         try:
             self.header = Header(
-                first["run_id"], first["url"], first["commands"], first["started_ms"], first["baseline"]
+                first["run_id"],
+                first["url"],
+                first["commands"],
+                first["started_ms"],
+                first["baseline"],
+                Selection.read(first["selection"]) if "selection" in first else EVERYTHING,
             )
         except KeyError as error:
             raise AnswersError(f"{path}: its first line has no {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise AnswersError(f"{path}: its first line is damaged: {error}") from error
 
     def baselines(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the users' summaries from before the run. Raises AnswersError."""

@@ -4,16 +4,30 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadgen.statistics import Statistics
-
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 5.0
 _SMOOTHED_OVER_S = 5.0
+
+
+class Counters(Protocol):
+    """How far a run is."""
+
+    @property
+    def done(self) -> int:
+        """Return how many commands are done."""
+
+    @property
+    def errors(self) -> int:
+        """Return how many of them have no final answer."""
+
+    @property
+    def retries(self) -> int:
+        """Return how many tries failed."""
 
 
 class Rate:
@@ -34,7 +48,7 @@ class Rate:
 
 
 @contextmanager
-def shown(statistics: Statistics, total: int, stream: TextIO) -> Iterator[None]:
+def shown(statistics: Counters, total: int, stream: TextIO) -> Iterator[None]:
     """Show the progress of a run of `total` commands on `stream` while the block runs."""
     ended = threading.Event()
     console = Console(file=stream)
@@ -48,7 +62,7 @@ def shown(statistics: Statistics, total: int, stream: TextIO) -> Iterator[None]:
         thread.join()
 
 
-def _show_live(statistics: Statistics, total: int, console: Console, ended: threading.Event) -> None:
+def _show_live(statistics: Counters, total: int, console: Console, ended: threading.Event) -> None:
     columns = (
         TextColumn("[bold]replay"),
         BarColumn(bar_width=None),
@@ -69,7 +83,7 @@ def _show_live(statistics: Statistics, total: int, console: Console, ended: thre
             progress.refresh()
 
 
-def _show_plain(statistics: Statistics, total: int, console: Console, ended: threading.Event) -> None:
+def _show_plain(statistics: Counters, total: int, console: Console, ended: threading.Event) -> None:
     rate = Rate()
     while not ended.wait(PLAIN_EVERY_S):
         figures, left = _figures(statistics, total, rate)
@@ -77,7 +91,7 @@ def _show_plain(statistics: Statistics, total: int, console: Console, ended: thr
         print(f"{done}, {figures}, left {left}", file=console.file, flush=True)
 
 
-def _figures(statistics: Statistics, total: int, rate: Rate) -> tuple[str, str]:
+def _figures(statistics: Counters, total: int, rate: Rate) -> tuple[str, str]:
     done = statistics.done
     per_second = rate.update(done)
     figures = f"{per_second:,.0f}/s, {statistics.errors:,} errors, {statistics.retries:,} retries"

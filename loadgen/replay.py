@@ -1,4 +1,4 @@
-"""Replaying a workload: an ordered stream for each user, over a bounded number of threads and connections."""
+"""Sending commands: an ordered stream for each user, over a bounded number of threads and connections."""
 
 import ssl
 import threading
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from loadgen.answers import AnswerWriter
-from loadgen.crew import work_through
+from loadgen.crew import Timetable, Turns, work_through
 from loadgen.delivery import Courier, Outcome, RetryPolicy, parse_object
 from loadgen.http1 import ConnectError, Connection
+from loadgen.stages import Stream
 from loadgen.statistics import Statistics
 from loadgen.wire import Encoder, Target
 from loadgen.workload import Command
@@ -37,6 +38,7 @@ class Server:
     run_id: str
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     tls: ssl.SSLContext | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @contextmanager
     def couriers(self, count: int, stopping: threading.Event) -> Iterator[list[Courier]]:
@@ -57,25 +59,31 @@ class Server:
 
     def encoder(self) -> Encoder:
         """Return the writer of requests for this server."""
-        return Encoder(self.target, self.token, self.run_id)
+        return Encoder(self.target, self.token, self.run_id, self.headers)
 
 
 class Replay:
-    """One run of a workload.
+    """What one process sends of a workload, and what became of it.
 
-    `stopping` ends it early: commands under way get their answers, no other is sent.
+    `stopping` ends it early: commands under way get their answers, no other is sent. With a `rate` (commands a second
+    of the whole workload) command n is due n / rate seconds after the start; without one commands leave as fast as
+    answers come.
     """
 
     def __init__(
         self,
-        commands: Sequence[Command],
+        size: int,
         server: Server,
         couriers: Sequence[Courier],
         stopping: threading.Event,
         recorder: AnswerWriter | None = None,
+        rate: float | None = None,
     ) -> None:
         self.statistics = Statistics()
-        self._commands = commands
+        self.settled = bytearray(size)
+        """By position in the workload: 1 once a command is answered, or was given up while the run went on."""
+        self._started_ns = 0
+        self._rate = rate
         self._encoder = server.encoder()
         self._couriers = couriers
         self._stopping = stopping
@@ -84,34 +92,42 @@ class Replay:
         self._trouble: ReplayError | None = None
         self._answered_at = time.monotonic()
 
-    def run(self) -> Statistics:
-        """Send all commands and return the figures; `stopped` then says why the run ended early, if it did.
+    def start(self, at_ns: int | None = None) -> None:
+        """Start the clock, at a moment of `time.perf_counter_ns` or now."""
+        self._started_ns = time.perf_counter_ns() if at_ns is None else at_ns
+        self.statistics.start(self._started_ns)
 
-        Raises ReplayError when it ended before anything was answered.
-        """
+    def run(self, streams: Sequence[Stream]) -> None:
+        """Send all commands of one stage."""
         self._answered_at = time.monotonic()
-        self.statistics.start()
-        for streams in stages(self._commands):
-            if self._stopping.is_set():
-                break
-            work_through(self._couriers, map(iter, streams), self._send, self._stopping)
-        if self._trouble is not None and not self.statistics.answered:
-            raise self._trouble
-        return self.statistics
+        if self._rate is None:
+            work_through(self._couriers, Turns(streams), self._send, self._stopping)
+        else:
+            work_through(self._couriers, Timetable(streams, self._due_ns), self._send_on_time, self._stopping)
 
     @property
     def stopped(self) -> str | None:
         """Return why the run was ended before its end, other than by the user; None when it was not."""
         return None if self._trouble is None else str(self._trouble)
 
-    def _send(self, courier: Courier, command: Command) -> None:
+    def _due_ns(self, item: tuple[int, Command]) -> int:
+        assert self._rate is not None
+        return self._started_ns + int(item[0] * 1e9 / self._rate)
+
+    def _send_on_time(self, courier: Courier, item: tuple[int, Command]) -> None:
+        self._send(courier, item, max(0, time.perf_counter_ns() - self._due_ns(item)) // 1000)
+
+    def _send(self, courier: Courier, item: tuple[int, Command], late_us: int | None = None) -> None:
+        position, command = item
         timeout_s = DUMPLOG_TIMEOUT_S if command.name == "DUMPLOG" else None
         outcome = courier.deliver(self._encoder.command(command), timeout_s)
         if outcome.final:
             self._answered_at = time.monotonic()
+            self.settled[position] = 1
         else:
+            self.settled[position] = not self._stopping.is_set()
             self._consider_stopping(outcome)
-        self.statistics.record(command.name, outcome)
+        self.statistics.record(command.name, outcome, late_us)
         if self._recorder is not None:
             self._recorder.add(command, outcome)
 
@@ -145,25 +161,10 @@ def read_summaries(
             stopping.set()
         outcomes[user] = outcome
 
-    work_through(couriers, (iter((user,)) for user in users), read, stopping)
+    work_through(couriers, Turns((user,) for user in users), read, stopping)
     if refused:
         raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
     return outcomes
-
-
-def stages(commands: Sequence[Command]) -> Iterator[list[list[Command]]]:
-    """Yield the streams that may run side by side: one a user, and a command without a user all alone."""
-    streams: dict[str, list[Command]] = {}
-    for command in commands:
-        if command.user is not None:
-            streams.setdefault(command.user, []).append(command)
-            continue
-        if streams:
-            yield list(streams.values())
-            streams = {}
-        yield [[command]]
-    if streams:
-        yield list(streams.values())
 
 
 def explain(outcome: Outcome) -> str:

@@ -1,19 +1,13 @@
-"""The report of a replay: tables for a reader, JSON for a program."""
+"""The report of a replay as tables in a terminal."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from loadgen.compare import latency
 from loadgen.findings import Verification
-
-
-def write_json(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as JSON. Raises OSError."""
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -48,22 +42,29 @@ def print_verification(verification: Verification, console: Console) -> None:
 
 
 def _latency_table(report: Mapping[str, Any]) -> Table:
-    table = Table(title="Latency in ms: from the first send to the last byte of the final answer")
+    is_open = report["corrected_ms"] is not None
+    start = "when a command should have left" if is_open else "the first send"
+    table = Table(title=f"{'Corrected l' if is_open else 'L'}atency in ms: from {start} to the end of the final answer")
     table.add_column("command", no_wrap=True)
-    for heading in ("commands", "p50", "p90", "p99", "max"):
+    for heading in ("commands", *_SHOWN):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, command in report["by_command"].items():
-        _add_latencies(table, name, command["commands"], command["latency_ms"])
+        _add_latencies(table, name, command["commands"], latency(command))
     table.add_section()
-    _add_latencies(table, "all", report["commands"], report["latency_ms"])
+    _add_latencies(table, "all", report["commands"], latency(report))
+    if is_open:
+        _add_latencies(table, "all, uncorrected", report["commands"], report["latency_ms"])
     if report["retries"]:
         first_try = report["first_try_ms"]
         _add_latencies(table, "all, first try", first_try["count"], first_try)
     return table
 
 
+_SHOWN = ("p50", "p90", "p99", "p99.9", "max")
+
+
 def _add_latencies(table: Table, name: str, commands: int, latency_ms: Mapping[str, float]) -> None:
-    table.add_row(name, f"{commands:,}", *(_ms(latency_ms.get(key)) for key in ("p50", "p90", "p99", "max")))
+    table.add_row(name, f"{commands:,}", *(_ms(latency_ms.get(key)) for key in _SHOWN))
 
 
 def _outcome_table(report: Mapping[str, Any]) -> Table:

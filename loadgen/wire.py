@@ -1,5 +1,7 @@
 """Commands as HTTP requests: the routes of the interface, and one request as the bytes that go out in one send."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as json_string
@@ -56,17 +58,48 @@ def parse_url(url: str) -> Target:
     return Target(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
 
 
-class Encoder:
-    """Writes requests for one target, token and run."""
+class HeaderError(ValueError):
+    """A header that cannot be added to requests."""
 
-    def __init__(self, target: Target, token: str, run_id: str) -> None:
+
+_OWN_HEADERS = frozenset(
+    {"idempotency-key", "x-transaction-num", "content-length", "transfer-encoding", "connection", "expect"}
+)
+"""What the load generator itself must say."""
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Return the name and the value in `NAME: VALUE`. Raises HeaderError."""
+    name, colon, value = text.partition(":")
+    value = value.strip(" \t")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise HeaderError(f"{text!r} is not a header, such as 'X-Api-Key: secret'")
+    if not re.fullmatch(r"[ -~\t]*", value):
+        raise HeaderError(f"the value of header {name} holds characters that a header cannot have")
+    if name.lower() in _OWN_HEADERS:
+        raise HeaderError(f"header {name} is the load generator's own")
+    return name, value
+
+
+class Encoder:
+    """Writes requests for one target, token and run.
+
+    `headers` are added to every request, and take the place of those of the same names that it would have. Without a
+    token there is no Authorization.
+    """
+
+    def __init__(self, target: Target, token: str, run_id: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._prefix = target.prefix
         self._run_id = run_id
-        headers = (
-            f" HTTP/1.1\r\nHost: {target.authority}\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n"
-        )
-        self._headers = headers
-        self._json_headers = f"{headers}Content-Type: application/json\r\nContent-Length: "
+        given = {name.lower() for name, _ in headers}
+        common = {"Host": target.authority, "Authorization": f"Bearer {token}", "Accept": "application/json"}
+        if not token:
+            del common["Authorization"]
+        lines = [(name, value) for name, value in common.items() if name.lower() not in given]
+        lines += [(name, value) for name, value in headers if name.lower() != "content-type"]
+        self._headers = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines)
+        types = [value for name, value in headers if name.lower() == "content-type"] or ["application/json"]
+        self._json_headers = f"{self._headers}Content-Type: {types[-1]}\r\nContent-Length: "
 
     def command(self, command: Command) -> bytes:
         """Return the request of a command, with its idempotency key and its transaction number."""
@@ -90,6 +123,11 @@ class Encoder:
         """Return a request for the audit log of all users that is not part of the workload."""
         body = f'{{"filename":{json_string(filename)}}}'
         return f"POST {self._prefix}/dumplog{self._json_headers}{len(body)}\r\n\r\n{body}".encode()
+
+
+def method_and_path(command: Command, target: Target) -> tuple[str, str]:
+    """Return the method and the path of a command's request."""
+    return "GET" if command.name in _READS else "POST", target.prefix + _path(command)
 
 
 def _path(command: Command) -> str:

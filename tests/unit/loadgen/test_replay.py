@@ -18,7 +18,7 @@ import pytest
 
 from loadgen import delivery, progress
 from loadgen.cli import main
-from loadgen.replay import stages
+from loadgen.stages import stages
 from loadgen.statistics import Statistics
 from loadgen.workload import Command
 from tests.unit.loadgen.conftest import Run, WriteWorkload
@@ -418,8 +418,9 @@ def _be_late_at_first(_handler: Handler, request: Request) -> bool:
 def test_stages_part_the_commands_at_those_without_a_user() -> None:
     add, dump = Command(1, "ADD", "a", None, "1"), Command(2, "DUMPLOG", None, None, "x")
     other = Command(3, "ADD", "b", None, "1")
-    assert list(stages([dump, add, other, add, dump, dump, other])) == [
-        [[dump]], [[add, add], [other]], [[dump]], [[dump]], [[other]],
+    found = [[list(stream) for stream in streams] for streams in stages([dump, add, other, add, dump, dump, other])]
+    assert found == [
+        [[(0, dump)]], [[(1, add), (3, add)], [(2, other)]], [[(4, dump)]], [[(5, dump)]], [[(6, other)]],
     ]  # fmt: skip
 
 
