@@ -137,6 +137,11 @@ def _over_time(
     return "".join(drawn)
 
 
+def _parts(count: int) -> Sequence[float]:
+    """Return where in an interval a line has points: few intervals are steps, many are points of a curve."""
+    return (0.0, 1.0) if count < _STEPS else (0.5,)
+
+
 def _bars(series: Sequence[Series], count: int, left: float, slot: float, y: Callable[[float], float]) -> Iterator[str]:
     thick = max(1.0, min(14.0, slot * 0.7))
     for index in range(count):
