@@ -1,0 +1,176 @@
+"""What a command may rely on in a store: the same suite for the real one and for the model of the simulation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import pytest
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.journal import OK, CashMoved, Entry
+from chalicelib.runtime import connect_database
+from chalicelib.store.accounts import PART_ENTRIES, Accounts
+from chalicelib.store.errors import LostRaceError
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, Record
+from chalicelib.trading import Store
+from infra.simulation.model import Calm, ModelDatabase, ModelStore
+from tests.integration.shop import settings_for
+
+START_MS = 1_000_000_000_000
+
+
+class MakeStore(Protocol):
+    def __call__(self, recent: int = 0) -> Store: ...
+
+
+@pytest.fixture(params=["real", "model"])
+def make_store(request: pytest.FixtureRequest, mongo_uri: str, mongo_database: str) -> Iterator[MakeStore]:
+    """Return what makes stores over one database, each as another process would have it."""
+    if request.param == "model":
+        model = ModelDatabase()
+        yield lambda recent=0: ModelStore(model, Calm(), recent)
+        return
+    database = connect_database(settings_for(mongo_uri, mongo_database))
+    yield lambda recent=0: Accounts(database, "test", RecentRecords(recent))
+    database.client.close()
+
+
+def entry_of(number: int, key: str | None = None, at_ms: int | None = None, *, system: bool = False) -> Entry:
+    return Entry(
+        transaction=number,
+        timestamp_ms=START_MS + number if at_ms is None else at_ms,
+        command=None if system else CommandName.ADD,
+        symbol=None,
+        amount_cents=None if system else 1,
+        filename=None,
+        of_all=False,
+        key=key,
+        outcome=OK,
+        message=None,
+        cash_cents=number,
+        events=(CashMoved("add", 1),),
+        result={},
+    )
+
+
+def attempt_of(number: int) -> bytes:
+    return b"%8d" % number
+
+
+@dataclass
+class Writer:
+    """Writes entry after entry of one user."""
+
+    store: Store
+    number: int = 0
+    records: list[Record] = field(default_factory=list)
+
+    def write(self, count: int = 1, *, keys: bool = True, at_ms: int | None = None, system: bool = False) -> Record:
+        for _ in range(count):
+            record = self.store.load("jane")
+            self.number += 1
+            account = replace(record.account, cash_cents=self.number)
+            key = f"key-{self.number}" if keys else None
+            entry = entry_of(self.number, key, at_ms, system=system)
+            self.store.save(record, account, entry, attempt_of(self.number))
+            self.records.append(self.store.reload("jane"))
+        return self.records[-1]
+
+
+def test_an_account_that_is_not_there_is_new(make_store: MakeStore) -> None:
+    record = make_store().reload("jane")
+    assert (record.account, record.version, record.last_ms) == (Account("jane"), 0, 0)
+
+
+def test_what_is_saved_is_what_any_other_process_loads(make_store: MakeStore) -> None:
+    Writer(make_store()).write(2)
+    record = make_store().load("jane")
+    assert (record.account.cash_cents, record.version, record.last_ms) == (2, 2, START_MS + 2)
+
+
+def test_a_save_on_an_old_version_changes_nothing(make_store: MakeStore) -> None:
+    store = make_store()
+    old = Writer(store).write()
+    Writer(make_store(), 1).write()
+    with pytest.raises(LostRaceError):
+        store.save(old, Account("jane", cash_cents=99), entry_of(3, "key-3"), attempt_of(3))
+    record = make_store().reload("jane")
+    assert (record.account.cash_cents, record.version) == (2, 2)
+    assert make_store().find_key(record, "key-3") is None
+    assert make_store().find_attempt(record, attempt_of(3)) is None
+
+
+def test_of_two_who_make_an_account_one_is_first(make_store: MakeStore) -> None:
+    one, other = make_store(), make_store()
+    new = other.load("jane")
+    Writer(one).write()
+    with pytest.raises(LostRaceError):
+        other.save(new, Account("jane", cash_cents=99), entry_of(2), attempt_of(2))
+    assert make_store().reload("jane").account.cash_cents == 1
+
+
+def test_a_process_that_remembers_an_old_record_learns_by_its_loss(make_store: MakeStore) -> None:
+    store = make_store(recent=10)
+    Writer(store).write()
+    Writer(make_store(), 1).write()
+    remembered = store.load("jane")
+    assert remembered.version == 1
+    with pytest.raises(LostRaceError):
+        store.save(remembered, remembered.account, entry_of(3), attempt_of(3))
+    assert store.load("jane").version == 2
+
+
+def test_a_key_is_found_with_what_it_stands_for(make_store: MakeStore) -> None:
+    store = make_store()
+    record = Writer(store).write(3)
+    found = store.find_key(record, "key-2")
+    assert found is not None
+    assert (found.entry, found.sequence, found.attempt) == (entry_of(2, "key-2"), 2, attempt_of(2))
+    assert store.find_key(record, "key-4") is None
+
+
+def test_a_record_does_not_know_what_came_after_it(make_store: MakeStore) -> None:
+    store = make_store()
+    writer = Writer(store)
+    writer.write(3)
+    assert store.find_key(writer.records[0], "key-1") is not None
+    assert store.find_key(writer.records[0], "key-3") is None
+    assert store.find_attempt(writer.records[0], attempt_of(3)) is None
+
+
+def test_the_last_64_keys_are_found_however_old_they_are(make_store: MakeStore) -> None:
+    store = make_store()
+    writer = Writer(store)
+    writer.write(KEPT_KEYS)
+    record = writer.write(200, keys=False, at_ms=START_MS + 10 * KEPT_KEYS_MS)
+    assert all(store.find_key(record, f"key-{number}") for number in range(1, KEPT_KEYS + 1))
+
+
+def test_the_keys_of_two_minutes_are_found_however_many_they_are(make_store: MakeStore) -> None:
+    store = make_store()
+    record = Writer(store).write(4 * KEPT_KEYS)
+    assert all(store.find_key(record, f"key-{number}") for number in range(1, 4 * KEPT_KEYS + 1))
+
+
+def test_an_attempt_is_found_while_no_more_than_a_part_has_come_after_it(make_store: MakeStore) -> None:
+    store = make_store()
+    writer = Writer(store)
+    record = writer.write(3 * PART_ENTRIES + 2)
+    for back in range(PART_ENTRIES + 1):
+        found = store.find_attempt(record, attempt_of(writer.number - back))
+        assert found is not None
+        assert found.sequence == writer.number - back
+    assert store.find_attempt(record, b"nowhere!") is None
+
+
+def test_the_history_is_the_latest_commands_without_the_systems_actions(make_store: MakeStore) -> None:
+    store = make_store()
+    writer = Writer(store)
+    writer.write(PART_ENTRIES - 2)
+    writer.write(3, system=True, keys=False)
+    record = writer.write(4)
+    history = store.history(record, 7)
+    assert [entry.transaction for entry in history] == [69, 68, 67, 66, 62, 61, 60]
+    assert len(store.history(record, 1_000)) == PART_ENTRIES + 2
