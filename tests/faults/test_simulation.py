@@ -1,20 +1,24 @@
 """Thousands of schedules without any server: what the domain and the way of a command make of the worst weather."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from chalicelib.store.errors import LostRaceError
 from chalicelib.store.record import Found, Record
-from infra.simulation.__main__ import main
+from infra.simulation.cli import main
 from infra.simulation.judge import findings
 from infra.simulation.model import ModelStore
 from infra.simulation.schedule import Schedule, Size, no_pauses
+from infra.stack import PROJECT
 
 SCHEDULES = 400
 """`python -m infra.simulation` does as many as one likes; its seeds are these and those after them."""
 
 UNTIL_CAUGHT = 300
+SECONDS = 200.0
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +37,11 @@ def first_wrong(make: Callable[[int], Schedule]) -> list[str]:
     return []
 
 
-def test_nothing_is_lost_or_done_twice_in_any_schedule(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--count", str(SCHEDULES), "--processes", "2"]) == 0, capsys.readouterr().err
-    assert f"{SCHEDULES} schedules of" in capsys.readouterr().out
+def test_nothing_is_lost_or_done_twice_in_any_schedule() -> None:
+    command = [sys.executable, "-m", "infra.simulation", "--count", str(SCHEDULES), "--processes", "2"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"{SCHEDULES} schedules of ")
 
 
 def test_long_schedules_are_survived_as_well() -> None:

@@ -1,0 +1,100 @@
+"""The command line: simulate many schedules, or one again.
+
+python -m infra.simulation --count 5000
+python -m infra.simulation --seed 4711
+
+Exit status 0 when every schedule was survived; else 1, and the command that shows the first one that was not.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from infra.simulation.judge import findings
+from infra.simulation.schedule import Schedule, Size, no_pauses
+
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of some schedules: how long they were, and what was wrong with the first that was not survived."""
+
+    steps: int
+    seed: int = 0
+    wrong: Sequence[str] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    options = _parse(arguments)
+    size = Size(options.users, options.commands, options.servers)
+    if options.seed is not None:
+        return _show(options.seed, size)
+    began = time.monotonic()
+    steps = 0
+    seeds = range(options.first, options.first + options.count)
+    for tried in _try_all(seeds, size, options.processes):
+        steps += tried.steps
+        if tried.wrong:
+            print("\n".join(tried.wrong), file=sys.stderr)
+            sizes = f"--users {size.users} --commands {size.commands} --servers {size.servers}"
+            print(f"again: python -m infra.simulation --seed {tried.seed} {sizes}", file=sys.stderr)
+            return 1
+    minutes = (time.monotonic() - began) / 60
+    print(f"{options.count:,} schedules of {steps:,} steps survived, {options.count / minutes:,.0f} a minute")
+    return 0
+
+
+def _show(seed: int, size: Size) -> int:
+    schedule = Schedule(seed, size, say=print)
+    with no_pauses():
+        schedule.run()
+    wrong = findings(schedule)
+    print("\n".join(wrong) or "all is well")
+    return 1 if wrong else 0
+
+
+def _try_all(seeds: range, size: Size, processes: int) -> Iterator[_Tried]:
+    chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _stay_on_one_core) as pool:
+        yield from pool.map(partial(_try, size=size), chunks)
+
+
+def _stay_on_one_core() -> None:
+    """Keep the threads of this process together: of those that hand over to each other only one ever runs."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
+def _try(seeds: range, size: Size) -> _Tried:
+    steps = 0
+    with no_pauses():
+        for seed in seeds:
+            schedule = Schedule(seed, size)
+            schedule.run()
+            steps += schedule.steps
+            if wrong := findings(schedule):
+                return _Tried(steps, seed, wrong)
+    return _Tried(steps)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.simulation", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    size = Size()
+    parser.add_argument("--seed", type=int, help="carry out this schedule only, and print every step")
+    parser.add_argument("--first", type=int, default=1, help="seed of the first of many (%(default)s)")
+    parser.add_argument("--count", type=int, default=5_000, help="how many (%(default)s)")
+    parser.add_argument("--users", type=int, default=size.users, help="(%(default)s)")
+    parser.add_argument("--commands", type=int, default=size.commands, help="of each user (%(default)s)")
+    parser.add_argument("--servers", type=int, default=size.servers, help="(%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
+    return parser.parse_args(arguments)
