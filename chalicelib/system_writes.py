@@ -26,8 +26,8 @@ class Store(Protocol):
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Write the change of a record, or raise LostRaceError or UnknownOutcomeError."""
 
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
-        """Return the entry that an attempt wrote."""
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
+        """Return the entry that an attempt wrote after the version `since`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,23 @@ def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) 
     """
     attempt = secrets.token_bytes(8)
     deadline = Deadline(limit_ms)
-    uncertain, lost_races = False, 0
+    since: int | None = None
+    lost_races = 0
     for _ in deadline.tries():
+        tried: int | None = None
         try:
             record = store.reload(user)
-            if uncertain and (found := store.find_attempt(record, attempt)):
+            if since is not None and (found := store.find_attempt(record, attempt, since)):
                 return Written(found.entry, lost_races)
             decision = decide(record.account, max(clock(), record.last_ms))
             if decision is None:
                 return Written(None, lost_races)
+            tried = record.version
             store.save(record, decision.account, decision.entry, attempt)
             return Written(decision.entry, lost_races)
         except LostRaceError:
             lost_races += 1
         except UnknownOutcomeError as error:
-            uncertain = True
+            since = tried if since is None else since
             deadline.note(error)
     raise deadline.store_unavailable()

@@ -36,8 +36,8 @@ class Store(Protocol):
     def find_key(self, record: Record, key: str) -> Found | None:
         """Return the entry of an idempotency key."""
 
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
-        """Return the entry that an attempt wrote."""
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
+        """Return the entry that an attempt wrote after the version `since`."""
 
     def history(self, record: Record, length: int) -> list[Entry]:
         """Return the latest commands, newest first."""
@@ -138,14 +138,16 @@ class Trading:
         """Decide and save until the write is confirmed; return the entry and whether an earlier request made it.
 
         One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome
-        was unknown arrives late.
+        was unknown arrives late. What an attempt wrote is looked for from the version on that its first try of unknown
+        outcome was for: other servers may have written any number of entries since.
         """
         attempt = secrets.token_bytes(8)
-        uncertain = False
+        since: int | None = None
         for _ in deadline.tries():
+            tried: int | None = None
             try:
                 record = self.store.load(command.user)
-                if uncertain and (found := self.store.find_attempt(record, attempt)):
+                if since is not None and (found := self.store.find_attempt(record, attempt, since)):
                     return found, False
                 if found := self._find_key(record, command):
                     return found, found.attempt != attempt
@@ -153,12 +155,13 @@ class Trading:
                 if quote is not None and quote.quote.remaining_ms(now) <= 0:
                     quote = self._quote(command, hits)
                 decision = decide(record.account, command, quote, now, self._history(command, record))
+                tried = record.version
                 after = self.store.save(record, decision.account, decision.entry, attempt)
                 return Found(decision.entry, after.version, attempt), False
             except LostRaceError:
                 continue
             except UnknownOutcomeError as error:
-                uncertain = True
+                since = tried if since is None else since
                 deadline.note(error)
         raise deadline.store_unavailable()
 

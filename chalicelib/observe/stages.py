@@ -62,9 +62,9 @@ class TimedStore:
         finally:
             self.stages.load += time.perf_counter() - began
 
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
         """Return the entry that an attempt wrote."""
-        return self.store.find_attempt(record, attempt)
+        return self.store.find_attempt(record, attempt, since)
 
     def history(self, record: Record, length: int) -> list[Entry]:
         """Return the latest commands, newest first."""

@@ -21,7 +21,7 @@ from pymongo.errors import DuplicateKeyError
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
-from chalicelib.store.errors import LostRaceError, StoreError
+from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import (
     ClosedPart,
@@ -128,12 +128,19 @@ class Accounts:
                         return found
         return None
 
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
-        """Return the entry that an attempt wrote, from the open part or the newest closed one."""
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
+        """Return the entry that an attempt wrote after the version `since`, however many came after it."""
         if found := record.find_attempt(attempt):
             return found
-        newest = self._parts_newest_first(record.account.user, limit=1)
-        return next((found for part in newest for found in _entries(part) if found.attempt == attempt), None)
+        if record.open_from <= since + 1:
+            return None
+        for part in self._parts_newest_first(record.account.user):
+            for found in _entries(part):
+                if found.attempt == attempt:
+                    return found
+            if part["from"] <= since + 1:
+                break
+        return None
 
     def history(self, record: Record, length: int) -> list[Entry]:
         """Return the latest commands of a user, newest first, without actions of the system."""
@@ -203,7 +210,10 @@ class Accounts:
             self._journal.insert_one(part)
         except DuplicateKeyError:
             there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
-            count = count if there is None else there["count"]
+            if there is None:
+                # The copy that was in our way is not confirmed by a majority, and may vanish with its primary.
+                raise UnknownOutcomeError("a closed part is not confirmed yet") from None
+            count = there["count"]
             if count > len(entries):
                 # Another process closed a part that is longer than what we know: it has a newer version.
                 raise LostRaceError(user) from None

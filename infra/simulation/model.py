@@ -1,18 +1,17 @@
 """A model of the store: the same promises as `chalicelib.store.accounts.Accounts`, and not one more.
 
-It finds keys and attempts only as far back as the real one must, so that what rests on luck there fails here. One suite
+It finds keys only as far back as the real one must, so that what rests on luck there fails here. One suite
 of tests holds both to the same contract (tests/faults/test_store_contract.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
-from chalicelib.store.accounts import PART_ENTRIES
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, MOST_KEPT_KEYS, Found, Record
@@ -188,9 +187,10 @@ class ModelStore:
             count += 1
         return None
 
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
-        """Return what an attempt wrote, from as many entries as are in the newest closed part and one in the open."""
-        return self._first(record, PART_ENTRIES + 1, lambda found: found.attempt == attempt)
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
+        """Return what an attempt wrote after the version `since`."""
+        later = takewhile(lambda found: found.sequence > since, self._newest_first(record))
+        return next((found for found in later if found.attempt == attempt), None)
 
     def history(self, record: Record, length: int) -> list[Entry]:
         """Return the latest commands, newest first, without actions of the system."""
@@ -215,9 +215,6 @@ class ModelStore:
         if not self._weather.answer_arrives():
             raise UnknownOutcomeError("the answer to a write was lost")
         return applied
-
-    def _first(self, record: Record, most: int, wanted: Callable[[Found], bool]) -> Found | None:
-        return next((found for found in islice(self._newest_first(record), most) if wanted(found)), None)
 
     def _newest_first(self, record: Record) -> Iterator[Found]:
         entries = self._database.journal(record.account.user)

@@ -97,7 +97,7 @@ class ForgetsKeys(ModelStore):
 
 
 class ForgetsAttempts(ModelStore):
-    def find_attempt(self, record: Record, attempt: bytes) -> Found | None:
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
         return None
 
 

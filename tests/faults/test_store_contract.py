@@ -99,7 +99,7 @@ def test_a_save_on_an_old_version_changes_nothing(make_store: MakeStore) -> None
     record = make_store().reload("jane")
     assert (record.account.cash_cents, record.version) == (2, 2)
     assert make_store().find_key(record, "key-3") is None
-    assert make_store().find_attempt(record, attempt_of(3)) is None
+    assert make_store().find_attempt(record, attempt_of(3), 0) is None
 
 
 def test_of_two_who_make_an_account_one_is_first(make_store: MakeStore) -> None:
@@ -137,7 +137,7 @@ def test_a_record_does_not_know_what_came_after_it(make_store: MakeStore) -> Non
     writer.write(3)
     assert store.find_key(writer.records[0], "key-1") is not None
     assert store.find_key(writer.records[0], "key-3") is None
-    assert store.find_attempt(writer.records[0], attempt_of(3)) is None
+    assert store.find_attempt(writer.records[0], attempt_of(3), 0) is None
 
 
 def test_the_last_64_keys_are_found_however_old_they_are(make_store: MakeStore) -> None:
@@ -154,15 +154,17 @@ def test_the_keys_of_two_minutes_are_found_however_many_they_are(make_store: Mak
     assert all(store.find_key(record, f"key-{number}") for number in range(1, 4 * KEPT_KEYS + 1))
 
 
-def test_an_attempt_is_found_while_no_more_than_a_part_has_come_after_it(make_store: MakeStore) -> None:
+def test_an_attempt_is_found_however_much_was_written_since(make_store: MakeStore) -> None:
+    """Two parts of the journal are closed, and a third is open, when it is looked for."""
     store = make_store()
     writer = Writer(store)
-    record = writer.write(3 * PART_ENTRIES + 2)
-    for back in range(PART_ENTRIES + 1):
-        found = store.find_attempt(record, attempt_of(writer.number - back))
+    record = writer.write(2 * PART_ENTRIES + 2)
+    for number in range(1, writer.number + 1):
+        found = store.find_attempt(record, attempt_of(number), number - 1)
         assert found is not None
-        assert found.sequence == writer.number - back
-    assert store.find_attempt(record, b"nowhere!") is None
+        assert (found.sequence, found.entry.transaction) == (number, number)
+    assert store.find_attempt(record, b"nowhere!", 0) is None
+    assert store.find_attempt(record, b"nowhere!", record.version) is None
 
 
 def test_the_history_is_the_latest_commands_without_the_systems_actions(make_store: MakeStore) -> None:
