@@ -1,0 +1,74 @@
+"""The artifact as it is deployed, unzipped, with what Lambda has on board, real servers and a server in AWS's place."""
+
+import importlib
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3  # type: ignore[import-untyped]
+import pytest
+
+from infra.cloud.artifact import Artifact, package
+from tests.integration.audit_parts import AWS, aws_server
+
+BUCKET = "dumps"
+SECRET = "a secret for tests, of 32 bytes or more"
+CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+_SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
+_RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Return the artifact, packaged from the sources as they are."""
+    return package(tmp_path_factory.mktemp("artifact"), "prod", resources=None)
+
+
+@pytest.fixture(scope="session")
+def code(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the artifact was unzipped into."""
+    folder = tmp_path_factory.mktemp("task")
+    with zipfile.ZipFile(artifact.code) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def on_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what Lambda brings along: the SDK and its side of the Runtime API, nothing else."""
+    folder = tmp_path_factory.mktemp("on_board")
+    for name in (*_SDK, *_RUNTIME):
+        file = Path(importlib.import_module(name).__file__ or "")
+        source = file.parent if file.name == "__init__.py" else file
+        (folder / source.name).symlink_to(source)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a server in the place of AWS, with a bucket for dumps."""
+    with aws_server(tmp_path_factory.mktemp("aws")) as url:
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **CREDENTIALS)
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield url
+
+
+@pytest.fixture
+def function_environment(mongo_uri: str, mongo_database: str, redis_url: str, aws: str) -> dict[str, str]:
+    """Return the environment of a function: the variables that the template gives it, and Lambda's own."""
+    return {
+        **AWS,
+        "PATH": os.environ["PATH"],
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_LAMBDA_FUNCTION_NAME": "day-trading-prod",
+        "MONGO_URI": mongo_uri,
+        "MONGO_DATABASE": mongo_database,
+        "MONGO_POOL_SIZE": "8",
+        "REDIS_URL": redis_url,
+        "QUOTE_SOURCE": "fixed:10.00",
+        "AUTH_SECRET": SECRET,
+        "DUMP_PLACE": f"s3://{BUCKET}/{mongo_database}",
+    }
