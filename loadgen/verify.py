@@ -3,6 +3,7 @@
 What is proved, and what cannot be known, is described in docs/loadgen.md.
 """
 
+import ssl
 import threading
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,7 +154,7 @@ def _scan_log(
         return None
     body = parse_object(outcome.body) or {}
     try:
-        with _opened(body) as source:
+        with _opened(body, server.tls) as source:
             scan.scan(read_events(source))
     except AuditLogError as error:
         if scan.events:
@@ -173,12 +174,12 @@ def _number(summary: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _opened(dump: Mapping[str, Any]) -> Iterator[BinaryIO]:
+def _opened(dump: Mapping[str, Any], tls: ssl.SSLContext | None) -> Iterator[BinaryIO]:
     """Give the log that a DUMPLOG wrote: from its link, else from its path. Raises AuditLogError."""
     url, location = dump.get("url"), dump.get("location")
     try:
         if isinstance(url, str) and urlsplit(url).scheme in {"http", "https"}:
-            with urllib.request.urlopen(url, timeout=DUMPLOG_TIMEOUT_S) as answer:  # noqa: S310 (checked just above)
+            with urllib.request.urlopen(url, timeout=DUMPLOG_TIMEOUT_S, context=tls) as answer:  # noqa: S310 (checked)
                 yield cast("BinaryIO", answer)
             return
         if isinstance(location, str) and Path(location).is_file():

@@ -87,8 +87,8 @@ def test_a_choice_that_does_not_fit_the_file_is_refused_and_nothing_is_sent(
     [
         ("--shard", "0/3"), ("--shard", "4/3"), ("--shard", "1"), ("--shard", "a/b"), ("--limit", "0"),
         ("--users", ","), ("--processes", "0"), ("--rate", "0"), ("--rate", "nan"), ("--rate", "inf"),
-        ("--header", "no colon"), ("--header", "a b: c"), ("--header", "Content-Length: 1"), ("--header", "X: \r\nY: z"),
-        ("--fail-on", "p99"), ("--ca", "x", "--insecure"),
+        ("--header", "no colon"), ("--header", "a b: c"), ("--header", "Content-Length: 1"),
+        ("--header", "X: \r\nY: z"), ("--fail-on", "p99"), ("--ca", "x", "--insecure"),
     ],
 )  # fmt: skip
 def test_arguments_that_mean_nothing_are_refused(run: Run, stub: StubServer, options: tuple[str, ...]) -> None:
@@ -157,8 +157,8 @@ def test_it_is_said_when_going_on_would_repeat_more_than_a_server_remembers() ->
     }  # fmt: skip
 
 
-def lines_sent(headers: list[tuple[str, str]], token: str = "t") -> list[str]:
-    encoder = Encoder(parse_url("http://h:1"), token, "r", headers)
+def lines_sent(headers: list[tuple[str, str]]) -> list[str]:
+    encoder = Encoder(parse_url("http://h:1"), "t", "r", headers)
     return encoder.command(Command(1, "ADD", "u", None, "1")).decode().split("\r\n\r\n")[0].split("\r\n")[1:]
 
 
@@ -200,7 +200,9 @@ def test_tls_is_verified_against_a_file_or_not_at_all(
         assert "CERTIFICATE_VERIFY_FAILED" in capsys.readouterr().err
         assert main([*arguments, "--ca", str(CERTIFICATE), "--verify"]) == 0
         server.links = True
-        assert main([*arguments, "--ca", str(CERTIFICATE), "--verify"]) == 0
+        out = tmp_path / "out.json"
+        assert main([*arguments, "--ca", str(CERTIFICATE), "--verify", "--json", str(out)]) == 0
+        assert report_of(out)["verification"]["logged"] == 1
         assert main([*arguments, "--insecure"]) == 0
         assert main([*arguments, "--ca", str(path)]) == 2
         assert main([*arguments, "--ca", str(tmp_path / "missing")]) == 2
