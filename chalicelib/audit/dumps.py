@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,11 +144,9 @@ class Dumps:
             writer.finish()
         except _PutAsideError:
             raise
-        except ExecutionTimeout:
-            if limit.remaining_ms() is None:
-                raise
-            raise _PutAsideError from None
         except BaseException as error:
+            if isinstance(error, ExecutionTimeout) and limit.remaining_ms() is not None:
+                raise _PutAsideError from error
             with _ignored("what was written of a log could not be removed"):
                 writer.abort()
             if not isinstance(error, _LostLeaseError):
@@ -176,18 +174,19 @@ class Dumps:
         size = 0
         count: int = dump.get("events", 0)
         found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
-        for line in found:
-            events = events_of(line.user, line.entry)
-            count += len(events)
-            text = "".join(events)
-            pieces.append(text)
-            size += len(text)
-            if size >= MIN_PART_BYTES:
-                writer.add("".join(pieces).encode())
-                pieces, size = [], 0
-                if writer.state is not None:
-                    lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
-                    limit.check()
+        with closing(found):
+            for line in found:
+                events = events_of(line.user, line.entry)
+                count += len(events)
+                text = "".join(events)
+                pieces.append(text)
+                size += len(text)
+                if size >= MIN_PART_BYTES:
+                    writer.add("".join(pieces).encode())
+                    pieces, size = [], 0
+                    if writer.state is not None:
+                        lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
+                        limit.check()
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
         return count

@@ -7,7 +7,7 @@ it was read, misses nothing, and drops what it finds twice by the entry's number
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from heapq import merge
@@ -69,7 +69,7 @@ class Journals:
         at_ms: int,
         after: Position | None = None,
         remaining_ms: RemainingMs = no_bound,
-    ) -> Iterator[Line]:
+    ) -> Generator[Line, None, None]:
         """Yield the lines of one user's journal, or of all, sorted, from the first one behind `after`.
 
         All that was acknowledged by `at_ms` is among them. Raises ExecutionTimeout when MongoDB took too long.

@@ -1,6 +1,6 @@
 """A line of the log before it is spelled out: an entry, and its place in time and in its journal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
 from chalicelib.store.documents import Document
@@ -23,7 +23,7 @@ def position(line: Line) -> Position:
     return line[:3]
 
 
-def each_once(lines: Iterable[Line], after: Position | None = None) -> Iterator[Line]:
+def each_once(lines: Iterable[Line], after: Position | None = None) -> Generator[Line, None, None]:
     """Yield lines that come sorted, each once, and only those behind a position."""
     last = after or (-1, "", 0)
     beginning = after is not None

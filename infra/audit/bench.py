@@ -7,8 +7,10 @@ import resource
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pymongo
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -79,7 +81,7 @@ def _measure(database: Database[dict[str, Any]], users: int, commands: int, plac
     entry = decide(Account("operator"), command, None, now_ms()).entry
     dumps = Dumps(database, make_place(place, _LINK_SECONDS), now_ms)
     version = str(database.client.server_info()["version"])
-    idle = _peak_bytes()
+    idle = psutil.Process().memory_info().rss
     cpu, began = time.process_time(), time.monotonic()
     events = dumps.write(entry, "operator", 1)["events"]
     seconds = time.monotonic() - began
@@ -93,9 +95,17 @@ def _measure(database: Database[dict[str, Any]], users: int, commands: int, plac
         seconds=round(seconds, 1),
         cpu_seconds=round(time.process_time() - cpu, 1),
         events_per_second=int(events / seconds),
-        peak_mb_above_idle=round((_peak_bytes() - idle) / _MEGABYTE, 1),
+        peak_mb_above_idle=round((peak_bytes() - idle) / _MEGABYTE, 1),
     )
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak_bytes() -> int:
+    """Return the most memory that this process has had.
+
+    Linux says so in /proc. What `getrusage` says there is never below what the process had that started this one.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024

@@ -65,6 +65,7 @@ def make_journals(database: Database[Document], users: int, commands: int, *, pe
     `per_second` is how fast they came. The same arguments make the same journals.
     """
     quick = database.with_options(write_concern=WriteConcern(1, j=False))
+    safe = database.with_options(write_concern=WriteConcern("majority", j=True))
     random_numbers = random.Random(7)  # noqa: S311  # the same each time
     journals = [_Journal(Account(f"user{number:07d}")) for number in range(users)]
     parts: list[Document] = []
@@ -82,7 +83,8 @@ def make_journals(database: Database[Document], users: int, commands: int, *, pe
         quick["journal"].insert_many(parts, ordered=False)
     documents = (_account_document(journal) for journal in journals if journal.written)
     while batch := [document for _, document in zip(range(_BATCH), documents, strict=False)]:
-        quick["accounts"].insert_many(batch, ordered=False)
+        # Nothing is read before a majority has it, and with these it has all that was written before.
+        safe["accounts"].insert_many(batch, ordered=False)
     return now_ms
 
 

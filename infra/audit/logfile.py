@@ -6,7 +6,7 @@ import os
 import sys
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ SCHEMA = Path(__file__).parents[2] / "docs/audit-log.xsd"
 _GZIP = b"\x1f\x8b"
 _TIMEOUT_SECONDS = 60.0
 _BEGINNING = 1 << 16
-_TOO_MANY = 10_000
+_AT_ONCE = 500
 
 
 class UnreadableError(Exception):
@@ -61,48 +61,53 @@ def _raw(source: str) -> Any:
 def events(file: BinaryIO, findings: Findings) -> Iterator[Event]:
     """Yield the events of a log, noting where its form is broken; memory does not grow with it.
 
-    It ends early where the file is no XML any more, and after very many breaks of the form.
+    It ends where the file is no XML any more.
     """
+    schema = etree.XMLSchema(etree.parse(SCHEMA))
+    number = 0
+    for some in _elements(file, schema, findings):
+        # A parser that is given the schema remembers something of every element: some are validated at a time instead.
+        if not schema.validate(_log_of(some)):
+            _note(some, number, schema, findings)
+        for element in some:
+            number += 1
+            yield Event(number, str(element.tag), {str(child.tag): child.text or "" for child in element})
+
+
+def _elements(file: BinaryIO, schema: Any, findings: Findings) -> Iterator[list[Any]]:
+    """Yield the elements in the root, taken out of it, some at a time; check the root, and that all of it is there."""
     if b"<!DOCTYPE" in file.peek(_BEGINNING):  # type: ignore[attr-defined]
         findings.add("form", "event 0", "a log has no document type; it was not read")
         return
-    schema = etree.XMLSchema(etree.parse(SCHEMA))
-    # Entities are never resolved: a log has none, and lxml crashes when it validates a document that brings its own.
-    parsed = etree.iterparse(
-        file, events=("end",), schema=schema, resolve_entities=False, remove_comments=True, remove_pis=True
-    )
-    number = noted = 0
-    is_whole = False
-    problem: Exception | None = None
+    parsed = etree.iterparse(file, events=("end",), resolve_entities=False, remove_comments=True, remove_pis=True)
+    complete: list[Any] = []
     try:
         for _, element in parsed:
             parent = element.getparent()
             if parent is None:
-                is_whole = True
+                yield complete
+                complete = []
+                if not schema.validate(element):
+                    findings.add("form", "the root", str(schema.error_log.last_error.message))
             elif parent.getparent() is None:
-                number += 1
-                noted = _note(parsed, noted, number, findings)
-                if noted >= _TOO_MANY:
-                    findings.add("form", f"event {number}", "very many breaks; the rest was not read")
-                    return
-                yield Event(number, str(element.tag), {str(child.tag): child.text or "" for child in element})
-                element.clear()
-                while element.getprevious() is not None:
-                    del parent[0]
+                if len(complete) == _AT_ONCE:  # without this one: what follows it is still to be read
+                    yield complete
+                    complete = []
+                complete.append(element)
     except etree.XMLSyntaxError as error:
-        problem = error
-    broken = _note(parsed, noted, number, findings)
-    # While it validates, lxml may end without a word where the XML does; and it ends with an error for any broken form.
-    if not is_whole:
-        findings.add("xml", f"after event {number}", "the log is cut off, or no XML any more")
-    elif problem is not None and not broken:
-        findings.add("xml", f"after event {number}", f"something follows the log: {problem}")
+        yield complete
+        findings.add("xml", "the file", f"is cut off, or no XML: {error}")
 
 
-def _note(parsed: Any, noted: int, number: int, findings: Findings) -> int:
-    """Note the breaks of the form that are new since `noted`; return how many there are in all."""
-    found = parsed.error_log
-    for entry in found[noted:] if len(found) > noted else ():
-        if entry.domain_name == "SCHEMASV":
-            findings.add("form", f"event {number}", entry.message)
-    return len(found)
+def _log_of(elements: Iterable[Any]) -> Any:
+    log = etree.Element("log")
+    log.extend(elements)
+    return log
+
+
+def _note(elements: Iterable[Any], before: int, schema: Any, findings: Findings) -> None:
+    """Note which of the elements, numbered from the one after `before`, break the form."""
+    for number, element in enumerate(list(elements), start=before + 1):
+        if not schema.validate(_log_of([element])):
+            for entry in schema.error_log:
+                findings.add("form", f"event {number}", entry.message)

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chalice.test import Client
 
+from app import app
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.journal import Journals
 from chalicelib.audit.lines import Line
 from chalicelib.audit.places import FileWriter, Folder, PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
 from chalicelib.store.accounts import PART_ENTRIES
+from infra.audit.cli import main as audit
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import running_api
 from tests.integration.audit_parts import read_log, transactions
@@ -270,12 +273,18 @@ def test_logs_read_while_parts_are_archived_are_whole(shop: Shop, tmp_path: Path
         archiving.result()
 
 
-def test_a_log_over_http_has_what_was_archived(
-    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path
+def test_the_scheduled_function_and_the_command_archive_by_the_settings(
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running_api(mongo_uri, mongo_database, redis_url, tmp_path, ARCHIVE_DAYS="30") as api:
         with closing(Shop(settings_for(mongo_uri, mongo_database))) as shop:
             make_journals(shop.database, users=2, commands=500)
-            assert retention(shop, tmp_path).run().parts > 0
+            parts = shop.database["journal"].count_documents({}) - 2
+        with Client(app) as client:
+            event = client.events.generate_cw_event("aws.events", "Scheduled Event", {}, [], "eu-west-1")
+            moved = client.lambda_.invoke("archive", event).payload
+        assert moved == {"archives": 1, "parts": parts, "entries": 64 * parts}
         log = read_log(Path(api.post("/dumplog", {"filename": "log"}).body["location"]).read_bytes())
-    assert transactions(log)[:500] == list(range(1, 501))
+        assert transactions(log)[:500] == list(range(1, 501))
+        assert audit(["archive"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "archives 0, parts 0, entries 0"

@@ -118,7 +118,7 @@ def test_damage_is_named(checked: Any, events: list[str], rule: str) -> None:
     findings = [line for line in said.splitlines() if line.split(":")[0] in RULES]
     assert code == 1
     assert [line.split(":")[0] for line in findings][:1] == [rule]
-    assert "event " in findings[0]
+    assert " event " in findings[0]
 
 
 RULES = {"cause", "cash", "rejection", "time", "orders", "form", "xml", "summary"}
@@ -136,6 +136,38 @@ def test_a_time_in_the_future_is_named(checked: Any) -> None:
 def test_what_is_cut_off_or_no_xml_is_not_sound(checked: Any, text: str) -> None:
     code, said = checked(whole=text)
     assert (code, "xml: " in said or "form: " in said) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["<log a='b'></log>", "<logs></logs>", "<log>x</log>", f"<log>{ADD}x{BUY}</log>"])
+def test_a_root_that_is_no_log_is_not_sound(checked: Any, text: str) -> None:
+    code, said = checked(whole=text)
+    assert (code, "form: " in said) == (1, True)
+
+
+def test_a_break_of_the_form_is_found_where_it_is(checked: Any) -> None:
+    """Events are validated some at a time; the number named is exact all the same."""
+    good = [command(at, at + 1, "QUOTE") for at in range(2_500)]
+    for place in (0, 499, 500, 501, 2_499):
+        events = [*good[:place], command(place, 0, "QUOTE"), *good[place + 1 :]]
+        code, said = checked(*events)
+        assert (code, f"form: event {place + 1}: " in said) == (1, True)
+        assert "the log is not sound: " in said
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    """Ten times the events in less than two more megabytes: nothing is remembered of an event."""
+    peaks = []
+    for how_many in (5_000, 50_000):
+        log = tmp_path / "log.xml"
+        log.write_text(HEAD + "".join(command(at, at + 1, "QUOTE") for at in range(how_many)) + TAIL)
+        code = (
+            "import sys; from infra.audit.bench import peak_bytes; from infra.audit.cli import main;"
+            "assert main(['check', sys.argv[1]]) == 0; print(peak_bytes())"
+        )
+        arguments = [sys.executable, "-c", code, str(log)]
+        said = subprocess.run(arguments, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=120).stdout
+        peaks.append(int(said.splitlines()[-1]))
+    assert peaks[1] < peaks[0] + 2_000_000
 
 
 def test_a_document_type_is_refused_and_its_entities_are_not_followed(checked: Any) -> None:
