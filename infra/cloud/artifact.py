@@ -29,7 +29,7 @@ from infra.stack import PROJECT
 CODE = "deployment.zip"
 TEMPLATE = "sam.json"
 TASK_ROOT = "/var/task"
-_SOURCES = ("app.py", "chalicelib", "requirements.txt", ".chalice/config.json")
+_SOURCES = ("app.py", "chalicelib", "requirements.txt", ".chalice/config.json", ".chalice/policy.json")
 _DAY_ONE = (1980, 1, 1, 0, 0, 0)
 _OF_A_START = """
 import sys

@@ -10,7 +10,8 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from infra.cloud.artifact import Artifact, package
-from tests.integration.audit_parts import AWS, aws_server
+from tests.cloud.aws import aws_server
+from tests.integration.audit_parts import AWS
 
 BUCKET = "dumps"
 SECRET = "a secret for tests, of 32 bytes or more"
