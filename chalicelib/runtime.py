@@ -76,8 +76,9 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
     """Return the database; nothing is sent before its first use.
 
     Writes are confirmed once they are in the journals of a majority; what is read has been confirmed by a majority, so
-    that no answer rests on what a failover could take back. An operation may take `answer_ms`, else what the settings
-    say. Raises SettingError for an address that is none.
+    that no answer rests on what a failover could take back. What a fault of the network interrupts is tried again by
+    the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must. An operation may take
+    `answer_ms`, else what the settings say. Raises SettingError for an address that is none.
     """
     try:
         client: MongoClient[Document] = MongoClient(
@@ -87,8 +88,6 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
             connectTimeoutMS=settings.mongo_timeout_ms,
             socketTimeoutMS=settings.mongo_timeout_ms if answer_ms is None else answer_ms,
             waitQueueTimeoutMS=settings.mongo_timeout_ms,
-            retryWrites=True,
-            retryReads=True,
             appname="day-trading",
             connect=answer_ms is None,  # what is seldom used connects when it is
         )

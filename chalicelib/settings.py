@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
 
+from chalicelib.vault import SecretError, read_secret
+
 MIN_SECRET_BYTES = 32
 """HS256 wants a key at least as long as its hash (RFC 7518 section 3.2)."""
 
@@ -221,7 +223,19 @@ def read_settings(env: Mapping[str, str]) -> Settings:
     )
 
 
+def with_secrets(env: Mapping[str, str]) -> Mapping[str, str]:
+    """Return `env` with what the secrets hold that SECRET_IDS names; raises SettingError."""
+    found = dict(env)
+    for name in filter(None, map(str.strip, env.get("SECRET_IDS", "").split(","))):
+        try:
+            found |= read_secret(name, env)
+        except SecretError as error:
+            takes = f"names or ARNs of secrets of AWS, with commas between, that can be read ({error})"
+            raise SettingError("SECRET_IDS", name, takes) from None
+    return found
+
+
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read from its environment once."""
-    return read_settings(os.environ)
+    """Return the settings of this process, read from its environment and its secrets once."""
+    return read_settings(with_secrets(os.environ))
