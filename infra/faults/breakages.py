@@ -1,0 +1,156 @@
+"""The faults, one by one: how each begins, how long it lasts, how it ends. What comes back is awaited by the run."""
+
+import contextlib
+import errno
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.faults.site import SERVERS, Site
+from infra.network import ALL
+from infra.network import SERVERS as FROM_SERVERS
+from infra.stack import numbered
+
+_BALLAST = "ballast"
+_BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """A fault that has begun: what was hit, and what ends it."""
+
+    target: str
+    end: Callable[[], None]
+
+
+Begin = Callable[[Site, random.Random], Breakage]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault. Of two that hit the same `thing` at the same time, no majority would be left."""
+
+    name: str
+    says: str
+    seconds: float
+    thing: str
+    begin: Begin
+
+
+def _killed(site: Site, name: str) -> Breakage:
+    site.tell("kill", name)
+    return Breakage(name, lambda: site.tell("restart", name))
+
+
+def _paused(site: Site, name: str) -> Breakage:
+    site.tell("pause", name)
+    return Breakage(name, lambda: site.tell("resume", name))
+
+
+def _cut(site: Site, name: str, strand: str) -> Breakage:
+    site.cut(name, strand)
+    return Breakage(name, lambda: site.heal(name))
+
+
+def _a_server(source: random.Random) -> str:
+    return source.choice(numbered("gateway", SERVERS))
+
+
+def _sent_twice(site: Site, _: random.Random) -> Breakage:
+    site.front.twice = True
+
+    def end() -> None:
+        site.front.twice = False
+
+    return Breakage("every request", end)
+
+
+def _disk_full(site: Site, _: random.Random) -> Breakage:
+    assert site.disk is not None, "the disk can be full only where a small one could be mounted"
+    ballast = site.disk / _BALLAST
+    member = site.disk.name
+    _fill(ballast)
+    site.write_checkpoints(member, seconds=1)
+
+    def end() -> None:
+        ballast.unlink()
+        site.write_checkpoints(member, seconds=60)
+
+    return Breakage(member, end)
+
+
+def _fill(ballast: Path) -> None:
+    """Write until nothing more fits."""
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT, 0o600)
+    with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)) as file:
+        for size in (_BLOCK_BYTES, 4_096):
+            try:
+                while file.write(b"x" * size) == size:
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "primary-killed",
+            "the primary is killed (SIGKILL) and comes back",
+            6.0,
+            "member",
+            lambda site, _: _killed(site, site.primary()),
+        ),
+        Kind(
+            "secondary-killed",
+            "a secondary is killed (SIGKILL) and comes back",
+            5.0,
+            "member",
+            lambda site, source: _killed(site, source.choice(site.secondaries())),
+        ),
+        Kind(
+            "redis-killed", "Redis is killed and comes back empty", 4.0, "redis", lambda site, _: _killed(site, "redis")
+        ),
+        Kind("redis-paused", "Redis stands still", 5.0, "redis", lambda site, _: _paused(site, "redis")),
+        Kind(
+            "server-killed",
+            "a server is killed (SIGKILL) and comes back",
+            5.0,
+            "server",
+            lambda site, source: _killed(site, _a_server(source)),
+        ),
+        Kind(
+            "server-paused",
+            "a server stands still, longer than HAProxy waits for it",
+            9.0,
+            "server",
+            lambda site, source: _paused(site, _a_server(source)),
+        ),
+        Kind(
+            "quotes-away",
+            "the quote server is killed and comes back",
+            5.0,
+            "quotes",
+            lambda site, _: _killed(site, "quote-server"),
+        ),
+        Kind("disk-full", "the disk of a member is full", 8.0, "member", _disk_full),
+        Kind(
+            "primary-cut-from-servers",
+            "the network between the servers and the primary is cut; the members still see each other",
+            6.0,
+            "member",
+            lambda site, _: _cut(site, site.primary(), FROM_SERVERS),
+        ),
+        Kind(
+            "primary-cut-from-all",
+            "the primary is cut off from everybody, and another one is elected",
+            8.0,
+            "member",
+            lambda site, _: _cut(site, site.primary(), ALL),
+        ),
+        Kind("sent-twice", "every request is sent twice at the same time", 6.0, "front", _sent_twice),
+    )
+}

@@ -1,0 +1,57 @@
+"""What faults did to the commands that were under way: from the times that the load generator recorded of each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One or more faults at the same time. Times are milliseconds since 1970.
+
+    It began with the first fault and ended with the last; `whole_ms` is when every part did its work again, None when
+    that did not come about in time, `trouble` then says what did not.
+    """
+
+    kinds: Sequence[str]
+    targets: Sequence[str]
+    began_ms: int
+    ended_ms: int
+    whole_ms: int | None
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the names of its faults."""
+        return " + ".join(self.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the commands met that were under way in an episode, until all was whole again.
+
+    `longest_seconds` is how long the slowest of them took, from its first try to its answer; `silent_seconds` the
+    longest time without any answer to anybody; `retried` how many needed more than one try; `errors` how many got no
+    answer.
+    """
+
+    commands: int
+    errors: int
+    retried: int
+    longest_seconds: float
+    silent_seconds: float
+
+
+def effect(episode: Episode, answers: Sequence[Mapping[str, Any]]) -> Effect:
+    """Return what an episode did to the commands that were answered in it."""
+    end_ms = episode.whole_ms or max((answer["received"] for answer in answers), default=episode.ended_ms)
+    met = [answer for answer in answers if answer["received"] >= episode.began_ms and answer["sent"] <= end_ms]
+    moments = sorted(answer["received"] for answer in met if answer["final"])
+    gaps = [after - before for before, after in zip([episode.began_ms, *moments], moments, strict=False)]
+    return Effect(
+        commands=len(met),
+        errors=sum(not answer["final"] for answer in met),
+        retried=sum(answer["tries"] > 1 for answer in met),
+        longest_seconds=max((answer["received"] - answer["sent"] for answer in met), default=0) / 1000,
+        silent_seconds=max(gaps, default=0) / 1000,
+    )

@@ -1,0 +1,165 @@
+"""What must be true after a run: each check is a name and what it found, empty when all is well.
+
+The load generator's verification and the check of the audit log are programs of their own; neither knows the other.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from pymongo import MongoClient
+
+from infra import guard
+from infra.stack import PROJECT
+
+PRICE_CENTS = 1_000
+_SHOWN_LINES = 12
+_DUMP_SECONDS = 300.0
+_CHECK_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The system to judge, reached directly and not through what disturbs it."""
+
+    url: str
+    token: str
+    mongo_uri: str
+    mongo_database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that must be true, and why it is not; empty when it is."""
+
+    name: str
+    wrong: str = ""
+
+
+def judge(
+    target: Target, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
+) -> list[Check]:
+    """Check a run whose report and answers the load generator has written, and which ended with an exit status."""
+    log = _dump(target, folder)
+    return [
+        _answered(report),
+        _verified(report, status),
+        Check("worth is what was added", _not_conserved(target, workload)),
+        Check("the audit log is sound", _unsound(target, log, folder)),
+        Check("acknowledged commands are in the log once", "; ".join(_not_once(log, answers))),
+    ]
+
+
+def _answered(report: Mapping[str, Any]) -> Check:
+    missing = report["run"]["commands"] - report["commands"] + report["errors"]
+    said = report.get("stopped") or f"{missing} commands have no final answer"
+    return Check("every command is answered", said if missing or report.get("stopped") else "")
+
+
+def _verified(report: Mapping[str, Any], status: int) -> Check:
+    found = report.get("verification")
+    wrong = "" if status == 0 and found else f"exit status {status}: {json.dumps(found)[:2_000]}"
+    return Check("the load generator's verification", wrong)
+
+
+def _dump(target: Target, folder: Path) -> Path:
+    """Have the audit log of all users written; return it."""
+    request = urllib.request.Request(  # noqa: S310  # our own server
+        f"{target.url}/dumplog",
+        json.dumps({"filename": "faults.xml"}).encode(),
+        {"Authorization": f"Bearer {target.token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=_DUMP_SECONDS) as answer:  # noqa: S310
+        location = json.loads(answer.read())["location"]
+    log = folder / "audit.xml"
+    log.write_bytes(Path(location).read_bytes())
+    return log
+
+
+def _not_conserved(target: Target, workload: Path) -> str:
+    with MongoClient[dict[str, Any]](target.mongo_uri) as client:
+        accounts = list(client[target.mongo_database]["accounts"].find())
+    worth = sum(worth_cents(account) for account in accounts)
+    added = added_cents(workload)
+    return "" if worth == added else f"the accounts are worth {worth} cents, {added} were added"
+
+
+def worth_cents(account: Mapping[str, Any]) -> int:
+    """Return cash, reserved cash and shares at the one price there is, of a document of `accounts`."""
+    reserved = sum(order["value"] for order in account["pending_buys"])
+    reserved += sum(trigger["amount"] for trigger in account["buy_triggers"].values())
+    shares = sum(account["holdings"].values()) + sum(order["n"] for order in account["pending_sells"])
+    shares += sum(trigger["n"] for trigger in account["sell_triggers"].values())
+    return int(account["cash"] + reserved + shares * PRICE_CENTS)
+
+
+def added_cents(workload: Path) -> int:
+    """Return what the ADDs of a generated workload add; all of them are carried out."""
+    adds = [line.split(",") for line in workload.read_text().splitlines() if "] ADD," in line]
+    return sum(int(fields[2].strip().replace(".", "")) for fields in adds)
+
+
+def _unsound(target: Target, log: Path, folder: Path) -> str:
+    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
+    command += [sys.executable, "-m", "infra.audit", "check", str(log), "--url", target.url]
+    ended = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=os.environ | {"AUDIT_TOKEN": target.token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_CHECK_SECONDS,
+    )
+    (folder / "audit-check.txt").write_text(ended.stdout + ended.stderr)
+    if ended.returncode == 0:
+        return ""
+    return " | ".join((ended.stdout + ended.stderr).strip().splitlines()[-_SHOWN_LINES:])
+
+
+def _not_once(log: Path, answers: Path) -> Iterator[str]:
+    """Compare what was acknowledged with the commands in the log, by their numbers."""
+    logged = Counter(_numbers(log))
+    for answer in recorded(answers):
+        count = logged[answer["n"]]
+        if answer["status"] in {200, 409} and count != 1:
+            yield f"[{answer['n']}] was acknowledged and is in the log {count} times"
+        elif count > 1:
+            yield f"[{answer['n']}] is in the log {count} times"
+
+
+def _numbers(log: Path) -> Iterator[int]:
+    for _, element in ET.iterparse(log):  # noqa: S314  # written by our own server
+        if element.tag == "userCommand":
+            yield int(element.findtext("transactionNum", "0"))
+        if element.tag in {
+            "userCommand",
+            "accountTransaction",
+            "quoteServer",
+            "systemEvent",
+            "errorEvent",
+            "debugEvent",
+        }:
+            element.clear()
+
+
+def recorded(answers: Path) -> Iterator[dict[str, Any]]:
+    """Yield the answers that the load generator recorded, a command each."""
+    with answers.open() as lines:
+        for line in lines:
+            answer = json.loads(line)
+            if "n" in answer:
+                yield answer
+
+
+def all_well(checks: Sequence[Check]) -> bool:
+    """Return whether nothing is wrong."""
+    return not any(check.wrong for check in checks)

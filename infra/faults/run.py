@@ -1,0 +1,217 @@
+"""A run: a workload is replayed through the front while faults come and go, and is judged afterwards."""
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra import guard
+from infra.background import BackgroundStack, running_stack
+from infra.control import ControlError
+from infra.faults.breakages import KINDS, Breakage, Kind
+from infra.faults.effects import Effect, Episode, effect
+from infra.faults.front import Front
+from infra.faults.judge import Check, Target, judge, recorded
+from infra.faults.report import Run
+from infra.faults.site import MEMBERS, SERVERS, NotWholeError, Site, small_disk
+from infra.stack import LEGACY, PROJECT
+
+DISK_FULL = "disk-full"
+_MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"
+_EPISODE_SECONDS = 12.0
+"""About how long an episode takes with what comes back after it: the pace is such that commands last for all."""
+
+_TOGETHER = 3
+_STAGGER_SECONDS = 2.0
+_BETWEEN_ANSWERS = 40
+_THREADS = 32
+_END_SECONDS = 600.0
+
+STACK = (
+    *("--servers", str(SERVERS)),
+    *("--replicas", str(MEMBERS)),
+    "--proxied",
+    *("--balance", "request"),  # any server takes any command of any user: the harder case
+    *("--quote-source", LEGACY),
+    *("--quote-price", "fixed:10.00"),
+    *("--quote-delay", "0"),
+    *("--quote-fail", "0"),
+    *("--trigger-seconds", "1"),
+    *("--mongo-cache-gb", "0.25"),
+    *("--mongo-oplog-mb", "64"),
+    *("--redis-memory-mb", "64"),
+)
+
+
+class RunFailedError(Exception):
+    """A run that could not be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run is made of. `rounds` is how often several faults come at the same time, after each came alone."""
+
+    seed: int
+    commands: int
+    users: int
+    symbols: int
+    kinds: Sequence[str]
+    rounds: int
+
+
+def run(options: RunOptions, folder: Path) -> Run:
+    """Carry out a run in an empty folder; return all that is known of it. Raises RunFailedError."""
+    workload = folder / "workload.txt"
+    size = [f"--users={options.users}", f"--commands={options.commands}", f"--symbols={options.symbols}"]
+    if _run_loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}") != 0:
+        raise RunFailedError("no workload could be made")
+    data = folder / "stack"
+    with contextlib.ExitStack() as things:
+        wanted = DISK_FULL in options.kinds
+        disk = things.enter_context(small_disk(data / _MEMBER_WITH_SMALL_DISK)) if wanted else None
+        stack = things.enter_context(running_stack(data, *STACK))
+        front = Front(urlsplit(stack.url).port or 0)
+        things.enter_context(front.running())
+        return _run(options, Site(stack, front, disk), workload, folder)
+
+
+def _run(options: RunOptions, site: Site, workload: Path, folder: Path) -> Run:
+    source = random.Random(options.seed)  # noqa: S311  # repeatable, no secret
+    skipped = [DISK_FULL] if DISK_FULL in options.kinds and site.disk is None else []
+    kinds = [KINDS[name] for name in options.kinds if name not in skipped]
+    plan = _plan(kinds, options.rounds, source)
+    answers, report = folder / "answers.jsonl", folder / "loadgen.json"
+    began, began_ms = time.monotonic(), _now_ms()
+    trouble = ""
+    with _replaying(site, workload, answers, report, folder / "loadgen.txt") as replay:
+        episodes: list[Episode] = []
+        try:
+            for number, together in enumerate(plan):
+                left = max(1, options.commands - site.front.answered)
+                site.front.rate = left / (_EPISODE_SECONDS * (len(plan) - number))
+                site.wait_for_answers(_BETWEEN_ANSWERS, lambda: replay.poll() is None)
+                if replay.poll() is not None:
+                    trouble = f"the replay ended before {' + '.join(kind.name for kind in together)}"
+                    break
+                episodes.append(_carry_out(together, site, source))
+        except (NotWholeError, ControlError) as error:
+            trouble = str(error)
+        site.front.rate = None
+        status = replay.wait(_END_SECONDS)
+    if not report.exists():
+        raise RunFailedError(f"the load generator ended with {status}; see {folder / 'loadgen.txt'}")
+    figures: dict[str, Any] = json.loads(report.read_text())
+    return Run(
+        seed=options.seed,
+        commands=options.commands,
+        users=options.users,
+        started_ms=began_ms,
+        seconds=time.monotonic() - began,
+        episodes=_with_effects(episodes, answers),
+        checks=_judged(site.stack, workload, answers, figures, status, folder),
+        skipped=[f"{name}: no small file system can be mounted here" for name in skipped],
+        doubled=site.front.doubled,
+        figures={key: figures.get(key) for key in ("seconds", "rate", "retries", "retry_reasons", "latency_ms")},
+        trouble=trouble,
+    )
+
+
+def _plan(kinds: Sequence[Kind], rounds: int, source: random.Random) -> list[list[Kind]]:
+    """Return the episodes: each kind alone, in any order, then several together that hit different things."""
+    plan = [[kind] for kind in source.sample(kinds, len(kinds))]
+    for _ in range(rounds):
+        by_thing: dict[str, Kind] = {}
+        for kind in source.sample(kinds, len(kinds)):
+            by_thing.setdefault(kind.thing, kind)
+        plan.append(source.sample(list(by_thing.values()), min(_TOGETHER, len(by_thing))))
+    return plan
+
+
+def _carry_out(together: Sequence[Kind], site: Site, source: random.Random) -> Episode:
+    """Begin the faults, one soon after the other, end each after its time, and wait until all is whole."""
+    began_ms = _now_ms()
+    begun: list[tuple[float, Breakage]] = []
+    for number, kind in enumerate(together):
+        if number:
+            time.sleep(source.uniform(0, _STAGGER_SECONDS))
+        # Which member is primary changes under way: a moment without one is no reason to hit nobody.
+        begun.append((time.monotonic() + kind.seconds, _insist(kind, site, source)))
+    for ends, breakage in sorted(begun, key=lambda one: one[0]):
+        time.sleep(max(0.0, ends - time.monotonic()))
+        breakage.end()
+    ended_ms = _now_ms()
+    names, targets = [kind.name for kind in together], [breakage.target for _, breakage in begun]
+    try:
+        site.wait_until_whole()
+    except NotWholeError as error:
+        return Episode(names, targets, began_ms, ended_ms, None, str(error))
+    return Episode(names, targets, began_ms, ended_ms, _now_ms())
+
+
+def _insist(kind: Kind, site: Site, source: random.Random) -> Breakage:
+    for _ in range(50):
+        with contextlib.suppress(NotWholeError):
+            return kind.begin(site, source)
+        time.sleep(0.2)
+    return kind.begin(site, source)
+
+
+@contextlib.contextmanager
+def _replaying(
+    site: Site, workload: Path, answers: Path, report: Path, output: Path
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """Replay the workload through the front meanwhile."""
+    command = [
+        *_loadgen("replay", str(workload)),
+        *(f"--url={site.front.url}", f"--json={report}", f"--answers={answers}", "--verify", "--quiet"),
+        *(f"--threads={_THREADS}", "--retries=200", "--give-up=240"),
+    ]
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=os.environ | {"LOADGEN_TOKEN": site.stack.operator_token},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _with_effects(episodes: Sequence[Episode], answers: Path) -> list[tuple[Episode, Effect]]:
+    all_answers = list(recorded(answers))
+    return [(episode, effect(episode, all_answers)) for episode in episodes]
+
+
+def _judged(
+    stack: BackgroundStack, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
+) -> list[Check]:
+    target = Target(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database)
+    return judge(target, workload, answers, report, status, folder)
+
+
+def _loadgen(*arguments: str) -> list[str]:
+    """Return the command line of a load generator that dies with us."""
+    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
+    return [*guarded, sys.executable, "-m", "loadgen", *arguments]
+
+
+def _run_loadgen(*arguments: str) -> int:
+    return subprocess.run(_loadgen(*arguments), cwd=PROJECT, check=False).returncode
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
