@@ -3,6 +3,10 @@
 How long a set is without a primary after its primary's death is set by `electionTimeoutMillis`: so long the others wait
 for a sign of life before they elect. MongoDB's own default of 10 s suits networks between data centres; on one machine
 2 s are long. Below that, a machine that is merely busy would lose its primary again and again.
+
+A primary that is cut off, and not dead, takes longer: the new one first waits for its heartbeats, to catch up with what
+it may have and no majority has. Left alone it waits for `heartbeatTimeoutSecs`, 10 s. Nothing here was ever told that
+such a write was done, so `catchUpTimeoutMillis` ends that wait early.
 """
 
 import socket
@@ -123,7 +127,11 @@ def why_no_primary(ports: Sequence[int]) -> str | None:
 def why_no_set(ports: Sequence[int], addresses: Sequence[int], election_ms: int) -> str | None:
     """Return None when each member is primary or secondary, else why not, after initiating or moving the set."""
     hosts = [f"{HOST}:{port}" for port in addresses]
-    times = {"electionTimeoutMillis": election_ms, "heartbeatIntervalMillis": max(100, election_ms // _SIGNS_OF_LIFE)}
+    times = {
+        "electionTimeoutMillis": election_ms,
+        "heartbeatIntervalMillis": max(100, election_ms // _SIGNS_OF_LIFE),
+        "catchUpTimeoutMillis": election_ms // 2,
+    }
     said = _asked(ports[-1], lambda client: _give_addresses(client, hosts, times))
     if said is not None:
         return said
