@@ -72,7 +72,11 @@ class Answer(NamedTuple):
 class Connection:
     """A connection to one server, opened when first needed and again after each failure."""
 
-    def __init__(self, target: Target, timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, target: Target, timeout_s: float, tls: ssl.SSLContext | None = None, *, kernel_timeouts: bool = True
+    ) -> None:
+        """`kernel_timeouts` False leaves time-outs to Python's sockets: for gevent, whose sockets never block."""
+        self._kernel_timeouts = kernel_timeouts and _KERNEL_TIMEOUTS and tls is None
         self._target = target
         self._default_timeout_s = self._timeout_s = timeout_s
         self._tls = tls
@@ -151,7 +155,7 @@ class Connection:
 
     def _set_timeouts(self, connection: socket.socket) -> None:
         """Set the time-outs of sends and receives; the kernel's own spare a poll() before each, but TLS needs ours."""
-        if self._tls is not None or not _KERNEL_TIMEOUTS:
+        if not self._kernel_timeouts:
             connection.settimeout(self._timeout_s)
             return
         connection.settimeout(None)
