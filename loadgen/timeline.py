@@ -1,72 +1,59 @@
 """What happened when: figures of a run by interval of time, in memory that does not grow with the run.
 
-An interval is a second; when a run outlasts `MAX_INTERVALS` of them, intervals are joined two by two, exactly.
+An interval is a second; when a run outlasts `MAX_INTERVALS` of them, intervals are joined two by two, exactly. Joining
+happens while the run goes on, so it must take no time: an interval's histogram is a small dictionary of the buckets
+that an HDR histogram of two digits has.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
-
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 MAX_INTERVALS = 3600
-MAX_LATENCY_US = 3_600_000_000
 PERCENTILES = (50.0, 90.0, 99.0)
-_DIGITS = 2
-"""Significant digits of an interval's latencies: a percentile is right to 1 %."""
+_NAMES = tuple(f"p{percent:g}" for percent in PERCENTILES)
+_PRECISION_BITS = 7
+"""A bucket is a 128th of the power of two below it: a percentile is right to 1 %."""
 
 
-class Interval(NamedTuple):
-    """What ended in one interval. `histogram` is an encoded HdrHistogram of latencies in us, empty without any."""
-
-    commands: int
-    errors: int
-    retries: int
-    max_us: int
-    histogram: bytes
-
-    def joined(self, other: "Interval") -> "Interval":
-        """Return this interval and another one as one."""
-        histogram = self.histogram or other.histogram
-        if self.histogram and other.histogram:
-            both = HdrHistogram.decode(self.histogram)
-            both.add(HdrHistogram.decode(other.histogram))
-            histogram = both.encode()
-        return Interval(
-            self.commands + other.commands,
-            self.errors + other.errors,
-            self.retries + other.retries,
-            max(self.max_us, other.max_us),
-            histogram,
-        )
-
-    def latency_ms(self) -> dict[str, float | None]:
-        """Return the percentiles and the maximum in milliseconds; None where nothing was answered."""
-        names = [f"p{percent:g}" for percent in PERCENTILES]
-        if not self.histogram:
-            return {**dict.fromkeys(names), "max": None}
-        values = HdrHistogram.decode(self.histogram).get_percentile_to_value_dict(list(PERCENTILES))
-        most = (min(values[percent], self.max_us) / 1000 for percent in PERCENTILES)
-        return {**dict(zip(names, most, strict=True)), "max": self.max_us / 1000}
-
-
-_NOTHING = Interval(0, 0, 0, 0, b"")
+def bucket(latency_us: int) -> int:
+    """Return the largest latency of the bucket that a latency is in."""
+    shift = max(0, latency_us.bit_length() - _PRECISION_BITS - 1)
+    return (latency_us >> shift << shift) + (1 << shift) - 1
 
 
 @dataclass(slots=True)
-class _Open:
-    """The interval that is under way."""
+class Interval:
+    """What ended in one interval: commands, those of them without a final answer, and latencies by bucket in us."""
 
-    index: int
-    histogram: Any
     commands: int = 0
     errors: int = 0
     retries: int = 0
     max_us: int = 0
+    latencies: dict[int, int] = field(default_factory=dict)
 
-    def closed(self) -> Interval:
-        encoded = self.histogram.encode() if self.histogram.get_total_count() else b""
-        return Interval(self.commands, self.errors, self.retries, self.max_us, encoded)
+    def add(self, other: "Interval") -> None:
+        """Count what another interval counted."""
+        self.commands += other.commands
+        self.errors += other.errors
+        self.retries += other.retries
+        self.max_us = max(self.max_us, other.max_us)
+        for value, count in other.latencies.items():
+            self.latencies[value] = self.latencies.get(value, 0) + count
+
+    def latency_ms(self) -> dict[str, float | None]:
+        """Return the percentiles and the maximum in milliseconds; None where nothing was answered."""
+        found: dict[str, float | None] = {**dict.fromkeys(_NAMES), "max": None}
+        if not self.latencies:
+            return found
+        found["max"] = self.max_us / 1000
+        total, passed = sum(self.latencies.values()), 0
+        wanted = [(name, total * percent / 100) for name, percent in zip(_NAMES, PERCENTILES, strict=True)]
+        for value in sorted(self.latencies):
+            passed += self.latencies[value]
+            while wanted and passed >= wanted[0][1]:
+                found[wanted.pop(0)[0]] = min(value, self.max_us) / 1000
+        return found
 
 
 class Timeline:
@@ -76,26 +63,22 @@ class Timeline:
         self.seconds = 1
         self._most = most
         self._intervals: dict[int, Interval] = {}
-        self._open = _Open(0, _histogram())
 
     def record(self, elapsed_s: float, latency_us: int | None, retries: int) -> None:
         """Count a command that ended `elapsed_s` after the start; `latency_us` is None if it got no final answer."""
-        index = int(elapsed_s / self.seconds)
-        if index != self._open.index:
-            index = self._turn(elapsed_s)
-        now = self._open
+        now = self._intervals.get(int(elapsed_s / self.seconds)) or self._begin(elapsed_s)
         now.commands += 1
         now.retries += retries
         if latency_us is None:
             now.errors += 1
             return
         now.max_us = max(now.max_us, latency_us)
-        now.histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)))
+        value = bucket(latency_us)
+        now.latencies[value] = now.latencies.get(value, 0) + 1
 
     def add(self, other: "Timeline", later_s: float = 0.0) -> None:
         """Count what another timeline counted, which began `later_s` after this one."""
-        self._close()
-        theirs = other._copy()  # noqa: SLF001 (of its own class)
+        theirs = other.joined(self._most)
         while self.seconds < theirs.seconds:
             self._widen()
         while theirs.seconds < self.seconds:
@@ -107,9 +90,8 @@ class Timeline:
 
     def rows(self) -> Iterator[tuple[int, Interval]]:
         """Yield every interval with its beginning in seconds from the start, empty ones between them too."""
-        self._close()
         for index in range(max(self._intervals, default=-1) + 1):
-            yield index * self.seconds, self._intervals.get(index, _NOTHING)
+            yield index * self.seconds, self._intervals.get(index) or Interval()
 
     def figures(self) -> dict[str, Any]:
         """Return the intervals as a JSON object, from which `read` makes a timeline again."""
@@ -120,7 +102,7 @@ class Timeline:
                 "errors": interval.errors,
                 "retries": interval.retries,
                 **interval.latency_ms(),
-                "histogram": interval.histogram.decode(),
+                "latencies_us": " ".join(f"{value}:{count}" for value, count in sorted(interval.latencies.items())),
             }
             for start, interval in self.rows()
         ]
@@ -132,45 +114,29 @@ class Timeline:
         timeline = cls()
         timeline.seconds = int(figures["seconds"])
         for row in figures["rows"]:
+            pairs = (pair.split(":") for pair in row["latencies_us"].split())
+            latencies = {int(value): int(count) for value, count in pairs}
             top_us = 0 if row["max"] is None else round(row["max"] * 1000)
-            encoded = row["histogram"].encode()
-            interval = Interval(row["commands"], row["errors"], row["retries"], top_us, encoded)
-            if encoded:
-                HdrHistogram.decode(encoded)
-            timeline._intervals[row["t"] // timeline.seconds] = interval
+            interval = Interval(row["commands"], row["errors"], row["retries"], top_us, latencies)
+            timeline._put(row["t"] // timeline.seconds, interval)
         return timeline
 
     def joined(self, most: int) -> "Timeline":
         """Return the same in at most `most` intervals."""
-        other = self._copy()
-        other._most = most  # noqa: SLF001 (of its own class)
-        other._shrink()  # noqa: SLF001 (of its own class)
-        return other
-
-    def _copy(self) -> "Timeline":
-        self._close()
-        other = Timeline(self._most)
+        other = Timeline(most)
         other.seconds = self.seconds
-        other._intervals = dict(self._intervals)
+        for index, interval in self._intervals.items():
+            other._put(index, interval)
+        other._shrink()
         return other
 
-    def _turn(self, elapsed_s: float) -> int:
-        """Begin the interval of a moment; return its number."""
-        self._close()
+    def _begin(self, elapsed_s: float) -> Interval:
         while int(elapsed_s / self.seconds) >= self._most:
             self._widen()
-        index = int(elapsed_s / self.seconds)
-        self._open = _Open(index, _histogram())
-        return index
-
-    def _close(self) -> None:
-        if self._open.commands:
-            self._put(self._open.index, self._open.closed())
-        self._open = _Open(self._open.index, _histogram())
+        return self._intervals.setdefault(int(elapsed_s / self.seconds), Interval())
 
     def _put(self, index: int, interval: Interval) -> None:
-        there = self._intervals.get(index)
-        self._intervals[index] = interval if there is None else there.joined(interval)
+        self._intervals.setdefault(index, Interval()).add(interval)
 
     def _shrink(self) -> None:
         while max(self._intervals, default=0) >= self._most:
@@ -180,10 +146,5 @@ class Timeline:
         """Make the intervals twice as long."""
         before, self._intervals = self._intervals, {}
         self.seconds *= 2
-        self._open = _Open(self._open.index // 2, _histogram())
         for index, interval in before.items():
             self._put(index // 2, interval)
-
-
-def _histogram() -> Any:
-    return HdrHistogram(1, MAX_LATENCY_US, _DIGITS)
