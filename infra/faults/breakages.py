@@ -67,6 +67,12 @@ def _sent_twice(site: Site, _: random.Random) -> Breakage:
     return Breakage("every request", end)
 
 
+def _quotes_away(site: Site, _: random.Random) -> Breakage:
+    broken = _killed(site, "quote-server")
+    site.empty_cache()  # or the quotes in it would outlast the outage
+    return broken
+
+
 def _disk_full(site: Site, _: random.Random) -> Breakage:
     assert site.disk is not None, "the disk can be full only where a small one could be mounted"
     ballast = site.disk / _BALLAST
@@ -131,10 +137,10 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             "quotes-away",
-            "the quote server is killed and comes back",
+            "the quote server is killed, with no quote in the cache, and comes back",
             5.0,
             "quotes",
-            lambda site, _: _killed(site, "quote-server"),
+            _quotes_away,
         ),
         Kind("disk-full", "the disk of a member is full", 8.0, "member", _disk_full),
         Kind(

@@ -62,7 +62,7 @@ def verdict(episode: Episode, effect: Effect) -> str:
 
 def lines(run: Run) -> list[str]:
     """Return the run as a table of text."""
-    widths = (44, 30, 9, 8, 9, 9, 9, 8)
+    widths = (58, 40, 9, 8, 9, 9, 9, 8)
     heads = ("fault", "what was hit", "at", "lasted", "commands", "retried", "longest", "silent")
     table = ["".join(f"{head:<{width}}" for head, width in zip(heads, widths, strict=True)) + "verdict"]
     for episode, effect in run.episodes:
@@ -70,7 +70,7 @@ def lines(run: Run) -> list[str]:
         table.append("".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)))
         table[-1] += verdict(episode, effect)
     table += [f"skipped: {name}" for name in run.skipped]
-    table += [f"{check.name:<44}{check.wrong or 'yes'}" for check in run.checks]
+    table += [f"{check.name:<58}{check.wrong or 'yes'}" for check in run.checks]
     table += [run.trouble] if run.trouble else []
     ending = "passed" if run.passed else "FAILED"
     table.append(f"seed {run.seed}: {run.commands:,} commands of {run.users} users in {run.seconds:.0f} s: {ending}")

@@ -11,6 +11,8 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.exceptions import RedisError
 
 from infra import control, haproxy, network
 from infra.background import BackgroundStack
@@ -73,6 +75,14 @@ class Site:
     def heal(self, member: str) -> None:
         """Put a member's wires together again."""
         network.heal(self.stack.data / NETWORK_SOCKET, self._ports[member])
+
+    def empty_cache(self) -> None:
+        """Empty Redis; one that does not answer has other troubles."""
+        with (
+            contextlib.suppress(RedisError),
+            Redis.from_url(self.stack.redis_url, socket_timeout=_TROUBLED_MS / 1000) as cache,
+        ):
+            cache.flushall()
 
     def write_checkpoints(self, member: str, seconds: int) -> None:
         """Have a member write its data files so often; a member that does not answer has other troubles."""

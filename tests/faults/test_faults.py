@@ -1,0 +1,153 @@
+"""A short replay while things break, and the judge: it passes what is right and does not pass what is broken."""
+
+import json
+import os
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import parts
+from infra.faults import cli
+from infra.faults.breakages import KINDS
+from infra.faults.effects import Effect, Episode, effect
+from infra.faults.front import Front
+from infra.faults.judge import Target, all_well, judge
+from infra.faults.report import verdict
+from infra.faults.run import _plan, _run_loadgen
+from infra.parts import Part
+from infra.ports import HOST, free_port
+from infra.stack import GROUPED_WRITES, PROJECT, why_not_healthy
+from infra.tokens import operator_token
+
+SECRET = "a secret of the tests, 32 bytes or more"
+RIGHT, BROKEN = "app:app", "tests.faults.unguarded:app"
+
+
+@pytest.mark.timeout(600)
+def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The short version of `make faults`."""
+    size = ["--commands", "1200", "--users", "30", "--symbols", "20", "--rounds", "1"]
+    status = cli.main(["--only", "primary-killed,sent-twice", *size, "--data", str(tmp_path)])
+    report: dict[str, Any] = json.loads((tmp_path / "seed-1" / "report.json").read_text())
+    assert status == 0, report
+    assert sorted(len(episode["kinds"]) for episode in report["episodes"]) == [1, 1, 2]
+    assert {episode["verdict"] for episode in report["episodes"]} == {"survived"}
+    assert len(report["checks"]) == 5
+    assert report["sent_twice"] > 0
+    stalls = [one["effect"]["longest_seconds"] for one in report["episodes"] if "primary-killed" in one["kinds"]]
+    assert 0 < max(stalls) < 15
+    page = (tmp_path / "seed-1" / "report.html").read_text()
+    assert "primary-killed" in page
+    assert "src=" not in page
+    assert "href=" not in page
+    assert "seed 1: 1,200 commands of 30 users" in capsys.readouterr().out
+
+
+@contextmanager
+def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Path) -> Iterator[Target]:
+    """Run two servers' worth of an app: two workers that share nothing but the database."""
+    port = free_port()
+    environment = os.environ | {
+        "MONGO_URI": mongo_uri,
+        "MONGO_DATABASE": database,
+        "REDIS_URL": redis_url,
+        "QUOTE_SOURCE": "fixed:10.00",
+        "AUTH_SECRET": SECRET,
+        "DUMP_PLACE": str(folder),
+        "GROUP_COMMIT": GROUPED_WRITES,
+    }
+    command = [sys.executable, "-m", "infra.gateway", "--port", str(port), "--workers", "2", "--app", app]
+    part = Part("gateway", command, environment, lambda: why_not_healthy(port, 2), folder=PROJECT)
+    process = parts.start(part, folder)
+    try:
+        process.wait_until_ready()
+        yield Target(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database)
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize(("app", "is_well"), [(RIGHT, True), (BROKEN, False)])
+def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, app: str, is_well: bool
+) -> None:
+    """Every request is sent twice at the same time; without the guard some are carried out twice."""
+    workload, report, answers = tmp_path / "workload.txt", tmp_path / "report.json", tmp_path / "answers.jsonl"
+    assert _run_loadgen("generate", "--users=8", "--commands=600", "--symbols=5", "--seed=3", f"--out={workload}") == 0
+    with serving(app, mongo_uri, mongo_database, redis_url, tmp_path) as target:
+        front = Front(int(target.url.rpartition(":")[2]))
+        front.twice = True
+        with front.running():
+            status = _run_loadgen(
+                *("replay", str(workload), f"--url={front.url}", f"--token={target.token}", "--threads=8", "--quiet"),
+                *(f"--json={report}", f"--answers={answers}", "--verify"),
+            )
+        assert front.doubled >= 600
+        checks = judge(target, workload, answers, json.loads(report.read_text()), status, tmp_path)
+    wrong = {check.name: check.wrong for check in checks if check.wrong}
+    assert all_well(checks) is is_well, wrong
+    if not is_well:
+        assert "worth is what was added" in wrong
+        assert "the load generator's verification" in wrong
+        assert "the audit log is sound" in wrong
+
+
+def test_each_fault_comes_alone_and_those_that_come_together_hit_different_things() -> None:
+    kinds = list(KINDS.values())
+    for seed in range(50):
+        plan = _plan(kinds, 3, random.Random(seed))
+        assert sorted(kind.name for (kind,) in plan[: len(kinds)]) == sorted(KINDS)
+        assert [len(together) for together in plan[len(kinds) :]] == [3, 3, 3]
+        for together in plan:
+            assert len({kind.thing for kind in together}) == len(together)
+        assert plan == _plan(kinds, 3, random.Random(seed))
+    orders = {tuple(kind.name for (kind,) in _plan(kinds, 0, random.Random(seed))) for seed in range(10)}
+    assert len(orders) == 10
+
+
+def answer(sent: int, received: int, tries: int = 1, *, final: bool = True) -> dict[str, Any]:
+    return {"sent": sent, "received": received, "tries": tries, "final": final}
+
+
+def episode(*kinds: str, trouble: str = "") -> Episode:
+    return Episode(list(kinds), ["x"], 1_000, 2_000, None if trouble else 3_000, trouble)
+
+
+def test_an_effect_counts_the_commands_that_met_the_fault() -> None:
+    before, slow, lost, after = (
+        answer(0, 900),
+        answer(950, 4_000, 3),
+        answer(1_500, 1_600, final=False),
+        answer(3_001, 9_000),
+    )
+    found = effect(episode("primary-killed"), [before, slow, answer(1_000, 1_200), lost, after])
+    assert found == Effect(commands=3, errors=1, retried=1, longest_seconds=3.05, silent_seconds=2.8)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "trouble", "longest", "errors", "says"),
+    [
+        (["primary-killed"], "", 14.9, 0, "survived"),
+        (["primary-killed"], "", 15.0, 0, "a command took 15.0 s"),
+        (["server-paused"], "", 15.0, 0, "survived"),
+        (["server-paused"], "", 1.0, 2, "2 commands without an answer"),
+        (["redis-killed"], "redis is dead", 1.0, 0, "not whole again: redis is dead"),
+    ],
+)
+def test_the_verdict_on_a_fault(kinds: list[str], trouble: str, longest: float, errors: int, says: str) -> None:
+    assert verdict(episode(*kinds, trouble=trouble), Effect(9, errors, 1, longest, 1.0)) == says
+
+
+def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--only", "earthquake"])
+    assert "there is no fault earthquake" in capsys.readouterr().err
+
+
+def test_every_kind_of_fault_is_in_the_documentation() -> None:
+    page = (PROJECT / "docs" / "faults.md").read_text()
+    assert [name for name in KINDS if f"`{name}`" not in page] == []

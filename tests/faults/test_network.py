@@ -1,0 +1,212 @@
+"""The network that can be cut, and the front that sends twice, between sockets of the test's own."""
+
+import contextlib
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from infra import network
+from infra.faults.front import Front
+from infra.network import ALL, SERVERS
+from infra.ports import HOST, free_port
+from infra.stack import PROJECT
+
+SECONDS = 30.0
+SHORT_SECONDS = 0.3
+
+
+@dataclass
+class Echo:
+    """Answers what it gets, on a port."""
+
+    port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        self._listening = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _answer(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(65_536):
+                connection.sendall(data)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@dataclass
+class Wired:
+    """Two members behind proxies."""
+
+    backs: list[int]
+    fronts: list[int]
+    control: Path
+
+    def talk(self, first: bytes, member: int = 0) -> socket.socket:
+        """Open a connection to a member and say who speaks."""
+        connection = socket.create_connection((HOST, self.fronts[member]), timeout=SECONDS)
+        connection.sendall(first)
+        return connection
+
+
+@pytest.fixture
+def wired(tmp_path: Path) -> Iterator[Wired]:
+    members = [Echo(), Echo()]
+    found = Wired([member.port for member in members], [free_port(), free_port()], tmp_path / "network.sock")
+    pairs = [f"{front}:{back}" for front, back in zip(found.fronts, found.backs, strict=True)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "infra.network", "--socket", str(found.control), *pairs], cwd=PROJECT
+    )
+    deadline = time.monotonic() + SECONDS
+    while not found.control.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield found
+    process.terminate()
+    assert process.wait(SECONDS) == 0
+    for member in members:
+        member.close()
+
+
+APP = b"hello, I am day-trading"
+OTHER = b"hello, I am somebody"
+
+
+def arrives(connection: socket.socket, sent: bytes) -> bool:
+    """Send; return whether it comes back soon."""
+    connection.sendall(sent)
+    connection.settimeout(SHORT_SECONDS)
+    try:
+        return connection.recv(65_536) == sent
+    except TimeoutError:
+        return False
+
+
+def opened(wired: Wired, first: bytes, member: int = 0) -> socket.socket:
+    connection = wired.talk(first, member)
+    assert connection.recv(65_536) == first
+    return connection
+
+
+def test_what_is_sent_arrives_while_nothing_is_cut(wired: Wired) -> None:
+    with opened(wired, APP) as connection:
+        assert arrives(connection, b"one")
+        assert arrives(connection, b"x" * 50_000)
+
+
+def test_a_cut_is_silent_and_what_was_on_its_way_arrives_when_it_is_healed(wired: Wired) -> None:
+    with opened(wired, APP) as connection:
+        network.cut(wired.control, wired.backs[0], ALL)
+        assert not arrives(connection, b"late")
+        network.heal(wired.control, wired.backs[0])
+        connection.settimeout(SECONDS)
+        assert connection.recv(65_536) == b"late"
+
+
+def test_the_servers_can_be_cut_off_while_others_get_through(wired: Wired) -> None:
+    with opened(wired, APP) as app, opened(wired, OTHER) as other:
+        network.cut(wired.control, wired.backs[0], SERVERS)
+        assert not arrives(app, b"x")
+        assert arrives(other, b"x")
+        with wired.talk(APP) as new:
+            new.settimeout(SHORT_SECONDS)
+            with pytest.raises(TimeoutError):
+                new.recv(1)
+        with opened(wired, APP, member=1) as elsewhere:
+            assert arrives(elsewhere, b"x")
+
+
+def test_a_member_that_is_cut_off_reaches_nobody_either(wired: Wired) -> None:
+    """Members say in their first message where they listen."""
+    of_the_first = b"hostInfo machine:%d\0" % wired.backs[0]
+    with opened(wired, of_the_first, member=1) as from_first, opened(wired, OTHER, member=1) as from_other:
+        network.cut(wired.control, wired.backs[0], ALL)
+        assert not arrives(from_first, b"x")
+        assert arrives(from_other, b"x")
+
+
+@pytest.mark.parametrize("strand", ["everything", ""])
+def test_a_wish_that_is_none_is_refused(wired: Wired, strand: str) -> None:
+    with pytest.raises(OSError, match="KeyError"):
+        network.cut(wired.control, wired.backs[0], strand)
+    with pytest.raises(OSError, match="KeyError"):
+        network.cut(wired.control, 1, ALL)
+
+
+class _Counting(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    seen: list[tuple[str, bytes]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append((self.headers["Idempotency-Key"], body))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def counted() -> Iterator[tuple[Front, list[tuple[str, bytes]]]]:
+    """Return a front, and what the server behind it has seen."""
+    seen: list[tuple[str, bytes]] = []
+
+    class Handler(_Counting):
+        pass
+
+    Handler.seen = seen
+    server = ThreadingHTTPServer((HOST, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    front = Front(server.server_address[1])
+    with front.running():
+        yield front, seen
+    server.shutdown()
+    server.server_close()
+
+
+def post(front: Front, key: str) -> bytes:
+    connection = http.client.HTTPConnection(HOST, front.port, timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", b"{}", {"Idempotency-Key": key})
+        return connection.getresponse().read()
+
+
+def test_the_front_sends_a_request_once_and_when_told_twice(counted: tuple[Front, list[tuple[str, bytes]]]) -> None:
+    front, seen = counted
+    assert post(front, "one") == b"{}"
+    front.twice = True
+    assert post(front, "two") == b"{}"
+    deadline = time.monotonic() + SECONDS
+    while len(seen) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sorted(seen) == [("one", b"{}"), ("two", b"{}"), ("two", b"{}")]
+    assert (front.answered, front.doubled) == (2, 1)
+
+
+def test_the_front_keeps_the_pace_it_is_told(counted: tuple[Front, list[tuple[str, bytes]]]) -> None:
+    front, _ = counted
+    front.rate = 20.0
+    began = time.monotonic()
+    for number in range(6):
+        post(front, str(number))
+    assert time.monotonic() - began >= 5 / 20
