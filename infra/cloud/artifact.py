@@ -26,6 +26,7 @@ import yaml  # type: ignore[import-untyped]
 
 from infra.stack import PROJECT
 
+RESOURCES = Path(__file__).with_name("resources.yaml")
 CODE = "deployment.zip"
 TEMPLATE = "sam.json"
 TASK_ROOT = "/var/task"

@@ -14,7 +14,7 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from chalicelib.domain.commands import CommandName
-from infra.cloud.artifact import Artifact, package
+from infra.cloud.artifact import RESOURCES, Artifact, package
 from infra.stack import PROJECT
 from infra.tokens import operator_token, trader_token
 from tests.cloud.conftest import BUCKET, CREDENTIALS, SECRET
@@ -37,7 +37,7 @@ def test_the_artifact_has_no_sdk_and_none_of_the_tools(artifact: Artifact) -> No
 
 
 def test_the_same_sources_make_the_same_artifact(artifact: Artifact, tmp_path: Path) -> None:
-    again = package(tmp_path, "prod", resources=None)
+    again = package(tmp_path, "prod", resources=RESOURCES)
     assert again.code.read_bytes() == artifact.code.read_bytes()
     assert again.template.read_text() == artifact.template.read_text()
 
