@@ -94,6 +94,8 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path) -> Run:
     with _replaying(site, workload, answers, report, folder / "loadgen.txt") as replay:
         episodes: list[Episode] = []
         try:
+            # It reads every account first, and that is no command.
+            site.wait_for_answers(options.users, lambda: replay.poll() is None)
             for number, together in enumerate(plan):
                 left = max(1, options.commands - site.front.answered)
                 site.front.rate = left / (_EPISODE_SECONDS * (len(plan) - number))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from pymongo import MongoClient
 
@@ -29,6 +28,7 @@ SECONDS = 60.0
 STALL_SECONDS = 15.0
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
 MANY = ("--servers", "2", "--replicas", "3", "--balance", "request", "--quote-source", "fixed:10.00")
+MEMBERS = ("mongod-1", "mongod-2", "mongod-3")
 FEW_THREADS = 4
 
 
@@ -141,6 +141,14 @@ def until_all_went_on(traders: list[Trader], times: int = 3) -> None:
     eventually(lambda: all(trader.added >= was + times for trader, was in zip(traders, before, strict=True)))
 
 
+def rate(traders: list[Trader], seconds: float = 1.0) -> float:
+    """Return how many answers a second the traders get."""
+    began, before = time.monotonic(), sum(trader.added for trader in traders)
+    while time.monotonic() < began + seconds:
+        time.sleep(0.05)
+    return (sum(trader.added for trader in traders) - before) / (time.monotonic() - began)
+
+
 def primary(stack: BackgroundStack) -> str:
     ports = json.loads((stack.data / "ports.json").read_text())
     return next(str(name) for name in ports if name.startswith("mongod-") and role(ports[name]) == PRIMARY)
@@ -151,11 +159,12 @@ def state_at_haproxy(stack: BackgroundStack, server: str) -> str:
 
 
 def test_any_server_takes_any_command_of_any_user(stack: BackgroundStack) -> None:
+    assert set(stack.pids) == {*MEMBERS, "redis", "gateway-1", "gateway-2", "haproxy", "ticker"}
     for _ in range(10):
         assert ask(stack, "POST", "/users/jane/add", {"amount": "1.00"})[0] == 200
     with MongoClient[dict[str, Any]](stack.mongo_uri) as client:
         account = client[stack.mongo_database]["accounts"].find_one({"_id": "jane"})
-        assert len(client.nodes) == 3
+        assert len(client.topology_description.server_descriptions()) == 3
     assert account is not None
     assert account["cash"] == 1000
     assert {entry["srv"] for entry in account["open"]} == {"gateway-1-1", "gateway-2-1"}
@@ -174,11 +183,13 @@ def test_haproxy_shows_a_page_of_how_it_sees_the_servers(stack: BackgroundStack)
 def test_a_server_that_is_killed_is_taken_out_within_a_check_and_nothing_is_lost(stack: BackgroundStack) -> None:
     """The checks come every second, and at once after a connection was refused; under load that is sooner."""
     with trading(stack, "killed") as traders:
+        before = rate(traders)
         control.ask(stack.data, "kill", "gateway-1")
         killed = time.monotonic()
         eventually(lambda: state_at_haproxy(stack, "gateway-1").startswith("DOWN"))
-        assert time.monotonic() - killed < 1.0 + 1.0  # a check, and time for a busy machine
+        assert time.monotonic() - killed < 1.0 + 2.0  # a check, and time for a busy machine
         until_all_went_on(traders)
+        assert rate(traders) > before / 3  # one of two is left, and the machine has other things to do
         control.ask(stack.data, "restart", "gateway-1")
         control.wait_for(stack.data, "gateway-1", State.RUNNING, SECONDS)
         assert state_at_haproxy(stack, "gateway-1") == "UP"
@@ -262,19 +273,3 @@ def test_a_folder_of_three_members_is_not_started_with_one(stack: BackgroundStac
     (tmp_path / "mongod-1" / "WiredTiger").touch()
     with pytest.raises(Exception, match="before it was ready"), running_stack(tmp_path):
         pass
-
-
-def test_a_second_start_finds_the_set_and_its_data(tmp_path: Path) -> None:
-    """Also with ports that are others than before: the members' addresses are part of their data."""
-    data = tmp_path / "stack"
-    options = ("--replicas", "3", "--proxied", "--trigger-seconds", "0", *SMALL)
-    with running_stack(data, *options) as first:
-        assert add_a_cent(first, "jane", "a key") == "200"
-        family = psutil.Process(first.process.pid).children(recursive=True)
-        assert set(first.pids) == {"network", "mongod-1", "mongod-2", "mongod-3", "redis", "gateway"}
-    assert not psutil.wait_procs(family, timeout=SECONDS)[1]
-    ports = json.loads((data / "ports.json").read_text())
-    (data / "ports.json").write_text(json.dumps({name: ports[name] for name in ports if "mongod" not in name}))
-    with running_stack(data, *options) as second:
-        assert add_a_cent(second, "jane", "another") == "200"
-        assert ask(second, "GET", "/users/jane/summary")[2]["cash"] == "0.02"

@@ -1,0 +1,45 @@
+"""Three members of a replica set: born, moved to other ports, one away."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from infra import parts
+from infra.mongo import PRIMARY, SECONDARY, member_parts, mongo_uri, role
+from infra.parts import RunningPart
+from infra.ports import free_port
+
+NAMES = ("mongod-1", "mongod-2", "mongod-3")
+
+
+@contextmanager
+def members(folder: Path, ports: list[int]) -> Iterator[list[RunningPart]]:
+    """Run a set whose members listen on these ports."""
+    folders = {name: folder / name for name in NAMES}
+    with ExitStack() as running:
+        started = []
+        for part in member_parts(folders, ports, ports, os.environ, cache_gb=0.25, oplog_mb=64, election_ms=1_500):
+            process = parts.start(part, folder)
+            running.callback(process.kill)
+            process.wait_until_ready()
+            started.append(process)
+        yield started
+
+
+def test_a_set_of_three_is_born_moves_to_other_ports_and_is_a_set_again(tmp_path: Path) -> None:
+    """The members' addresses are part of their data."""
+    for run in (1, 2):
+        ports = [free_port() for _ in NAMES]
+        with members(tmp_path, ports) as started:
+            assert sorted(role(port) for port in ports) == [PRIMARY, SECONDARY, SECONDARY]
+            with MongoClient[dict[str, Any]](mongo_uri(ports), w="majority", journal=True) as client:
+                client.test.runs.insert_one({"_id": run})
+                assert client.test.runs.count_documents({}) == run
+                settings = client.admin.command("replSetGetConfig")["config"]["settings"]
+            assert settings["electionTimeoutMillis"] == 1_500
+            assert settings["catchUpTimeoutMillis"] == 750
+            assert all(part.stop() for part in reversed(started))
