@@ -192,7 +192,7 @@ def _by_percentile(
         return _TOP + tall * (1 - scale.place(value))
 
     drawn = [*_axis(scale, left, width, height)]
-    for percent, label in ((0, "0"), (50, "50"), (90, "90"), (99, "99"), (99.9, "99.9"), (99.99, "99.99 %")):
+    for percent, label in ((0, "0"), (50, "50"), (90, "90"), (99, "99"), (99.9, "99.9"), (99.99, "99.99")):
         drawn.append(f'<line class="grid" x1="{x(percent):.1f}" x2="{x(percent):.1f}" y1="{_TOP}" y2="{_TOP + tall}"/>')
         anchor = "end" if percent > 99.9 else "middle"
         drawn.append(f'<text x="{x(percent):.1f}" y="{height - 8}" text-anchor="{anchor}">{label}</text>')

@@ -198,7 +198,7 @@ def _latencies(report: Mapping[str, Any], statistics: Statistics) -> str:
     return (
         f'<section><h2>Latency by command</h2><p class="note">In ms, {_which(report)}.</p>{charts.legend(_TIMED)}'
         f"<figure>{charts.ranges(spans, 'ms')}</figure>{_latency_table(rows)}</section>"
-        f'<section><h2>Latency by percentile</h2><p class="note">The share of all commands that were done within '
+        f'<section><h2>Latency by percentile</h2><p class="note">The percentage of all commands that were done within '
         f"so many ms.</p>{charts.legend(names)}<figure>{charts.by_percentile(curves, 'ms')}</figure>"
         f"{_meaning(report)}</section>"
     )
@@ -247,7 +247,7 @@ def _outcomes(report: Mapping[str, Any]) -> str:
         '<section><h2>Outcomes</h2><p class="note">How commands ended. 200 is a success, 409 a rejection by the rules '
         "of trading, 400 and 422 a refusal for the form; these are final answers. Anything else is an error.</p>"
         f'<div class="scroll"><table class="outcomes"><thead><tr><th>status and code</th><th>commands</th>'
-        f"<th>share</th><th></th></tr></thead><tbody>{lines}</tbody></table></div></section>"
+        f'<th>share</th><th class="share"></th></tr></thead><tbody>{lines}</tbody></table></div></section>'
     )
 
 
