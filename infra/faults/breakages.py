@@ -77,7 +77,7 @@ def _disk_full(site: Site, _: random.Random) -> Breakage:
     assert site.disk is not None, "the disk can be full only where a small one could be mounted"
     ballast = site.disk / _BALLAST
     member = site.disk.name
-    _fill(ballast)
+    fill(ballast)
     site.write_checkpoints(member, seconds=1)
 
     def end() -> None:
@@ -87,7 +87,7 @@ def _disk_full(site: Site, _: random.Random) -> Breakage:
     return Breakage(member, end)
 
 
-def _fill(ballast: Path) -> None:
+def fill(ballast: Path) -> None:
     """Write until nothing more fits."""
     descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT, 0o600)
     with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)) as file:

@@ -18,7 +18,8 @@ from pathlib import Path
 from infra.background import StackFailedError
 from infra.faults.breakages import KINDS
 from infra.faults.report import lines, write
-from infra.faults.run import RunFailedError, RunOptions, run
+from infra.faults.run import MEMBER_WITH_SMALL_DISK, RunFailedError, RunOptions, run
+from infra.faults.site import release
 from infra.folder import DEFAULT_FOLDER
 
 _INTERRUPTED = 130
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_one(options: RunOptions, folder: Path) -> bool:
+    release(folder / "stack" / MEMBER_WITH_SMALL_DISK)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     done = run(options, folder.resolve())

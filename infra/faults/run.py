@@ -25,7 +25,7 @@ from infra.faults.site import MEMBERS, SERVERS, NotWholeError, Site, small_disk
 from infra.stack import LEGACY, PROJECT
 
 DISK_FULL = "disk-full"
-_MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"
+MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"
 _EPISODE_SECONDS = 12.0
 """About how long an episode takes with what comes back after it: the pace is such that commands last for all."""
 
@@ -76,7 +76,7 @@ def run(options: RunOptions, folder: Path) -> Run:
     data = folder / "stack"
     with contextlib.ExitStack() as things:
         wanted = DISK_FULL in options.kinds
-        disk = things.enter_context(small_disk(data / _MEMBER_WITH_SMALL_DISK)) if wanted else None
+        disk = things.enter_context(small_disk(data / MEMBER_WITH_SMALL_DISK)) if wanted else None
         stack = things.enter_context(running_stack(data, *STACK))
         front = Front(urlsplit(stack.url).port or 0)
         things.enter_context(front.running())

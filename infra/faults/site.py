@@ -142,6 +142,12 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
             _runs("umount", "--lazy", folder)
 
 
+def release(folder: Path) -> None:
+    """Unmount what a run that was killed has left at a folder."""
+    if folder.is_mount():
+        _runs("umount", "--lazy", folder)
+
+
 def _runs(*command: str | Path) -> bool:
     try:
         return subprocess.run(command, check=False, capture_output=True).returncode == 0

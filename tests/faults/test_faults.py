@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ import pytest
 
 from infra import parts
 from infra.faults import cli
-from infra.faults.breakages import KINDS
+from infra.faults.breakages import KINDS, fill
 from infra.faults.effects import Effect, Episode, effect
 from infra.faults.front import Front
-from infra.faults.judge import Target, all_well, judge
-from infra.faults.report import verdict
+from infra.faults.judge import Check, Target, all_well, judge
+from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
+from infra.faults.site import DISK_MB, small_disk
 from infra.parts import Part
 from infra.ports import HOST, free_port
 from infra.stack import GROUPED_WRITES, PROJECT, why_not_healthy
@@ -140,6 +143,28 @@ def test_an_effect_counts_the_commands_that_met_the_fault() -> None:
 )
 def test_the_verdict_on_a_fault(kinds: list[str], trouble: str, longest: float, errors: int, says: str) -> None:
     assert verdict(episode(*kinds, trouble=trouble), Effect(9, errors, 1, longest, 1.0)) == says
+
+
+def test_a_small_disk_is_mounted_where_that_is_allowed_and_said_to_be_missing_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    with small_disk(folder) as disk:
+        assert folder.is_mount() is (disk is not None)
+        if disk is not None:
+            assert shutil.disk_usage(disk).total == DISK_MB * 1024 * 1024
+            fill(disk / "ballast")
+            assert shutil.disk_usage(disk).free == 0
+    assert not folder.is_mount()
+
+
+def test_a_fault_that_was_skipped_is_in_the_report(tmp_path: Path) -> None:
+    done = Run(1, 10, 2, 0, 1.0, [], [Check("all is well")], ["disk-full: no small file system"], 0, {})
+    write(done, tmp_path)
+    assert "skipped: disk-full: no small file system" in lines(done)
+    assert "Skipped: disk-full" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["skipped"] == ["disk-full: no small file system"]
+    assert done.passed
+    assert not replace(done, trouble="the replay ended early").passed
+    assert not replace(done, checks=[Check("all is well", "it is not")]).passed
 
 
 def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
