@@ -166,18 +166,18 @@ def parse(options: argparse.Namespace) -> int:
         path = Path(folder) / "workload"
         with path.open("wb") as file:
             write(generate(options.users, options.lines, 500, 1), file)
-        seconds, megabytes = _alone(_measure_parse, path)
+        seconds, cpu_s, megabytes = _alone(_measure_parse, path)
         size = path.stat().st_size / 1e6
-    print(f"{options.lines:,} lines ({size:,.0f} MB): {seconds:.2f} s, {megabytes:,.0f} MB of memory at most")
+    print(f"{options.lines:,} lines ({size:,.0f} MB): {seconds:.2f} s ({cpu_s:.2f} s of CPU), {megabytes:,.0f} MB at most")
     return 0
 
 
-def _measure_parse(path: Path) -> tuple[float, float]:
-    start = time.perf_counter()
+def _measure_parse(path: Path) -> tuple[float, float, float]:
+    start, cpu_s = time.perf_counter(), time.process_time()
     workload = load(path)
-    seconds = time.perf_counter() - start
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_s
     assert workload.commands
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return seconds, cpu_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _alone(measure: Callable[..., Measured], *arguments: object) -> Measured:

@@ -305,6 +305,39 @@ def test_a_bad_file_is_reported_and_nothing_is_sent(
     assert stub.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"\r\n\r\n", "the file is empty"),
+        (b"[1] ADD,a,1.00\n\x7fELF\x02\x01\x01\x00\x00\xfe\n", "line 2: byte 10 is not UTF-8"),
+        (b"[1] ADD,a,1.00\n[2] ADD,a\x00,1.00\n", "line 2: character 10 is a control character"),
+        (b"[1] ADD,a,1.00\r\n[2] BUY,a,S\r\n", "line 2: BUY needs user,symbol,amount; the line has 2 fields"),
+        (b"[1] ADD,a,1.00\n[2] ADD,a," + b"9" * 10_000_000, "line 2: the line is longer than 4096 bytes"),
+        (b"[7] ADD,a,1.00\n[7] ADD,a,1.00\n", "line 2: transaction number 7 was used before, in line 1"),
+        (b"[1] ADD,a,1.00\n[2] PAY,a,1.00\n", "line 2: unknown command 'PAY'"),
+        (b"\xef\xbb\xbf[1] ADD,a,1.00\n", "line 1: "),
+        (b"\xff\xfe[\x001\x00]\x00", "line 1: byte 1 is not UTF-8"),
+        (b"[1] ADD,a,1.00\n\n[2] ADD,a,1.00\n", "line 2: the line is blank"),
+    ],
+    ids=["empty", "blank", "binary", "zero", "crlf", "huge", "twice", "unknown", "mark", "utf-16", "gap"],
+)
+@pytest.mark.parametrize("options", [(), ("--processes", "2"), ("--dry-run",)], ids=["plain", "processes", "dry"])
+def test_a_broken_file_of_any_sort_exits_2_with_line_and_reason_and_nothing_is_sent(
+    stub: StubServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    reason: str,
+    options: tuple[str, ...],
+) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(content)
+    assert main(["replay", str(path), "--url", stub.url, "--token", "t", *options]) == 2
+    assert f"{path}: {reason}" in capsys.readouterr().err
+    assert stub.connections == 0
+
+
 def test_bad_arguments_are_usage_errors(
     write_workload: WriteWorkload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

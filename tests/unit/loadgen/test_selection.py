@@ -252,7 +252,7 @@ def test_a_workload_takes_little_memory_a_line(tmp_path: Path) -> None:
     """1,200,000 lines must fit in 1.5 GB: `python -m loadgen.bench parse` measures that; a tenth must take a tenth."""
     command = [sys.executable, "-m", "loadgen.bench", "parse", "--lines", "60000"]
     said = subprocess.run(command, cwd=PROJECT, env=os.environ, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"60,000 lines \(2 MB\): ([0-9.]+) s, ([0-9.]+) MB", said)
+    found = re.search(r"60,000 lines \(2 MB\): [0-9.]+ s \(([0-9.]+) s of CPU\), ([0-9.]+) MB", said)
     assert found is not None, said
     assert float(found[2]) < 75
     assert float(found[1]) < 5

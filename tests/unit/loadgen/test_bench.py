@@ -1,0 +1,68 @@
+"""The load generator's own cost and the trust in its figures: small runs of what `loadgen.bench` measures."""
+
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.stack import PROJECT
+from loadgen.bench import main, stub
+from tests.unit.loadgen.runs import finished, report_of, start
+
+CLIENTS = 8
+
+
+def test_a_command_costs_less_than_a_bare_request_of_http_client(capsys: pytest.CaptureFixture[str]) -> None:
+    """At most 1.5 times the CPU is what must hold, and no fewer commands a second."""
+    assert main(["client", "--threads", "16", "--commands", "3000", "--rounds", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "at most 1.5 times the CPU: yes" in said
+    assert '"cpu": ' in said
+
+
+def measure_latencies(port: int, latencies_ms: list[float], stopping: threading.Event) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    while not stopping.is_set():
+        began = time.perf_counter()
+        connection.request("GET", "/users/jane/summary")
+        connection.getresponse().read()
+        latencies_ms.append((time.perf_counter() - began) * 1000)
+    connection.close()
+
+
+def test_latencies_are_those_that_another_client_of_the_same_server_sees_at_the_same_time(tmp_path: Path) -> None:
+    """`loadgen.bench percentiles` holds them against wrk's."""
+    path, out = tmp_path / "workload", tmp_path / "out.json"
+    path.write_text("".join(f"[{number}] ADD,user{number % CLIENTS},1.00\n" for number in range(1, 100 * CLIENTS + 1)))
+    theirs: list[float] = []
+    stopping = threading.Event()
+    with stub("--delay", "20:58") as port:
+        threads = [threading.Thread(target=measure_latencies, args=(port, theirs, stopping)) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        replay = start("replay", path, "--url", f"http://127.0.0.1:{port}", "--token", "t", "--json", out)
+        code, _, errors = finished(replay)
+        stopping.set()
+        for thread in threads:
+            thread.join()
+    assert code == 0, errors
+    ours = report_of(out)["latency_ms"]
+    assert ours["count"] == 100 * CLIENTS
+    cuts = statistics.quantiles(theirs, n=100)
+    assert ours["p50"] == pytest.approx(cuts[49], rel=0.1)
+    assert ours["p90"] == pytest.approx(cuts[89], rel=0.1)
+    assert ours["p99"] == pytest.approx(cuts[98], rel=0.2)
+
+
+def test_percentiles_beside_those_of_wrk_say_when_there_is_no_wrk(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadgen.bench", "percentiles"]
+    nowhere = {"PATH": str(tmp_path)}
+    ended = subprocess.run(command, cwd=PROJECT, env=nowhere, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (2, "wrk is not installed (Debian: apt-get install wrk)\n")
+    assert json.loads(ended.stdout.rpartition(",")[0])["cores"] >= 1
