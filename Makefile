@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format fuzz replay faults up clean distclean
+.PHONY: help setup test check format fuzz replay faults up package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,24 @@ faults: setup ## Break everything during a replay and judge it (options: make fa
 
 up: setup ## Run the stack until Ctrl-C (options: make up UP="--port 9000 --workers 2")
 	$(PY) -m infra.local up --explain $(UP)
+
+CLOUD = $(PY) -m infra.cloud
+WISHES = --stage $(or $(STAGE),prod) $(addprefix --set ,$(SET)) $(if $(REGION),--region $(REGION)) $(if $(CA),--ca $(CA))
+
+package: setup ## Make what would be deployed, in .data/cloud
+	$(CLOUD) package --stage $(or $(STAGE),prod) $(if $(CA),--ca $(CA))
+
+diff: setup ## Show what a deployment would change (make diff STAGE=prod SET="VpcId=... SubnetIds=a,b")
+	$(CLOUD) diff $(WISHES)
+
+deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE=prod SET="..." YES=1)
+	$(CLOUD) deploy $(WISHES) $(if $(YES),--yes)
+
+destroy: setup ## Remove the stack from AWS; the bucket of audit logs stays
+	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
+
+cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis
+	$(PY) -m infra.cloud.cold
 
 clean: ## Remove caches and the data of the local stack
 	rm -rf .data .pytest_cache .mypy_cache .ruff_cache .hypothesis

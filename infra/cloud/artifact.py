@@ -53,7 +53,7 @@ class Artifact:
     template: Path
 
 
-def package(folder: Path, stage: str, *, resources: Path | None, ca_file: Path | None = None) -> Artifact:
+def package(folder: Path, stage: str, *, resources: Path | None = RESOURCES, ca_file: Path | None = None) -> Artifact:
     """Package the app into `folder`, its template merged with `resources`; raises PackageError.
 
     `ca_file` becomes `ca.pem` beside the code: authorities to trust that the system of a function does not know.

@@ -2,13 +2,18 @@
 
 API Gateway takes Swagger 2.0, as Chalice writes it; moto takes OpenAPI 3 only, wants a description, and a target
 for the mock integrations that answer preflights. Nothing else is changed on the way.
+
+moto's CloudFormation does everything at once and never fails. A template whose metadata has `Test: fails` or
+`Test: lasts` is one that CloudFormation rolls back, or is not done with yet.
 """
 
 from functools import wraps
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from moto import server
 from moto.apigateway.models import APIGatewayBackend
+from moto.cloudformation.models import CloudFormationBackend
 
 _MOCK = {"uri": "mock", "httpMethod": "POST"}
 
@@ -40,7 +45,47 @@ def _translate(name: str, position: int) -> None:
     setattr(APIGatewayBackend, name, method)
 
 
+def _may_fail_or_last() -> None:
+    original = CloudFormationBackend.execute_change_set
+
+    def execute(self: CloudFormationBackend, change_set_name: str, stack_name: str | None = None) -> None:
+        sets = self.change_sets
+        change_set = next(
+            found for found in sets.values() if change_set_name in {found.change_set_id, found.change_set_name}
+        )
+        wish = yaml.safe_load(change_set.template).get("Metadata", {}).get("Test")
+        stack = self.stacks[change_set.stack_id]
+        if wish is None:
+            original(self, change_set_name, stack_name)
+            stack.template_dict = change_set.template_dict  # moto forgets what a change set has set
+            stack.output_map = stack._create_output_map()
+            resolved = stack.resource_map.resolved_parameters
+            stack.parameters = {name: resolved[name] for name in stack.template_dict.get("Parameters", {})}
+            return
+        kind = change_set.change_set_type
+        rolled_back = "ROLLBACK_COMPLETE" if kind == "CREATE" else "UPDATE_ROLLBACK_COMPLETE"
+        story: list[tuple[str, str, str | None]] = [(stack.name, f"{kind}_IN_PROGRESS", "User Initiated")]
+        if wish == "fails":
+            story += [
+                ("Logs", f"{kind}_FAILED", "that bucket already exists"),
+                ("Topic", f"{kind}_FAILED", "Resource creation cancelled"),
+                (
+                    stack.name,
+                    rolled_back.replace("COMPLETE", "IN_PROGRESS"),
+                    "The following resource(s) failed: [Logs]",
+                ),
+                (stack.name, rolled_back, None),
+            ]
+        for name, status, reason in story:
+            stack._add_stack_event(status, reason)
+            stack.events[-1].logical_resource_id = name
+        stack.status = story[-1][1]
+
+    CloudFormationBackend.execute_change_set = execute  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    _may_fail_or_last()
     _translate("import_rest_api", 1)
     _translate("put_rest_api", 2)
     server.main()

@@ -1,0 +1,210 @@
+"""Deploy the stack to AWS, look at what a deployment would change, or remove it.
+
+python -m infra.cloud deploy --stage prod --set VpcId=vpc-1 --set SubnetIds=subnet-1,subnet-2
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from infra.cloud.artifact import CODE, Artifact, PackageError, package
+from infra.cloud.stack import ParameterError, Plan, Stack, StackError
+from infra.cloud.upload import upload
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_REFUSED = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+
+
+class UsageError(Exception):
+    """What was asked for cannot be begun: arguments, credentials, region."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns 0, 1 when AWS could not do it, 2 when it was not even begun, 130 when it was interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        done: int = options.run(options)
+    except (UsageError, ParameterError) as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except (StackError, PackageError, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        name = _name(options)
+        print(
+            f"\nno longer waiting; what was begun in {name} goes on in AWS. The same command again waits for its end",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return done
+
+
+def _package(options: argparse.Namespace) -> int:
+    made = package(options.out, options.stage, ca_file=options.ca)
+    print(f"{made.code} ({made.code.stat().st_size / 1e6:.1f} MB)\n{made.template}")
+    return OK
+
+
+def _diff(options: argparse.Namespace) -> int:
+    stack, plan = _planned(options)
+    if plan is not None:
+        stack.drop(plan)
+    return OK
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    stack, plan = _planned(options)
+    if plan is None:
+        return OK
+    if not _agreed(options, f"apply this to {stack.name}"):
+        stack.drop(plan)
+        return OK
+    for name, value in stack.apply(plan).items():
+        print(f"{name} = {value}")
+    return OK
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    session, _ = _session(options)
+    stack = _stack(session, options)
+    if stack.find() is None:
+        print(f"there is no stack {stack.name}")
+    elif _agreed(options, f"remove {stack.name}; the bucket of audit logs stays"):
+        stack.delete()
+    return OK
+
+
+def _planned(options: argparse.Namespace) -> tuple[Stack, Plan | None]:
+    """Package, upload and return what would change, after telling it."""
+    given = _given(options.set)
+    session, account = _session(options)
+    region = session.region_name
+    with tempfile.TemporaryDirectory() as folder:
+        if options.template is None:
+            artifact = package(Path(folder), options.stage, ca_file=options.ca)
+        else:
+            artifact = Artifact(options.template.with_name(CODE), options.template)
+        try:
+            template, url = upload(session.client("s3"), f"day-trading-artifacts-{account}-{region}", region, artifact)
+        except (OSError, json.JSONDecodeError) as error:
+            raise UsageError(f"{artifact.template}: {error}") from error
+    stack = _stack(session, options)
+    plan = stack.plan(template, url, given, {"app": "day-trading", "stage": options.stage})
+    if plan is None:
+        print(f"{stack.name} is already as it should be")
+    else:
+        print(f"{stack.name} in {region} of account {account}:")
+        print("\n".join(plan.changes) or "no resource changes, only parameters or tags")
+    return stack, plan
+
+
+def _given(assignments: Sequence[str]) -> dict[str, str]:
+    wrong = [text for text in assignments if "=" not in text]
+    if wrong:
+        raise UsageError(f"--set takes NAME=VALUE: {', '.join(wrong)}")
+    return {name: value for name, _, value in (text.partition("=") for text in assignments)}
+
+
+def _session(options: argparse.Namespace) -> tuple[Any, str]:
+    """Return boto3's session and the account it is for, after seeing that it can be used."""
+    try:
+        session = boto3.Session(region_name=options.region)
+        region = session.region_name
+        if region is None:
+            raise UsageError("no region: name one with --region or AWS_REGION")
+        if not _is_region(session, region):
+            raise UsageError(f"there is no region {region!r}")
+        account: str = session.client("sts").get_caller_identity()["Account"]
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise UsageError(f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE") from error
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _REFUSED:
+            raise UsageError(f"AWS does not take these credentials: {error}") from error
+        raise
+    return session, account
+
+
+def _is_region(session: Any, region: str) -> bool:
+    return any(
+        region in session.get_available_regions("cloudformation", partition)
+        for partition in session.get_available_partitions()
+    )
+
+
+def _name(options: argparse.Namespace) -> str:
+    return f"day-trading-{options.stage}"
+
+
+def _stack(session: Any, options: argparse.Namespace) -> Stack:
+    return Stack(
+        session.client("cloudformation"),
+        _name(options),
+        say=lambda line: print(line, flush=True),
+        pause=lambda: time.sleep(options.poll),
+    )
+
+
+def _agreed(options: argparse.Namespace, what: str) -> bool:
+    if options.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}? Nobody is there to ask: say --yes")
+    return input(f"{what}? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.cloud", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(required=True)
+    for name, run, told in (
+        ("package", _package, "make the artifact and its template, and send nothing"),
+        ("diff", _diff, "tell what a deployment would change"),
+        ("deploy", _deploy, "tell what changes, and change it"),
+        ("destroy", _destroy, "remove the stack"),
+    ):
+        command = commands.add_parser(name, help=told, description=told)
+        command.set_defaults(run=run)
+        command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
+        if name != "destroy":
+            command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, put beside the code")
+        if name == "package":
+            command.add_argument("--out", type=Path, default=Path(".data/cloud"), help="a folder (%(default)s)")
+            continue
+        command.add_argument("--region", default=os.environ.get("AWS_REGION"))
+        command.add_argument("--poll", type=float, default=2.0, help="seconds between two looks (%(default)g)")
+        command.add_argument("--yes", action="store_true", help="do not ask")
+        if name != "destroy":
+            command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+            command.add_argument("--template", type=Path, help="deploy this template instead of packaging")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

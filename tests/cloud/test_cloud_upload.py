@@ -1,0 +1,51 @@
+"""Artifacts on their way to AWS."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+import pytest
+
+from infra.cloud.artifact import CODE, Artifact
+from infra.cloud.upload import upload
+from tests.cloud.conftest import CREDENTIALS
+
+BUCKET = "day-trading-artifacts-1-eu-west-3"
+
+
+@pytest.fixture
+def s3(aws: str) -> Any:
+    """Return a client of the region in which the bucket is made."""
+    return boto3.client("s3", endpoint_url=aws, region_name="eu-west-3", **CREDENTIALS)
+
+
+def test_functions_find_their_code_where_it_was_sent_and_nothing_is_sent_twice(s3: Any, tmp_path: Path) -> None:
+    template = {"Resources": {"A": {"Properties": {"CodeUri": f"./{CODE}"}}, "B": {"Properties": {"CodeUri": "x"}}}}
+    (tmp_path / "sam.json").write_text(json.dumps(template))
+    (tmp_path / CODE).write_bytes(b"code")
+    artifact = Artifact(tmp_path / CODE, tmp_path / "sam.json")
+    sent, url = upload(s3, BUCKET, "eu-west-3", artifact)
+    place = sent["Resources"]["A"]["Properties"]["CodeUri"]
+    assert sent["Resources"]["B"]["Properties"]["CodeUri"] == "x"
+    key = place.removeprefix(f"s3://{BUCKET}/")
+    assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"code"
+    stored = s3.get_object(Bucket=BUCKET, Key=url.rpartition("/")[2])["Body"].read()
+    assert json.loads(stored) == sent
+
+    assert upload(s3, BUCKET, "eu-west-3", artifact) == (sent, url)
+    versions = s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    assert len(versions) == 2
+
+    (tmp_path / CODE).write_bytes(b"other code")
+    other, _ = upload(s3, BUCKET, "eu-west-3", artifact)
+    assert other["Resources"]["A"]["Properties"]["CodeUri"] != place
+    assert len(s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 4
+
+
+def test_the_bucket_of_artifacts_is_private(s3: Any, tmp_path: Path) -> None:
+    (tmp_path / "sam.json").write_text('{"Resources": {}}')
+    upload(s3, BUCKET, "eu-west-3", Artifact(tmp_path / CODE, tmp_path / "sam.json"))
+    blocked = s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]
+    assert set(blocked.values()) == {True}
+    assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == "eu-west-3"
