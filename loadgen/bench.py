@@ -168,7 +168,8 @@ def parse(options: argparse.Namespace) -> int:
             write(generate(options.users, options.lines, 500, 1), file)
         seconds, cpu_s, megabytes = _alone(_measure_parse, path)
         size = path.stat().st_size / 1e6
-    print(f"{options.lines:,} lines ({size:,.0f} MB): {seconds:.2f} s ({cpu_s:.2f} s of CPU), {megabytes:,.0f} MB at most")
+    took = f"{seconds:.2f} s ({cpu_s:.2f} s of CPU), {megabytes:,.0f} MB"
+    print(f"{options.lines:,} lines ({size:,.0f} MB): {took} of memory at most")
     return 0
 
 
