@@ -16,6 +16,7 @@ from pymongo import MongoClient
 
 from infra import parts
 from infra.background import BackgroundStack, running_stack
+from infra.binaries import BinaryMissingError, find_haproxy
 from infra.mongo import mongo_uri as uri_of
 from infra.mongo import mongod_part
 from infra.parts import Part
@@ -67,6 +68,17 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     with _running(redis_part(folder / "data", port, os.environ, memory_mb=64), folder):
         yield url_of(port)
+
+
+@pytest.fixture(scope="session")
+def haproxy_program() -> str:
+    """Return the haproxy that several servers need. It comes with no wheel: missing, it is a failure only in CI."""
+    try:
+        return str(find_haproxy())
+    except BinaryMissingError as missing:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(missing))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ FEW_THREADS = 4
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+def many(haproxy_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     data = tmp_path_factory.mktemp("many") / "stack"
     with running_stack(data, *MANY, *SMALL, "--threads", str(FEW_THREADS)) as stack:
         yield stack

@@ -32,6 +32,7 @@ RIGHT, BROKEN = "app:app", "tests.faults.unguarded:app"
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("haproxy_program")
 def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The short version of `make faults`."""
     size = ["--commands", "1200", "--users", "30", "--symbols", "20", "--rounds", "1"]
