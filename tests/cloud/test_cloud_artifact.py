@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 import pytest
+from pymongo import MongoClient
 
 from chalicelib.domain.commands import CommandName
 from infra.cloud.artifact import RESOURCES, Artifact, package
@@ -103,7 +104,7 @@ def invoke(
 
 
 def test_all_sixteen_commands_the_schedules_and_a_dump_to_s3(
-    invoke: Invoke, routes: Routes, aws: str, mongo_database: str
+    invoke: Invoke, routes: Routes, aws: str, mongo_uri: str, mongo_database: str
 ) -> None:
     trade = Trader(invoke, routes)
     assert trade("add", amount="1000.00")["cash"] == "1000.00"
@@ -133,6 +134,14 @@ def test_all_sixteen_commands_the_schedules_and_a_dump_to_s3(
     key = dumped["location"].removeprefix(f"s3://{BUCKET}/")
     assert key.startswith(mongo_database)
     log = place.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    place.delete_object(Bucket=BUCKET, Key=key)
+    with MongoClient[dict[str, Any]](mongo_uri) as client:  # as a request leaves a log that it had no time for
+        dumps = client[mongo_database]["dumps"]
+        (dump,) = dumps.find()
+        dumps.update_one({"_id": dump["_id"]}, {"$unset": {"done": 1, "events": 1}})
+    assert invoke("dump", {"dump": dump["_id"]}) == {"dump": dump["_id"], "done": True}
+    again = place.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    assert again == log
     place.close()
     events = read_log(log)
     assert len(events) == dumped["events"]
