@@ -47,6 +47,7 @@ class Echo:
                 connection.sendall(data)
 
     def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)  # or the thread that accepts would never hear of it
         self._listening.close()
 
 
@@ -89,13 +90,16 @@ OTHER = b"hello, I am somebody"
 
 
 def arrives(connection: socket.socket, sent: bytes) -> bool:
-    """Send; return whether it comes back soon."""
+    """Send; return whether it comes back soon, in as many pieces as it likes."""
     connection.sendall(sent)
     connection.settimeout(SHORT_SECONDS)
+    back = b""
     try:
-        return connection.recv(65_536) == sent
+        while len(back) < len(sent) and (some := connection.recv(65_536)):
+            back += some
     except TimeoutError:
         return False
+    return back == sent
 
 
 def opened(wired: Wired, first: bytes, member: int = 0) -> socket.socket:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,10 +138,11 @@ def test_asked_twice_to_stop_it_kills_at_once(tmp_path: Path, supervisor: Superv
     for name in ("one", "two"):
         supervisor.start(python(name, code, says(tmp_path / f"{name}.log", "deaf"), stop_seconds=SECONDS * 10))
     pids = supervisor.pids.values()
-    os.kill(os.getpid(), signal.SIGINT)
+    # To this thread: another one of the test run may not hold signals back, and would take it as a Ctrl-C.
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     with pytest.raises(StopRequestedError):
         supervisor.watch()
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     supervisor.stop()
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
