@@ -239,9 +239,12 @@ def test_1200_users_in_one_process_over_a_bound_of_threads(run: Run, stub: StubS
 
 
 def test_streams_that_share_threads_all_make_progress(run: Run, stub: StubServer) -> None:
-    """With more users than threads nobody is served to the end before the others begin."""
+    """With more users than threads nobody is served to the end before the others begin.
+
+    One thread, since of two the machine may hold up one, and with it the user that it has in hand.
+    """
     users = [f"user{number}" for number in range(6)]
-    run("\n".join(f"ADD,{user},1.00" for user in users for _ in range(10)), "--threads", "2")
+    run("\n".join(f"ADD,{user},1.00" for user in users for _ in range(10)), "--threads", "1")
     order = [request.command.user for request in stub.commands()]
     assert set(order[:30]) == set(users)
 
