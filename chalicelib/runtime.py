@@ -1,5 +1,6 @@
 """The parts of this process, made once, on first use, and put together."""
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from chalicelib.quotes.outages import Breaker
 from chalicelib.quotes.patience import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
-from chalicelib.settings import SettingError, Settings, settings, without_credentials
+from chalicelib.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
@@ -40,6 +41,8 @@ from chalicelib.sweep.sweeper import Limits, Sweeper
 from chalicelib.trading import Trading
 from chalicelib.transactions import TransactionNumbers
 from chalicelib.tries import Turns
+
+log = logging.getLogger(__name__)
 
 LOG_TIMEOUT_MS = 600_000
 """How long MongoDB may take to sort a slice of the audit log."""
@@ -75,10 +78,10 @@ class Runtime:
 def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
-    Writes are confirmed once they are in the journals of a majority; what is read has been confirmed by a majority, so
-    that no answer rests on what a failover could take back. What a fault of the network interrupts is tried again by
-    the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must. An operation may take
-    `answer_ms`, else what the settings say. Raises SettingError for an address that is none.
+    Writes are confirmed as WRITE_CONCERN says, by default once they are in the journals of a majority; what is read has
+    been confirmed likewise, so that no answer rests on what a failover could take back. What a fault of the network
+    interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must.
+    An operation may take `answer_ms`, else what the settings say. Raises SettingError for an address that is none.
     """
     try:
         client: MongoClient[Document] = MongoClient(
@@ -93,11 +96,21 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
         )
     except (PyMongoError, ValueError) as error:
         raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
-    return client.get_database(
-        settings.mongo_database,
-        write_concern=WriteConcern("majority", wtimeout=settings.mongo_timeout_ms, j=True),
-        read_concern=ReadConcern("majority"),
-    )
+    write_concern, read_concern = _concerns(settings)
+    return client.get_database(settings.mongo_database, write_concern=write_concern, read_concern=read_concern)
+
+
+def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:
+    match settings.write_concern:
+        case "majority-journaled":
+            return WriteConcern("majority", wtimeout=settings.mongo_timeout_ms, j=True), ReadConcern("majority")
+        case "majority":
+            # Without a word on journals: with `j=False` a lone member is asked to flush by nobody, and each write
+            # waits for the next tick of the journal, 100 ms.
+            return WriteConcern("majority", wtimeout=settings.mongo_timeout_ms), ReadConcern("majority")
+        case _:
+            # Reading what a majority has would show accounts as they were before the writes that were just confirmed.
+            return WriteConcern(1), ReadConcern("local")
 
 
 def connect_redis(settings: Settings) -> Redis:
@@ -221,6 +234,8 @@ def runtime() -> Runtime:
 def start() -> None:
     """Check the settings, set up the log and make the parts, before anything is served; raises SettingError."""
     set_up_logs(settings().log_level)
+    if settings().write_concern != WRITE_CONCERNS[0]:
+        log.warning("WRITE_CONCERN=%s: a crash or a failover can lose answered commands", settings().write_concern)
     runtime()
 
 

@@ -14,6 +14,8 @@ MIN_SECRET_BYTES = 32
 
 HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+WRITE_CONCERNS = ("majority-journaled", "majority", "one")
+"""What must have happened to a write before its command is answered, the safest first and the default."""
 
 
 _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
@@ -36,6 +38,7 @@ class Settings:
     mongo_database: str
     mongo_pool_size: int
     mongo_timeout_ms: int
+    write_concern: str
     command_timeout_ms: int
     recent_accounts: int
     group_commit: int
@@ -180,6 +183,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         mongo_database=_text("MONGO_DATABASE", env, "day_trading"),
         mongo_pool_size=_number("MONGO_POOL_SIZE", env, 100, 1, 1000),
         mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
+        write_concern=_one_of("WRITE_CONCERN", env, WRITE_CONCERNS[0], WRITE_CONCERNS),
         command_timeout_ms=_number("COMMAND_TIMEOUT_MS", env, 20_000, 100, 60_000),
         recent_accounts=_number("RECENT_ACCOUNTS", env, 2_000, 0, 1_000_000),
         group_commit=_number("GROUP_COMMIT", env, 1, 1, 1_000),

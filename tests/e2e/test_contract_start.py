@@ -75,6 +75,14 @@ def test_in_the_cloud_a_function_with_a_wrong_setting_does_not_even_begin() -> N
     assert run(["-c", "import app"], AWS_LAMBDA_FUNCTION_NAME="f", **GOOD).returncode == 0
 
 
+def test_a_function_that_answers_before_a_write_is_durable_says_so_in_its_log() -> None:
+    told = "WRITE_CONCERN=one: a crash or a failover can lose answered commands"
+    for value, is_told in (("one", True), ("majority-journaled", False)):
+        done = run(["-c", "import app"], AWS_LAMBDA_FUNCTION_NAME="f", **GOOD | {"WRITE_CONCERN": value})
+        assert done.returncode == 0
+        assert (told in done.stdout) is is_told
+
+
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     """Run the app with CORS on a server, both stores away, and return its port; any answer will do."""

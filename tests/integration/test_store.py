@@ -307,3 +307,27 @@ def test_a_database_that_is_away_is_an_unavailable_store_within_the_time_limit()
     with pytest.raises(UnknownOutcomeError):
         shop.accounts.reload("jane")
     shop.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "write", "read"),
+    [
+        ("majority-journaled", {"w": "majority", "j": True, "wtimeout": 5000}, "majority"),
+        ("majority", {"w": "majority", "wtimeout": 5000}, "majority"),
+        ("one", {"w": 1}, "local"),
+    ],
+)
+def test_what_is_written_is_confirmed_and_read_by_the_measure_that_is_set(
+    mongo_uri: str, mongo_database: str, value: str, write: dict[str, object], read: str
+) -> None:
+    shop = Shop(settings_for(mongo_uri, mongo_database, WRITE_CONCERN=value), recent=0)
+    assert shop.database.write_concern.document == write
+    assert shop.database.read_concern.level == read
+    for _ in range(3):  # each reads what the one before has written
+        shop.does("ADD", amount="1.00")
+    assert shop.accounts.reload("jane").account.cash_cents == 300
+    shop.close()
+
+
+def test_writes_are_journaled_by_a_majority_unless_something_else_is_set(shop: Shop) -> None:
+    assert shop.settings.write_concern == "majority-journaled"

@@ -37,6 +37,7 @@ def test_what_has_no_default_must_be_there(name: str) -> None:
         ("COMMAND_TIMEOUT_MS", "-1"),
         ("RECENT_ACCOUNTS", "1.5"),
         ("DUMP_PLACE", " "),
+        ("WRITE_CONCERN", "0"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_got(name: str, value: str) -> None:
