@@ -27,6 +27,7 @@ from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.observe.stages import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
+from chalicelib.quotes.kept import KeptQuotes
 from chalicelib.quotes.outages import Breaker
 from chalicelib.quotes.patience import Patience
 from chalicelib.quotes.shared import SharedQuotes
@@ -38,7 +39,7 @@ from chalicelib.store.due import DueAccounts
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import Writer, make_writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
-from chalicelib.trading import Trading
+from chalicelib.trading import Quotes, Trading
 from chalicelib.transactions import TransactionNumbers
 from chalicelib.tries import Turns
 
@@ -130,10 +131,11 @@ def connect_redis(settings: Settings) -> Redis:
         raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
 
 
-def connect_quotes(redis: Redis, settings: Settings) -> SharedQuotes:
+def connect_quotes(redis: Redis, settings: Settings) -> Quotes:
     """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source."""
     cache = QuoteCache(redis, now_ms, Breaker(settings.quote_cache_pause_ms / 1000))
-    return SharedQuotes(cache, make_source(settings.quote_source, now_ms), Patience.of(settings))
+    shared = SharedQuotes(cache, make_source(settings.quote_source, now_ms), Patience.of(settings))
+    return KeptQuotes(shared, now_ms, settings.recent_quotes) if settings.recent_quotes else shared
 
 
 def make_tokens(settings: Settings) -> Tokens:

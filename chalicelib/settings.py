@@ -45,6 +45,7 @@ class Settings:
     redis_url: str
     redis_timeout_ms: int
     quote_source: str
+    recent_quotes: int
     quote_try_ms: int
     quote_limit_ms: int
     quote_first_pause_ms: int
@@ -195,6 +196,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         ),
         redis_timeout_ms=_number("REDIS_TIMEOUT_MS", env, 250, 10, 10_000),
         quote_source=_text("QUOTE_SOURCE", env),
+        recent_quotes=_number("RECENT_QUOTES", env, 2_000, 0, 100_000),
         quote_try_ms=_number("QUOTE_TRY_MS", env, 250, 10, 30_000),
         quote_limit_ms=_number("QUOTE_LIMIT_MS", env, 5_000, 100, 60_000),
         quote_first_pause_ms=_number("QUOTE_FIRST_PAUSE_MS", env, 10, 1, 10_000),

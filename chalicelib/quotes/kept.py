@@ -1,0 +1,44 @@
+"""Quotes that a process has had, kept until they run out: no round trip for a price that cannot have changed."""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Protocol
+
+from chalicelib.clock import Clock
+from chalicelib.domain.quote import QuoteAnswer
+
+
+class Quotes(Protocol):
+    """Where quotes come from; see `chalicelib.quotes.shared.SharedQuotes`."""
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the current quote, or raise QuoteUnavailableError."""
+
+
+class KeptQuotes:
+    """Keeps the quotes of at most `limit` symbols, the one kept longest dropped first; safe to share between threads.
+
+    A quote is the same wherever it is read, and carries its own end: as long as the cache keeps what it holds, nobody
+    can tell whether a price came from here or from there. A cache that has lost a quote gets a new one from the source
+    while this process goes on with the old one, within its 60 s (SPEC.md section 4).
+    """
+
+    def __init__(self, quotes: Quotes, clock: Clock, limit: int) -> None:
+        self._quotes = quotes
+        self._clock = clock
+        self._limit = limit
+        self._lock = Lock()
+        self._kept: OrderedDict[str, QuoteAnswer] = OrderedDict()
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the current quote of a symbol, asked for by `user` if nobody has; raises QuoteUnavailableError."""
+        kept = self._kept.get(symbol)
+        if kept is not None and kept.quote.remaining_ms(self._clock()) > 0:
+            return kept
+        answer = self._quotes.get(symbol, user)
+        with self._lock:
+            self._kept[symbol] = QuoteAnswer(answer.quote, cached=True)
+            self._kept.move_to_end(symbol)
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return answer
