@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
-from chalicelib.domain.answers import HISTORY_LENGTH
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.errors import KeyReusedError
@@ -39,8 +38,8 @@ class Store(Protocol):
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
         """Return the entry that an attempt wrote after the version `since`."""
 
-    def history(self, record: Record, length: int) -> list[Entry]:
-        """Return the latest commands, newest first."""
+    def with_history(self, record: Record) -> Record:
+        """Return the record with its latest commands."""
 
 
 class Quotes(Protocol):
@@ -154,7 +153,9 @@ class Trading:
                 now = max(self.clock(), record.last_ms)
                 if quote is not None and quote.quote.remaining_ms(now) <= 0:
                     quote = self._quote(command, hits)
-                decision = decide(record.account, command, quote, now, self._history(command, record))
+                if command.name is CommandName.DISPLAY_SUMMARY:
+                    record = self.store.with_history(record)
+                decision = decide(record.account, command, quote, now, record.latest or ())
                 tried = record.version
                 after = self.store.save(record, decision.account, decision.entry, attempt)
                 return Found(decision.entry, after.version, attempt), False
@@ -172,11 +173,6 @@ class Trading:
         if found is not None and not _is_same(found.entry, command):
             raise KeyReusedError(f"the key was used for another command, transaction {found.entry.transaction}")
         return found
-
-    def _history(self, command: Command, record: Record) -> Sequence[Entry]:
-        if command.name is not CommandName.DISPLAY_SUMMARY:
-            return ()
-        return self.store.history(record, HISTORY_LENGTH)
 
 
 def _is_same(entry: Entry, command: Command) -> bool:

@@ -18,7 +18,7 @@ from chalicelib.audit.archives import Archives, line_json, packed
 from chalicelib.audit.journal import Journals, sorted_parts
 from chalicelib.audit.places import MIN_PART_BYTES, Place
 from chalicelib.clock import Clock
-from chalicelib.domain.answers import HISTORY_LENGTH
+from chalicelib.domain.journal import HISTORY_LENGTH
 from chalicelib.store.documents import Document
 
 log = logging.getLogger(__name__)

@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
-from chalicelib.domain.journal import Entry
-
-HISTORY_LENGTH = 20
-"""How many of the latest commands a summary shows."""
+from chalicelib.domain.journal import HISTORY_LENGTH, PastCommand
 
 
 def bought(order: PendingOrder) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def sell_trigger_view(symbol: str, trigger: SellTrigger) -> dict[str, Any]:
     }
 
 
-def summarize(account: Account, history: Sequence[Entry]) -> Mapping[str, Any]:
+def summarize(account: Account, history: Sequence[PastCommand]) -> Mapping[str, Any]:
     """Return an account with its triggers, its pending orders (newest last) and its latest commands.
 
     `history` is newest first; the summary itself is not in it.
@@ -56,7 +53,7 @@ def summarize(account: Account, history: Sequence[Entry]) -> Mapping[str, Any]:
         "pending_sells": [{**sold(order), "expires_at": order.expires_at_ms} for order in account.pending_sells],
         "buy_triggers": [buy_trigger_view(*item) for item in sorted(account.buy_triggers.items(), key=_by_symbol)],
         "sell_triggers": [sell_trigger_view(*item) for item in sorted(account.sell_triggers.items(), key=_by_symbol)],
-        "history": [_past_command(entry) for entry in history[:HISTORY_LENGTH]],
+        "history": [_past_view(past) for past in history[:HISTORY_LENGTH]],
     }
 
 
@@ -64,12 +61,12 @@ def _by_symbol(item: tuple[str, Any]) -> str:
     return item[0]
 
 
-def _past_command(entry: Entry) -> dict[str, Any]:
+def _past_view(past: PastCommand) -> dict[str, Any]:
     return {
-        "transaction": entry.transaction,
-        "timestamp": entry.timestamp_ms,
-        "command": entry.command,
-        "symbol": entry.symbol,
-        "amount_cents": entry.amount_cents,
-        "outcome": entry.outcome,
+        "transaction": past.transaction,
+        "timestamp": past.timestamp_ms,
+        "command": past.command,
+        "symbol": past.symbol,
+        "amount_cents": past.amount_cents,
+        "outcome": past.outcome,
     }

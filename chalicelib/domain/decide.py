@@ -20,7 +20,7 @@ from chalicelib.domain.answers import bought, buy_trigger_view, sell_trigger_vie
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.errors import RejectedError
 from chalicelib.domain.expiry import give_back_expired
-from chalicelib.domain.journal import OK, CashMoved, Entry, Event, QuoteHit
+from chalicelib.domain.journal import OK, CashMoved, Entry, Event, PastCommand, QuoteHit
 from chalicelib.domain.money import format_cents
 from chalicelib.domain.quote import QuoteAnswer
 
@@ -31,7 +31,7 @@ class Situation:
 
     now_ms: int
     quote: QuoteAnswer | None
-    history: Sequence[Entry]
+    history: Sequence[PastCommand]
 
     @property
     def price(self) -> QuoteAnswer:
@@ -65,7 +65,7 @@ def decide(
     command: Command,
     quote: QuoteAnswer | None,
     now_ms: int,
-    history: Sequence[Entry] = (),
+    history: Sequence[PastCommand] = (),
 ) -> Decision:
     """Return what `command` does to `account` at `now_ms`.
 

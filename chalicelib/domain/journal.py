@@ -61,6 +61,22 @@ class QuoteHit:
 Event = CashMoved | OrderExpired | TriggerFired | QuoteHit
 
 
+HISTORY_LENGTH = 20
+"""How many of the latest commands are shown (API.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastCommand:
+    """What a summary shows of a command: no more of it need be at hand."""
+
+    transaction: int
+    timestamp_ms: int
+    command: CommandName
+    symbol: str | None
+    amount_cents: int | None
+    outcome: str
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One command, or one action of the system, in a user's journal.
@@ -83,6 +99,15 @@ class Entry:
     cash_cents: int
     events: tuple[Event, ...]
     result: Mapping[str, Any]
+
+    @property
+    def past(self) -> "PastCommand | None":
+        """Return the entry as a line of the history, None for an action of the system."""
+        if self.command is None:
+            return None
+        return PastCommand(
+            self.transaction, self.timestamp_ms, self.command, self.symbol, self.amount_cents, self.outcome
+        )
 
     @property
     def origin(self) -> Origin:

@@ -66,11 +66,11 @@ class TimedStore:
         """Return the entry that an attempt wrote."""
         return self.store.find_attempt(record, attempt, since)
 
-    def history(self, record: Record, length: int) -> list[Entry]:
-        """Return the latest commands, newest first."""
+    def with_history(self, record: Record) -> Record:
+        """Return a record with its latest commands."""
         began = time.perf_counter()
         try:
-            return self.store.history(record, length)
+            return self.store.with_history(record)
         finally:
             self.stages.load += time.perf_counter() - began
 

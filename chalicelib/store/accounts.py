@@ -19,7 +19,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.journal import Entry
+from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
@@ -30,6 +30,8 @@ from chalicelib.store.record import (
     closed_documents,
     closed_with,
     key_hash,
+    latest_with,
+    new_record,
     record_from_document,
 )
 from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, outcomes
@@ -92,7 +94,7 @@ class Accounts:
         with outcomes():
             document = self._raw_accounts.find_one({"_id": user})
         if document is None:
-            return Record(Account(user))
+            return new_record(user)
         record = record_from_document(document)
         self._recent.put(record)
         return record
@@ -142,9 +144,12 @@ class Accounts:
                 break
         return None
 
-    def history(self, record: Record, length: int) -> list[Entry]:
-        """Return the latest commands of a user, newest first, without actions of the system."""
-        return list(islice((entry for entry in self._newest_first(record) if entry.command is not None), length))
+    def with_history(self, record: Record) -> Record:
+        """Return a record that knows the user's latest commands; reads the journal if it does not know them yet."""
+        if record.latest is not None:
+            return record
+        latest = (past for entry in self._newest_first(record) if (past := entry.past) is not None)
+        return replace(record, latest=tuple(islice(latest, HISTORY_LENGTH)))
 
     def _newest_first(self, record: Record) -> Iterator[Entry]:
         yield from record.newest_first()
@@ -171,6 +176,7 @@ class Accounts:
             open_entries=(*record_before.open_entries, entry_bytes),
             open_bytes=record_before.open_bytes + len(entry_bytes),
             keys=keys,
+            latest=latest_with(record_before.latest, entry),
         )
         operators = (
             {"$set": new_account_fields(account)} if record.version == 0 else changed_fields(record.account, account)

@@ -9,7 +9,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.journal import Entry
+from chalicelib.domain.journal import HISTORY_LENGTH, Entry, PastCommand
 from chalicelib.store.documents import account_from_document, entry_from_document
 
 KEPT_KEYS = 64
@@ -67,7 +67,8 @@ class ClosedPart:
 class Record:
     """What is known of one account at one version. Immutable, so that threads can share it.
 
-    `open_entries` are BSON documents; `keys` says at which place among them a key stands.
+    `open_entries` are BSON documents; `keys` says at which place among them a key stands. `latest` are the latest
+    commands, newest first, None when they have not been read.
     """
 
     account: Account
@@ -78,6 +79,7 @@ class Record:
     open_bytes: int = 0
     keys: Mapping[str, int] = field(default_factory=dict)
     closed: tuple[ClosedPart, ...] = ()
+    latest: tuple[PastCommand, ...] | None = None
 
     def find_key(self, key: str) -> Found | None:
         """Return the entry in the open part that has an idempotency key."""
@@ -98,6 +100,19 @@ class Record:
     def _found(self, place: int) -> Found:
         document = bson.decode(self.open_entries[place])
         return Found(entry_from_document(document), self.open_from + place, document["id"])
+
+
+def new_record(user: str) -> Record:
+    """Return the record of a user who has no account yet."""
+    return Record(Account(user), latest=())
+
+
+def latest_with(latest: tuple[PastCommand, ...] | None, entry: Entry) -> tuple[PastCommand, ...] | None:
+    """Return the latest commands, newest first, after an entry; None when those before it are not known."""
+    past = entry.past
+    if latest is None or past is None:
+        return latest
+    return (past, *latest[: HISTORY_LENGTH - 1])
 
 
 def record_from_document(document: RawBSONDocument) -> Record:

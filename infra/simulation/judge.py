@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import Decision, decide
-from chalicelib.domain.journal import OK, CashMoved, Entry
+from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import settle
 from infra.simulation.schedule import PRICE_CENTS, PRICES, Schedule, Sent
@@ -113,7 +113,7 @@ def _decided(account: Account, entry: Entry, before: Sequence[Entry]) -> Decisio
         key=entry.key,
     )
     quote = QuoteAnswer(Quote(entry.symbol or "A", PRICE_CENTS, account.user, 10**15, "key"), cached=True)
-    history = [older for older in reversed(before) if older.command is not None][:20]
+    history = [past for older in reversed(before) if (past := older.past) is not None][:HISTORY_LENGTH]
     return decide(account, command, quote, entry.timestamp_ms, history)
 
 

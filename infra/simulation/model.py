@@ -5,13 +5,13 @@ of tests holds both to the same contract (tests/faults/test_store_contract.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import islice, takewhile
 from typing import Protocol
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.journal import Entry
+from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, MOST_KEPT_KEYS, Found, Record
@@ -192,10 +192,10 @@ class ModelStore:
         later = takewhile(lambda found: found.sequence > since, self._newest_first(record))
         return next((found for found in later if found.attempt == attempt), None)
 
-    def history(self, record: Record, length: int) -> list[Entry]:
-        """Return the latest commands, newest first, without actions of the system."""
-        commands = (found.entry for found in self._newest_first(record) if found.entry.command is not None)
-        return list(islice(commands, length))
+    def with_history(self, record: Record) -> Record:
+        """Return a record with its latest commands."""
+        latest = (past for found in self._newest_first(record) if (past := found.entry.past) is not None)
+        return replace(record, latest=tuple(islice(latest, HISTORY_LENGTH)))
 
     def _send(self, write: Write) -> bool:
         """Return whether a write was applied; raises UnknownOutcomeError when nobody tells."""

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import CommandName
-from chalicelib.domain.journal import OK, CashMoved, Entry
+from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
 from chalicelib.runtime import connect_database
 from chalicelib.store.accounts import PART_ENTRIES, Accounts
 from chalicelib.store.errors import LostRaceError
@@ -173,6 +173,8 @@ def test_the_history_is_the_latest_commands_without_the_systems_actions(make_sto
     writer.write(PART_ENTRIES - 2)
     writer.write(3, system=True, keys=False)
     record = writer.write(4)
-    history = store.history(record, 7)
-    assert [entry.transaction for entry in history] == [69, 68, 67, 66, 62, 61, 60]
-    assert len(store.history(record, 1_000)) == PART_ENTRIES + 2
+    latest = store.with_history(record).latest
+    assert latest is not None
+    assert [past.transaction for past in latest[:7]] == [69, 68, 67, 66, 62, 61, 60]
+    assert len(latest) == HISTORY_LENGTH
+    assert store.with_history(store.reload(record.account.user)).latest == latest

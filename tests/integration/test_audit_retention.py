@@ -113,13 +113,13 @@ def test_what_repeated_requests_and_histories_need_stays(shop: Shop, tmp_path: P
         shop.now_ms += 60_000
         shop.does("ADD", amount="1.00", key=f"key-{number}" if number % 5 == 0 else None)
     keys = [f"key-{number}" for number in range(0, 8 * PART_ENTRIES, 5)][-64:]
-    history = shop.accounts.history(shop.accounts.load("jane"), 20)
+    history = shop.accounts.with_history(shop.accounts.load("jane")).latest
     moved = retention(shop, tmp_path).run()
     assert 0 < moved.parts < 7
     shop.accounts._recent.forget("jane")
     for key in keys:
         assert shop.does("ADD", amount="1.00", key=key).replayed
-    assert shop.accounts.history(shop.accounts.reload("jane"), 20) == history
+    assert shop.accounts.with_history(shop.accounts.reload("jane")).latest == history
 
 
 def test_parts_full_of_what_the_system_did_do_not_hide_the_latest_commands(shop: Shop, tmp_path: Path) -> None:

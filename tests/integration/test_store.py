@@ -238,6 +238,24 @@ def test_history_reaches_into_closed_parts_and_leaves_out_the_system(shop: Shop)
     fresh.close()
 
 
+def test_a_warm_server_knows_the_history_without_reading_the_journal(shop: Shop) -> None:
+    for _ in range(PART_ENTRIES + 3):
+        shop.does("ADD", amount="0.01")
+    shop.database["journal"].delete_many({})
+    history = shop.does("DISPLAY_SUMMARY").result["history"]
+    assert [past["transaction"] for past in history] == list(range(PART_ENTRIES + 3, PART_ENTRIES - 17, -1))
+    assert shop.does("DISPLAY_SUMMARY").result["history"][0]["command"] == "DISPLAY_SUMMARY"
+
+
+def test_the_history_is_the_same_from_the_process_as_from_the_journal(shop: Shop) -> None:
+    for number in range(PART_ENTRIES + 10):
+        shop.now_ms += 1_000
+        shop.does(("ADD", "BUY", "COMMIT_BUY", "SELL", "DISPLAY_SUMMARY")[number % 5], "ABC", "20.00")
+        if number % 10 == 0:
+            warm = shop.accounts.with_history(shop.accounts.load("jane")).latest
+            assert warm == other_process(shop).with_history(other_process(shop).reload("jane")).latest
+
+
 def hits_in_journal(shop: Shop) -> list[str]:
     """Return the crypto keys of the hits on the quote source that jane's journal records."""
     record = other_process(shop).reload("jane")

@@ -35,7 +35,8 @@ class Trader:
         quote = None
         if command.name in PRICED:
             quote = QuoteAnswer(Quote(symbol or "", parse_cents(self.price), "jane", self.now_ms, "key"), cached=True)
-        decision = decide(self.account, command, quote, self.now_ms, self.entries[::-1])
+        history = [past for entry in reversed(self.entries) if (past := entry.past) is not None]
+        decision = decide(self.account, command, quote, self.now_ms, history)
         self.account = decision.account
         self.entries.append(decision.entry)
         return decision.entry
