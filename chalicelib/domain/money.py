@@ -20,7 +20,8 @@ def parse_cents(value: object, field: str = "amount") -> int:
     if isinstance(value, str):
         if not _WRITTEN.fullmatch(value):
             raise InvalidAmountError(field, "must be a decimal number with at most two places, such as 63511.53")
-        value = Decimal(value)
+        units, _, rest = value.partition(".")
+        return _in_range(int(units) * 100 + int(rest.ljust(2, "0")), field)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InvalidAmountError(field, "must be a decimal string or number")
     number = Decimal(value)
@@ -29,9 +30,19 @@ def parse_cents(value: object, field: str = "amount") -> int:
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -2:
         raise InvalidAmountError(field, "must have at most two decimal places")
-    if not 0 < number <= MAX_CENTS // 100:
-        raise InvalidAmountError(field, "must be greater than 0 and at most 1000000000.00")
-    return int(number.scaleb(2))
+    if not 0 < number <= MAX_CENTS // 100:  # before it is made an integer: 1e999999 is a number too
+        raise _out_of_range(field)
+    return _in_range(int(number.scaleb(2)), field)
+
+
+def _in_range(cents: int, field: str) -> int:
+    if not 0 < cents <= MAX_CENTS:
+        raise _out_of_range(field)
+    return cents
+
+
+def _out_of_range(field: str) -> InvalidAmountError:
+    return InvalidAmountError(field, "must be greater than 0 and at most 1000000000.00")
 
 
 def format_cents(cents: int) -> str:

@@ -1,6 +1,5 @@
 """From an outcome to a response (API.md)."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ from chalice.app import Response
 
 from chalicelib.domain.journal import OK
 from chalicelib.domain.money import format_cents
-from chalicelib.http.problems import problem_response
+from chalicelib.http.problems import encode, problem_response
 from chalicelib.trading import Answer
 
 _CENTS = "_cents"
@@ -32,20 +31,19 @@ def answer_response(answer: Answer) -> Response:
 
 def json_response(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """Return a success with a JSON body."""
-    text = json.dumps(body, separators=(",", ":"))
-    return Response(body=text, status_code=200, headers={"Content-Type": "application/json", **(headers or {})})
+    return Response(body=encode(body), status_code=200, headers={"Content-Type": "application/json", **(headers or {})})
 
 
-def on_the_wire(value: Any) -> Any:
+def on_the_wire(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result as clients see it: `price_cents: 1250` becomes `price: "12.50"`, at every depth."""
-    if isinstance(value, Mapping):
-        return dict(_member(name, inner) for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return [on_the_wire(inner) for inner in value]
-    return value
-
-
-def _member(name: str, value: Any) -> tuple[str, Any]:
-    if name.endswith(_CENTS):
-        return name.removesuffix(_CENTS), None if value is None else format_cents(value)
-    return name, on_the_wire(value)
+    shown: dict[str, Any] = {}
+    for name, value in result.items():
+        if name.endswith(_CENTS):
+            shown[name[: -len(_CENTS)]] = None if value is None else format_cents(value)
+        elif isinstance(value, dict):
+            shown[name] = on_the_wire(value)
+        elif isinstance(value, list):
+            shown[name] = [on_the_wire(inner) if isinstance(inner, dict) else inner for inner in value]
+        else:
+            shown[name] = value
+    return shown

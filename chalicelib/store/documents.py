@@ -223,6 +223,8 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
 
 
 def _packed(result: Mapping[str, Any]) -> Document | Binary:
+    if not any(isinstance(value, list | dict) for value in result.values()):
+        return dict(result)  # without parts of its own it is short, and its size need not be found out
     text = json.dumps(result, separators=(",", ":"))
     if len(text) <= LARGE_RESULT_BYTES:
         return dict(result)
