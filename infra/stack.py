@@ -249,6 +249,7 @@ def _server_part(stack: Stack, server: haproxy.Server) -> Part:
     if kind == "gateway":
         command += ["--threads", str(options.threads), "--connections", str(options.connections)]
         command += ["--backlog", str(options.backlog)]
+        command += ["--processor", str(stack.servers.index(server) * options.workers)]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
     why_not_ready = partial(why_not_healthy, server.port, options.workers)
     part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)

@@ -36,6 +36,7 @@ from granian.server.mp import MPServer, WorkerProcess
 
 from infra import guard, metrics
 from infra.gateway.adapter import Gateway
+from infra.gateway.processors import ANY, parse_processor, stay_on
 from infra.ports import HOST
 
 DEFAULT_THREADS = 64
@@ -67,9 +68,10 @@ def load_app(spec: str) -> Chalice:
     return app
 
 
-def load_worker(spec: str, name: str, parent_pid: int, number: int) -> Gateway:
+def load_worker(spec: str, name: str, parent_pid: int, processor: int | None, number: int) -> Gateway:
     """Make this process a worker of the server `parent_pid`, and return what it serves."""
     guard.die_with_parent(parent_pid)
+    stay_on(processor, number)
     for variable in [key for key in os.environ if key.startswith(_ENVIRONMENT_OF_A_REQUEST)]:
         del os.environ[variable]
     os.environ["SERVER_NAME"] = f"{name}-{number}"
@@ -112,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with metrics.folder():
         server.serve(
-            target_loader=partial(load_worker, options.app, options.name, os.getpid()),
+            target_loader=partial(load_worker, options.app, options.name, os.getpid(), options.processor),
             wrap_loader=False,
         )
 
@@ -124,6 +126,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--app", default="app:app", help="module:attribute of the Chalice app (%(default)s)")
     parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "gateway"), help="workers are NAME-1...")
     add_server_options(parser)
+    parser.add_argument(
+        "--processor",
+        type=parse_processor,
+        default=ANY,
+        metavar="N|any",
+        help="index of the processor that worker 1 stays on, each further one on the next (%(default)s); for a machine "
+        "whose processors are this server's to share out",
+    )
     parser.add_argument("--idle-seconds", type=int, default=DEFAULT_IDLE_SECONDS)
     parser.add_argument("--grace-seconds", type=int, default=DEFAULT_GRACE_SECONDS)
     return parser.parse_args(arguments)

@@ -75,6 +75,29 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
         yield start
 
 
+def processors_of(process: psutil.Process) -> set[int]:
+    """Return the processors that the threads of a process may run on."""
+    return {number for thread in process.threads() for number in os.sched_getaffinity(thread.id)}
+
+
+def test_each_worker_stays_on_a_processor_unless_it_may_run_on_any(serve: StartServer) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    server = serve("--processor", "1", workers=2)
+    assert server.ask("GET", "/health")[0] == 200
+    of_workers = sorted(psutil.Process(server.part.pid).children(), key=lambda worker: worker.pid)
+    assert [processors_of(worker) for worker in of_workers] == [
+        {allowed[1 % len(allowed)]},
+        {allowed[2 % len(allowed)]},
+    ]
+    (anywhere,) = psutil.Process(serve().part.pid).children()
+    assert processors_of(anywhere) == set(allowed)
+
+
+def test_a_processor_that_is_none_is_refused(serve: StartServer) -> None:
+    with pytest.raises(parts.PartDiedError, match="neither a number"):
+        serve("--processor", "-1")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_health_is_answered_by_each_number_of_workers(serve: StartServer, workers: int) -> None:
     server = serve(workers=workers)
