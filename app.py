@@ -12,6 +12,7 @@ from chalicelib.runtime import runtime, start
 from chalicelib.sweep.scheduled import scheduled_sweep
 
 app = Chalice(app_name="day-trading", configure_logs=False)  # the log is ours
+app.api.binary_types = []  # all that is answered is text; Chalice compares each answer with thirteen types else
 app.register_middleware(finish_answers, "http")
 app.register_blueprint(routes)
 

@@ -15,7 +15,7 @@ ANY = "any"
 def stay_on(first: int | None, number: int) -> None:
     """Keep this process on one of the processors it may use: the worker `number`, from 1, on that of index `first`.
 
-    Further workers take the next ones, round and round. None leaves it to the kernel, as a system without the call does.
+    Further workers take the next ones, round and round. None leaves it to the kernel, as do systems without the call.
     """
     if first is None or not hasattr(os, "sched_setaffinity"):
         return
