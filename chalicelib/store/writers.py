@@ -2,7 +2,7 @@
 
 A write is confirmed when it is in the journals of a majority, and no sooner is its command answered. Most of what that
 costs is the same for one write and for a hundred, so a server with many threads sends what has gathered while the last
-group was under way. In Lambda, where a process serves one request at a time, nothing gathers.
+groups were under way. In Lambda, where a process serves one request at a time, nothing gathers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +20,9 @@ from chalicelib.store.documents import Document
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 
 DUPLICATE_KEY = 11000
+
+GROUPS_AT_ONCE = 2
+"""While one group waits for the journals of a majority, the next one is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,15 @@ class SingleWriter:
 
 
 class GroupWriter:
-    """Sends what waits, up to `limit` writes, as one unordered bulk; one thread does it, one group at a time."""
+    """Sends what waits, up to `limit` writes, as one unordered bulk, and at most `at_once` such groups at a time."""
 
-    def __init__(self, accounts: Collection[Document], limit: int) -> None:
+    def __init__(self, accounts: Collection[Document], limit: int, at_once: int = GROUPS_AT_ONCE) -> None:
         self._accounts = accounts
         self._limit = limit
+        self._at_once = at_once
         self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._starting = Lock()
-        self._thread: Thread | None = None
+        self._threads: list[Thread] = []
         self._closed = False
 
     def write(self, write: GuardedWrite) -> None:
@@ -86,19 +90,19 @@ class GroupWriter:
         with self._starting:
             if self._closed:
                 raise UnknownOutcomeError("the server is stopping")
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="group-commit", daemon=True)
-                self._thread.start()
+            while len(self._threads) < self._at_once:
+                self._threads.append(Thread(target=self._run, name="group-commit", daemon=True))
+                self._threads[-1].start()
             self._waiting.put(waiting)
         waiting.wait()
 
     def close(self) -> None:
-        """Send what waits and stop the thread."""
+        """Send what waits and stop the threads."""
         with self._starting:
             self._closed = True
-            thread, self._thread = self._thread, None
-            self._waiting.put(None)
-        if thread is not None:
+            for _ in self._threads:
+                self._waiting.put(None)
+        for thread in self._threads:
             thread.join()
 
     def _run(self) -> None:

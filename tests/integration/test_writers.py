@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
+from typing import Any
 
 import pytest
+from pymongo import UpdateOne
 from pymongo.errors import AutoReconnect
 
 from chalicelib.domain.account import Account
@@ -15,6 +18,8 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
 from tests.integration.shop import Shop, settings_for
 from tests.integration.test_store import FULL_ENTRY
+
+SECONDS = 60.0
 
 
 @pytest.fixture
@@ -111,6 +116,30 @@ def test_a_group_that_the_database_did_not_confirm_is_of_unknown_outcome(shop: S
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(4)))
     assert outcomes == [UnknownOutcomeError] * 4
+    writer.close()
+
+
+def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> None:
+    """Each of the first two calls returns only when the other has begun; a third at the same time would be too many."""
+    both_begun = Barrier(2)
+    at_once: list[int] = []
+    under_way: list[object] = []
+
+    class Slow:
+        """The accounts, with writes that take as long as it takes for another one to begin."""
+
+        def bulk_write(self, updates: list[UpdateOne], **options: Any) -> Any:
+            under_way.append(updates)
+            at_once.append(len(under_way))
+            both_begun.wait(SECONDS)
+            under_way.remove(updates)
+            return shop.database["accounts"].bulk_write(updates, **options)
+
+    writer = GroupWriter(Slow(), limit=1, at_once=2)  # type: ignore[arg-type]  # a collection, but for its pace
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(6)))
+    assert outcomes == [None] * 6
+    assert max(at_once) == 2
     writer.close()
 
 
