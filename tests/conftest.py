@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
 
 from infra import parts
@@ -26,6 +27,12 @@ from infra.redis_server import redis_url as url_of
 
 StartStack = Callable[..., BackgroundStack]
 """Called with arguments of `infra.local up` and optionally `data`, a folder; returns the running stack."""
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile(
+    "any machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 _GONE_SECONDS = 30.0
 _SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64", "--trigger-seconds", "0")

@@ -214,21 +214,37 @@ def test_every_route_asks_who_is_there(api: Api, method: str, name: str) -> None
     assert status(f"Bearer {token()}") in {200, 409}
 
 
-@pytest.mark.parametrize(
-    "authorization",
-    ["", "Bearer", "Bearer ", "Basic abc", "Bearer a.b.c", "Bearer " + "x" * 10_000]
-    + [f"Bearer {token('jane', 'trader', exp=1)}", f"Bearer {token('jane', 'trader', exp=None)}"]
-    + [f"Bearer {token('jane', 'king')}", f"Bearer {token('', 'trader')}", f"Bearer {token('a b', 'operator')}"]
-    + [f"Bearer {token('jane', 'trader', nbf=4_000_000_000)}"]
-    # {"alg":"none","typ":"JWT"} with claims that would otherwise do
-    + [f"Bearer eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{token('jane', 'trader').split('.')[1]}."],
-    ids=lambda value: value[:24],
-)
-def test_a_token_that_proves_nothing_is_401_and_is_not_shown(api: Api, authorization: str) -> None:
+def worthless_tokens() -> dict[str, str]:
+    """Return what stands behind "Bearer", made now: each would do but for the one thing that its name says."""
+    return {
+        "nothing": "",
+        "no token": "a.b.c",
+        "huge": "x" * 10_000,
+        "expired": token("jane", "trader", exp=1),
+        "never expires": token("jane", "trader", exp=None),
+        "unknown role": token("jane", "king"),
+        "no user": token("", "trader"),
+        "impossible user": token("a b", "operator"),
+        "not yet valid": token("jane", "trader", nbf=4_000_000_000),
+        # {"alg":"none","typ":"JWT"} with claims that would otherwise do
+        "unsigned": f"eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{token('jane', 'trader').split('.')[1]}.",
+    }
+
+
+@pytest.mark.parametrize("kind", worthless_tokens())
+def test_a_token_that_proves_nothing_is_401_and_is_not_shown(api: Api, kind: str) -> None:
+    worthless = worthless_tokens()[kind]
+    reply = api.ask("GET", "/users/jane/summary", authorization=f"Bearer {worthless}")
+    assert (reply.status, reply.code) == (401, "unauthorized")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+    assert worthless == "" or worthless not in reply.text
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic abc"])
+def test_what_is_no_bearer_token_is_401(api: Api, authorization: str) -> None:
     reply = api.ask("GET", "/users/jane/summary", authorization=authorization)
     assert (reply.status, reply.code) == (401, "unauthorized")
     assert reply.headers["www-authenticate"].startswith("Bearer")
-    assert authorization[7:] == "" or authorization[7:] not in reply.text
 
 
 def test_another_algorithm_is_refused_also_with_the_right_secret(api: Api) -> None:

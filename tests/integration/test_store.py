@@ -82,7 +82,7 @@ ACCOUNTS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=st.lists(ACCOUNTS, min_size=1, max_size=5))
 def test_any_account_can_become_any_other_in_one_update(shop: Shop, states: list[Account]) -> None:
     """The operators that `changed_fields` makes lead to the very state that was meant, whatever was there before."""

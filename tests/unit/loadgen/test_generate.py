@@ -24,7 +24,7 @@ def test_the_same_seed_gives_the_same_workload_and_another_one_does_not() -> Non
     symbols=st.sampled_from([1, 2, 50, 17_577, MAX_SYMBOLS]),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_workload_has_the_form_it_promises(users: int, more: int, symbols: int, seed: int) -> None:
     commands = list(generate(users, users + more, symbols, seed))
     file = io.BytesIO()

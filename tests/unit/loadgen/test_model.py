@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import loadgen
@@ -160,7 +160,6 @@ COMMANDS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(COMMANDS, max_size=60))
 def test_at_one_price_nothing_is_lost_or_made_and_nothing_is_negative(commands: list[Command]) -> None:
     account, added = Account(), 0
@@ -178,7 +177,6 @@ def test_at_one_price_nothing_is_lost_or_made_and_nothing_is_negative(commands: 
         assert all(shares > 0 for shares in account.holdings.values())
 
 
-@settings(deadline=None)
 @given(st.lists(COMMANDS, max_size=60), st.sampled_from(["BUY", "SELL"]), st.integers(1, 3000), st.integers(1, 3000))
 def test_the_verdict_at_a_price_is_what_applying_would_come_to(
     commands: list[Command], name: str, cents: int, price: int

@@ -164,14 +164,13 @@ def workloads(draw: st.DrawFn) -> list[Command]:
 
 
 @given(workloads())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_written_is_read_again(commands: list[Command]) -> None:
     file = io.BytesIO()
     assert write(commands, file) == len(commands)
     assert commands_in(file.getvalue()) == commands
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300) | workloads().map(lambda commands: "\n".join(map(format_command, commands)).encode()))
 def test_any_bytes_are_either_commands_or_named_problems(data: bytes) -> None:
     problems: list[Problem] = []
