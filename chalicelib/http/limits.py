@@ -42,12 +42,12 @@ class RateLimit:
 
     def take(self, user: str) -> None:
         """Count a command of a user, or raise RateLimitedError: then it is not counted."""
-        if not self._breaker.allows():
+        if (began := self._breaker.begin()) is None:
             return
         try:
             wait_us = int(self._redis.eval(_TAKE, 1, f"rate:{user}", self._interval_us, self._window_us))
         except RedisError as error:
-            self._breaker.failed()
+            self._breaker.failed(began)
             self._outage_log.warning("commands are not limited while Redis fails: %s", error)
             return
         if self._breaker.succeeded():

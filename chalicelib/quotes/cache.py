@@ -67,12 +67,12 @@ class QuoteCache:
 
     def read(self, symbol: str) -> Quote | None:
         """Return the quote of a symbol while it may be used."""
-        if not self._breaker.allows():
+        if (began := self._breaker.begin()) is None:
             return None
         try:
             stored = self._redis.get(_key(symbol))
         except RedisError as error:
-            self._note(error)
+            self._note(error, began)
             return None
         self._note_success()
         return self._usable(symbol, stored)
@@ -82,7 +82,7 @@ class QuoteCache:
 
         Both in this order in one round trip: a quote that was stored before the lock came free is not missed.
         """
-        if not self._breaker.allows():
+        if (began := self._breaker.begin()) is None:
             return Claim.NOBODY_KNOWS, None
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -90,10 +90,10 @@ class QuoteCache:
                 pipeline.get(_key(symbol))
                 claimed, stored = pipeline.execute(raise_on_error=False)
         except RedisError as error:
-            self._note(error)
+            self._note(error, began)
             return Claim.NOBODY_KNOWS, None
-        quote = self._usable(symbol, self._result(stored))
-        match self._result(claimed):
+        quote = self._usable(symbol, self._result(stored, began))
+        match self._result(claimed, began):
             case None:
                 return Claim.NOBODY_KNOWS, quote
             case 0:
@@ -103,7 +103,7 @@ class QuoteCache:
 
     def release(self, symbol: str, token: str, quote: Quote | None) -> None:
         """Store a quote, if there is one and it may still be used, and give the lock back if it is still ours."""
-        if not self._breaker.allows():
+        if (began := self._breaker.begin()) is None:
             return
         remaining_ms = 0 if quote is None else quote.remaining_ms(self._clock())
         try:
@@ -113,10 +113,10 @@ class QuoteCache:
                 pipeline.eval(_RELEASE, 1, _lock_key(symbol), token)
                 results = pipeline.execute(raise_on_error=False)
         except RedisError as error:
-            self._note(error)
+            self._note(error, began)
             return
         for result in results:
-            self._result(result)
+            self._result(result, began)
 
     def _usable(self, symbol: str, stored: Any) -> Quote | None:
         if stored is None:
@@ -127,18 +127,18 @@ class QuoteCache:
             return None
         return quote if quote.remaining_ms(self._clock()) > 0 else None
 
-    def _result(self, result: Any) -> Any:
+    def _result(self, result: Any, began: float) -> Any:
         """Return the result of one of several commands, None when it failed."""
         if isinstance(result, Exception):
-            self._note(result)
+            self._note(result, began)
             return None
         self._note_success()
         return result
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: Exception, began: float) -> None:
         # An answer, even "out of memory", comes at once and costs nothing; only silence is worth keeping away from.
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
-            self._breaker.failed()
+            self._breaker.failed(began)
         self._outage_log.warning("the quote cache fails, prices come straight from the source: %s", error)
 
     def _note_success(self) -> None:

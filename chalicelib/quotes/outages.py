@@ -9,7 +9,7 @@ Monotonic = Callable[[], float]
 """Returns seconds that only ever go up."""
 
 FAILURES_TO_BREAK = 3
-"""One slow answer is no outage. So many in a row, over all threads, are one."""
+"""One slow answer is no outage. So many in a row, over all threads, are one; calls that overlap fail as one."""
 
 MINUTE_SECONDS = 60.0
 
@@ -26,23 +26,32 @@ class Breaker:
         self._monotonic = monotonic
         self._lock = Lock()
         self._failures = 0
+        self._changed = 0.0
         self._next_try = 0.0
 
-    def allows(self) -> bool:
-        """Return whether the caller may use the part now; it must tell how that went."""
+    def begin(self) -> float | None:
+        """Return when the caller begins to use the part, None if it must not; it must tell how that went."""
+        began = self._monotonic()
         if self._failures < FAILURES_TO_BREAK:  # without the lock: this is the way of every request on a good day
-            return True
+            return began
         with self._lock:
-            if self._monotonic() < self._next_try:
-                return False
-            self._next_try = self._monotonic() + self._pause_seconds
-            return True
+            if began < self._next_try:
+                return None
+            self._next_try = began + self._pause_seconds
+            return began
 
-    def failed(self) -> None:
-        """Note that the part failed."""
+    def failed(self, began: float) -> None:
+        """Note that the part failed a caller that began to use it at `began`.
+
+        A call that was under way when another one failed, or ended an outage, says nothing that is not known: one
+        stall of a second meets every thread there is, and the last to learn of an outage must not begin the next one.
+        """
         with self._lock:
+            if began < self._changed:
+                return
             self._failures += 1
-            self._next_try = self._monotonic() + self._pause_seconds
+            self._changed = self._monotonic()
+            self._next_try = self._changed + self._pause_seconds
 
     def succeeded(self) -> bool:
         """Note that the part did its work; return whether that ends an outage."""
@@ -50,6 +59,7 @@ class Breaker:
             return False
         with self._lock:
             was_out, self._failures = self._failures >= FAILURES_TO_BREAK, 0
+            self._changed = self._monotonic()
             return was_out
 
 

@@ -152,7 +152,9 @@ def open_shop(mongo_uri: str, mongo_database: str, tmp_path: Path) -> Iterator[O
 def test_redis_may_be_killed_and_come_back_during_a_replay(open_shop: OpenShop, tmp_path: Path) -> None:
     file = workload(tmp_path, 4_000)
     with own_redis(tmp_path) as redis, own_quote_server(tmp_path, "--delay", "0:0.02") as quote_server:
-        shop = open_shop(redis, quote_server, QUOTE_TRY_MS="5000", QUOTE_CACHE_PAUSE_MS="200", RECENT_QUOTES="0")
+        # A Redis that is gone refuses at once; time-outs would only tell of a machine that is busy.
+        patient = {"QUOTE_TRY_MS": "5000", "REDIS_TIMEOUT_MS": "10000", "RECENT_QUOTES": "0"}
+        shop = open_shop(redis, quote_server, QUOTE_CACHE_PAUSE_MS="200", **patient)
         with replay(file, shop.url, shop.token) as process:
             wait_until(lambda: hits(quote_server) >= 20)
             redis.kill()

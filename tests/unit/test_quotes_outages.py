@@ -24,52 +24,89 @@ def seconds() -> Seconds:
     return Seconds()
 
 
+def fails(breaker: Breaker) -> bool:
+    """Use the part, which fails; return whether it might be used."""
+    began = breaker.begin()
+    if began is not None:
+        breaker.failed(began)
+    return began is not None
+
+
 def broken(seconds: Seconds) -> Breaker:
     breaker = Breaker(1.0, seconds)
-    for _ in range(FAILURES_TO_BREAK):
-        breaker.failed()
+    assert all(fails(breaker) for _ in range(FAILURES_TO_BREAK))
     return breaker
 
 
 def test_one_failure_is_no_outage(seconds: Seconds) -> None:
     breaker = Breaker(1.0, seconds)
     for _ in range(10):
-        breaker.failed()
-        assert breaker.allows()
+        assert fails(breaker)
         assert not breaker.succeeded()
 
 
 def test_several_failures_in_a_row_keep_callers_away(seconds: Seconds) -> None:
-    assert not broken(seconds).allows()
+    assert broken(seconds).begin() is None
+
+
+def test_callers_that_meet_one_stall_together_have_met_one_failure(seconds: Seconds) -> None:
+    breaker = Breaker(1.0, seconds)
+    for _ in range(FAILURES_TO_BREAK - 1):
+        together = [breaker.begin() for _ in range(20)]
+        seconds.now += 0.25
+        for began in together:
+            assert began is not None
+            breaker.failed(began)
+            seconds.now += 0.001
+    assert fails(breaker), "two stalls are not three failures in a row"
+    assert breaker.begin() is None
+
+
+def test_who_learns_late_of_an_outage_does_not_begin_another(seconds: Seconds) -> None:
+    breaker = Breaker(1.0, seconds)
+    late = [breaker.begin() for _ in range(20)]
+    for _ in range(FAILURES_TO_BREAK):
+        seconds.now += 0.1
+        assert fails(breaker)
+    seconds.now += 1.0
+    assert breaker.begin() is not None
+    seconds.now += 0.1
+    assert breaker.succeeded()
+    for began in late:
+        assert began is not None
+        breaker.failed(began)
+    assert breaker.begin() is not None
+    assert not breaker.succeeded()
 
 
 def test_after_the_pause_one_caller_looks_and_the_others_stay_away(seconds: Seconds) -> None:
     breaker = broken(seconds)
     seconds.now += 1.0
-    assert [breaker.allows() for _ in range(3)] == [True, False, False]
+    assert [breaker.begin() for _ in range(3)] == [seconds.now, None, None]
 
 
 def test_a_caller_that_looked_and_never_told_is_not_waited_for_longer_than_a_pause(seconds: Seconds) -> None:
     breaker = broken(seconds)
     for _ in range(2):
         seconds.now += 1.0
-        assert breaker.allows()
+        assert breaker.begin() is not None
 
 
 def test_a_look_that_fails_begins_another_pause(seconds: Seconds) -> None:
     breaker = broken(seconds)
     seconds.now += 1.0
-    assert breaker.allows()
+    began = breaker.begin()
+    assert began is not None
     seconds.now += 0.9
-    breaker.failed()
+    breaker.failed(began)
     seconds.now += 0.9
-    assert not breaker.allows()
+    assert breaker.begin() is None
 
 
 def test_a_look_that_succeeds_ends_the_outage_for_all_and_tells_so_once(seconds: Seconds) -> None:
     breaker = broken(seconds)
     assert [breaker.succeeded(), breaker.succeeded()] == [True, False]
-    assert all(breaker.allows() for _ in range(3))
+    assert all(breaker.begin() is not None for _ in range(3))
 
 
 def test_a_thousand_warnings_in_a_minute_are_one(seconds: Seconds, caplog: pytest.LogCaptureFixture) -> None:
