@@ -5,6 +5,7 @@ entry and idempotency key are in that one update, so none exists without the oth
 document are used: a standalone mongod, a replica set, a sharded cluster and DocumentDB all take them.
 """
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -27,6 +28,7 @@ from chalicelib.store.record import (
     ClosedPart,
     Found,
     Record,
+    attempt_of,
     closed_documents,
     closed_with,
     key_hash,
@@ -41,6 +43,9 @@ PART_ENTRIES = 64
 
 PART_BYTES = 256 * 1024
 """It is also closed at this size, which keeps an account far below MongoDB's 16 MiB a document."""
+
+WRITE_ID_BYTES = 12
+"""The id of an attempt, and bytes of its own for each write: which of an attempt's writes was applied can be told."""
 
 DUE_INDEX = "armed"
 EXPIRY_INDEX = "next_expiry"
@@ -107,11 +112,12 @@ class Accounts:
         entry, if it was written, can be found by `attempt`.
         """
         user = account.user
-        entry_bytes = bson.encode(entry_document(entry, attempt, self._server))
+        write_id = attempt + secrets.token_bytes(WRITE_ID_BYTES - len(attempt))
+        entry_bytes = bson.encode(entry_document(entry, write_id, self._server))
         try:
             with outcomes():
                 after, operators = self._update(record, account, entry, entry_bytes)
-            self._writer.write(GuardedWrite(user, record.version, operators, attempt))
+            self._writer.write(GuardedWrite(user, record.version, operators, write_id))
         except StoreError:
             self._recent.forget(user)
             raise
@@ -256,4 +262,4 @@ def part_id(user: str, first: int) -> str:
 
 def _entries(part: dict[str, Any]) -> Iterator[Found]:
     for place, document in enumerate(part["entries"]):
-        yield Found(entry_from_document(document), part["from"] + place, document["id"])
+        yield Found(entry_from_document(document), part["from"] + place, attempt_of(document))

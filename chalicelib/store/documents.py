@@ -20,7 +20,7 @@
 the index, in order.
 
 Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
-file, all, key, id (of the attempt that wrote it), out (absent when ok), msg, cash, srv (server), ev (events), res
+file, all, key, id (of the write, beginning with that of its attempt), out (absent when ok), msg, cash, srv (server), ev (events), res
 (result; larger ones as compressed JSON).
 """
 
@@ -180,7 +180,7 @@ def _trigger_document(trigger: BuyTrigger | SellTrigger) -> Document:
     return document
 
 
-def entry_document(entry: Entry, attempt: bytes, server: str) -> Document:
+def entry_document(entry: Entry, write_id: bytes, server: str) -> Document:
     """Return an entry as it stands in `open` and in the journal; what is absent is left out."""
     document: Document = {
         "at": entry.timestamp_ms,
@@ -191,7 +191,7 @@ def entry_document(entry: Entry, attempt: bytes, server: str) -> Document:
         "file": entry.filename,
         "all": entry.of_all or None,
         "key": entry.key,
-        "id": attempt,
+        "id": write_id,
         "out": None if entry.outcome == OK else entry.outcome,
         "msg": entry.message,
         "cash": entry.cash_cents,

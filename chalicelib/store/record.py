@@ -25,6 +25,8 @@ on. When it is let go, its key must still be known, also of a user who gives man
 MOST_KEPT_KEYS = 1024
 """8 KiB of hashes: what more would cost every write of a very busy user is not worth it."""
 
+ATTEMPT_BYTES = 8
+
 _HASH_BYTES = 8
 
 
@@ -99,7 +101,12 @@ class Record:
 
     def _found(self, place: int) -> Found:
         document = bson.decode(self.open_entries[place])
-        return Found(entry_from_document(document), self.open_from + place, document["id"])
+        return Found(entry_from_document(document), self.open_from + place, attempt_of(document))
+
+
+def attempt_of(document: Mapping[str, Any]) -> bytes:
+    """Return the id of the attempt that wrote an entry, with which the id of the write begins."""
+    return bytes(document["id"])[:ATTEMPT_BYTES]
 
 
 def new_record(user: str) -> Record:

@@ -27,12 +27,16 @@ GROUPS_AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class GuardedWrite:
-    """An update of one account that applies to one version only; version 0 is an account that is not there yet."""
+    """An update of one account that applies to one version only; version 0 is an account that is not there yet.
+
+    `write_id` is the `id` of the entry it pushes, and that of no other write: an earlier write of the same attempt, of
+    which nobody knew what had become of it, may have pushed another entry, decided at another time and price.
+    """
 
     user: str
     version: int
     operators: Mapping[str, Document]
-    attempt: bytes
+    write_id: bytes
 
     @property
     def guard(self) -> Document:
@@ -155,17 +159,17 @@ class GroupWriter:
         return failures
 
     def _not_found(self, writes: Sequence[GuardedWrite], known: Mapping[int, StoreError]) -> dict[int, StoreError]:
-        """Tell the losers of a group apart: their attempts are not in the accounts.
+        """Tell the losers of a group apart: their entries are not in the accounts.
 
         One that is not there has lost, or has been moved to the journal already: who asked for it has to look.
         """
         users = [write.user for place, write in enumerate(writes) if place not in known]
         accounts = self._accounts.find({"_id": {"$in": users}}, {"open.id": 1})
-        attempts = {entry["id"] for account in accounts for entry in account["open"]}
+        written = {entry["id"] for account in accounts for entry in account["open"]}
         return {
             place: UnknownOutcomeError(write.user)
             for place, write in enumerate(writes)
-            if place not in known and write.attempt not in attempts
+            if place not in known and write.write_id not in written
         }
 
 

@@ -39,10 +39,10 @@ def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
     writer.close()
 
 
-def write_of(user: str, version: int, attempt: bytes) -> GuardedWrite:
+def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
     """Return a write that raises the version and pushes an entry."""
-    entry = entry_document(FULL_ENTRY, attempt, "test")
-    return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, attempt)
+    entry = entry_document(FULL_ENTRY, write_id, "test")
+    return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, write_id)
 
 
 def outcome(writer: Writer, write: GuardedWrite) -> type[StoreError] | None:
@@ -73,7 +73,7 @@ def test_of_many_writes_for_one_version_one_is_applied_and_knows_it(writer: Writ
         account = shop.database["accounts"].find_one({"_id": "jane"})
         assert account is not None
         assert account["version"] == version + 1
-        assert account["open"][-1]["id"] == writes[outcomes.index(None)].attempt
+        assert account["open"][-1]["id"] == writes[outcomes.index(None)].write_id
 
 
 def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Shop) -> None:
@@ -85,6 +85,23 @@ def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Sh
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda user: outcome(writer, write_of(user, 1, b"mine" + user.encode())), users))
     assert [failure is None for failure in outcomes] == [False, True] * 4
+
+
+def test_a_try_that_was_overtaken_by_an_earlier_try_of_its_own_does_not_pass_for_applied(
+    writer: Writer, shop: Shop
+) -> None:
+    """The first try arrives late, after the second was decided: the account is as the first one says."""
+    first, second = (Accounts(shop.database, name, RecentRecords(10), writer) for name in ("first", "second"))
+    shop.does("ADD", amount="1.00")
+    at_first, at_second = first.reload("jane"), second.reload("jane")
+    entry = replace(FULL_ENTRY, key=None)
+    first.save(at_first, replace(at_first.account, cash_cents=500), entry, b"attempt1")
+    with pytest.raises(StoreError):
+        second.save(at_second, replace(at_second.account, cash_cents=900), entry, b"attempt1")
+    assert second.load("jane").account.cash_cents == 500
+    found = second.find_attempt(second.load("jane"), b"attempt1", at_second.version)
+    assert found is not None
+    assert (found.attempt, found.sequence) == (b"attempt1", 2)
 
 
 def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) -> None:
