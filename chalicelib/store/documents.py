@@ -20,8 +20,8 @@
 the index, in order.
 
 Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
-file, all, key, id (of the write, beginning with that of its attempt), out (absent when ok), msg, cash, srv (server), ev (events), res
-(result; larger ones as compressed JSON).
+file, all, key, id (of the write; begins with that of its attempt), out (absent when ok), msg, cash, srv (server), ev
+(events), res (result; larger ones as compressed JSON).
 """
 
 import json
