@@ -7,6 +7,9 @@ for the acknowledgement of the first (Nagle's algorithm), which the client delay
 buffered write has nothing to wait for. All else is Chalice's: a thread for each connection, its routing, its answers
 for unknown paths.
 
+Chalice looks at paths as they were sent; API Gateway, and the rest of the world, take `%41` for the same as `A`. So
+does this server: characters that mean nothing in a path are decoded first.
+
 What Chalice would take at its word is refused before it sees it (`_refusal`): it does not know chunked bodies, so one
 would be read as the next request; it believes the first of several lengths; it takes any length.
 """
@@ -14,6 +17,7 @@ would be read as the next request; it believes the first of several lengths; it 
 import argparse
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,6 +41,8 @@ from infra.ports import HOST
 DEFAULT_STAGE = "local"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_SECONDS = 10.0
+_UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
+"""What RFC 3986, section 2.3, says is the same encoded and plain: letters, digits, `-`, `.`, `_` and `~`."""
 _POLL_SECONDS = 0.1
 
 
@@ -68,10 +74,12 @@ class _Handler(ChaliceRequestHandler):
     wbufsize = -1  # buffered: headers and body leave together, at the flush
     timeout = DEFAULT_IDLE_SECONDS
     metrics_page: metrics.Page | None = None
+    path: str
 
     def _answer(self) -> None:
         with _in_flight:
             try:
+                self.path = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), self.path)
                 answer = self._refusal() or self._metrics()
                 if answer is None:
                     self._generic_handle()

@@ -93,6 +93,21 @@ def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
         list(pool.map(ask, range(100)))
 
 
+def test_what_is_encoded_in_a_path_without_need_is_the_same_as_plain(serve: StartServer) -> None:
+    _, port = serve(1)
+    plain = "azAZ09-._~"
+    encoded = "".join(f"%{ord(letter):02X}" for letter in plain)
+    for sent, seen in (
+        (encoded, plain),
+        (encoded.lower(), plain),
+        ("a%2Fb%25%41", "a%2Fb%25A"),
+        ("%5b%60%7b", "%5b%60%7b"),
+    ):
+        with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+            connection.request("GET", f"/echo/{sent}")
+            assert json.loads(connection.getresponse().read())["word"] == seen
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_finishes_what_has_begun(serve: StartServer, workers: int, tmp_path: Path) -> None:
     part, port = serve(workers)
