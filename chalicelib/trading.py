@@ -10,8 +10,8 @@ from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
-from chalicelib.domain.errors import KeyReusedError
-from chalicelib.domain.journal import Entry, QuoteHit
+from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError
+from chalicelib.domain.journal import Entry, Event, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import note_hit
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
@@ -94,8 +94,12 @@ class Trading:
             hits: list[Quote] = []
             quote = self._quote(command, hits)
             with self.turns.of(command.user, deadline):
-                found, replayed = self._save(command, quote, hits, deadline)
-                self._note_unrecorded(command, hits, found.entry)
+                try:
+                    found, replayed = self._save(command, quote, hits, deadline)
+                except (KeyReusedError, QuoteUnavailableError):
+                    self._note_unrecorded(command, hits, ())
+                    raise
+                self._note_unrecorded(command, hits, found.entry.events)
         result = found.entry.result
         if command.name is CommandName.DUMPLOG:
             result = self.dumps.write(found.entry, command.user, found.sequence)
@@ -111,12 +115,12 @@ class Trading:
             hits.append(answer.quote)
         return answer
 
-    def _note_unrecorded(self, command: Command, hits: Sequence[Quote], entry: Entry) -> None:
-        """Record hits on the source that are not in the command's entry.
+    def _note_unrecorded(self, command: Command, hits: Sequence[Quote], events: Sequence[Event]) -> None:
+        """Record hits on the source that are not among the events of the command's entry.
 
-        Its quote ran out before it was saved, or another request with its key was faster.
+        Its quote ran out before it was saved, another request with its key was faster, or there is no entry.
         """
-        recorded = [event.quote for event in entry.events if isinstance(event, QuoteHit)]
+        recorded = [event.quote for event in events if isinstance(event, QuoteHit)]
         for quote in hits:
             if quote not in recorded:
                 note = partial(note_hit, quote, command.transaction)

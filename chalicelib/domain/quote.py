@@ -1,6 +1,6 @@
 """A quote, as a value (SPEC.md section 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 QUOTE_LIFETIME_MS = 60_000
 """A quote may be used for 60 s from when its server made it."""
@@ -19,7 +19,7 @@ class Quote:
     user: str
     timestamp_ms: int
     cryptokey: str
-    ahead_ms: int = 0
+    ahead_ms: int = field(default=0, compare=False)
 
     def remaining_ms(self, now_ms: int) -> int:
         """Return for how long the quote may still be used; 0 or less when it is too old."""

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
 from chalicelib.domain.commands import CommandName
-from chalicelib.domain.errors import KeyReusedError, StoreUnavailableError
+from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, StoreUnavailableError
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import PART_BYTES, PART_ENTRIES, Accounts
 from chalicelib.store.documents import entry_document, entry_from_document
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
+from chalicelib.store.record import Record
 from tests.integration.shop import Shop, settings_for
 
 FULL_ENTRY = Entry(
@@ -288,6 +289,57 @@ def test_a_quote_asked_for_in_vain_is_recorded_when_another_request_with_the_key
     assert shop.does("QUOTE", "ABC", key="once").replayed
     assert hits_in_journal(shop) == ["hit-1"]
     other.close()
+
+
+def test_a_quote_asked_for_in_vain_is_recorded_when_the_key_turns_out_to_be_anothers(shop: Shop) -> None:
+    other = Shop(shop.settings)
+    faster = FreshQuotes(shop, 0, lambda: other.does("ADD", amount="1.00", key="once"))
+    shop.trading = replace(shop.trading, quotes=faster)
+    with pytest.raises(KeyReusedError):
+        shop.does("QUOTE", "ABC", key="once")
+    assert hits_in_journal(shop) == ["hit-1"]
+    other.close()
+
+
+def test_a_quote_that_ran_out_is_recorded_also_when_there_is_no_other(shop: Shop) -> None:
+    quotes = FreshQuotes(shop, age_ms=60_000)
+
+    def no_second() -> None:
+        if quotes.asked == 1:
+            raise QuoteUnavailableError("away")
+
+    quotes.meanwhile = no_second
+    shop.trading = replace(shop.trading, quotes=quotes)
+    with pytest.raises(QuoteUnavailableError):
+        shop.does("QUOTE", "ABC")
+    assert hits_in_journal(shop) == ["hit-1"]
+
+
+def test_a_hit_is_recorded_once_though_its_time_lay_in_the_future_and_its_answer_was_lost(shop: Shop) -> None:
+    """How far ahead a quote's time was is not in the journal, and makes no other hit of it."""
+
+    class Ahead(FreshQuotes):
+        def get(self, symbol: str, user: str) -> QuoteAnswer:
+            answer = super().get(symbol, user)
+            return replace(answer, quote=replace(answer.quote, timestamp_ms=shop.now_ms + 9, ahead_ms=9))
+
+    class Deaf(Accounts):
+        """Accounts whose first write is not confirmed."""
+
+        lost = False
+
+        def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+            after = super().save(record, account, entry, attempt)
+            if not self.lost:
+                self.lost = True
+                raise UnknownOutcomeError("the answer was lost")
+            return after
+
+    deaf = Deaf(shop.database, "deaf", RecentRecords(0))
+    shop.trading = replace(shop.trading, quotes=Ahead(shop, 0), store=deaf)
+    shop.does("QUOTE", "ABC")
+    assert deaf.lost
+    assert hits_in_journal(shop) == ["hit-1"]
 
 
 def test_time_never_goes_back_within_an_account(shop: Shop) -> None:
