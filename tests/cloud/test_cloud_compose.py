@@ -27,8 +27,14 @@ def compose() -> Any:
     return yaml.safe_load(COMPOSE.read_text())
 
 
+def test_the_file_is_one_of_the_compose_specification() -> None:
+    checker = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*checker, str(COMPOSE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_docker_compose_takes_the_file_where_there_is_one(compose: Any) -> None:
-    """Without the client, what it would complain about first: names that are used and not there."""
+    """Without the client, what the specification's schema does not say: no name is used that is not there."""
     docker = shutil.which("docker")
     if docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0:
         environment = {"AUTH_SECRET": "0" * 32, "PATH": str(Path(docker).parent)}
