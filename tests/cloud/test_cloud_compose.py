@@ -13,7 +13,6 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from chalicelib.settings import read_settings
-from infra.binaries import find_haproxy
 from infra.gateway import server
 from infra.stack import PROJECT
 
@@ -65,12 +64,14 @@ def filled_in(value: str) -> str:
     return re.sub(r"\$\{AUTH_SECRET:\?[^}]*\}", "0" * 32, value)
 
 
-def test_haproxy_takes_its_configuration_and_knows_every_server(compose: Any, tmp_path: Path) -> None:
+def test_haproxy_takes_its_configuration_and_knows_every_server(
+    compose: Any, tmp_path: Path, haproxy_program: str
+) -> None:
     configuration = tmp_path / "haproxy.cfg"
     content = compose["configs"]["haproxy"]["content"]
     configuration.write_text(content)
     done = subprocess.run(
-        [str(find_haproxy()), "-c", "-f", str(configuration)], capture_output=True, text=True, check=False
+        [haproxy_program, "-c", "-f", str(configuration)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"server-template app {compose['services']['app']['deploy']['replicas']} app:8000" in content
