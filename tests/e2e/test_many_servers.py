@@ -189,7 +189,7 @@ def test_a_server_that_is_killed_is_taken_out_within_a_check_and_nothing_is_lost
         eventually(lambda: state_at_haproxy(stack, "gateway-1").startswith("DOWN"))
         assert time.monotonic() - killed < 1.0 + 2.0  # a check, and time for a busy machine
         until_all_went_on(traders)
-        assert rate(traders) > before / 3  # one of two is left, and the machine has other things to do
+        eventually(lambda: rate(traders) > before / 3)  # one of two is left, and the machine has other things to do
         control.ask(stack.data, "restart", "gateway-1")
         control.wait_for(stack.data, "gateway-1", State.RUNNING, SECONDS)
         assert state_at_haproxy(stack, "gateway-1") == "UP"

@@ -69,14 +69,16 @@ def test_health_is_answered_by_each_number_of_workers(serve: StartServer, worker
 
 
 def test_a_kept_alive_connection_is_not_stalled(serve: StartServer) -> None:
-    """With Chalice's own handler each answer but the first comes 40 ms late: 100 take 4 s."""
+    """With Chalice's own handler each answer but the first ones comes 40 ms late, or later."""
     _, port = serve(1)
+    taken = []
     with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
-        began = time.monotonic()
         for _ in range(100):
+            began = time.monotonic()
             connection.request("GET", "/health")
             assert connection.getresponse().read() == b'{"status":"ok"}'
-    assert time.monotonic() - began < 3.0
+            taken.append(time.monotonic() - began)
+    assert sorted(taken)[50] < 0.04  # many are faster, however busy the machine is; with the stall none would be
 
 
 def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:

@@ -215,18 +215,18 @@ def test_no_header_breaks_the_check(header: dict[str, Any]) -> None:
 def test_a_huge_token_costs_no_more_than_a_small_one(tokens: Tokens) -> None:
     """It is not even looked at."""
 
-    def median_seconds(authorization: str) -> float:
+    def median_cpu_ns(authorization: str) -> float:
         taken = []
         for _ in range(200):
-            began = time.perf_counter()
+            began = time.thread_time_ns()  # what else runs on the machine costs this thread nothing
             with pytest.raises(UnauthorizedError):
                 tokens.check(authorization)
-            taken.append(time.perf_counter() - began)
+            taken.append(time.thread_time_ns() - began)
         return statistics.median(taken)
 
     huge = f"Bearer {secret_token('x' * 32, filler='x' * 5_000_000)}"
     assert len(huge) > MAX_HEADER_LENGTH
-    assert median_seconds(huge) < 2 * median_seconds(f"Bearer {secret_token('x' * 32)}")
+    assert median_cpu_ns(huge) < 2 * median_cpu_ns(f"Bearer {secret_token('x' * 32)}")
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,10 @@ def test_an_answer_sent_in_two_small_packets_does_not_stall() -> None:
     head, body = FINE[:-2], FINE[-2:]
     with serving(sends(head, body, close=False)) as url:
         connection = Connection(parse_url(url), 2.0)
-        start = time.monotonic()
+        taken = []
         for _ in range(60):
+            start = time.monotonic()
             connection.exchange(REQUEST)
+            taken.append(time.monotonic() - start)
         connection.close()
-    assert time.monotonic() - start < 60 * 0.04 / 2
+    assert sorted(taken)[30] < 0.04  # many are faster, however busy the machine is; stalled, none but the first ones
