@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,15 @@ class BackgroundStack:
 
 
 @contextlib.contextmanager
-def running_stack(data: Path, *arguments: str) -> Iterator[BackgroundStack]:
+def running_stack(
+    data: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[BackgroundStack]:
     """Run `infra.local up` with `arguments` on a free port, or the one they name; stop it at the end.
 
-    Raises StackFailedError when it does not become ready, or does not exit with 0 although it was only asked to stop.
+    `environment` is added to ours: settings of the app, say. Raises StackFailedError when it does not become ready, or
+    does not exit with 0 although it was only asked to stop.
     """
-    process = _start(data, arguments)
+    process = _start(data, arguments, environment or {})
     try:
         yield _wait_until_ready(process, data)
     finally:
@@ -73,7 +76,7 @@ def _stop(process: "subprocess.Popen[str]") -> int:
             process.stdout.close()
 
 
-def _start(data: Path, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+def _start(data: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
     command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
     command += [sys.executable, "-m", "infra.local", "up", "--data", str(data), *arguments]
     if "--port" not in arguments:
@@ -84,6 +87,7 @@ def _start(data: Path, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
+        env={**os.environ, **environment},
         start_new_session=True,  # a Ctrl-C is ours: we stop it
     )
 

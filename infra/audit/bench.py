@@ -22,8 +22,8 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database
-from chalicelib.settings import read_settings
 from infra.audit.journals import make_journals
+from infra.part_settings import settings_with
 
 _MEGABYTE = 1_000_000
 _LINK_SECONDS = 3_600
@@ -63,16 +63,7 @@ def _make(mongo_uri: str, database: str, users: int, commands: int) -> None:
 
 
 def _connect(mongo_uri: str, database: str) -> Database[dict[str, Any]]:
-    settings = read_settings(
-        {
-            "MONGO_URI": mongo_uri,
-            "MONGO_DATABASE": database,
-            "REDIS_URL": "redis://unused",
-            "QUOTE_SOURCE": "fixed:1.00",
-            "AUTH_SECRET": "unused, and as long as it has to be",
-            "DUMP_PLACE": "unused",
-        }
-    )
+    settings = settings_with(MONGO_URI=mongo_uri, MONGO_DATABASE=database)
     return connect_database(settings, LOG_TIMEOUT_MS)
 
 

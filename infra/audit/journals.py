@@ -15,6 +15,7 @@ from chalicelib.domain.decide import decide
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import PART_ENTRIES, part_id
 from chalicelib.store.documents import Document, entry_document, new_account_fields
+from chalicelib.store.record import ClosedPart, closed_documents, closed_with, key_hash
 
 FIRST_MS = 1_700_000_000_000
 _CASH_CENTS = 10_000_000
@@ -56,18 +57,23 @@ class _Journal:
     last_ms: int = 0
     open_from: int = 1
     entries: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    closed: tuple[ClosedPart, ...] = ()
     from_at: int = 0
 
 
-def make_journals(database: Database[Document], users: int, commands: int, *, per_second: int = 1000) -> int:
-    """Fill an empty database with the accounts and journals of `users` who gave `commands`; return the last time.
+def make_journals(
+    database: Database[Document], users: int, commands: int, *, per_second: int = 1000, first: int = 0
+) -> int:
+    """Add the accounts and journals of `users` who gave `commands` to a database; return the last time.
 
-    `per_second` is how fast they came. The same arguments make the same journals.
+    `per_second` is how fast they came, `first` the number of the first user: none of them may be there yet. The same
+    arguments make the same journals.
     """
     quick = database.with_options(write_concern=WriteConcern(1, j=False))
     safe = database.with_options(write_concern=WriteConcern("majority", j=True))
     random_numbers = random.Random(7)  # noqa: S311  # the same each time
-    journals = [_Journal(Account(f"user{number:07d}")) for number in range(users)]
+    journals = [_Journal(Account(user_name(first + number))) for number in range(users)]
     parts: list[Document] = []
     now_ms = FIRST_MS
     for number, command in enumerate(_commands(random_numbers, users, commands), start=1):
@@ -86,6 +92,11 @@ def make_journals(database: Database[Document], users: int, commands: int, *, pe
         # Nothing is read before a majority has it, and with these it has all that was written before.
         safe["accounts"].insert_many(batch, ordered=False)
     return now_ms
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user by number."""
+    return f"user{number:07d}"
 
 
 def _commands(random_numbers: random.Random, users: int, commands: int) -> Iterator[tuple[CommandName, int]]:
@@ -118,6 +129,7 @@ def _give(journal: _Journal, name: CommandName, number: int, now_ms: int, random
     journal.last_ms = now_ms
     journal.from_at = journal.from_at if journal.entries else now_ms
     journal.entries.append(entry)
+    journal.hashes.append(key_hash(f"{number:012x}"))
 
 
 def _close(journal: _Journal) -> Document:
@@ -131,8 +143,10 @@ def _close(journal: _Journal) -> Document:
         "to_at": journal.last_ms,
         "entries": [RawBSONDocument(raw) for raw in journal.entries],
     }
+    closed = ClosedPart(journal.open_from, journal.last_ms, b"".join(journal.hashes))
+    journal.closed = closed_with(journal.closed, closed)
     journal.open_from += count
-    journal.entries = []
+    journal.entries, journal.hashes = [], []
     return part
 
 
@@ -145,5 +159,5 @@ def _account_document(journal: _Journal) -> Document:
         "open": [RawBSONDocument(raw) for raw in journal.entries],
         "open_from": journal.open_from,
         "open_bytes": sum(map(len, journal.entries)),
-        "closed": [],
+        "closed": closed_documents(journal.closed),
     }
