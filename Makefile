@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format fuzz replay faults up package diff deploy destroy cold clean distclean
+.PHONY: help setup test check format fuzz replay bench bench-compare faults up package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,12 @@ fuzz: setup ## Try the interface with more than 5,000 cases a server, and raw HT
 
 replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
 	$(PY) -m infra.replay --users 45 --commands 10000
+
+bench: setup ## Measure everything side by side (ten minutes): a record, docs/performance.md, README (options: BENCH="--rounds 5")
+	$(PY) -m infra.bench run --page $(BENCH)
+
+bench-compare: setup ## Measure, and compare with the last committed record (options: BENCH="--only replay")
+	$(PY) -m infra.bench compare $(BENCH)
 
 faults: setup ## Break everything during a replay and judge it (options: make faults FAULTS="--seed 7 --runs 10")
 	$(PY) -m infra.faults $(FAULTS)

@@ -1,0 +1,69 @@
+"""A great many accounts, made quickly: one is decided by the system itself, the others are its copies by name."""
+
+from collections.abc import Iterator
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.commands import Command, CommandName
+from chalicelib.domain.decide import decide
+from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.store.documents import Document, entry_document, new_account_fields
+from infra.audit.journals import FIRST_MS, user_name
+
+_BATCH = 5_000
+_CASH_CENTS, _AMOUNT_CENTS, _PRICE_CENTS, _TRIGGER_CENTS = 1_000_000, 100_000, 1_000, 100
+_SYMBOL, _LETTERS = "AAA", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_COMMANDS = (
+    (CommandName.ADD, _CASH_CENTS),
+    (CommandName.BUY, _AMOUNT_CENTS),
+    (CommandName.COMMIT_BUY, None),
+    (CommandName.SET_BUY_AMOUNT, _AMOUNT_CENTS),
+    (CommandName.SET_BUY_TRIGGER, _TRIGGER_CENTS),
+)
+"""What every one of the users has done: there are shares, and a trigger that no price here makes due."""
+
+
+def make_accounts(database: Database[Document], count: int) -> None:
+    """Add `count` accounts to a database, named as those of journals are, each with a few commands in its journal."""
+    quick = database.with_options(write_concern=WriteConcern(1, j=False))["accounts"]
+    batch: list[RawBSONDocument] = []
+    for raw in _documents(count):
+        batch.append(RawBSONDocument(raw))
+        if len(batch) == _BATCH:
+            quick.insert_many(batch, ordered=False)
+            batch.clear()
+    if batch:
+        quick.insert_many(batch, ordered=False)
+
+
+def _documents(count: int) -> Iterator[bytes]:
+    template, name, symbol = bson.encode(_account()), user_name(0).encode(), _SYMBOL.encode()
+    for number in range(count):
+        one = template.replace(name, user_name(number).encode())
+        yield one.replace(symbol, f"{_LETTERS[number % 26]}AA".encode())
+
+
+def _account() -> Document:
+    account, entries = Account(user_name(0)), []
+    for number, (name, cents) in enumerate(_COMMANDS, 1):
+        symbol = None if name in {CommandName.ADD, CommandName.COMMIT_BUY} else _SYMBOL
+        command = Command(name, account.user, number, symbol=symbol, amount_cents=cents, key=f"{number:012x}")
+        quote = QuoteAnswer(Quote(_SYMBOL, _PRICE_CENTS, account.user, FIRST_MS, "key="), cached=True)
+        decision = decide(account, command, quote if name is CommandName.BUY else None, FIRST_MS + number)
+        account = decision.account
+        entries.append(entry_document(decision.entry, number.to_bytes(8, "big"), "bench"))
+    return {
+        "_id": account.user,
+        **new_account_fields(account),
+        "version": len(entries),
+        "last_at": FIRST_MS + len(entries),
+        "open": entries,
+        "open_from": 1,
+        "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
+        "closed": [],
+    }

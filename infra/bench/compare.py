@@ -1,0 +1,95 @@
+"""Two records side by side: a ratio a figure, and whether it is more than the rounds differ by themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.bench.figures import LESS, MORE
+from loadgen.charts import number
+
+WITHIN, BETTER, WORSE, DIFFERENT = "", "better", "worse", "different"
+_LEAST_ROUNDS = 2
+_STYLES = {WITHIN: None, BETTER: "green", WORSE: "bold red", DIFFERENT: "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure of both runs. `ratio` is the new median by the old one; `mark` is set when the spreads do not meet."""
+
+    section: str
+    label: str
+    unit: str
+    old: Mapping[str, Any]
+    new: Mapping[str, Any]
+    ratio: float | None
+    mark: str
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Line]:
+    """Return the figures that both records have."""
+    return list(_lines(old, new))
+
+
+def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Line]:
+    for name, section in new["sections"].items():
+        before = old["sections"].get(name, {"figures": {}})["figures"]
+        for key, figure in section["figures"].items():
+            if key in before:
+                one = before[key]
+                ratio = figure["median"] / one["median"] if one["median"] else None
+                yield Line(name, figure["label"], figure["unit"], one, figure, ratio, _mark(one, figure))
+
+
+def _mark(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if min(len(old["rounds"]), len(new["rounds"])) < _LEAST_ROUNDS:
+        return WITHIN  # nobody knows the spread
+    if new["min"] <= old["max"] and old["min"] <= new["max"]:
+        return WITHIN
+    is_more = new["min"] > old["max"]
+    return {MORE: (WORSE, BETTER), LESS: (BETTER, WORSE)}.get(new["better"], (DIFFERENT, DIFFERENT))[is_more]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return in words what the runs do not share and what their figures depend on."""
+    few = [name for name, run in (("old", old), ("new", new)) if run["settings"]["rounds"] < _LEAST_ROUNDS]
+    pairs = [
+        (f"{kind} {name}", old[kind].get(name), value)
+        for kind in ("machine", "versions")
+        for name, value in new[kind].items()
+    ]
+    pairs += [
+        (name.replace("_", " "), old["settings"]["sizes"].get(name), value)
+        for name, value in new["settings"]["sizes"].items()
+    ]
+    said = [f"{name}: {one} and {other}" for name, one, other in pairs if one != other]
+    return said + [f"the {name} one has one round, so nothing is marked" for name in few]
+
+
+def print_comparison(lines: Sequence[Line], notes: Sequence[str], console: Console) -> None:
+    """Print a comparison."""
+    table = Table(title="Ratio: new by old, of the medians; marked where the spreads (min to max) do not meet")
+    for column in ("section", "figure"):
+        table.add_column(column)
+    for column in ("old", "new", "ratio"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    for line in lines:
+        ratio = "-" if line.ratio is None else f"{line.ratio:.3f}"
+        cells = [f"{spread(figure)} {line.unit}" for figure in (line.old, line.new)]
+        table.add_row(line.section, line.label, *cells, ratio, line.mark, style=_STYLES[line.mark])
+    console.print(table)
+    marked = [line.mark for line in lines]
+    counts = ", ".join(f"{marked.count(mark)} {mark}" for mark in (BETTER, WORSE, DIFFERENT))
+    console.print(f"{len(lines)} figures, outside the spread: {counts}")
+    if notes:
+        console.print("The runs are not alike. " + "; ".join(notes), style="yellow", markup=False, soft_wrap=True)
+
+
+def spread(figure: Mapping[str, Any]) -> str:
+    """Return a figure's median with its spread."""
+    if figure["min"] == figure["max"]:
+        return number(figure["median"])
+    return f"{number(figure['median'])} ({number(figure['min'])} to {number(figure['max'])})"

@@ -1,0 +1,58 @@
+"""What a quote costs in a process, as a program: `python -m infra.bench.quotes_client --redis-url URL`.
+
+It prints microseconds a quote as JSON: `warm` of a symbol asked for before, as a command gets it; `redis` the same read
+from Redis; `cold` of symbols that nobody has asked for, from a simulated source, with lock and cache.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from chalicelib.clock import now_ms
+from chalicelib.quotes.cache import QuoteCache
+from chalicelib.quotes.outages import Breaker
+from chalicelib.runtime import connect_quotes, connect_redis
+from infra.part_settings import settings_with
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.bench.quotes_client", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--redis-url", required=True)
+    parser.add_argument("--symbols", type=int, default=2_000, help="asked for cold (%(default)s)")
+    parser.add_argument("--reads", type=int, default=10_000, help="of a warm one (%(default)s)")
+    options = parser.parse_args(arguments)
+    settings = settings_with(REDIS_URL=options.redis_url, QUOTE_SOURCE="simulated:1")
+    redis = connect_redis(settings)
+    redis.flushdb()
+    quotes = connect_quotes(redis, settings)
+    cache = QuoteCache(redis, now_ms, Breaker(settings.quote_cache_pause_ms / 1000))
+    quotes.get("WARM", "bench")
+    symbols = [f"C{number}" for number in range(options.symbols)]
+    found = {
+        "cold": _microseconds(lambda number: _must(not quotes.get(symbols[number], "bench").cached), len(symbols)),
+        "warm": _microseconds(lambda _: _must(quotes.get("WARM", "bench").cached), options.reads),
+        "redis": _microseconds(lambda _: _must(cache.read("WARM") is not None), options.reads),
+    }
+    redis.close()
+    print(json.dumps(found))
+    return 0
+
+
+def _microseconds(ask: Callable[[int], None], count: int) -> float:
+    began = time.perf_counter()
+    for number in range(count):
+        ask(number)
+    return (time.perf_counter() - began) * 1e6 / count
+
+
+def _must(held: bool) -> None:
+    if not held:
+        raise AssertionError("the quote did not come from where it is measured")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

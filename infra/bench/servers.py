@@ -1,0 +1,58 @@
+"""Single parts of the stack for sections that need no more: a mongod, a Redis, a server without either."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from infra import parts
+from infra.bench.processes import BenchFailedError
+from infra.mongo import mongo_uri, mongod_part
+from infra.parts import Part, PartError, RunningPart
+from infra.ports import free_port
+from infra.redis_server import redis_part, redis_url
+from infra.stack import PROJECT, why_not_healthy
+
+
+@contextmanager
+def mongod(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run a mongod as the stack's, empty; yields its address and its process id."""
+    place, port = folder / "mongod", free_port()
+    with _running(mongod_part(place, port, os.environ), folder) as running:
+        yield mongo_uri([port]), running.pid
+    shutil.rmtree(place)
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """Run a Redis as the stack's, empty; yields its address."""
+    port = free_port()
+    with _running(redis_part(folder / "redis", port, os.environ), folder):
+        yield redis_url(port)
+
+
+@contextmanager
+def server(
+    folder: Path, module: str, arguments: Sequence[str], environment: dict[str, str]
+) -> Iterator[tuple[int, int]]:
+    """Run a server that takes --port; yields its port and its process id."""
+    port = free_port()
+    command = [sys.executable, "-m", module, "--port", str(port), *arguments]
+    part = Part("server", command, {**os.environ, **environment}, partial(why_not_healthy, port, 1), folder=PROJECT)
+    with _running(part, folder) as running:
+        yield port, running.pid
+
+
+@contextmanager
+def _running(part: Part, folder: Path) -> Iterator[RunningPart]:
+    running = parts.start(part, folder / "logs")
+    try:
+        running.wait_until_ready()
+        yield running
+    except PartError as error:
+        raise BenchFailedError(str(error)) from error
+    finally:
+        running.kill()  # nothing of it is needed any more

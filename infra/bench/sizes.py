@@ -1,0 +1,68 @@
+"""How much each section does: as a rule, and in a run that only tries whether all works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a run; a record carries them, since figures of other sizes are other figures.
+
+    `populations` are (users, commands) of the replays, `users` and `commands` those of the workload that everything
+    else uses, too: that of `make replay`.
+    """
+
+    users: int
+    commands: int
+    populations: tuple[tuple[int, int], ...]
+    symbols: int
+    seed: int
+    workers: tuple[int, ...]
+    quote_symbols: int
+    quote_reads: int
+    dump_users: int
+    dump_commands: int
+    pasts: tuple[int, ...]
+    past_commands: int
+    systems: tuple[int, ...]
+    active_users: int
+    system_commands: int
+    sweeps: int
+
+
+FULL = Sizes(
+    users=45,
+    commands=10_000,
+    populations=((10, 10_000), (45, 10_000), (100, 10_000), (1_000, 10_000), (1_200, 10_000)),
+    symbols=50,
+    seed=1,
+    workers=(1, 2, 4),
+    quote_symbols=2_000,
+    quote_reads=10_000,
+    dump_users=1_000,
+    dump_commands=60_000,
+    pasts=(10, 1_000, 100_000),
+    past_commands=500,
+    systems=(1_000, 1_000_000),
+    active_users=1_000,
+    system_commands=5_000,
+    sweeps=5,
+)
+
+QUICK = Sizes(
+    users=5,
+    commands=200,
+    populations=((2, 100), (5, 200)),
+    symbols=5,
+    seed=1,
+    workers=(1, 2),
+    quote_symbols=20,
+    quote_reads=100,
+    dump_users=10,
+    dump_commands=300,
+    pasts=(10, 100),
+    past_commands=20,
+    systems=(20, 200),
+    active_users=10,
+    system_commands=50,
+    sweeps=1,
+)

@@ -1,0 +1,121 @@
+"""The writes that a workload really makes, taken down so that they can be made again without the app."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+
+from chalicelib.clock import now_ms
+from chalicelib.domain.commands import Command, CommandName
+from chalicelib.domain.money import parse_cents
+from chalicelib.domain.quote import QuoteAnswer
+from chalicelib.quotes.sources import FixedSource
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import Document
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.writers import GuardedWrite
+from chalicelib.trading import Trading
+from chalicelib.tries import Turns
+from loadgen.workload import Command as Line
+
+_PRICE_CENTS = 1000
+_LIMIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One command's write: a guarded update, and before it, once in 64, the closed part of the journal."""
+
+    guarded: GuardedWrite
+    part: RawBSONDocument | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of what the update says, as BSON."""
+        return len(bson.encode({"q": self.guarded.guard, "u": self.guarded.operators}))
+
+
+def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[Write]]:
+    """Return each user's writes for the commands of a workload, as the system would make them, in their order.
+
+    The commands are decided by the system itself, which believes that each write was applied. Only closed parts of
+    journals go into the database `scratch`.
+    """
+    recorder = _Recorder()
+    users: set[str] = set()
+    trading = Trading(
+        store=Accounts(scratch, "gateway-1", RecentRecords(1_000_000), recorder),
+        quotes=_Quotes(),
+        dumps=_NoDumps(),
+        clock=now_ms,
+        turns=Turns(),
+        limit_ms=_LIMIT_MS,
+    )
+    for line in lines:
+        if line.user is not None:
+            users.add(line.user)
+            trading.execute(_command(line, line.user))
+    return {user: _with_parts(scratch, user, recorder.writes.get(user, [])) for user in users}
+
+
+def _with_parts(scratch: Database[Document], user: str, writes: Sequence[GuardedWrite]) -> list[Write]:
+    raw = CodecOptions(document_class=RawBSONDocument)
+    journal = scratch["journal"].with_options(codec_options=raw)
+    parts = iter(list(journal.find({"user": user}).sort("_id")))
+    return [Write(write, next(parts) if _closes_a_part(write) else None) for write in writes]
+
+
+def _closes_a_part(write: GuardedWrite) -> bool:
+    return write.version > 0 and "open" in write.operators.get("$set", {})
+
+
+def _command(line: Line, user: str) -> Command:
+    return Command(
+        CommandName(line.name),
+        user,
+        line.transaction,
+        symbol=line.symbol,
+        amount_cents=None if line.value is None else parse_cents(line.value),
+        key=f"0123456789ab-{line.transaction}",
+    )
+
+
+class _Recorder:
+    """A writer that writes nothing."""
+
+    def __init__(self) -> None:
+        self.writes: dict[str, list[GuardedWrite]] = {}
+
+    def write(self, write: GuardedWrite) -> None:
+        """Take a write down."""
+        self.writes.setdefault(write.user, []).append(write)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Quotes:
+    """One price, asked for once a symbol, as the cache would have it."""
+
+    def __init__(self) -> None:
+        self._source = FixedSource(_PRICE_CENTS, now_ms)
+        self._known: dict[str, QuoteAnswer] = {}
+
+    def get(self, symbol: str, user: str) -> QuoteAnswer:
+        """Return the quote of a symbol."""
+        if symbol in self._known:
+            return self._known[symbol]
+        quote = self._source.ask(symbol, user, 1.0)
+        self._known[symbol] = QuoteAnswer(quote, cached=True)
+        return QuoteAnswer(quote, cached=False)
+
+
+class _NoDumps:
+    """A workload's DUMPLOG is of no user, and left out."""
+
+    def write(self, entry: object, user: str, sequence: int) -> Mapping[str, object]:
+        """Refuse."""
+        raise AssertionError(f"a DUMPLOG of {user}: {entry}, {sequence}")
