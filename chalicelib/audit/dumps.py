@@ -27,7 +27,7 @@ from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
 from chalicelib.clock import Clock
-from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.domain.errors import NotFoundError, StoreUnavailableError, TooLargeError
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import Document
 
@@ -85,8 +85,11 @@ class Dumps:
         """
         assert entry.filename is not None
         dump_id = f"{user}:{sequence}"
-        folder = "all" if entry.of_all else f"users/{user}"
-        asked = {"file": f"{folder}/{entry.filename}", "of_all": entry.of_all, "at": entry.timestamp_ms}
+        asked = {
+            "file": _path(None if entry.of_all else user, entry.filename),
+            "of_all": entry.of_all,
+            "at": entry.timestamp_ms,
+        }
         with _store_errors():
             self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
             limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
@@ -104,6 +107,26 @@ class Dumps:
         with _store_errors():
             limit = _Limit(None if self._hand_over is None else limit_ms, self._timer)
             return "done" in self._advance(dump_id, limit, wait=False)
+
+    def read(self, user: str | None, filename: str, most_bytes: int) -> bytes:
+        """Return a log of a user, or of all for None, that was written whole; for places that make no links.
+
+        Raises NotFoundError, TooLargeError when it has more than `most_bytes`, and StoreUnavailableError.
+        """
+        if self._place.has_links:
+            raise NotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
+        path = _path(user, filename)
+        try:
+            with self._place.open(path) as file:
+                text = file.read(most_bytes + 1)
+        except FileNotFoundError:
+            raise NotFoundError("no DUMPLOG has written a log of this name") from None
+        except OSError as error:
+            log.exception("a log could not be read")
+            raise StoreUnavailableError("the log could not be read; ask again") from error
+        if len(text) > most_bytes:
+            raise TooLargeError(f"the log has more than {most_bytes} bytes: take it from where DUMPLOG wrote it")
+        return text
 
     def _written(self, dump: Document) -> Mapping[str, Any]:
         link = self._place.link(dump["file"])
@@ -190,6 +213,11 @@ class Dumps:
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
         return count
+
+
+def _path(user: str | None, filename: str) -> str:
+    """Return where in the place a log is."""
+    return f"all/{filename}" if user is None else f"users/{user}/{filename}"
 
 
 class _Limit:

@@ -47,6 +47,10 @@ class Place(Protocol):
     def resumable(self) -> bool:
         """Whether a file can be begun by one process and finished by another."""
 
+    @property
+    def has_links(self) -> bool:
+        """Whether `link` returns addresses."""
+
     def location(self, path: str) -> str:
         """Return the path or address of a file, whether it is there or not."""
 
@@ -80,6 +84,7 @@ class Folder:
     """A folder of this machine, or one that all servers share."""
 
     resumable = False
+    has_links = False
 
     def __init__(self, root: Path) -> None:
         self._root = root

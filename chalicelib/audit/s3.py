@@ -22,6 +22,7 @@ class Bucket:
     """Files of a bucket whose keys begin with a prefix. Every method that asks S3 raises PlaceError."""
 
     resumable = True
+    has_links = True
 
     def __init__(self, bucket: str, prefix: str, link_seconds: int) -> None:
         self._bucket = bucket

@@ -11,9 +11,9 @@ from chalice.app import Request, Response
 from chalicelib.domain.errors import TradingError
 from chalicelib.domain.names import parse_user
 from chalicelib.http.answers import answer_response
-from chalicelib.http.operations import Operation
+from chalicelib.http.operations import XML, Operation
 from chalicelib.http.problems import error_response, problem_response
-from chalicelib.http.requests import read_command
+from chalicelib.http.requests import read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.runtime import Runtime
 from chalicelib.trading import Answer
@@ -21,6 +21,9 @@ from chalicelib.trading import Answer
 log = logging.getLogger(__name__)
 
 View = Callable[..., Response]
+
+MAX_LOG_BYTES = 5 * 1024 * 1024
+"""Of a log that is handed out whole: what one answer of a function may hold, and what a server holds for each."""
 
 _SURPRISE = "a request failed for a reason nobody thought of"
 
@@ -85,6 +88,25 @@ class _Given:
         self.transaction: int | None = None
         self.outcome = ""
         self.replayed = False
+
+
+def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: str | None) -> Response:
+    """Return a log that DUMPLOG has written, of `user` or, for an operator, of all; raises TradingError.
+
+    It is no command: it changes nothing and is not audited, but who asked for it stands in the server's log.
+    """
+    caller = parts.tokens.check(request.headers.get("authorization"))
+    if user is None:
+        caller.must_be_operator()
+    else:
+        caller.must_act_for(user)
+        user = parse_user(user)
+    if parts.rate_limit is not None and not caller.is_operator:
+        parts.rate_limit.take(caller.user)
+    filename = read_query(request, operation)["filename"]
+    text = parts.dumps.read(user, filename, MAX_LOG_BYTES)
+    log.info("a log of %s was handed out to %s", user or "all users", caller.user)
+    return Response(text.decode(), headers={"Content-Type": XML, "Content-Disposition": "attachment"})
 
 
 def _answer(

@@ -10,14 +10,13 @@ from functools import cache
 from typing import Any
 
 from chalicelib.http import schemas
-from chalicelib.http.operations import HEALTH, OPENAPI, OPERATIONS, Field, Operation
+from chalicelib.http.operations import HEALTH, JSON, OPENAPI, OPERATIONS, Field, Operation
 from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
 from chalicelib.http.schemas import Schema, an_object
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the interface: the second number rises when something is added, the first when a client could break."""
 
-JSON = "application/json"
 _ABOUT = """\
 Money is a decimal string with two places; amounts in requests may also be JSON numbers. Times are milliseconds since
 the Unix epoch, UTC.
@@ -31,10 +30,10 @@ _DESCRIPTIONS: Mapping[int, str] = {
     400: "The request is not a command; the first thing wrong with it is named.",
     401: "No token, or one that does not prove who is asking.",
     403: "The token is good, but not for this.",
-    404: "There is nothing at this path.",
+    404: "There is nothing at this path, or no such file.",
     405: "The path does not take this method.",
     409: "The command was rejected by the rules of trading, and stands in the audit log.",
-    413: "The body is over 64 KiB.",
+    413: "The body is over 64 KiB, or what is asked for is over 5 MiB.",
     415: "The body is not application/json.",
     422: "The idempotency key was used for another command.",
     429: "More commands than this user may give in that time.",
@@ -78,6 +77,7 @@ _HEADERS: Mapping[int, Mapping[str, Any]] = {
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "user": {"name": "user", "in": "path", "required": True, "schema": schemas.USER},
     "symbol": {"name": "symbol", "in": "path", "required": True, "schema": schemas.SYMBOL},
+    "filename": {"name": "filename", "in": "query", "required": True, "schema": schemas.FILENAME},
     "key": {
         "name": "Idempotency-Key",
         "in": "header",
@@ -137,29 +137,36 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from ("not_found", "method_not_allowed", "too_large")
     if operation is HEALTH:
         yield "store_unavailable"
-    if operation.command is None:
+    if operation.public:
         return
     if "{user}" in operation.path:
         yield "invalid_user"
     if "{symbol}" in operation.path:
         yield "invalid_symbol"
-    yield from ("invalid_header", "unauthorized", "forbidden", "rate_limited", "idempotency_key_reused")
+    yield from ("unauthorized", "forbidden", "rate_limited")
+    yield from ("store_unavailable", "auth_unavailable", *(("quote_unavailable",) if operation.is_priced else ()))
+    if operation.query:
+        yield "missing_field"
+    yield from (given.code for given in operation.query)
+    if operation.command is None:
+        return
+    yield from ("invalid_header", "idempotency_key_reused")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field", "unsupported_media_type")
     if operation.fields:
         yield "missing_field"
     yield from (given.code for given in operation.fields)
     yield from operation.rejections
-    yield from ("store_unavailable", "auth_unavailable", *(("quote_unavailable",) if operation.is_priced else ()))
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
     names = [name for name in ("user", "symbol") if f"{{{name}}}" in operation.path]
-    if operation.command is None:
-        described["security"] = []
-    else:
+    names += [given.name for given in operation.query]
+    if operation.command is not None:
         names += ["key", "transaction"]
+    if operation.public:
+        described["security"] = []
     if names:
         described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.method == "POST":
@@ -185,6 +192,9 @@ def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
 
 
 def _success(operation: Operation) -> dict[str, Any]:
+    if operation.media_types != (JSON,):
+        file = {"schema": {"type": "string"}}
+        return {"description": "The file.", "content": dict.fromkeys(operation.media_types, file)}
     schema = _answer(operation)
     example = {name: _example(inner) for name, inner in schema["properties"].items()}
     content: dict[str, Any] = {"schema": schema}

@@ -15,6 +15,9 @@ from chalicelib.http.schemas import Schema, a_list, an_object
 
 Parser = Callable[[object, str], Any]
 
+JSON = "application/json"
+XML = "application/xml"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -29,9 +32,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `fields` are its body, `answer` what its answer has besides what all answers have.
+    """One operation. `fields` are its body, `query` what it takes behind the path.
 
-    `rejections` are the codes of SPEC.md section 3 that it may be answered. Without a `command` it needs no token.
+    `answer` is what its answer has besides what all answers have, or nothing where that is no object of JSON:
+    `media_types` say what it is. `rejections` are the codes of SPEC.md section 3 that it may be answered. What is
+    `public` needs no token.
     """
 
     name: str
@@ -44,6 +49,9 @@ class Operation:
     optional: frozenset[str] = frozenset()
     rejections: tuple[str, ...] = ()
     of_all: bool = False
+    query: tuple[Field, ...] = ()
+    media_types: tuple[str, ...] = (JSON,)
+    public: bool = False
 
     @property
     def is_priced(self) -> bool:
@@ -203,11 +211,28 @@ DUMPLOG_OF_ALL = Operation(
     schemas.DUMPED_OPTIONAL,
     of_all=True,
 )
-HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.")
-OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.")
+DUMPED_LOG = Operation(
+    "dumped_log",
+    "GET",
+    "/users/{user}/dumplog",
+    "The audit log of one user, as DUMPLOG wrote it; where logs are kept in a folder, and up to 5 MiB.",
+    query=(FILENAME,),
+    media_types=(XML,),
+)
+DUMPED_LOG_OF_ALL = Operation(
+    "dumped_log_of_all",
+    "GET",
+    "/dumplog",
+    "The audit log of all users, as DUMPLOG wrote it; for operators, where logs are kept in a folder, and up to 5 MiB.",
+    of_all=True,
+    query=(FILENAME,),
+    media_types=(XML,),
+)
+HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.", public=True)
+OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.", public=True)
 
 OPERATIONS: tuple[Operation, ...] = (
     *(ADD, QUOTE, BUY, COMMIT_BUY, CANCEL_BUY, SELL, COMMIT_SELL, CANCEL_SELL),
     *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, CANCEL_SET_BUY, SET_SELL_AMOUNT, SET_SELL_TRIGGER, CANCEL_SET_SELL),
-    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, HEALTH, OPENAPI),
+    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, HEALTH, OPENAPI),
 )

@@ -56,6 +56,15 @@ def read_command(
     )
 
 
+def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:
+    """Return what is given behind the path; raises a RequestError that names the first thing wrong with it."""
+    given: Mapping[str, str] = request.query_params or {}
+    for wanted in operation.query:
+        if wanted.name not in given:
+            raise MissingFieldError(wanted.name, "it must stand behind the path")
+    return {wanted.parameter: wanted.parse(given[wanted.name], wanted.name) for wanted in operation.query}
+
+
 def read_key(value: str | None) -> str | None:
     """Return an idempotency key; raises InvalidHeaderError unless it is 1 to 128 printable ASCII characters."""
     if value is None:

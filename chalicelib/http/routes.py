@@ -8,7 +8,7 @@ from chalice.app import Blueprint, CORSConfig, Request, Response
 
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
-from chalicelib.http.execution import answers_problems, execute
+from chalicelib.http.execution import answers_problems, execute, hand_out_log
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
@@ -160,6 +160,18 @@ def dumplog(user: str) -> Response:
 def dumplog_of_all() -> Response:
     """DUMPLOG of all journals, for operators; it stands in the journal of the operator who gave it."""
     return _execute(operations.DUMPLOG_OF_ALL, None)
+
+
+@serves(operations.DUMPED_LOG)
+def dumped_log(user: str) -> Response:
+    """Return the log of one user that DUMPLOG has written."""
+    return hand_out_log(runtime(), routes.current_request, operations.DUMPED_LOG, user)
+
+
+@serves(operations.DUMPED_LOG_OF_ALL)
+def dumped_log_of_all() -> Response:
+    """Return the log of all users that DUMPLOG has written, for operators."""
+    return hand_out_log(runtime(), routes.current_request, operations.DUMPED_LOG_OF_ALL, None)
 
 
 @serves(operations.HEALTH)

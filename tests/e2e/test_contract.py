@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -110,6 +111,15 @@ def test_a_command_is_one_line_of_the_log_without_a_token(served: BackgroundStac
     assert 0 < line["save_ms"] <= line["ms"]
     assert token.rpartition(".")[2] not in log_of(served)
     assert served.operator_token.rpartition(".")[2] not in log_of(served)
+
+
+def test_a_log_is_fetched_by_its_name_whatever_is_in_it(served: BackgroundStack) -> None:
+    token = served.trader_token("fetcher")
+    name = "d'été 50%25 & more+.xml"
+    assert ask(served, "POST", "/users/fetcher/dumplog", token, {"filename": name})[0] == 200
+    status, headers, text = ask(served, "GET", f"/users/fetcher/dumplog?filename={quote(name, safe='')}", token)
+    assert (status, headers["content-type"]) == (200, "application/xml")
+    assert text.startswith('<?xml version="1.0"?>')
 
 
 def test_answers_and_refusals_have_security_headers(served: BackgroundStack) -> None:

@@ -41,7 +41,8 @@ def test_the_routes_are_those_of_the_interface() -> None:
     routes = {(method, path) for path, methods in app.routes.items() for method in methods}
     expected = {("POST", f"/users/{{user}}/{name}") for name in COMMANDS}
     expected |= {("GET", "/users/{user}/quote/{symbol}"), ("GET", "/users/{user}/summary")}
-    assert routes == expected | {("POST", "/dumplog"), ("GET", "/health"), ("GET", "/openapi.json")}
+    expected |= {("GET", "/users/{user}/dumplog"), ("GET", "/dumplog"), ("POST", "/dumplog")}
+    assert routes == expected | {("GET", "/health"), ("GET", "/openapi.json")}
 
 
 def test_a_day_of_trading(api: Api) -> None:
