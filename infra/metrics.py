@@ -4,7 +4,8 @@ It is no route of the app: in the cloud each function would tell only of itself,
 log there. The same observation feeds both (`chalicelib/observe`).
 
 prometheus_client adds up over processes by files in a folder, and looks for it when it is imported: so the folder is
-made first, and the import is where a worker begins.
+made first, and the import is where a worker begins. What the stack's ticker counts, its sweeps, stands in a folder of
+its own: each server that knows it tells of that as well, for the ticker listens nowhere.
 """
 
 import logging
@@ -27,6 +28,8 @@ PATH = "/metrics"
 REFUSAL = problem("method_not_allowed", "this path takes GET, HEAD", ("Allow", "GET, HEAD"))
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SWEEPS_FOLDER = "TICKER_METRICS_DIR"
+"""Names, in a server's environment, the folder of the ticker's counters; without it a server tells of no sweeps."""
 
 Page = Callable[[str | None], Answer]
 
@@ -72,7 +75,8 @@ def start(module: ModuleType) -> Page | None:
             refusal = error_response(error)
             headers = [(name, str(value)) for name, value in refusal.headers.items()]
             return Answer(refusal.status_code, [*headers, *SECURITY_HEADERS.items()], str(refusal.body).encode())
-        content_type, body = text()
+        folders = [Path(os.environ[name]) for name in (_FOLDER, SWEEPS_FOLDER) if name in os.environ]
+        content_type, body = text([folder for folder in folders if folder.is_dir()])
         return Answer(200, [("Content-Type", content_type), *SECURITY_HEADERS.items()], body)
 
     return page

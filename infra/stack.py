@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import TypedDict
 from chalicelib.clock import now_ms
 from chalicelib.quotes.sources import make_source
 from chalicelib.settings import read_settings
-from infra import haproxy
+from infra import haproxy, metrics
 from infra.binaries import find_haproxy
 from infra.folder import StackFolder
 from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS, DEFAULT_THREADS
@@ -40,6 +41,9 @@ GROUPED_WRITES = "128"
 
 NETWORK = "network"
 """The part that carries what goes to the members of the replica set, and can be cut."""
+
+TICKER = "ticker"
+"""The part that sweeps."""
 
 NETWORK_SOCKET = "network.sock"
 
@@ -115,6 +119,11 @@ class Stack:
         return self.options.quote_source if self.quote_port is None else quote_source(self.quote_port)
 
     @property
+    def metrics(self) -> Path:
+        """Where each part that counts has a folder for its counters."""
+        return self.folder.path / "metrics"
+
+    @property
     def servers(self) -> list[haproxy.Server]:
         """The servers, by name and port."""
         names = numbered(self.options.server, self.options.servers)
@@ -170,6 +179,7 @@ def parts_in_order(stack: Stack) -> Iterator[Part]:
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
     (data / "dumps").mkdir(exist_ok=True)
+    shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
     if stack.statistics_port is not None:
         find_haproxy()  # better said before anything starts
     if options.proxied:
@@ -236,7 +246,8 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "DUMP_PLACE": str(stack.folder.path / "dumps"),
         "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
         # Of the server: its own temporary one else. A server empties it when it starts, so each has one.
-        "PROMETHEUS_MULTIPROC_DIR": str(stack.folder.path / "metrics" / server_name),
+        "PROMETHEUS_MULTIPROC_DIR": str(stack.metrics / server_name),
+        metrics.SWEEPS_FOLDER: str(stack.metrics / TICKER),
         "SERVER_NAME": server_name,
     }
 
@@ -268,7 +279,7 @@ def _ticker_part(stack: Stack) -> Part:
     """Return the scheduled sweep; it serves nobody, so it is ready at once."""
     command = [sys.executable, "-m", "infra.ticker"]
     # When it is told to stop, a quote and a write that have begun still end by their own limits.
-    return Part("ticker", command, app_environment(stack, "ticker"), lambda: None, stop_seconds=30.0, folder=PROJECT)
+    return Part(TICKER, command, app_environment(stack, TICKER), lambda: None, stop_seconds=30.0, folder=PROJECT)
 
 
 def why_not_healthy(port: int, workers: int) -> str | None:

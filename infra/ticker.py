@@ -18,6 +18,7 @@ from chalicelib.runtime import make_runtime
 from chalicelib.settings import SettingError, read_settings
 from chalicelib.sweep.report import Report
 from chalicelib.sweep.sweeper import Sweeper
+from infra import metrics
 from infra.supervisor import StopRequestedError, StopSignals
 
 log = logging.getLogger("ticker")
@@ -28,32 +29,40 @@ Pause = Callable[[float], None]
 """Waits some seconds, or raises StopRequestedError."""
 
 
-def tick(sweep: Callable[[], Report], seconds: float, pause: Pause, now: Callable[[], float] = time.monotonic) -> None:
+def tick(
+    sweep: Callable[[], Report],
+    seconds: float,
+    pause: Pause,
+    count: Callable[[Report | None], None],
+    now: Callable[[], float] = time.monotonic,
+) -> None:
     """Sweep every `seconds`, counted from beginning to beginning, until `pause` says to stop.
 
     One sweep at a time: one that took longer is followed by the next at once, and what was missed is not made up for.
-    Whatever goes wrong is logged, and the next sweep tries again.
+    Whatever goes wrong is logged, and the next sweep tries again. `count` is told of each, of a failed one by None.
     """
     with contextlib.suppress(StopRequestedError):
         while True:
-            began = now()
+            began, report = now(), None
             try:
-                log.info("%s", sweep().line())
+                report = sweep()
+                log.info("%s", report.line())
             except StoreUnavailableError as error:
                 log.warning("no sweep: %s", error)
             except Exception:
                 log.exception("a sweep failed for a reason nobody thought of")
+            count(report)
             pause(max(0.0, began + seconds - now()))
 
 
-def run(sweeper: Sweeper, seconds: float) -> None:
+def run(sweeper: Sweeper, seconds: float, count: Callable[[Report | None], None]) -> None:
     """Tick until a signal to stop; a sweep that is under way then begins nothing new and ends.
 
     The signals stay blocked, in this thread and in those it starts, and are looked at where it is safe to stop.
     """
     with StopSignals() as signals:
         log.info("sweeping every %g s", seconds)
-        tick(lambda: sweeper.sweep(stop_is_requested), seconds, signals.pause)
+        tick(lambda: sweeper.sweep(stop_is_requested), seconds, signals.pause, count)
         log.info("stopped")
 
 
@@ -75,7 +84,10 @@ def main() -> int:
         return 0
     runtime = make_runtime(settings)
     try:
-        run(runtime.sweeper, settings.trigger_seconds)
+        with metrics.folder():
+            from infra.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
+
+            run(runtime.sweeper, settings.trigger_seconds, SweepCounters())
     finally:
         runtime.close()
     return 0

@@ -73,6 +73,7 @@ def execute(
             load_seconds=stages.load,
             quote_seconds=stages.quote,
             save_seconds=stages.save,
+            quoted=stages.quoted,
         )
     )
     return response

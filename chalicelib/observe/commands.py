@@ -2,6 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class QuotedFrom(StrEnum):
+    """Where a command's quote came from."""
+
+    CACHE = "cache"
+    SOURCE = "source"
+    NOWHERE = "nowhere"
+    """It could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +20,7 @@ class Seen:
 
     `user` is whose account it was for, None while nobody has shown a token for it. `outcome` is `ok` or a problem's
     code. The seconds of the stages are parts of `seconds`; the rest is waiting for one's turn, deciding, and the form.
+    `quoted` is None for a command that needed no quote.
     """
 
     request_id: str
@@ -22,6 +33,7 @@ class Seen:
     load_seconds: float
     quote_seconds: float
     save_seconds: float
+    quoted: QuotedFrom | None = None
 
 
 Observer = Callable[[Seen], None]

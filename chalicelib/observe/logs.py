@@ -68,6 +68,7 @@ class CommandLog:
         """Write a line: one write, so that those of several threads do not mix."""
         now = self._clock()
         user = "null" if seen.user is None else _quoted(seen.user)
+        quoted = "null" if seen.quoted is None else f'"{seen.quoted.value}"'
         transaction = "null" if seen.transaction is None else seen.transaction
         # By hand, because every command pays for it: a third of what encoding a mapping takes.
         self._stream.write(
@@ -75,7 +76,7 @@ class CommandLog:
             f',"command":"{seen.command}","transaction":{transaction},"outcome":"{seen.outcome}"'
             f',"replayed":{"true" if seen.replayed else "false"},"ms":{seen.seconds * 1000:.3f}'
             f',"load_ms":{seen.load_seconds * 1000:.3f},"quote_ms":{seen.quote_seconds * 1000:.3f}'
-            f',"save_ms":{seen.save_seconds * 1000:.3f}{self._embedded(now)}}}\n'
+            f',"save_ms":{seen.save_seconds * 1000:.3f},"quoted":{quoted}{self._embedded(now)}}}\n'
         )
         self._stream.flush()
 

@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import QuoteAnswer
+from chalicelib.observe.commands import QuotedFrom
 from chalicelib.store.record import Found, Record
 from chalicelib.trading import Quotes, Store
 
 
 class Stages(threading.local):
-    """The seconds that the command of this thread has spent in each stage, over all its tries."""
+    """The seconds that the command of this thread has spent in each stage, over all its tries.
+
+    And where its quote came from, the last one when there were several; None when it needed none.
+    """
 
     load: float = 0.0
     quote: float = 0.0
     save: float = 0.0
+    quoted: QuotedFrom | None = None
 
     def begin(self) -> None:
         """Begin with the next command of this thread."""
         self.load = self.quote = self.save = 0.0
+        self.quoted = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class TimedStore:
 
 @dataclass(frozen=True, slots=True)
 class TimedQuotes:
-    """Quotes whose use is timed, as the stage `quote`."""
+    """Quotes whose use is timed, as the stage `quote`, and that are told apart by where they came from."""
 
     quotes: Quotes
     stages: Stages
@@ -85,7 +91,10 @@ class TimedQuotes:
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the current quote."""
         began = time.perf_counter()
+        self.stages.quoted = QuotedFrom.NOWHERE
         try:
-            return self.quotes.get(symbol, user)
+            answer = self.quotes.get(symbol, user)
+            self.stages.quoted = QuotedFrom.CACHE if answer.cached else QuotedFrom.SOURCE
+            return answer
         finally:
             self.stages.quote += time.perf_counter() - began

@@ -99,6 +99,18 @@ def test_metrics_add_up_over_the_workers_and_are_for_operators(served: Backgroun
     assert ask(served, "POST", "/metrics", served.operator_token)[0] == 405
 
 
+def test_metrics_tell_where_quotes_came_from_and_which_server_was_asked(served: BackgroundStack) -> None:
+    token = served.trader_token("quoted")
+    for _ in range(3):
+        assert ask(served, "GET", "/users/quoted/quote/MTR", token)[0] == 200
+    _, _, text = ask(served, "GET", "/metrics", served.operator_token)
+    found = dict(re.findall(r'^trading_quotes_total{source="(\w+)"} (\S+)$', text, re.MULTILINE))
+    assert float(found["cache"]) >= 2
+    assert float(found["source"]) >= 1
+    server = next(name for name in served.pids if name in {"gateway", "chalice"})
+    assert f'trading_server_info{{server="{server}"}} 1.0' in text
+
+
 def test_a_command_is_one_line_of_the_log_without_a_token(served: BackgroundStack) -> None:
     token = served.trader_token("logged")
     status, _, text = ask(served, "POST", "/users/logged/add", token, {"amount": "1.00"})

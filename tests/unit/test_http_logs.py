@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.observe.commands import Observers, Seen
+from chalicelib.observe.commands import Observers, QuotedFrom, Seen
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
 from chalicelib.observe.stages import Stages
 
@@ -23,6 +23,7 @@ SEEN = Seen(
     load_seconds=0.001,
     quote_seconds=0.0,
     save_seconds=0.0100004,
+    quoted=QuotedFrom.CACHE,
 )
 
 
@@ -48,7 +49,12 @@ def test_a_command_is_one_line_with_its_outcome_and_where_the_time_went() -> Non
         "load_ms": 1.0,
         "quote_ms": 0.0,
         "save_ms": 10.0,
+        "quoted": "cache",
     }
+
+
+def test_a_command_without_a_quote_says_so() -> None:
+    assert line_of(seen=replace(SEEN, quoted=None))["quoted"] is None
 
 
 def test_what_a_client_sent_cannot_begin_a_line_of_its_own() -> None:

@@ -88,6 +88,7 @@ class Ticks:
         self.takes = list(takes)
         self.now = 100.0
         self.began: list[float] = []
+        self.counted: list[Report | None] = []
 
     def sweep(self) -> Report:
         """Take the next sweep's time, or fail."""
@@ -106,7 +107,7 @@ class Ticks:
 
     def run(self) -> list[float]:
         """Tick every 2 s to the end; return when sweeps began."""
-        tick(self.sweep, 2.0, self.pause, lambda: self.now)
+        tick(self.sweep, 2.0, self.pause, self.counted.append, lambda: self.now)
         return self.began
 
 
@@ -127,3 +128,9 @@ def test_the_ticker_goes_on_after_an_outage_and_after_a_bug(caplog: pytest.LogCa
         ("INFO", False),
     ]
     assert "no primary" in caplog.messages[0]
+
+
+def test_every_sweep_is_counted_a_failed_one_as_such() -> None:
+    ticks = Ticks(StoreUnavailableError("no primary"), 0.0)
+    ticks.run()
+    assert ticks.counted == [None, Report()]
