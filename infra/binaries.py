@@ -36,6 +36,14 @@ def find_haproxy() -> Path:
     return Path(on_path)
 
 
+def find_chromium() -> Path:
+    """Return the path of Chromium, which no wheel brings; raises BinaryMissingError when there is none."""
+    on_path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if on_path is None:
+        raise BinaryMissingError("chromium", "install the system's package of that name (apt-get install chromium)")
+    return Path(on_path)
+
+
 def _find(name: str, package: str, inside: str, wheel: str) -> Path:
     on_path = shutil.which(name)
     if on_path is not None:

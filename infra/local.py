@@ -34,14 +34,17 @@ from infra.stack import (
     plan,
 )
 from infra.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
-from infra.tokens import operator_token
+from infra.tokens import operator_token, page_link, trader_token
 
 _OPERATOR_HOURS = 30 * 24.0
 
 
 _EXPLANATION = """
+the page, as jane: {trader}
+as an operator:    {operator}
 operator's token:  {token}
 a trader's token:  .venv/bin/python -m infra.tokens --user jane --data {data}
+                   with --link {url} the address of the page for that trader
 try it:            curl -H "Authorization: Bearer TOKEN" {url}/users/jane/summary
 logs and data:     {data}
 Ctrl-C stops everything."""
@@ -84,7 +87,7 @@ def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
         ):
             print(f"ready {stack.url}", flush=True)
             if explain:
-                print(_EXPLANATION.format(token=token, data=stack.folder.path, url=stack.url), flush=True)
+                print(_explanation(stack, token), flush=True)
                 if stack.statistics_url is not None:
                     print(f"HAProxy's page:    {stack.statistics_url}", flush=True)
 
@@ -95,6 +98,14 @@ def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
             supervisor.watch(look)
     finally:
         supervisor.stop()
+
+
+def _explanation(stack: Stack, token: str) -> str:
+    links = {
+        "trader": page_link(stack.url, trader_token(stack.folder.secret(), "jane")),
+        "operator": page_link(stack.url, token),
+    }
+    return _EXPLANATION.format(token=token, data=stack.folder.path, url=stack.url, **links)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 python -m infra.tokens --user jane
 python -m infra.tokens --operator --data DIR
+python -m infra.tokens --user jane --link http://127.0.0.1:8000
 """
 
 import argparse
@@ -30,6 +31,11 @@ def trader_token(secret: str, user: str, hours: float = DEFAULT_HOURS) -> str:
 def operator_token(secret: str, hours: float = DEFAULT_HOURS) -> str:
     """Return a token that may act for any user."""
     return _token(secret, "operator", "operator", hours)
+
+
+def page_link(url: str, token: str) -> str:
+    """Return the address of the trader's page that signs in; browsers send no server what stands behind the `#`."""
+    return f"{url.rstrip('/')}/#token={token}"
 
 
 def _token(secret: str, subject: str, role: str, hours: float) -> str:
@@ -63,16 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     who.add_argument("--operator", action="store_true", help="a token that may act for anyone")
     parser.add_argument("--data", type=Path, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})")
     parser.add_argument("--hours", type=float, default=DEFAULT_HOURS, help="valid for (%(default)g)")
+    parser.add_argument("--link", metavar="URL", help="print the address of the page at URL that signs in with it")
     options = parser.parse_args(arguments)
     try:
         secret = find_secret(options.data, os.environ)
         if options.operator:
-            print(operator_token(secret, options.hours))
+            token = operator_token(secret, options.hours)
         else:
-            print(trader_token(secret, options.user, options.hours))
+            token = trader_token(secret, options.user, options.hours)
     except (SecretMissingError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    print(token if options.link is None else page_link(options.link, token))
     return 0
 
 

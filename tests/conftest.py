@@ -17,7 +17,7 @@ from pymongo import MongoClient
 
 from infra import parts
 from infra.background import BackgroundStack, running_stack
-from infra.binaries import BinaryMissingError, find_haproxy
+from infra.binaries import BinaryMissingError, find_chromium, find_haproxy
 from infra.mongo import mongo_uri as uri_of
 from infra.mongo import mongod_part
 from infra.parts import Part
@@ -79,9 +79,20 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def haproxy_program() -> str:
-    """Return the haproxy that several servers need. It comes with no wheel: missing, it is a failure only in CI."""
+    """Return the haproxy that several servers need."""
+    return _program_of_the_system(find_haproxy)
+
+
+@pytest.fixture(scope="session")
+def chromium_program() -> str:
+    """Return the chromium that shows the page."""
+    return _program_of_the_system(find_chromium)
+
+
+def _program_of_the_system(find: Callable[[], Path]) -> str:
+    """Return a program that comes with no wheel: missing, it is a failure only in CI."""
     try:
-        return str(find_haproxy())
+        return str(find())
     except BinaryMissingError as missing:
         if "CI" in os.environ:
             raise

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from chalicelib.http import schemas
-from chalicelib.http.operations import HEALTH, JSON, OPENAPI, OPERATIONS, Field, Operation
+from chalicelib.http.operations import HEALTH, JSON, OPENAPI, OPERATIONS, PAGE, Field, Operation
+from chalicelib.http.page import asset_names
 from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
 from chalicelib.http.schemas import Schema, an_object
 
@@ -77,6 +78,14 @@ _HEADERS: Mapping[int, Mapping[str, Any]] = {
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "user": {"name": "user", "in": "path", "required": True, "schema": schemas.USER},
     "symbol": {"name": "symbol", "in": "path", "required": True, "schema": schemas.SYMBOL},
+    "version": {
+        "name": "version",
+        "in": "path",
+        "required": True,
+        "description": "Of all files of the page together; the page names it.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{12}$", "examples": ["0123456789ab"]},
+    },
+    "name": {"name": "name", "in": "path", "required": True, "schema": {"enum": asset_names()}},
     "filename": {"name": "filename", "in": "query", "required": True, "schema": schemas.FILENAME},
     "key": {
         "name": "Idempotency-Key",
@@ -161,7 +170,7 @@ def _codes(operation: Operation) -> Iterator[str]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
-    names = [name for name in ("user", "symbol") if f"{{{name}}}" in operation.path]
+    names = [name for name in ("user", "symbol", "version", "name") if f"{{{name}}}" in operation.path]
     names += [given.name for given in operation.query]
     if operation.command is not None:
         names += ["key", "transaction"]
@@ -171,7 +180,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.method == "POST":
         described["requestBody"] = _request_body(operation.fields)
-    described["responses"] = {"200": _success(operation)} | {
+    unchanged = {"304": {"description": "It is still what the client has."}} if operation is PAGE else {}
+    described["responses"] = {"200": _success(operation), **unchanged} | {
         str(status): {"$ref": f"#/components/responses/{codes[0]}"} if len(codes) == 1 else _failure(status, codes)
         for status, codes in codes_of(operation).items()
     }

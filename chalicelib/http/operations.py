@@ -11,6 +11,7 @@ from chalicelib.domain.commands import PRICED, CommandName
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.names import parse_filename, parse_symbol
 from chalicelib.http import schemas
+from chalicelib.http.page import ASSET_TYPES, INDEX_TYPE
 from chalicelib.http.schemas import Schema, a_list, an_object
 
 Parser = Callable[[object, str], Any]
@@ -230,9 +231,18 @@ DUMPED_LOG_OF_ALL = Operation(
 )
 HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.", public=True)
 OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.", public=True)
+PAGE = Operation("page", "GET", "/", "The trader's page.", media_types=(INDEX_TYPE,), public=True)
+ASSET = Operation(
+    "asset",
+    "GET",
+    "/assets/{version}/{name}",
+    "A file that the trader's page loads.",
+    media_types=tuple(ASSET_TYPES.values()),
+    public=True,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     *(ADD, QUOTE, BUY, COMMIT_BUY, CANCEL_BUY, SELL, COMMIT_SELL, CANCEL_SELL),
     *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, CANCEL_SET_BUY, SET_SELL_AMOUNT, SET_SELL_TRIGGER, CANCEL_SET_SELL),
-    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, HEALTH, OPENAPI),
+    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, HEALTH, OPENAPI, PAGE, ASSET),
 )

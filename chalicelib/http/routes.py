@@ -12,6 +12,7 @@ from chalicelib.http.execution import answers_problems, execute, hand_out_log
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
+from chalicelib.http.page import asset_response, index_response
 from chalicelib.http.problems import error_response
 from chalicelib.runtime import runtime
 from chalicelib.settings import read_cors_origin
@@ -172,6 +173,18 @@ def dumped_log(user: str) -> Response:
 def dumped_log_of_all() -> Response:
     """Return the log of all users that DUMPLOG has written, for operators."""
     return hand_out_log(runtime(), routes.current_request, operations.DUMPED_LOG_OF_ALL, None)
+
+
+@serves(operations.PAGE)
+def page() -> Response:
+    """Return the trader's page; no token is needed for the page itself."""
+    return index_response(routes.current_request, runtime().settings)
+
+
+@serves(operations.ASSET)
+def asset(version: str, name: str) -> Response:
+    """Return a file that the page loads; no token is needed."""
+    return asset_response(version, name)
 
 
 @serves(operations.HEALTH)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -63,6 +64,21 @@ def test_nothing_is_imported_from_elsewhere_and_no_sdk_before_it_is_needed(
         assert trade("add", amount="1.00")["cash"] == "1.00"
         outside = [file for file in alone.files if file and not file.startswith((str(code), standard))]
         assert outside == [str(Path(__file__).with_name("isolated.py"))]
+
+
+def test_the_page_and_what_it_loads_are_in_the_artifact(
+    code: Path, on_board: Path, function_environment: dict[str, str], tmp_path: Path, routes: Routes
+) -> None:
+    with isolated(code, on_board, function_environment, tmp_path) as alone:
+        page = alone("app", routes.event("GET", "/", {}, b""))
+        assert (page["statusCode"], page["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+        names = set(re.findall(r'"(assets/[^"]+)"', page["body"]))
+        assert len(names) > 10
+        for name in names:
+            asset = alone("app", routes.event("GET", f"/{name}", {}, b""))
+            assert asset["statusCode"] == 200, name
+            assert asset["body"] == (PROJECT / "chalicelib/web" / name.rpartition("/")[2]).read_text()
+    assert (code / "chalicelib/web/LICENCES.txt").exists()
 
 
 class Trader:

@@ -42,6 +42,7 @@ def test_the_routes_are_those_of_the_interface() -> None:
     expected = {("POST", f"/users/{{user}}/{name}") for name in COMMANDS}
     expected |= {("GET", "/users/{user}/quote/{symbol}"), ("GET", "/users/{user}/summary")}
     expected |= {("GET", "/users/{user}/dumplog"), ("GET", "/dumplog"), ("POST", "/dumplog")}
+    expected |= {("GET", "/"), ("GET", "/assets/{version}/{name}")}
     assert routes == expected | {("GET", "/health"), ("GET", "/openapi.json")}
 
 

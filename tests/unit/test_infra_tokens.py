@@ -41,6 +41,14 @@ def test_an_operators_token_is_the_operators(capsys: pytest.CaptureFixture[str])
     assert claims["exp"] == pytest.approx(time.time() + 24 * 3600, abs=60)
 
 
+def test_a_link_to_the_page_carries_the_token_where_no_server_sees_it(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = StackFolder(Path(".data")).secret()
+    assert tokens.main(["--user", "jane", "--link", "http://127.0.0.1:8000/"]) == 0
+    address, _, token = capsys.readouterr().out.partition("#token=")
+    assert address == "http://127.0.0.1:8000/"
+    assert claims_of(token, secret)["sub"] == "jane"
+
+
 def test_without_a_stack_the_environments_secret_is_used(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

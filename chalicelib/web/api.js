@@ -1,0 +1,148 @@
+// The server's interface: each command is sent until its outcome is known, always with the same key, so that it is
+// executed once however often it was sent. Looks and quotes have no key: they change nothing.
+
+import { clock } from "./clock.js";
+import { Connection, sleep } from "./connection.js";
+import { parseJson } from "./json.js";
+
+const PATIENCE_MS = 60_000; // then the person decides
+const ANSWER_MS = 35_000; // longer than any answer may take
+const MOST_TRIES = 12;
+const LONGEST_PAUSE_MS = 10_000;
+const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it, could not do it just now
+
+/** The server refused or rejected a request: `code` and `detail` are those of the problem. */
+export class Refused extends Error {
+  constructor(status, code, detail, retryAfterSeconds) {
+    super(detail);
+    Object.assign(this, { status, code, detail, retryAfterSeconds });
+  }
+
+  /** Whether the command may have been executed all the same. */
+  get uncertain() {
+    return this.status >= 500;
+  }
+}
+
+/** No answer came; the command may have been executed. */
+export class Unreachable extends Error {
+  uncertain = true;
+}
+
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class Api {
+  #token = null;
+  #refused;
+
+  /** Whether the server no longer takes the token. */
+  lapsed = false;
+  /** Whether the server has taken the token before. */
+  worked = false;
+  connection = new Connection();
+
+  /** `refused` is called when the server no longer takes the token. */
+  constructor(refused) {
+    this.#refused = refused;
+  }
+
+  /** Send this token from now on. */
+  use(token) {
+    if (token === this.#token && !this.lapsed) return;
+    this.#token = token;
+    this.lapsed = false;
+    this.worked = false;
+  }
+
+  get(path, options) {
+    return this.#answer("GET", path, options);
+  }
+
+  post(path, body, options) {
+    return this.#answer("POST", path, { key: newKey(), ...options, body });
+  }
+
+  /** The text of an answer that is not JSON. */
+  async text(path, options = {}) {
+    return (await this.#patiently("GET", path, options)).text;
+  }
+
+  async #answer(method, path, options = {}) {
+    return parseJson((await this.#patiently(method, path, options)).text);
+  }
+
+  /** `waiting` is told in words why it takes longer; `patienceMs` says when to give up. */
+  async #patiently(method, path, { body, key, waiting = () => {}, patienceMs = PATIENCE_MS }) {
+    const end = performance.now() + patienceMs;
+    for (let tries = 1; ; tries += 1) {
+      const token = this.#token;
+      const answer = await this.#once(method, path, body, key);
+      const over = tries >= MOST_TRIES || performance.now() >= end;
+      if (answer === null) {
+        this.connection.lost();
+        if (over) throw new Unreachable();
+        waiting("The server is away. This is sent again as soon as it is back, and done once.");
+        await Promise.race([this.connection.back(), sleep(end - performance.now())]);
+        continue;
+      }
+      if (answer.status < 400) {
+        this.worked = true;
+        return answer;
+      }
+      const refusal = refusalOf(answer);
+      if (!AGAIN.has(answer.status) || over) {
+        if (answer.status === 401) this.#lapse(token);
+        throw refusal;
+      }
+      waiting(`${inWordsOf503(refusal)} Trying again…`);
+      await sleep(Math.min(Math.max(refusal.retryAfterSeconds * 1000, 500), LONGEST_PAUSE_MS));
+    }
+  }
+
+  #lapse(token) {
+    if (this.lapsed || token !== this.#token) return; // another one is in use by now
+    this.lapsed = true;
+    this.#refused();
+  }
+
+  async #once(method, path, body, key) {
+    const headers = { Authorization: `Bearer ${this.#token}` };
+    if (key !== undefined) headers["Idempotency-Key"] = key;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    try {
+      const response = await fetch(path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+        signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      clock.learn(response.headers.get("Date"));
+      return { status: response.status, headers: response.headers, text: await response.text() };
+    } catch {
+      return null;
+    }
+  }
+}
+
+function refusalOf(answer) {
+  const retryAfter = Number(answer.headers.get("Retry-After") ?? 1);
+  let problem = {};
+  try {
+    problem = parseJson(answer.text) ?? {};
+  } catch {
+    // a proxy's own page
+  }
+  const { code = `http_${answer.status}`, detail = problem.message ?? "The server did not say why." } = problem;
+  return new Refused(answer.status, code, String(detail), Number.isFinite(retryAfter) ? retryAfter : 1);
+}
+
+function inWordsOf503({ code }) {
+  if (code === "quote_unavailable") return "No price can be had just now.";
+  if (code === "auth_unavailable") return "Your token cannot be checked just now.";
+  return "The server could not do it just now.";
+}

@@ -1,0 +1,145 @@
+// Forms: what is wrong stands beside the field, and what is sent, is sent once.
+
+import { newKey } from "./api.js";
+import { useId, useRef, useState } from "./hooks.js";
+import { html } from "./html.js";
+import { inWords } from "./problems.js";
+
+/** Something wrong that the page sees itself; `field` says where. */
+export class Wrong extends Error {
+  constructor(field, text) {
+    super(text);
+    this.field = field;
+  }
+}
+
+/**
+ * One thing that is sent at a time.
+ *
+ * `send(key, waiting)` sends it, under a key that stays the same while `what` does and its outcome is not known: then
+ * sending it again cannot do it twice. What it returns is said as the outcome.
+ */
+export function useSending() {
+  const [state, setState] = useState({ busy: false, wrong: null, outcome: "", waiting: "" });
+  const sending = useRef(false);
+  const open = useRef(null);
+
+  async function submit(what, send) {
+    if (sending.current) return; // the second click of a double click
+    sending.current = true;
+    const named = JSON.stringify(what);
+    if (open.current?.named !== named) open.current = { named, keys: new Map() };
+    const { keys } = open.current;
+    const key = (name = "") => keys.get(name) ?? keys.set(name, newKey()).get(name);
+    setState({ busy: true, wrong: null, outcome: "", waiting: "" });
+    try {
+      const outcome = await send(key, (waiting) => setState((now) => ({ ...now, waiting })));
+      open.current = null;
+      setState({ busy: false, wrong: null, outcome: outcome ?? "", waiting: "" });
+      return true;
+    } catch (error) {
+      if (!error.uncertain) open.current = null;
+      const wrong = error instanceof Wrong ? { field: error.field, text: error.message } : inWords(error);
+      setState({ busy: false, wrong, outcome: "", waiting: "" });
+      return false;
+    } finally {
+      sending.current = false;
+    }
+  }
+
+  return { ...state, submit };
+}
+
+/** A form; `onSubmit` is called with nothing, whatever was clicked or pressed. */
+export function Form({ onSubmit, label, children, class: name = "form" }) {
+  const submitted = (event) => {
+    event.preventDefault();
+    onSubmit();
+  };
+  return html`<form class=${name} aria-label=${label} onSubmit=${submitted} onKeyDown=${noRepetition} novalidate>
+    ${children}
+  </form>`;
+}
+
+function noRepetition(event) {
+  if (event.repeat && event.key === "Enter") event.preventDefault();
+}
+
+/** A labelled field of text, with a hint and what is wrong with it. */
+export function Field({ label, name, value, onInput, onChange, sending, hint, unit, mode = "text", class: given = "" }) {
+  const id = useId();
+  const wrong = sending?.wrong?.field === name ? sending.wrong.text : null;
+  const described = [wrong && `${id}-wrong`, hint && `${id}-hint`].filter(Boolean).join(" ") || undefined;
+  return html`<div class=${`field ${given} ${wrong ? "is-wrong" : ""}`}>
+    <label for=${id}>${label}</label>
+    <div class="box">
+      ${unit && html`<span class="unit" aria-hidden="true">${unit}</span>`}
+      <input
+        id=${id}
+        name=${name}
+        type="text"
+        inputmode=${mode}
+        autocomplete="off"
+        autocapitalize=${name === "symbol" ? "characters" : "off"}
+        spellcheck=${false}
+        maxlength=${name === "token" ? 8192 : name === "filename" ? 200 : 64}
+        value=${value}
+        aria-invalid=${wrong ? "true" : undefined}
+        aria-describedby=${described}
+        onInput=${(event) => onInput(event.currentTarget.value)}
+        onChange=${onChange}
+      />
+    </div>
+    ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
+    ${wrong && html`<p class="wrong" id=${`${id}-wrong`} role="alert">${wrong}</p>`}
+  </div>`;
+}
+
+/** Two choices or more, one of which is chosen. */
+export function Choice({ label, name, options, value, onChoose }) {
+  return html`<fieldset class="choice">
+    <legend class="unseen">${label}</legend>
+    ${options.map(
+      ([option, text]) =>
+        html`<label class=${`option ${option} ${option === value ? "is-chosen" : ""}`} key=${option}>
+          <input type="radio" name=${name} checked=${option === value} onChange=${() => onChoose(option)} />
+          <span>${text}</span>
+        </label>`,
+    )}
+  </fieldset>`;
+}
+
+/**
+ * A button that stays in place, and keeps the focus, while it is busy. The second click of a double click, and the
+ * repetition of a key that is held down, do nothing, also when what the first one sent is done already.
+ */
+export function Button({ sending, children, onClick, kind = "", label, type = onClick ? "button" : "submit" }) {
+  const busy = Boolean(sending?.busy);
+  const clicked = (event) => {
+    if (event.detail > 1) event.preventDefault();
+    else onClick?.(event);
+  };
+  return html`<button
+    type=${type}
+    class=${`button ${kind}`}
+    aria-disabled=${busy ? "true" : undefined}
+    aria-busy=${busy ? "true" : undefined}
+    aria-label=${label}
+    onClick=${clicked}
+    onKeyDown=${noRepetition}
+  >
+    ${children}
+  </button>`;
+}
+
+/** What came of it, and what is wrong that belongs to no field; `quiet` is only read out: it is seen elsewhere. */
+export function Outcome({ sending, fields = [], quiet = false }) {
+  const elsewhere = sending.wrong !== null && !fields.includes(sending.wrong.field);
+  return html`<div class="outcome">
+    <p role="status">
+      ${sending.waiting && html`<span class="waiting">${sending.waiting}</span>`}
+      ${sending.outcome && html`<span class=${quiet ? "unseen" : "done"}>${sending.outcome}</span>`}
+    </p>
+    ${elsewhere && html`<p class="wrong" role="alert">${sending.wrong.text}</p>`}
+  </div>`;
+}

@@ -1,0 +1,1 @@
+"""The trader's page in a real browser, against the real stack."""

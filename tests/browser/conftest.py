@@ -1,0 +1,62 @@
+"""One browser and one stack for the tests of the page; each test has users of its own."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+from playwright.sync_api import Browser
+
+from infra.background import BackgroundStack, running_stack
+from infra.browser import chromium
+from tests.browser.visits import Visit, visit
+
+SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_program: str) -> Iterator[Browser]:
+    """Return a running browser."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def floor(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+    """Return a stack at one price, whose triggers fire within a second."""
+    data = tmp_path_factory.mktemp("floor") / "stack"
+    with running_stack(data, *SMALL, "--quote-source", "fixed:10.00", "--trigger-seconds", "1") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def frail(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
+    """Return a stack whose parts tests take away, with a quote server, and with a limit of commands for traders."""
+    data = tmp_path_factory.mktemp("frail") / "stack"
+    quotes = ("--quote-source", "legacy", "--quote-price", "fixed:10.00", "--quote-delay", "0", "--quote-fail", "0")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RATE_LIMIT", "60")
+        environment.setenv("RATE_LIMIT_SECONDS", "3600")
+        environment.setenv("QUOTE_LIMIT_MS", "1000")
+        with running_stack(data, *SMALL, *quotes, "--trigger-seconds", "0") as stack:
+            yield stack
+
+
+class Visits(Protocol):
+    """Begins visits."""
+
+    def __call__(self, stack: BackgroundStack, width: int = 1280, scheme: str = "light") -> Visit:
+        """Return a visit that has not begun."""
+
+
+@pytest.fixture
+def visits(browser: Browser) -> Iterator[Visits]:
+    """Return what begins visits; they are over when the test is."""
+    begun: list[Visit] = []
+
+    def begin(stack: BackgroundStack, width: int = 1280, scheme: str = "light") -> Visit:
+        begun.append(visit(browser, stack, width, "dark" if scheme == "dark" else "light"))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.page.context.close()

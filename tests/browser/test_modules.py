@@ -1,0 +1,125 @@
+"""The page's arithmetic, in the browser that runs it: exact, whatever the size."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Page
+
+from chalicelib.domain.errors import InvalidAmountError
+from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents
+from chalicelib.http.page import page as served_page
+from infra.background import BackgroundStack
+from tests.browser.conftest import Visits
+
+
+@pytest.fixture
+def page(floor: BackgroundStack, visits: Visits) -> Page:
+    visit = visits(floor).open()
+    visit.page.get_by_role("heading", name="Sign in").wait_for()
+    return visit.page
+
+
+def call(page: Page, module: str, expression: str, *given: Any) -> Any:
+    """Return what an expression comes to, `m` being a module of the page and `x` what is given."""
+    address = f"./assets/{served_page().version}/{module}.js"
+    script = f"async ([address, x]) => {{ const m = await import(new URL(address, location)); return {expression}; }}"
+    return page.evaluate(script, [address, list(given)])
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ('{"transaction":9223372036854775807,"shares":12}', '{"transaction":"9223372036854775807","shares":12}'),
+        ("[-9007199254740993,123456789012345]", '["-9007199254740993",123456789012345]'),
+        ('{"a":"9223372036854775807 \\" 12345678901234567890"}', None),
+        ('{"a\\"1234567890123456789":[true,null,"\\\\"]}', None),
+        ("[0.1234567890123456,1.5,-2,0]", None),
+    ],
+)
+def test_whole_numbers_of_63_bits_are_kept_and_nothing_else_is_changed(
+    page: Page, text: str, parsed: str | None
+) -> None:
+    assert call(page, "json", "JSON.stringify(m.parseJson(x[0]))", text) == (parsed or text)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    amounts=st.lists(
+        st.from_regex(r"\A[0-9]{1,11}(\.[0-9]{0,3})?\Z") | st.text(alphabet="0123456789.,-+eEx$", max_size=8),
+        min_size=20,
+        max_size=20,
+    )
+)
+def test_the_page_takes_the_amounts_that_the_server_takes(any_page: Page, amounts: list[str]) -> None:
+    read = call(any_page, "money", "x.map((text) => m.readAmount(text).cents?.toString() ?? null)", *amounts)
+    for amount, cents in zip(amounts, read, strict=True):
+        try:  # the page sends what it has read, so the zeros in front of it are never seen
+            expected = parse_cents(re.sub("^0+(?=[0-9])", "", amount), "amount")
+        except InvalidAmountError:
+            assert cents is None, amount
+        else:
+            assert cents == str(expected), amount
+
+
+@pytest.fixture(scope="module")
+def any_page(browser: Any, floor: BackgroundStack) -> Any:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{floor.url}/")
+    yield page
+    context.close()
+
+
+def test_money_goes_there_and_back(page: Page) -> None:
+    cents = [1, 10, 99, 100, 101, 12345, MAX_CENTS, 9_007_199_254_740_993, 9_223_372_036_854_775_807]
+    wires = [format_cents(amount) for amount in cents]
+    assert call(page, "money", "x.map((text) => m.wireOf(m.centsOf(text)))", *wires) == wires
+    assert call(page, "money", "x.map((text) => m.shown(m.centsOf(text)))", *wires) == [
+        f"${amount // 100:,}.{amount % 100:02}" for amount in cents
+    ]
+
+
+def test_distances_are_percentages_with_a_sign(page: Page) -> None:
+    pairs = [("1000", "1100"), ("1000", "800"), ("1000", "1000"), ("1000000000000000", "1001000000000000"), ("3", "4")]
+    shown = call(page, "money", "x.map(([from, to]) => m.distance(BigInt(from), BigInt(to)))", *pairs)
+    assert shown == ["+10.0%", "−20.0%", "0.0%", "+0.1%", "+33.3%"]
+
+
+def test_rates_and_latencies_come_from_two_looks_at_the_counters(page: Page) -> None:
+    def look(count: int, fast: int) -> str:
+        return (
+            '# HELP trading_commands_total x\ntrading_server_info{server="a"} 1.0\n'
+            f'trading_commands_total{{command="ADD",outcome="ok"}} {count}.0\n'
+            'trading_commands_total{command="ADD",outcome="store_unavailable"} 3.0\n'
+            'trading_commands_total{command="BUY",outcome="insufficient_funds"} 2.0\n'
+            f'trading_command_seconds_bucket{{command="ADD",le="0.01"}} {fast}.0\n'
+            f'trading_command_seconds_bucket{{command="ADD",le="0.1"}} {count}.0\n'
+            f'trading_command_seconds_bucket{{command="ADD",le="+Inf"}} {count}.0\n'
+            f'trading_command_seconds_count{{command="ADD"}} {count}.0\n'
+        )
+
+    step = call(
+        page,
+        "metrics",
+        """(() => {
+            const [before, now] = [0, 1].map((n) => m.countsOf(m.parseMetrics(x[n]), n * 2000));
+            const step = m.between(before, now);
+            const [half, most] = [0.5, 0.95].map((q) => m.quantile(step.all, q));
+            return { count: step.all.count, seconds: step.seconds, half, most, failed: now.outcomes.failed,
+                     rejected: now.outcomes.rejected, anew: m.between(now, before) };
+        })()""",
+        look(100, 100),
+        look(120, 115),
+    )
+    assert step == {
+        "count": 20,
+        "seconds": 2,
+        "half": 0.01,
+        "most": 0.1,
+        "failed": 3,
+        "rejected": 2,
+        "anew": None,
+    }

@@ -1,0 +1,85 @@
+"""Visits to the page: a browser's context of its own, and what went on in it."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Request
+
+from infra.background import BackgroundStack
+
+SECONDS = 20.0
+BROWSERS_OWN = re.compile(r"Failed to load resource: ")
+"""Chromium itself writes a line for each answer of 4xx or 5xx, and for each that never came."""
+
+
+@dataclass
+class Visit:
+    """One page in a context of its own; what it writes to the console and what it asks for is noted."""
+
+    stack: BackgroundStack
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(SECONDS * 1000)
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", self._failed)
+        self.page.context.on("request", self._asked)
+
+    def _asked(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            (self.refused if BROWSERS_OWN.match(message.text) else self.errors).append(message.text)
+
+    def _failed(self, error: Error) -> None:
+        self.errors.append(str(error))
+
+    def open(self, token: str | None = None) -> "Visit":
+        """Open the page, signed in by a link when there is a token."""
+        self.page.goto(f"{self.stack.url}/" + (f"#token={token}" if token else ""))
+        return self
+
+    def sent(self, method: str, path: str) -> list[Request]:
+        """Return the requests of the page for a path."""
+        return [item for item in self.requests if item.method == method and urlsplit(item.url).path == path]
+
+    def panel(self, name: str) -> Locator:
+        """Return the part of the page with a heading."""
+        return self.page.get_by_role("region", name=name, exact=True)
+
+    def figure(self, name: str) -> str:
+        """Return a figure of the account at a glance."""
+        return self.glance(name).inner_text()
+
+    def glance(self, name: str) -> Locator:
+        """Return where a figure of the account at a glance stands."""
+        return self.page.locator(".glance > div", has=self.page.get_by_text(name, exact=True)).locator("dd")
+
+    def says(self, text: str | re.Pattern[str]) -> None:
+        """Wait until a text is seen."""
+        self.page.get_by_text(text).first.wait_for()
+
+    def must_be_clean(self, *, refused: bool = False) -> None:
+        """Check that the page wrote no error and asked no other host; `refused` allows answers of 4xx and 5xx."""
+        assert self.errors == []
+        if not refused:
+            assert self.refused == []
+        hosts = {urlsplit(item.url).netloc for item in self.requests if not item.url.startswith(("data:", "blob:"))}
+        assert hosts == {urlsplit(self.stack.url).netloc}
+
+
+def visit(
+    browser: Browser,
+    stack: BackgroundStack,
+    width: int = 1280,
+    scheme: Literal["dark", "light"] = "light",
+) -> Visit:
+    """Return a visit that has not begun."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
+    return Visit(stack, context.new_page())
