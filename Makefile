@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format fuzz replay bench bench-compare faults up package diff deploy destroy cold clean distclean
+.PHONY: help setup test check format fuzz replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE
 
 destroy: setup ## Remove the stack from AWS; the bucket of audit logs stays
 	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
+
+screenshots: setup ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
+	$(PY) -m infra.screenshots
 
 cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis
 	$(PY) -m infra.cloud.cold
