@@ -105,6 +105,9 @@ def _command(folder: Path, port: int, cache_gb: float, oplog_mb: int) -> list[st
         *("--wiredTigerCacheSizeGB", f"{cache_gb:g}"),
         *("--oplogSize", str(oplog_mb)),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),  # a sampler nobody here reads
+        # Nobody reads accounts as they were: by default all versions of five minutes are kept, and an account that is
+        # written a hundred times a second is a long chain of them, which each further write walks along.
+        *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
     ]
 
 
