@@ -127,7 +127,7 @@ class Trading:
                 write(self.store, self.clock, command.user, note, self.limit_ms)
 
     def _first_outcome(self, command: Command, deadline: Deadline) -> Found | None:
-        """Look for the key before asking for a quote: a repeated command needs none."""
+        """Look for the key before asking for a quote: a repeated command needs none, nor need it wait for its turn."""
         for _ in deadline.tries():
             try:
                 return self._find_key(self.store.load(command.user), command)
@@ -143,6 +143,10 @@ class Trading:
         One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome
         was unknown arrives late. What an attempt wrote is looked for from the version on that its first try of unknown
         outcome was for: other servers may have written any number of entries since.
+
+        A command whose time is up is not begun, however it came to be so late: its key is surely remembered for longer
+        than its time, not for ever. The look at the time comes after the record was loaded: whatever happens from then
+        on, the guard tells whether that is still the latest.
         """
         attempt = secrets.token_bytes(8)
         since: int | None = None
@@ -154,6 +158,8 @@ class Trading:
                     return found, False
                 if found := self._find_key(record, command):
                     return found, found.attempt != attempt
+                if not deadline.remaining_seconds():
+                    break
                 now = max(self.clock(), record.last_ms)
                 if quote is not None and quote.quote.remaining_ms(now) <= 0:
                     quote = self._quote(command, hits)

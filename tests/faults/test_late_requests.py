@@ -1,5 +1,6 @@
 """Requests and writes that are held up while the user goes on elsewhere, on a real mongod."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event, Thread
@@ -9,11 +10,12 @@ import pytest
 from pymongo.errors import DuplicateKeyError
 
 from chalicelib.domain.account import Account
+from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.store.accounts import PART_ENTRIES, Accounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.record import KEPT_KEYS, Record
+from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, Record
 from chalicelib.trading import Answer
 from tests.integration.shop import Shop, settings_for
 
@@ -128,3 +130,50 @@ def test_an_account_is_not_cut_on_the_word_of_a_part_that_no_majority_has(shops:
     numbers = [entry["tx"] for part in parts for entry in part["entries"]]
     numbers += [entry.transaction for entry in reversed(list(record.newest_first()))]
     assert numbers == list(range(1, PART_ENTRIES + 2))
+
+
+class LoadsLate(Accounts):
+    """A store in a process that is suspended before it loads the account a second time."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(shop.database, "suspended", RecentRecords(0))
+        self._loads = 0
+        self.is_still, self.goes_on = Event(), Event()
+
+    def load(self, user: str) -> Record:
+        self._loads += 1
+        if self._loads == 2:
+            self.is_still.set()
+            assert self.goes_on.wait(SECONDS)
+        return super().load(user)
+
+
+def test_a_request_that_is_let_go_when_its_key_is_forgotten_does_nothing(shops: tuple[Shop, Shop]) -> None:
+    """No key is kept for ever; but one is kept for longer than the time that any command has."""
+    one, other = shops
+    store = LoadsLate(one)
+    one.trading = replace(one.trading, store=store, limit_ms=100)
+    refused: list[StoreUnavailableError] = []
+
+    def late() -> None:
+        with pytest.raises(StoreUnavailableError) as raised:
+            one.does("ADD", amount="1.00", key="held up")
+        refused.append(raised.value)
+
+    thread = Thread(target=late)
+    began = time.monotonic()
+    thread.start()
+    assert store.is_still.wait(SECONDS)
+    other.does("ADD", amount="1.00", key="held up")
+    for part in range(4):
+        for number in range(PART_ENTRIES):
+            other.does("ADD", amount="0.01", key=f"later-{part}-{number}")
+        other.now_ms += KEPT_KEYS_MS + 1
+    record = other.accounts.reload("jane")
+    assert other.accounts.find_key(record, "held up") is None
+    while time.monotonic() < began + 0.2:
+        time.sleep(0.01)  # it is time itself that is waited for
+    store.goes_on.set()
+    thread.join()
+    assert len(refused) == 1
+    assert other.accounts.reload("jane").version == record.version
