@@ -104,13 +104,7 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     that no amount could be.
     """
     try:
-        parsed = json.loads(
-            body.decode("utf-8"),
-            parse_float=Decimal,
-            parse_int=_parse_int,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_refuse_twice,
-        )
+        parsed = _decoder.decode(body.decode("utf-8"))
     except (ValueError, ArithmeticError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InvalidJsonError(f"the body is not valid JSON: {reason[:200]}") from error
@@ -133,3 +127,12 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(parsed) != len(pairs):
         raise ValueError("a name is given twice")
     return parsed
+
+
+# One for all requests: making a decoder costs more than reading a small body with it.
+_decoder = json.JSONDecoder(
+    parse_float=Decimal,
+    parse_int=_parse_int,
+    parse_constant=_refuse_constant,
+    object_pairs_hook=_refuse_twice,
+)
