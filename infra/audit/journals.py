@@ -63,12 +63,18 @@ class _Journal:
 
 
 def make_journals(
-    database: Database[Document], users: int, commands: int, *, per_second: int = 1000, first: int = 0
+    database: Database[Document],
+    users: int,
+    commands: int,
+    *,
+    per_second: int = 1000,
+    first: int = 0,
+    keys: bool = True,
 ) -> int:
     """Add the accounts and journals of `users` who gave `commands` to a database; return the last time.
 
-    `per_second` is how fast they came, `first` the number of the first user: none of them may be there yet. The same
-    arguments make the same journals.
+    `per_second` is how fast they came, `first` the number of the first user: none of them may be there yet. `keys` is
+    whether they had idempotency keys. The same arguments make the same journals.
     """
     quick = database.with_options(write_concern=WriteConcern(1, j=False))
     safe = database.with_options(write_concern=WriteConcern("majority", j=True))
@@ -84,7 +90,8 @@ def make_journals(
             if len(parts) == _BATCH:
                 quick["journal"].insert_many(parts, ordered=False)
                 parts.clear()
-        _give(journal, command[0], number, now_ms, random_numbers)
+        key = f"{number:012x}" if keys else None
+        _give(journal, command[0], number, key, now_ms, random_numbers)
     if parts:
         quick["journal"].insert_many(parts, ordered=False)
     documents = (_account_document(journal) for journal in journals if journal.written)
@@ -105,7 +112,9 @@ def _commands(random_numbers: random.Random, users: int, commands: int) -> Itera
         yield name, int(random_numbers.random() * users)
 
 
-def _give(journal: _Journal, name: CommandName, number: int, now_ms: int, random_numbers: random.Random) -> None:
+def _give(
+    journal: _Journal, name: CommandName, number: int, key: str | None, now_ms: int, random_numbers: random.Random
+) -> None:
     account = journal.account
     symbol = None if name in _NO_SYMBOL else _SYMBOLS[int(random_numbers.random() * len(_SYMBOLS))]
     amount = int(random_numbers.random() * _CASH_CENTS) + 1
@@ -116,7 +125,7 @@ def _give(journal: _Journal, name: CommandName, number: int, now_ms: int, random
         number,
         symbol=symbol,
         amount_cents=amount if takes_amount and name is not CommandName.QUOTE else None,
-        key=f"{number:012x}",
+        key=key,
     )
     quote = None
     if name in PRICED and symbol is not None:
@@ -129,7 +138,8 @@ def _give(journal: _Journal, name: CommandName, number: int, now_ms: int, random
     journal.last_ms = now_ms
     journal.from_at = journal.from_at if journal.entries else now_ms
     journal.entries.append(entry)
-    journal.hashes.append(key_hash(f"{number:012x}"))
+    if key is not None:
+        journal.hashes.append(key_hash(key))
 
 
 def _close(journal: _Journal) -> Document:

@@ -55,7 +55,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def test_the_default_keeps_everything(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=3, commands=1_000)
+    make_journals(shop.database, users=3, commands=1_000, keys=False)
     parts = shop.database["journal"].count_documents({})
     assert retention(shop, tmp_path, days=0).run() == Archived(0, 0, 0)
     assert shop.database["journal"].count_documents({}) == parts
@@ -65,7 +65,7 @@ def test_the_default_keeps_everything(shop: Shop, tmp_path: Path) -> None:
 @pytest.mark.parametrize("parts_an_archive", [1, 7, 1_000])
 def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an_archive: int) -> None:
     """Of all and of one user, also with archives whose times lie across each other and across slices."""
-    make_journals(shop.database, users=10, commands=5_000, per_second=50)
+    make_journals(shop.database, users=10, commands=5_000, per_second=50, keys=False)
     before = lines_of(shop, tmp_path)
     users_before = lines_of(shop, tmp_path, "user0000003")
     parts = shop.database["journal"].count_documents({})
@@ -84,7 +84,7 @@ def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an
 
 
 def test_an_archive_is_packed_lines_of_json_in_time_order(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=2, commands=500)
+    make_journals(shop.database, users=2, commands=500, per_second=1)  # slow enough for keys to be forgotten
     retention(shop, tmp_path).run()
     (file,) = files(tmp_path)
     assert file.parent == tmp_path / "archive"
@@ -145,7 +145,7 @@ def test_parts_full_of_what_the_system_did_do_not_hide_the_latest_commands(shop:
 
 def test_a_user_without_an_account_keeps_its_parts(shop: Shop, tmp_path: Path) -> None:
     """Something is wrong with it, so nothing is moved."""
-    make_journals(shop.database, users=1, commands=300)
+    make_journals(shop.database, users=1, commands=300, keys=False)
     shop.database["accounts"].delete_many({})
     assert retention(shop, tmp_path).run().parts == 0
 
@@ -189,7 +189,7 @@ class DyingFolder(Folder):
 def test_a_run_that_is_killed_neither_loses_nor_doubles_and_the_next_one_finishes_it(
     shop: Shop, tmp_path: Path, step: str
 ) -> None:
-    make_journals(shop.database, users=10, commands=5_000)
+    make_journals(shop.database, users=10, commands=5_000, keys=False)
     before = lines_of(shop, tmp_path)
     parts = shop.database["journal"].count_documents({})
     place = DyingFolder(tmp_path) if step == "in the file" else Folder(tmp_path)
@@ -206,7 +206,7 @@ def test_a_run_that_is_killed_neither_loses_nor_doubles_and_the_next_one_finishe
 
 
 def test_a_file_that_does_not_hold_what_it_should_deletes_nothing(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=1, commands=300)
+    make_journals(shop.database, users=1, commands=300, keys=False)
     before = lines_of(shop, tmp_path)
 
     class Forgetful(FileWriter):
@@ -228,7 +228,7 @@ def test_a_file_that_does_not_hold_what_it_should_deletes_nothing(shop: Shop, tm
 
 
 def test_an_archive_that_cannot_be_written_is_an_error_and_deletes_nothing(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=1, commands=300)
+    make_journals(shop.database, users=1, commands=300, keys=False)
     before = lines_of(shop, tmp_path)
 
     class Full(Folder):
@@ -241,7 +241,7 @@ def test_an_archive_that_cannot_be_written_is_an_error_and_deletes_nothing(shop:
 
 
 def test_runs_at_the_same_time_neither_lose_nor_double(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=10, commands=5_000)
+    make_journals(shop.database, users=10, commands=5_000, keys=False)
     before = lines_of(shop, tmp_path)
     with ThreadPoolExecutor(3) as pool:
         runs = [pool.submit(retention(shop, tmp_path, parts_an_archive=9).run) for _ in range(3)]
@@ -254,7 +254,7 @@ def test_runs_at_the_same_time_neither_lose_nor_double(shop: Shop, tmp_path: Pat
 
 
 def test_logs_read_while_parts_are_archived_are_whole(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=10, commands=8_000)
+    make_journals(shop.database, users=10, commands=8_000, keys=False)
     before = lines_of(shop, tmp_path)
     of_one = [line for line in before if line.user == "user0000003"]
     over = threading.Event()
@@ -278,7 +278,7 @@ def test_the_scheduled_function_and_the_command_archive_by_the_settings(
 ) -> None:
     with running_api(mongo_uri, mongo_database, redis_url, tmp_path, ARCHIVE_DAYS="30") as api:
         with closing(Shop(settings_for(mongo_uri, mongo_database))) as shop:
-            make_journals(shop.database, users=2, commands=500)
+            make_journals(shop.database, users=2, commands=500, keys=False)
             parts = shop.database["journal"].count_documents({}) - 2
         with Client(app) as client:
             event = client.events.generate_cw_event("aws.events", "Scheduled Event", {}, [], "eu-west-1")
