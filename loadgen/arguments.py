@@ -163,7 +163,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not read the accounts before a recorded run; --verify then takes them to have been empty",
     )
-    results.add_argument("--quiet", action="store_true", help="show no progress and no tables")
+    results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:

@@ -85,7 +85,7 @@ def _replay(options: argparse.Namespace) -> int:
     failed_gates = _judge(report, options.fail_on)
     _write(report, options)
     if verification is not None:
-        print_verification(verification, console)
+        print_verification(verification, console if verification.passed else Console(stderr=options.quiet))
     if interrupt.requested:
         return INTERRUPTED
     return _exit_code(report, options.fail_on, failed_gates)
@@ -104,6 +104,9 @@ def _exit_code(report: Report, gates: Sequence[Gate], failed_gates: bool) -> int
 def _say_how_it_ended(report: Report) -> None:
     if report["stopped"] is not None:
         print(f"loadgen: {report['stopped']}", file=sys.stderr)
+    if report["errors"]:
+        outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in report["outcomes"].items())
+        print(f"loadgen: {report['errors']:,} commands got no final answer; outcomes: {outcomes}", file=sys.stderr)
     resume = report["resume"]
     if resume is not None:
         print(

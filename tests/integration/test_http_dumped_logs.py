@@ -11,8 +11,10 @@ from chalicelib.http.execution import MAX_LOG_BYTES
 from tests.integration.api import Api, running_api, token
 from tests.integration.audit_parts import read_log
 
-JANE = f"Bearer {token('jane', 'trader')}"
-JOHN = f"Bearer {token('john', 'trader')}"
+
+def of_trader(user: str) -> str:
+    """Return the Authorization of a trader, made when it is needed: tokens run out."""
+    return f"Bearer {token(user, 'trader')}"
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def api(mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path) -> 
 def test_a_trader_fetches_the_log_that_it_had_written(api: Api) -> None:
     api.post("/users/jane/add", {"amount": "12.34"})
     written = api.post("/users/jane/dumplog", {"filename": "a day, 50%.xml"}).body
-    reply = api.ask("GET", "/users/jane/dumplog?filename=a+day%2C%2050%25.xml", authorization=JANE)
+    reply = api.ask("GET", "/users/jane/dumplog?filename=a+day%2C%2050%25.xml", authorization=of_trader("jane"))
     assert (reply.status, reply.headers["content-type"]) == (200, "application/xml")
     assert reply.headers["content-disposition"] == "attachment"
     assert reply.text == Path(written["location"]).read_text()
@@ -34,14 +36,14 @@ def test_a_trader_fetches_the_log_that_it_had_written(api: Api) -> None:
 def test_nobody_else_does_but_an_operator(api: Api) -> None:
     api.post("/users/jane/dumplog", {"filename": "log.xml"})
     path = "/users/jane/dumplog?filename=log.xml"
-    assert api.ask("GET", path, authorization=JOHN).code == "forbidden"
+    assert api.ask("GET", path, authorization=of_trader("john")).code == "forbidden"
     assert api.ask("GET", path, authorization=None).code == "unauthorized"
     assert api.get(path).status == 200
 
 
 def test_the_log_of_all_is_for_operators(api: Api) -> None:
     api.post("/dumplog", {"filename": "all.xml"})
-    assert api.ask("GET", "/dumplog?filename=all.xml", authorization=JANE).code == "forbidden"
+    assert api.ask("GET", "/dumplog?filename=all.xml", authorization=of_trader("jane")).code == "forbidden"
     assert api.get("/dumplog?filename=all.xml").status == 200
     assert api.get("/users/operator/dumplog?filename=all.xml").code == "not_found"
 
@@ -49,7 +51,7 @@ def test_the_log_of_all_is_for_operators(api: Api) -> None:
 @pytest.mark.parametrize("name", ["../jane/log.xml", "..", "/etc/passwd", "a\\b", "\x00"])
 def test_a_name_that_would_leave_the_place_is_refused(api: Api, name: str) -> None:
     api.post("/users/jane/dumplog", {"filename": "log.xml"})
-    reply = api.ask("GET", f"/users/john/dumplog?filename={quote(name, safe='')}", authorization=JOHN)
+    reply = api.ask("GET", f"/users/john/dumplog?filename={quote(name, safe='')}", authorization=of_trader("john"))
     assert reply.code == "invalid_filename"
 
 

@@ -520,3 +520,22 @@ def test_a_second_interrupt_ends_at_once(stub: StubServer, write_workload: Write
         released.set()
         process.kill()
         process.communicate()
+
+
+def test_a_quiet_run_still_says_what_went_wrong(run: Run, stub: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    def misbehave(handler: Handler, request: Request) -> bool:
+        is_second = request.command.transaction == 2
+        if is_second:
+            handler.answer(503, {"code": "store_unavailable"}, {"Retry-After": "0"})
+        return is_second
+
+    stub.misbehave = misbehave
+    assert run("ADD,a,1.00\nADD,b,1.00", "--retries", "0") == 1
+    assert "1 commands got no final answer; outcomes: " in capsys.readouterr().err
+    stub.misbehave = None
+    stub.tamper = lambda request, status, body: (status, {**body, "cash": "9.99"} if request.key else body)
+    assert run("ADD,c,1.00", "--verify") == 1
+    captured = capsys.readouterr()
+    assert "cash is '9.99', the model says '1.00'" in captured.err
+    assert "NOT VERIFIED" in captured.err
+    assert captured.out == ""
