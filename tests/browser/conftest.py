@@ -13,14 +13,14 @@ from tests.browser.visits import Visit, visit
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(chromium_program: str) -> Iterator[Browser]:
     """Return a running browser."""
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def floor(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     """Return a stack at one price, whose triggers fire within a second."""
     data = tmp_path_factory.mktemp("floor") / "stack"
@@ -28,17 +28,15 @@ def floor(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> It
         yield stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def frail(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     """Return a stack whose parts tests take away, with a quote server, and with a limit of commands for traders."""
     data = tmp_path_factory.mktemp("frail") / "stack"
     quotes = ("--quote-source", "legacy", "--quote-price", "fixed:10.00", "--quote-delay", "0", "--quote-fail", "0")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("RATE_LIMIT", "60")
-        environment.setenv("RATE_LIMIT_SECONDS", "3600")
-        environment.setenv("QUOTE_LIMIT_MS", "1000")
-        with running_stack(data, *SMALL, *quotes, "--trigger-seconds", "0") as stack:
-            yield stack
+    # Of this stack alone: what stood in our own environment would be every later test's as well.
+    environment = {"RATE_LIMIT": "60", "RATE_LIMIT_SECONDS": "3600", "QUOTE_LIMIT_MS": "1000"}
+    with running_stack(data, *SMALL, *quotes, "--trigger-seconds", "0", environment=environment) as stack:
+        yield stack
 
 
 class Visits(Protocol):
