@@ -45,7 +45,7 @@ DEFAULT_BACKLOG = 2_048
 DEFAULT_IDLE_SECONDS = 65
 DEFAULT_GRACE_SECONDS = 15
 OBJECTS_BEFORE_COLLECTION = 20_000
-"""New objects, some 10 MB of them, before the youngest are looked through."""
+"""So many more new objects than freed ones, before the youngest are looked through."""
 
 _ENVIRONMENT_OF_A_REQUEST = ("HTTP_", "CONTENT_")
 
@@ -84,8 +84,9 @@ def load_worker(spec: str, name: str, parent_pid: int, processor: int | None, nu
 def _collect_seldom() -> None:
     """Let the collector of reference cycles look seldom, and never at what lives as long as the process.
 
-    A request makes hardly any cycles, but thousands of objects, and the records that a server keeps are many and old:
-    with the defaults a tenth of the CPU of a command went into looking through them.
+    What a request makes goes by counting references, nearly all of it, and the records that a server keeps are many and
+    old. With the defaults a command took 0.76 ms of CPU and without them 0.71 ms, means of three runs each on a busy
+    machine (45 users, two cores, a worker on both).
     """
     gc.collect()
     gc.freeze()
