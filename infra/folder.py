@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.ports import free_port, is_free
+from infra.ports import claim, free_port
 
 DEFAULT_FOLDER = Path(".data")
 _SECRET_BYTES = 48
@@ -83,11 +83,12 @@ class StackFolder:
         return file.read_text()
 
     def port_of(self, part: str) -> int:
-        """Return the port that `part` had before if it is free, else a free one, which is remembered."""
+        """Return the port that `part` had before if it is free and nobody's choice, else a free one, remembered."""
         file = self.path / "ports.json"
         ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-        if part not in ports or not is_free(ports[part]):
-            ports[part] = free_port()
+        owner = f"{part} of {self.path}"
+        if part not in ports or not claim(ports[part], owner):
+            ports[part] = free_port(owner)
             write_privately(file, ports)
         return ports[part]
 

@@ -3,13 +3,25 @@
 import errno
 import random
 import socket
+import threading
 from pathlib import Path
+from typing import NamedTuple
 
 HOST = "127.0.0.1"
 # Below the range that Linux hands to outgoing connections (32768 and up), so that none of those takes a port
 # between its choice here and its use by a server.
 _FREE_PORTS = range(20_000, 32_000)
 _LISTEN = "0A"  # the state's number in /proc/net/tcp
+_MOST_CLAIMS = 256  # of one process, each an open socket; the oldest is given up: its server listens by then
+
+
+class _Claim(NamedTuple):
+    owner: str | None
+    name: socket.socket
+
+
+_claims: dict[int, _Claim] = {}
+_claims_lock = threading.Lock()
 
 
 class PortTakenError(Exception):
@@ -29,12 +41,38 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
+def free_port(owner: str | None = None) -> int:
+    """Return a port that nobody listens on or has chosen, claimed for `owner` (see `claim`)."""
     for port in random.sample(_FREE_PORTS, k=len(_FREE_PORTS)):
-        if is_free(port):
+        if claim(port, owner):
             return port
     raise OSError(errno.EADDRINUSE, f"no free port from {_FREE_PORTS[0]} to {_FREE_PORTS[-1]}")
+
+
+def claim(port: int, owner: str | None = None) -> bool:
+    """Choose `port` for a server that will listen later; False when it is not free or somebody else's choice.
+
+    Between its choice and its use a port looks free to all: a claim is what tells the others, in this process and in
+    the stacks beside it. It is a name of Linux's, gone with the process that bound it, however that ends. An `owner`
+    of ours may claim its port again.
+    """
+    if not is_free(port):
+        return False
+    with _claims_lock:
+        if port in _claims:
+            return owner is not None and _claims[port].owner == owner
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"\0day-trading port {port}")
+        except OSError as error:
+            name.close()
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+        _claims[port] = _Claim(owner, name)
+        if len(_claims) > _MOST_CLAIMS:
+            _claims.pop(next(iter(_claims))).name.close()
+        return True
 
 
 def reserve(port: int) -> socket.socket:

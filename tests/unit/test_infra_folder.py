@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from infra import ports
 from infra.folder import FolderInUseError, StackFolder, write_privately
-from infra.ports import PortTakenError, is_free, reserve
+from infra.ports import PortTakenError, claim, free_port, is_free, reserve
 
 
 def test_one_stack_at_a_time_holds_the_folder(tmp_path: Path) -> None:
@@ -72,6 +73,42 @@ def test_a_port_can_be_kept_by_one_only() -> None:
         with pytest.raises(PortTakenError, match=f"port {port} .* is taken by another program"):
             reserve(port)
     assert is_free(port)
+
+
+def test_parts_that_have_not_started_yet_get_ports_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens on a port between its choice and its use, in this stack or in another one."""
+    first = free_port()
+    beside = subprocess.run(
+        [sys.executable, "-c", f"from infra.ports import claim; print(claim({first}), claim({first}, 'redis'))"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert beside.stdout == "False False\n"
+    monkeypatch.setattr(ports, "_FREE_PORTS", [first, free_port(), port_to_be := free_port()])
+    ports._claims.pop(port_to_be).name.close()
+    folder = StackFolder(tmp_path)
+    assert folder.port_of("mongod") == folder.port_of("mongod") == port_to_be
+    with pytest.raises(OSError, match="no free port"):
+        folder.port_of("redis")
+
+
+def test_two_parts_that_remember_one_port_get_two(tmp_path: Path) -> None:
+    folder = StackFolder(tmp_path)
+    write_privately(tmp_path / "ports.json", {"mongod": (port := folder.port_of("mongod")), "redis": port})
+    assert folder.port_of("mongod") == port
+    assert folder.port_of("redis") != port
+
+
+def test_the_oldest_claims_of_a_process_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_MOST_CLAIMS", len(ports._claims) + 3)
+    oldest = next(iter(ports._claims), None)
+    chosen = [free_port() for _ in range(4)]
+    assert len(ports._claims) == ports._MOST_CLAIMS
+    assert list(ports._claims)[-3:] == chosen[-3:]
+    assert claim(oldest or chosen[0])
 
 
 def test_a_private_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
