@@ -15,6 +15,8 @@ from infra import guard
 
 _POLL_SECONDS = 0.05
 _TAIL_BYTES = 16_384
+_STANDS_SECONDS = 5.0
+_STANDS_POLL_SECONDS = 0.001
 _KILLED_SECONDS = 10.0
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
 """A log longer than this is moved aside while its part runs; two files of this size a part are kept at most."""
@@ -113,8 +115,17 @@ class RunningPart:
         self.resume()
 
     def pause(self) -> None:
-        """Let the process and all of its group stand still, in the middle of whatever they do."""
+        """Let the process and all of its group stand still, in the middle of whatever they do.
+
+        A signal is on its way for a moment: this returns when the kernel says that the process stands, or has ended, or
+        after some seconds in which a disk does not let it.
+        """
         self._signal_group(signal.SIGSTOP)
+        deadline = time.monotonic() + _STANDS_SECONDS
+        with contextlib.suppress(ChildProcessError):
+            how = os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG
+            while os.waitid(os.P_PID, self.pid, how) is None and time.monotonic() < deadline:
+                time.sleep(_STANDS_POLL_SECONDS)
 
     def resume(self) -> None:
         """Let the group go on."""

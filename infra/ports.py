@@ -1,6 +1,7 @@
 """TCP ports on the loopback interface: which are free, and one kept for us alone."""
 
 import errno
+import os
 import random
 import socket
 import threading
@@ -17,7 +18,7 @@ _MOST_CLAIMS = 256  # of one process, each an open socket; the oldest is given u
 
 class _Claim(NamedTuple):
     owner: str | None
-    name: socket.socket
+    descriptor: int
 
 
 _claims: dict[int, _Claim] = {}
@@ -69,9 +70,9 @@ def claim(port: int, owner: str | None = None) -> bool:
             if error.errno == errno.EADDRINUSE:
                 return False
             raise
-        _claims[port] = _Claim(owner, name)
+        _claims[port] = _Claim(owner, name.detach())
         if len(_claims) > _MOST_CLAIMS:
-            _claims.pop(next(iter(_claims))).name.close()
+            os.close(_claims.pop(next(iter(_claims))).descriptor)
         return True
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_parts_that_have_not_started_yet_get_ports_of_their_own(
     )
     assert beside.stdout == "False False\n"
     monkeypatch.setattr(ports, "_FREE_PORTS", [first, free_port(), port_to_be := free_port()])
-    ports._claims.pop(port_to_be).name.close()
+    os.close(ports._claims.pop(port_to_be).descriptor)
     folder = StackFolder(tmp_path)
     assert folder.port_of("mongod") == folder.port_of("mongod") == port_to_be
     with pytest.raises(OSError, match="no free port"):
