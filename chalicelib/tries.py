@@ -3,12 +3,14 @@
 import logging
 import random
 import time
-import zlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
+from chalicelib import waiting
 from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.waiting import Baton
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Deadline:
             yield number
             if not self.remaining_seconds():
                 return
-            time.sleep(min(random.uniform(0, longest), self.remaining_seconds()))  # noqa: S311  # jitter, no secret
+            waiting.pause(min(random.uniform(0, longest), self.remaining_seconds()))  # noqa: S311  # jitter, no secret
             longest, number = min(longest * 2, LONGEST_PAUSE_SECONDS), number + 1
 
     def note(self, error: Exception) -> None:
@@ -48,18 +50,45 @@ class Deadline:
 
 
 class Turns:
-    """Locks shared by users: those of one user wait for each other, now and then those of two."""
+    """Lets those who ask for one user's turn have it one after the other, first come, first served."""
 
-    def __init__(self, stripes: int = 1024) -> None:
-        self._locks = [Lock() for _ in range(stripes)]
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._queues: dict[str, deque[Baton]] = {}  # of each user whose turn somebody has: who waits for it
 
     @contextmanager
     def of(self, user: str, deadline: Deadline) -> Iterator[None]:
         """Hold the turn of a user; raises StoreUnavailableError when it does not come in time."""
-        lock = self._locks[zlib.crc32(user.encode()) % len(self._locks)]
-        if not lock.acquire(timeout=deadline.remaining_seconds()):
+        mine: Baton | None = None
+        with self._lock:
+            queue = self._queues.get(user)
+            if queue is None:
+                self._queues[user] = deque()
+            else:
+                mine = waiting.baton()
+                queue.append(mine)
+        if mine is not None and not mine.wait(deadline.remaining_seconds()):
+            self._give_up(user, mine)
             raise StoreUnavailableError("earlier commands of this user took too long; send it again")
         try:
             yield
         finally:
-            lock.release()
+            self._pass_on(user)
+
+    def _pass_on(self, user: str) -> None:
+        with self._lock:
+            queue = self._queues[user]
+            following = queue.popleft() if queue else None
+            if following is None:
+                del self._queues[user]
+        if following is not None:
+            following.give()
+
+    def _give_up(self, user: str, mine: Baton) -> None:
+        with self._lock:
+            queue = self._queues[user]
+            is_still_waiting = mine in queue
+            if is_still_waiting:
+                queue.remove(mine)
+        if not is_still_waiting:  # it came at that very moment
+            self._pass_on(user)

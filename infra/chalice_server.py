@@ -15,16 +15,14 @@ would be read as the next request; it believes the first of several lengths; it 
 """
 
 import argparse
-import multiprocessing
 import os
 import re
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +30,17 @@ from chalice.cli.factory import CLIFactory
 from chalice.local import ChaliceRequestHandler, LocalDevServer, ThreadedHTTPServer
 
 from infra import guard, metrics
-from infra.gateway.adapter import BODY_LIMIT_BYTES
-from infra.gateway.isolation import isolate_threads
+from infra.gateway.connection import BODY_LIMIT_BYTES
+from infra.gateway.isolation import isolate_requests
 from infra.gateway.problems import Answer, problem
 from infra.gateway.server import DEFAULT_IDLE_SECONDS
 from infra.ports import HOST
+from infra.workers import STOP_SIGNALS, run_workers
 
 DEFAULT_STAGE = "local"
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_SECONDS = 10.0
 _UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
 """What RFC 3986, section 2.3, says is the same encoded and plain: letters, digits, `-`, `.`, `_` and `~`."""
-_POLL_SECONDS = 0.1
 
 
 class _InFlight:
@@ -165,7 +162,7 @@ def make_server(project: Path, stage: str, host: str, port: int) -> LocalDevServ
     factory = CLIFactory(str(project), environ=os.environ)  # by default it sets them in a copy nobody reads
     config = factory.create_config_obj(chalice_stage_name=stage)
     app = config.chalice_app
-    isolate_threads(app)
+    isolate_requests(app)
     page = metrics.start(sys.modules["app"])  # Chalice imports the project's app.py under this name
     handler = type("Handler", (_Handler,), {"metrics_page": staticmethod(page) if page is not None else None})
     return LocalDevServer(app, config, host, port, handler_cls=handler, server_cls=_Server)
@@ -177,45 +174,16 @@ def serve(options: argparse.Namespace, number: int) -> None:
     server = make_server(options.project, options.stage, options.host, options.port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    signal.sigwait(_STOP_SIGNALS)
+    signal.sigwait(STOP_SIGNALS)
     server.shutdown()
     if not _in_flight.wait_for_none(_GRACE_SECONDS):
         print(f"gave up on requests that took longer than {_GRACE_SECONDS:g} s", flush=True)
     server.server.socket.close()
 
 
-def _work(serve_one: Callable[[argparse.Namespace, int], None], parent_pid: int, *arguments: Any) -> None:
+def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     guard.die_with_parent(parent_pid)
-    serve_one(*arguments)
-
-
-def serve_with_workers(options: argparse.Namespace) -> int:
-    """Run the workers as processes until a signal to stop; return 1 when one of them ended by itself."""
-    fork = multiprocessing.get_context("fork")
-    workers: list[BaseProcess] = [
-        fork.Process(target=_work, args=(serve, os.getpid(), options, number), name=f"{options.name}-{number}")
-        for number in range(1, options.workers + 1)
-    ]
-    for worker in workers:
-        worker.start()
-    status = 0
-    while status == 0 and signal.sigtimedwait(_STOP_SIGNALS, _POLL_SECONDS) is None:
-        for worker in workers:
-            if not worker.is_alive():
-                print(f"{worker.name} died (exit code {worker.exitcode})", flush=True)
-                status = 1
-    _stop(workers)
-    return status
-
-
-def _stop(workers: Sequence[BaseProcess]) -> None:
-    for worker in workers:
-        worker.terminate()
-    deadline = time.monotonic() + _GRACE_SECONDS + 1
-    for worker in workers:
-        worker.join(max(0.0, deadline - time.monotonic()))
-        worker.kill()
-        worker.join()
+    serve(options, number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -228,10 +196,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", type=Path, default=Path.cwd(), help="folder of app.py and .chalice")
     parser.add_argument("--stage", default=DEFAULT_STAGE)
     options = parser.parse_args(arguments)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # they are waited for, in every worker too
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for, in every worker too
     with metrics.folder():
         if options.workers > 1:
-            return serve_with_workers(options)
+            work = partial(_work, options, os.getpid())
+            return run_workers(work, options.name, options.workers, _GRACE_SECONDS)
         serve(options, 1)
     return 0
 

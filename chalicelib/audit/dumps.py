@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, PyMongoError
 
+from chalicelib import waiting
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
@@ -83,6 +85,9 @@ class Dumps:
         Raises StoreUnavailableError when the journal cannot be read, the log cannot be written, or somebody else is
         still writing it: the same command with the same key then finds out what became of it.
         """
+        return waiting.aside(partial(self._write_or_find, entry, user, sequence))
+
+    def _write_or_find(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
         assert entry.filename is not None
         dump_id = f"{user}:{sequence}"
         asked = {
@@ -115,7 +120,9 @@ class Dumps:
         """
         if self._place.has_links:
             raise NotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
-        path = _path(user, filename)
+        return waiting.aside(partial(self._read, _path(user, filename), most_bytes))
+
+    def _read(self, path: str, most_bytes: int) -> bytes:
         try:
             with self._place.open(path) as file:
                 text = file.read(most_bytes + 1)

@@ -49,7 +49,7 @@ def execute(
 ) -> Response:
     """Return the answer to a request for a command on the account `user`, None for the caller's own as an operator."""
     began = time.perf_counter()
-    parts.stages.begin()
+    spent = parts.stages.begin()
     given = _Given()
     try:
         response = answer_response(_answer(given, parts, request, operation, user, symbol))
@@ -60,7 +60,6 @@ def execute(
         log.exception(_SURPRISE)
         given.outcome = "internal_error"
         response = _failed()
-    stages = parts.stages
     parts.observers(
         Seen(
             request_id=_request_id(request),
@@ -70,10 +69,10 @@ def execute(
             outcome=given.outcome,
             replayed=given.replayed,
             seconds=time.perf_counter() - began,
-            load_seconds=stages.load,
-            quote_seconds=stages.quote,
-            save_seconds=stages.save,
-            quoted=stages.quoted,
+            load_seconds=spent.load,
+            quote_seconds=spent.quote,
+            save_seconds=spent.save,
+            quoted=spent.quoted,
         )
     )
     return response

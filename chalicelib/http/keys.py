@@ -4,10 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Lock
 
 import jwt
 
+from chalicelib import waiting
 from chalicelib.domain.errors import AuthUnavailableError
 
 log = logging.getLogger(__name__)
@@ -44,8 +46,11 @@ class KeyRing:
         key, age = self._keys.get(kid), self._age_seconds()
         if key is not None and age < LIFETIME_SECONDS:
             return key
+        return waiting.aside(partial(self._find_or_fetch, kid))
+
+    def _find_or_fetch(self, kid: str) -> jwt.PyJWK | None:
         # One that knows the key need not wait for another one that asks.
-        may_go_on = key is not None and age < LAST_RESORT_SECONDS
+        may_go_on = kid in self._keys and self._age_seconds() < LAST_RESORT_SECONDS
         if self._lock.acquire(blocking=not may_go_on):
             try:
                 if kid not in self._keys or self._age_seconds() >= LIFETIME_SECONDS:

@@ -2,10 +2,12 @@
 
 import logging
 import math
+from functools import partial
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from chalicelib import waiting
 from chalicelib.domain.errors import RateLimitedError
 from chalicelib.quotes.outages import Breaker, SeldomLog
 
@@ -45,7 +47,7 @@ class RateLimit:
         if (began := self._breaker.begin()) is None:
             return
         try:
-            wait_us = int(self._redis.eval(_TAKE, 1, f"rate:{user}", self._interval_us, self._window_us))
+            wait_us = waiting.aside(partial(self._wait_us, user))
         except RedisError as error:
             self._breaker.failed(began)
             self._outage_log.warning("commands are not limited while Redis fails: %s", error)
@@ -54,3 +56,6 @@ class RateLimit:
             log.warning("commands are limited again")
         if wait_us > 0:
             raise RateLimitedError(math.ceil(wait_us / 1_000_000))
+
+    def _wait_us(self, user: str) -> int:
+        return int(self._redis.eval(_TAKE, 1, f"rate:{user}", self._interval_us, self._window_us))

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chalice.app import Blueprint, CORSConfig, Request, Response
 
+from chalicelib import waiting
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
 from chalicelib.http.execution import answers_problems, execute, hand_out_log
@@ -191,7 +193,7 @@ def asset(version: str, name: str) -> Response:
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     parts = runtime()
-    return health_response(parts.database, parts.redis)
+    return waiting.aside(partial(health_response, parts.database, parts.redis))
 
 
 @serves(operations.OPENAPI)

@@ -1,7 +1,7 @@
 """Where the time of a command goes: loading the account, getting the quote, saving."""
 
-import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from chalicelib.domain.account import Account
@@ -12,21 +12,34 @@ from chalicelib.store.record import Found, Record
 from chalicelib.trading import Quotes, Store
 
 
-class Stages(threading.local):
-    """The seconds that the command of this thread has spent in each stage, over all its tries.
+class Spent:
+    """The seconds that a command has spent in each stage, over all its tries.
 
     And where its quote came from, the last one when there were several; None when it needed none.
     """
 
-    load: float = 0.0
-    quote: float = 0.0
-    save: float = 0.0
-    quoted: QuotedFrom | None = None
+    __slots__ = ("load", "quote", "quoted", "save")
 
-    def begin(self) -> None:
-        """Begin with the next command of this thread."""
+    def __init__(self) -> None:
         self.load = self.quote = self.save = 0.0
-        self.quoted = None
+        self.quoted: QuotedFrom | None = None
+
+
+class Stages:
+    """What the command that runs here has spent; each thread, and each greenlet, runs a command of its own."""
+
+    def __init__(self) -> None:
+        self._spent: ContextVar[Spent] = ContextVar("spent")
+
+    def begin(self) -> Spent:
+        """Begin with the next command, and return what it spends from now on."""
+        spent = Spent()
+        self._spent.set(spent)
+        return spent
+
+    def here(self) -> Spent:
+        """Return what the command that runs here has spent so far; what is no command's goes nowhere."""
+        return self._spent.get(None) or Spent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +55,7 @@ class TimedStore:
         try:
             return self.store.load(user)
         finally:
-            self.stages.load += time.perf_counter() - began
+            self.stages.here().load += time.perf_counter() - began
 
     def reload(self, user: str) -> Record:
         """Load a user's account from the database."""
@@ -50,7 +63,7 @@ class TimedStore:
         try:
             return self.store.reload(user)
         finally:
-            self.stages.load += time.perf_counter() - began
+            self.stages.here().load += time.perf_counter() - began
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Write the change of a record."""
@@ -58,7 +71,7 @@ class TimedStore:
         try:
             return self.store.save(record, account, entry, attempt)
         finally:
-            self.stages.save += time.perf_counter() - began
+            self.stages.here().save += time.perf_counter() - began
 
     def find_key(self, record: Record, key: str) -> Found | None:
         """Return the entry of an idempotency key."""
@@ -66,7 +79,7 @@ class TimedStore:
         try:
             return self.store.find_key(record, key)
         finally:
-            self.stages.load += time.perf_counter() - began
+            self.stages.here().load += time.perf_counter() - began
 
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
         """Return the entry that an attempt wrote."""
@@ -78,7 +91,7 @@ class TimedStore:
         try:
             return self.store.with_history(record)
         finally:
-            self.stages.load += time.perf_counter() - began
+            self.stages.here().load += time.perf_counter() - began
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +104,11 @@ class TimedQuotes:
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the current quote."""
         began = time.perf_counter()
-        self.stages.quoted = QuotedFrom.NOWHERE
+        spent = self.stages.here()
+        spent.quoted = QuotedFrom.NOWHERE
         try:
             answer = self.quotes.get(symbol, user)
-            self.stages.quoted = QuotedFrom.CACHE if answer.cached else QuotedFrom.SOURCE
+            spent.quoted = QuotedFrom.CACHE if answer.cached else QuotedFrom.SOURCE
             return answer
         finally:
-            self.stages.quote += time.perf_counter() - began
+            spent.quote += time.perf_counter() - began

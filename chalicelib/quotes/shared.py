@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from chalicelib import waiting
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.cache import Claim
@@ -60,6 +61,9 @@ class SharedQuotes:
 
         Of all who get the same quote exactly one gets it as not cached: the one that asked the source.
         """
+        return waiting.aside(partial(self._get, symbol, user))
+
+    def _get(self, symbol: str, user: str) -> QuoteAnswer:
         if (quote := self._cache.read(symbol)) is not None:
             return QuoteAnswer(quote, cached=True)
         return self._flights.join(symbol, partial(self._fetch, symbol, user), self._patience.limit_ms / 1000)

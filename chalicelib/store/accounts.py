@@ -8,6 +8,7 @@ document are used: a standalone mongod, a replica set, a sharded cluster and Doc
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from chalicelib import waiting
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
@@ -94,6 +96,9 @@ class Accounts:
 
     def reload(self, user: str) -> Record:
         """Return the record of a user as the database has it now."""
+        return waiting.aside(partial(self._read, user))
+
+    def _read(self, user: str) -> Record:
         if not self._indexed:
             self.make_indexes()
         with outcomes():
@@ -131,7 +136,7 @@ class Accounts:
         wanted = key_hash(key)
         for part in record.closed:
             if part.may_hold(wanted):
-                for found in self._read_part(record.account.user, part.first):
+                for found in waiting.aside(partial(self._read_part, record.account.user, part.first)):
                     if found.entry.key == key:
                         return found
         return None
@@ -142,6 +147,9 @@ class Accounts:
             return found
         if record.open_from <= since + 1:
             return None
+        return waiting.aside(partial(self._find_in_parts, record, attempt, since))
+
+    def _find_in_parts(self, record: Record, attempt: bytes, since: int) -> Found | None:
         for part in self._parts_newest_first(record.account.user):
             for found in _entries(part):
                 if found.attempt == attempt:
@@ -154,6 +162,9 @@ class Accounts:
         """Return a record that knows the user's latest commands; reads the journal if it does not know them yet."""
         if record.latest is not None:
             return record
+        return waiting.aside(partial(self._read_history, record))
+
+    def _read_history(self, record: Record) -> Record:
         latest = (past for entry in self._newest_first(record) if (past := entry.past) is not None)
         return replace(record, latest=tuple(islice(latest, HISTORY_LENGTH)))
 
@@ -217,18 +228,10 @@ class Accounts:
             "to_at": last["at"],
             "entries": [RawBSONDocument(raw) for raw in entries],
         }
-        count = len(entries)
-        try:
-            self._journal.insert_one(part)
-        except DuplicateKeyError:
-            there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
-            if there is None:
-                # The copy that was in our way is not confirmed by a majority, and may vanish with its primary.
-                raise UnknownOutcomeError("a closed part is not confirmed yet") from None
-            count = there["count"]
-            if count > len(entries):
-                # Another process closed a part that is longer than what we know: it has a newer version.
-                raise LostRaceError(user) from None
+        count = waiting.aside(partial(self._copy_part, part))
+        if count > len(entries):
+            # Another process closed a part that is longer than what we know: it has a newer version.
+            raise LostRaceError(user)
         hashes = b"".join(key_hash(key) for key, place in record.keys.items() if place < count)
         return replace(
             record,
@@ -238,6 +241,19 @@ class Accounts:
             keys={key: place - count for key, place in record.keys.items() if place >= count},
             closed=closed_with(record.closed, ClosedPart(record.open_from, last["at"], hashes)),
         )
+
+    def _copy_part(self, part: Document) -> int:
+        """Store a closed part; return how many entries the one has that is there now, ours or one that was before."""
+        count: int = part["count"]
+        try:
+            self._journal.insert_one(part)
+        except DuplicateKeyError:
+            there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
+            if there is None:
+                # The copy that was in our way is not confirmed by a majority, and may vanish with its primary.
+                raise UnknownOutcomeError("a closed part is not confirmed yet") from None
+            count = there["count"]
+        return count
 
     def _read_part(self, user: str, first: int) -> Iterator[Found]:
         with outcomes():

@@ -5,10 +5,10 @@ costs is the same for one write and for a hundred, so a server with many threads
 groups were under way. In Lambda, where a process serves one request at a time, nothing gathers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from pymongo import UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
+from chalicelib import waiting
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 
@@ -68,7 +69,7 @@ class SingleWriter:
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
         with outcomes():
-            result = self._accounts.update_one(write.guard, write.operators, upsert=write.upsert)
+            result = waiting.aside(lambda: self._accounts.update_one(write.guard, write.operators, upsert=write.upsert))
         if result.matched_count == 0 and result.upserted_id is None:
             raise LostRaceError(write.user)
 
@@ -77,66 +78,104 @@ class SingleWriter:
 
 
 class GroupWriter:
-    """Sends what waits, up to `limit` writes, as one unordered bulk, and at most `at_once` such groups at a time."""
+    """Sends what waits in unordered bulks of up to `limit` writes, and at most `at_once` such groups at a time.
+
+    A group goes out when it has its share of the writes that are on their way at once, lately: of 45 clients that each
+    wait for an answer, groups of some twenty keep server and database busy, where one of 45 would let them take turns.
+    Smaller ones go out when all who could add to them have had the chance to, if there is room for another group.
+    """
 
     def __init__(self, accounts: Collection[Document], limit: int, at_once: int = GROUPS_AT_ONCE) -> None:
         self._accounts = accounts
         self._limit = limit
         self._at_once = at_once
-        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._starting = Lock()
+        self._lock = Lock()
+        self._pending: list[_Waiting] = []
+        self._is_asked = False  # to look, soon, what is pending
+        self._groups_under_way = 0
+        self._writes_under_way = 0
+        self._crowd = 0
+        self._groups: SimpleQueue[_Group | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._closed = False
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
-        waiting = _Waiting(write)
-        with self._starting:
+        mine = _Waiting(write)
+        with self._lock:
             if self._closed:
                 raise UnknownOutcomeError("the server is stopping")
-            while len(self._threads) < self._at_once:
-                self._threads.append(Thread(target=self._run, name="group-commit", daemon=True))
-                self._threads[-1].start()
-            self._waiting.put(waiting)
-        waiting.wait()
+            self._pending.append(mine)
+            if len(self._pending) >= self._share():
+                self._hand_over()
+            ask = bool(self._pending) and not self._is_asked
+            self._is_asked = self._is_asked or ask
+        if ask:
+            waiting.soon(self._look)
+        mine.wait(self._note_landed)
 
     def close(self) -> None:
         """Send what waits and stop the threads."""
-        with self._starting:
+        with self._lock:
             self._closed = True
+            while self._pending:
+                self._hand_over_one()
             for _ in self._threads:
-                self._waiting.put(None)
+                self._groups.put(None)
         for thread in self._threads:
             thread.join()
 
+    def _look(self) -> None:
+        with self._lock:
+            self._is_asked = False
+            self._hand_over()
+
+    def _share(self) -> int:
+        """Return how many of the crowd make a group: of two, two thirds, as some are always elsewhere."""
+        return max(1, min(self._limit, -(-self._crowd * 2 // (self._at_once + 1))))
+
+    def _hand_over(self) -> None:
+        """Give what is pending to the threads, as far as there is room; called with the lock."""
+        while self._pending and self._groups_under_way < self._at_once:
+            self._hand_over_one()
+
+    def _hand_over_one(self) -> None:
+        while len(self._threads) < self._at_once:
+            self._threads.append(Thread(target=self._run, name="group-commit", daemon=True))
+            self._threads[-1].start()
+        # It follows a growing crowd at once, and a shrinking one within some groups.
+        self._crowd = max(len(self._pending) + self._writes_under_way, self._crowd - self._crowd // 8 - 1)
+        share = self._share()
+        group, self._pending = _Group(self._pending[:share]), self._pending[share:]
+        self._groups_under_way += 1
+        self._writes_under_way += len(group.members)
+        self._groups.put(group)
+
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group, more = self._gather(first)
-            self._send(group)
-            if not more:
-                return
+        while (group := self._groups.get()) is not None:
+            group.failures = self._send(group.members)
+            first, *others = (one.baton for one in group.members)
+            first.give(*others)
 
-    def _gather(self, first: "_Waiting") -> tuple[list["_Waiting"], bool]:
-        """Return what waits, and whether more may come."""
-        group = [first]
-        while len(group) < self._limit:
-            try:
-                waiting = self._waiting.get_nowait()
-            except Empty:
-                break
-            if waiting is None:
-                return group, False
-            group.append(waiting)
-        return group, True
+    def _note_landed(self, group: "_Group") -> None:
+        """Make room for the next group: done by the first of a group's members that goes on.
 
-    def _send(self, group: Sequence["_Waiting"]) -> None:
-        """Send a group and tell each of its members how it went, whatever happens."""
+        A server that has its requests on one thread has then looked at all that have come meanwhile, and the next group
+        is larger than it would be had the thread that sends them looked.
+        """
+        with self._lock:
+            if not group.is_noted:
+                group.is_noted = True
+                self._groups_under_way -= 1
+                self._writes_under_way -= len(group.members)
+                self._hand_over()
+
+    def _send(self, group: Sequence["_Waiting"]) -> dict[int, StoreError]:
+        """Send a group and return what became of those that were not applied, or not surely, whatever happens."""
         try:
-            failures = self._failures([waiting.write for waiting in group])
+            return self._failures([one.write for one in group])
         except Exception as error:  # noqa: BLE001  # a member that is not told would wait for ever
-            failures = dict.fromkeys(range(len(group)), UnknownOutcomeError(str(error)))
-        for place, waiting in enumerate(group):
-            waiting.settle(failures.get(place))
+            return dict.fromkeys(range(len(group)), UnknownOutcomeError(str(error)))
 
     def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, StoreError]:
         """Send the writes; return what became of those that were not applied, or not surely, by their place."""
@@ -174,26 +213,37 @@ class GroupWriter:
 
 
 class _Waiting:
-    """A write on its way, and the thread that waits for it."""
+    """A write on its way, and what waits for it."""
 
-    __slots__ = ("_done", "_failure", "write")
+    __slots__ = ("baton", "group", "place", "write")
 
     def __init__(self, write: GuardedWrite) -> None:
         self.write = write
-        self._failure: StoreError | None = None
-        self._done = Lock()  # the cheapest thing a thread can wait for
-        self._done.acquire()
+        self.baton = waiting.baton()
+        self.group: _Group
+        self.place: int
 
-    def settle(self, failure: StoreError | None) -> None:
-        """Let the waiting thread go on."""
-        self._failure = failure
-        self._done.release()
-
-    def wait(self) -> None:
+    def wait(self, note_landed: Callable[["_Group"], None]) -> None:
         """Return when the write is durable, or raise what became of it."""
-        with self._done:
-            if self._failure is not None:
-                raise self._failure
+        self.baton.wait()
+        if not self.group.is_noted:
+            note_landed(self.group)
+        failure = self.group.failures.get(self.place)
+        if failure is not None:
+            raise failure
+
+
+class _Group:
+    """Writes that go out together."""
+
+    __slots__ = ("failures", "is_noted", "members")
+
+    def __init__(self, members: Sequence[_Waiting]) -> None:
+        self.members = members
+        self.failures: Mapping[int, StoreError] = {}
+        self.is_noted = False
+        for place, member in enumerate(members):
+            member.group, member.place = self, place
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """An app with the routes of the real one that does nothing: what the server and the framework cost, and their limit."""
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from chalice.app import Chalice
 
 from chalicelib.http.operations import OPERATIONS
+from infra.gateway.problems import Answer
+from infra.gateway.requests import HttpRequest
 
 _ANSWER = {
     "transaction": 1,
@@ -22,7 +23,7 @@ _BYTES = (
     b'{"transaction":1,"command":"ADD","user":"somebody","cash":"63511.53","symbol":"ABC","shares":12,"price":"10.00",'
     b'"cost":"120.00","expires_at":1790000000000}'
 )
-_HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(_BYTES)))]
+_WHOLE = Answer(200, [("Content-Type", "application/json")], _BYTES)
 
 app = Chalice(app_name="nothing", configure_logs=False)
 
@@ -35,7 +36,10 @@ for _operation in OPERATIONS:
     app.route(_operation.path, methods=[_operation.method], name=_operation.name)(_nothing)
 
 
-def wsgi(_environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
-    """Answer at once, without adapter and framework (PEP 3333)."""
-    start_response("200 OK", _HEADERS)
-    return [_BYTES]
+class _Bare:
+    def answer(self, request: HttpRequest) -> Answer:  # noqa: ARG002  # the same for all
+        """Answer at once, without adapter and framework."""
+        return _WHOLE
+
+
+bare = _Bare()

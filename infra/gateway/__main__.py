@@ -1,5 +1,7 @@
 """`python -m infra.gateway`."""
 
+import sys
+
 from infra.gateway.server import main
 
-main()
+sys.exit(main())

@@ -1,30 +1,25 @@
-"""The WSGI application: one HTTP request to one call of the Chalice app, and its answer back."""
+"""One HTTP request to one call of the Chalice app, and its answer back."""
 
 import base64
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from chalice.app import Chalice
 
+from chalicelib import waiting
 from infra import metrics
-from infra.gateway.events import Context, HeaderNames, RequestIds, make_event, path_of
-from infra.gateway.isolation import isolate_threads
+from infra.gateway.events import Context, RequestIds, make_event
+from infra.gateway.isolation import isolate_requests
 from infra.gateway.problems import Answer, problem
+from infra.gateway.requests import HttpRequest
 from infra.gateway.routes import RouteTable
 
-BODY_LIMIT_BYTES = 64 * 1024
-
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-
 _log = logging.getLogger("gateway")
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_CLOSE = ("Connection", "close")  # what is still on its way is not read
 _NOT_FOUND = problem("not_found", "there is nothing at this path")
-_TOO_LARGE = problem("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes", _CLOSE)
-_CUT_OFF = problem("invalid_json", "the body ended before its announced length", _CLOSE)
 _FAILED = problem("bad_gateway", "the function failed")
 
 
@@ -44,74 +39,51 @@ class _Route:
 
 
 class Gateway:
-    """Serves a Chalice app over WSGI, as API Gateway would, from any number of threads.
+    """Serves a Chalice app as API Gateway would, any number of requests at a time.
 
     What `metrics_page` returns for an Authorization header is served at /metrics, beside the app.
     """
 
     def __init__(self, app: Chalice, metrics_page: Callable[[str | None], Answer] | None = None) -> None:
-        isolate_threads(app)
+        isolate_requests(app)
         self._metrics_page = metrics_page
         self._app = app
         self._function_name = f"{app.app_name}-gateway"
         self._binary_types = frozenset(app.api.binary_types)
         self._routes = RouteTable((pattern, _route(pattern, app)) for pattern in app.routes)
-        self._header_names = HeaderNames()
         self._next_id = RequestIds()
 
-    def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> list[bytes]:
-        """Answer one request (PEP 3333)."""
-        status, headers, body = self._answer(environ)
-        if environ["REQUEST_METHOD"] == "HEAD":
-            headers = [*headers, ("Content-Length", str(len(body)))]
-            body = b""
-        start_response(_STATUS_LINES.get(status) or f"{status} Status", headers)
-        return [body]
+    def answer(self, request: HttpRequest) -> Answer:
+        """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
+        try:
+            return self._answer(request)
+        except Exception:  # noqa: BLE001 - whatever it is, this request gets an answer and the next one its turn
+            # A view's own exceptions are the app's 500; this is what broke outside of one.
+            _log.exception("%s %s failed outside of a view", request.method, request.path)
+            return _FAILED
 
-    def _answer(self, environ: Mapping[str, Any]) -> Answer:
-        path = path_of(environ)
-        found = self._routes.match(path)
+    def _answer(self, request: HttpRequest) -> Answer:
+        found = self._routes.match(request.path)
         if found is None:
-            if path == metrics.PATH and self._metrics_page is not None:
-                return self._metrics(environ, self._metrics_page)
+            if request.path == metrics.PATH and self._metrics_page is not None:
+                return self._metrics(request, self._metrics_page)
             return _NOT_FOUND
         route, parameters = found
-        method = environ["REQUEST_METHOD"]
+        method = request.method
         if method not in route.methods:
             if method == "OPTIONS":
                 return route.options
             if method != "HEAD" or "GET" not in route.methods:
                 return route.refusal
             method = "GET"
-        body = _read_body(environ)
-        if isinstance(body, Answer):
-            return body
         request_id = self._next_id()
-        event = make_event(
-            environ,
-            method,
-            path,
-            route.pattern,
-            parameters,
-            self._header_names.headers(environ),
-            body,
-            request_id,
-            self._binary_types,
-        )
-        return self._call(event, Context(self._function_name, request_id))
+        event = make_event(request, method, route.pattern, parameters, request_id, self._binary_types)
+        return _to_answer(self._app(event, Context(self._function_name, request_id)))
 
-    def _metrics(self, environ: Mapping[str, Any], page: Callable[[str | None], Answer]) -> Answer:
-        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+    def _metrics(self, request: HttpRequest, page: Callable[[str | None], Answer]) -> Answer:
+        if request.method not in {"GET", "HEAD"}:
             return metrics.REFUSAL
-        return page(environ.get("HTTP_AUTHORIZATION"))
-
-    def _call(self, event: dict[str, Any], context: Context) -> Answer:
-        try:
-            return _to_answer(self._app(event, context))
-        except Exception:  # noqa: BLE001 - whatever it is, this request gets an answer and the next one its turn
-            # A view's own exceptions are the app's 500; this is what broke outside of one.
-            _log.exception("%s %s failed outside of a view", event["httpMethod"], event["resource"])
-            return _FAILED
+        return waiting.aside(partial(page, request.headers.get("authorization")))
 
 
 def _route(pattern: str, app: Chalice) -> _Route:
@@ -130,22 +102,6 @@ def _route(pattern: str, app: Chalice) -> _Route:
         headers.append(("Access-Control-Allow-Methods", ",".join([*cors, "OPTIONS"])))
     refusal = problem("method_not_allowed", f"this path takes {allow[1]}", allow)
     return _Route(pattern, frozenset(entries), Answer(HTTPStatus.OK, headers, b""), refusal)
-
-
-def _read_body(environ: Mapping[str, Any]) -> bytes | Answer:
-    announced = environ.get("CONTENT_LENGTH")
-    if announced:
-        length = int(announced)  # a server refuses what is not a number
-        if length > BODY_LIMIT_BYTES:
-            return _TOO_LARGE
-        if length == 0:
-            return b""
-        body: bytes = environ["wsgi.input"].read(length)
-        return body if len(body) == length else _CUT_OFF
-    if "HTTP_TRANSFER_ENCODING" not in environ:
-        return b""
-    body = environ["wsgi.input"].read(BODY_LIMIT_BYTES + 1)
-    return body if len(body) <= BODY_LIMIT_BYTES else _TOO_LARGE
 
 
 def _to_answer(response: Mapping[str, Any]) -> Answer:

@@ -1,14 +1,15 @@
-"""What API Gateway (REST, payload version 1) would hand to a function for a request, made from a WSGI environ."""
+"""What API Gateway (REST, payload version 1) would hand to a function for a request, made from the request."""
 
 import base64
 import itertools
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qs
 
-_NAMES_KEPT = 4_096
+from infra.gateway.requests import HttpRequest
+
 _MAX_SECONDS = 29.0  # how long API Gateway waits for a function
 
 
@@ -50,58 +51,24 @@ class RequestIds:
         return f"{half[:8]}-{half[8:12]}-{half[12:]}-{count[:4]}-{count[4:]}"
 
 
-class HeaderNames:
-    """Maps `HTTP_X_FORWARDED_FOR` to `x-forwarded-for`, remembering the names it has seen."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
-
-    def headers(self, environ: Mapping[str, Any]) -> dict[str, str]:
-        """Return the request's headers, with lower-case names."""
-        names = self._names
-        found = {}
-        for key, value in environ.items():
-            name = names.get(key)
-            if name is None:
-                name = self._learn(key)
-            if name:
-                found[name] = value
-        return found
-
-    def _learn(self, key: str) -> str:
-        name = key[5:].replace("_", "-").lower() if key.startswith("HTTP_") else ""
-        if len(self._names) < _NAMES_KEPT:  # clients make up names without end
-            self._names[key] = name
-        return name
-
-
-def path_of(environ: Mapping[str, Any]) -> str:
-    """Return the path, percent-decoded: WSGI hands over its bytes as if they were Latin-1."""
-    path: str = environ["PATH_INFO"]
-    return path if path.isascii() else path.encode("latin-1").decode(errors="replace")
-
-
 def make_event(
-    environ: Mapping[str, Any],
+    request: HttpRequest,
     method: str,
-    path: str,
     resource: str,
     parameters: dict[str, str],
-    headers: dict[str, str],
-    body: bytes,
     request_id: str,
     binary_types: Collection[str],
 ) -> dict[str, Any]:
     """Return the event. A body that is not text arrives in base 64, as a binary media type always does."""
-    text, is_base64 = _body_text(body, headers.get("content-type", ""), binary_types)
-    query = environ.get("QUERY_STRING")
-    lists = parse_qs(query, keep_blank_values=True) if query else None
+    headers = request.headers
+    text, is_base64 = _body_text(request.body, headers.get("content-type", ""), binary_types)
+    lists = parse_qs(request.query, keep_blank_values=True) if request.query else None
     return {
         "resource": resource,
-        "path": path,
+        "path": request.path,
         "httpMethod": method,
         "headers": headers,
-        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "multiValueHeaders": {name: [value] for name, value in headers.items()} | request.repeated,
         "queryStringParameters": {name: values[-1] for name, values in lists.items()} if lists else None,
         "multiValueQueryStringParameters": lists or None,
         "pathParameters": parameters,
@@ -109,15 +76,12 @@ def make_event(
         "requestContext": {
             "resourcePath": resource,
             "httpMethod": method,
-            "path": path,
-            "protocol": environ.get("SERVER_PROTOCOL", "HTTP/1.1"),
+            "path": request.path,
+            "protocol": f"HTTP/{request.version}",
             "stage": "api",
             "requestId": request_id,
             "requestTimeEpoch": int(time.time() * 1000),
-            "identity": {
-                "sourceIp": environ.get("REMOTE_ADDR", ""),
-                "userAgent": headers.get("user-agent", ""),
-            },
+            "identity": {"sourceIp": request.client, "userAgent": headers.get("user-agent", "")},
         },
         "body": text,
         "isBase64Encoded": is_base64,

@@ -1,22 +1,9 @@
-"""The gateway as a program: granian's accept loop and worker processes around the adapter.
+"""The gateway as a program: worker processes, each with the adapter behind an event loop.
 
     python -m infra.gateway --port 8000 --workers 2
 
-Facts about granian 2.8 that shape it, each found by trying:
-
-- What it calls backpressure is a bound on connections, idle ones included: with 1,024 kept-alive clients, its
-  default, the next one waits until another leaves. So the bound is ours to set (--connections).
-- It starts a thread when one is needed, up to its bound. A body is read inside such a thread, with no time limit, so
-  a client that sends half a body holds a thread until it goes, and as many of those as there are threads hold up
-  everybody. One thread for each connection would be the cure, but 1,000 busy connections then cost 2.5 ms of CPU a
-  request instead of 0.12 (measured): a proxy in front that buffers bodies is the better one.
-- A request that is both chunked and has a length is read as chunked, and its connection is closed after the answer.
-  A chunked body that breaks off arrives as if it had ended: what is in it counts, and half of a JSON object is none.
-- Its time limit for reading headers is also the one for an idle connection (--idle-seconds).
-- It copies the process's environment into each request, where HTTP_PROXY looks like a header `Proxy` (the hole
-  known as httpoxy, from the other side). Such variables are removed before the app is imported.
-- A worker that dies is not replaced: granian stops with status 1, so that whoever runs it sees that something is
-  wrong, instead of a crash that hides itself. Restarting is the supervisor's business, for every kind of part.
+A worker that dies is not replaced: the server stops with status 1, so that whoever runs it sees that something is
+wrong, instead of a crash that hides itself. Restarting is the supervisor's business, for every kind of part.
 """
 
 import argparse
@@ -24,20 +11,21 @@ import gc
 import importlib
 import os
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+import uvloop
 from chalice.app import Chalice
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.mp import MPServer, WorkerProcess
 
 from infra import guard, metrics
 from infra.gateway.adapter import Gateway
+from infra.gateway.connection import Handler
 from infra.gateway.processors import ANY, parse_processor, stay_on
+from infra.gateway.worker import Limits, listen, serve
 from infra.ports import HOST
+from infra.workers import STOP_SIGNALS, run_workers
 
 DEFAULT_THREADS = 64
 DEFAULT_CONNECTIONS = 4_096
@@ -47,16 +35,9 @@ DEFAULT_GRACE_SECONDS = 15
 OBJECTS_BEFORE_COLLECTION = 20_000
 """So many more new objects than freed ones, before the youngest are looked through."""
 
-_ENVIRONMENT_OF_A_REQUEST = ("HTTP_", "CONTENT_")
-
-
-class _Server(MPServer):
-    """granian's server, whose workers know their number."""
-
-    def _spawn_worker(  # type: ignore[override]  # granian's base class declares an argument it does not pass
-        self, idx: int, target: Any, callback_loader: Any
-    ) -> WorkerProcess:
-        return super()._spawn_worker(idx, target, partial(callback_loader, idx + 1))
+SWITCH_SECONDS = 0.0005
+"""A thread that has an answer of the database waits so long for the one that serves; with Python's 5 ms, up to ten
+times as long as the database took."""
 
 
 def load_app(spec: str) -> Chalice:
@@ -68,17 +49,32 @@ def load_app(spec: str) -> Chalice:
     return app
 
 
-def load_worker(spec: str, name: str, parent_pid: int, processor: int | None, number: int) -> Gateway:
-    """Make this process a worker of the server `parent_pid`, and return what it serves."""
+def load_handler(spec: str) -> Handler:
+    """Return what answers requests: the app that `module:attribute` names, behind an adapter, or itself a Handler."""
+    module, _, attribute = spec.partition(":")
+    app = getattr(importlib.import_module(module), attribute or "app")
+    if isinstance(app, Chalice):
+        return Gateway(app, metrics.start(sys.modules[module]))
+    if not callable(getattr(app, "answer", None)):
+        raise TypeError(f"{spec} is not a Chalice app")
+    handler: Handler = app
+    return handler
+
+
+def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
+    """Be the worker `number`, from 1, of the server `parent_pid`."""
     guard.die_with_parent(parent_pid)
-    stay_on(processor, number)
-    for variable in [key for key in os.environ if key.startswith(_ENVIRONMENT_OF_A_REQUEST)]:
-        del os.environ[variable]
-    os.environ["SERVER_NAME"] = f"{name}-{number}"
-    app = load_app(spec)
-    gateway = Gateway(app, metrics.start(sys.modules[spec.partition(":")[0]]))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    stay_on(options.processor, number)
+    os.environ["SERVER_NAME"] = f"{options.name}-{number}"
+    handler = load_handler(options.app)
     _collect_seldom()
-    return gateway
+    sys.setswitchinterval(SWITCH_SECONDS)
+    limits = Limits(options.threads, options.connections, options.backlog, options.idle_seconds, options.grace_seconds)
+    listener = listen(options.host, options.port, options.backlog)
+    uvloop.run(serve(handler, listener, limits, _say))
+    sys.stdout.flush()
+    os._exit(0)  # a thread that still waits for somebody has had its time
 
 
 def _collect_seldom() -> None:
@@ -93,31 +89,19 @@ def _collect_seldom() -> None:
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 20, 20)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; what has begun is finished first. Exits 1 when a worker dies."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; what has begun is finished first. Returns 1 when a worker died."""
     options = _parse(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import system takes strings
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file descriptor
-    server = _Server(
-        options.app,
-        address=options.host,
-        port=options.port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=options.idle_seconds * 1000),
-        websockets=False,
-        workers=options.workers,
-        blocking_threads=options.threads,
-        backpressure=options.connections,
-        backlog=options.backlog,
-        workers_kill_timeout=options.grace_seconds,
-    )
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for
     with metrics.folder():
-        server.serve(
-            target_loader=partial(load_worker, options.app, options.name, os.getpid(), options.processor),
-            wrap_loader=False,
-        )
+        return run_workers(partial(_work, options, os.getpid()), options.name, options.workers, options.grace_seconds)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -147,7 +131,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_positive,
         default=DEFAULT_THREADS,
-        help="requests served at the same time, a worker (%(default)s)",
+        help="calls that wait at the same time for a database, a quote or a disk, a worker (%(default)s)",
     )
     parser.add_argument(
         "--connections",

@@ -90,7 +90,7 @@ class _SteppedTurns(Turns):
     """The turns of a server's users, waited for step by step."""
 
     def __init__(self, weather: Weather) -> None:
-        super().__init__(stripes=1)
+        super().__init__()
         self._weather = weather
         self._taken: set[str] = set()
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from infra.gateway.events import make_event
+from infra.gateway.requests import HttpRequest
 
 TIMEOUT_SECONDS = 25.0
 _INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
@@ -133,12 +134,10 @@ class Routes:
         for pattern, resource in self._patterns:
             match = pattern.fullmatch(address.path)
             if match and method.lower() in self._paths[resource]:
-                environ = {"QUERY_STRING": address.query, "REMOTE_ADDR": "127.0.0.1"}
                 names = {name: unquote(value) for name, value in match.groupdict().items()}
                 given = {name.lower(): value for name, value in headers.items()}
-                return make_event(
-                    environ, method, address.path, resource, names, given, body, str(uuid.uuid4()), frozenset()
-                )
+                request = HttpRequest(method, address.path, address.query, given, {}, body, "127.0.0.1")
+                return make_event(request, method, resource, names, str(uuid.uuid4()), frozenset())
         return None
 
 

@@ -1,9 +1,10 @@
-"""The gateway as a program: granian's processes and threads around the adapter."""
+"""The gateway as a program: processes, connections, and many requests on one thread."""
 
 import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from infra import parts
+from infra.gateway.connection import BODY_LIMIT_BYTES
 from infra.parts import Part, RunningPart
 from infra.ports import HOST, free_port, listeners, reserve
 from infra.stack import PROJECT, why_not_healthy
@@ -158,6 +160,12 @@ def test_a_chunked_body_arrives_whole(serve: StartServer) -> None:
     assert (status, json.loads(answer)["body"]) == (200, "[1,2]")
 
 
+def test_the_largest_body_arrives_whole(serve: StartServer) -> None:
+    body = "x" * BODY_LIMIT_BYTES
+    status, answer = serve().ask("POST", "/echo/x", body, **{"Content-Type": "application/json"})
+    assert (status, json.loads(answer)["body"]) == (200, body)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_refused_before_it_is_there(serve: StartServer, chunked: bool) -> None:
     head = b"POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -178,24 +186,159 @@ def test_a_percent_encoded_parameter_is_decoded_once(serve: StartServer) -> None
     assert json.loads(body)["word"] == "\N{EURO SIGN} %41"
 
 
-def test_the_servers_environment_is_not_taken_for_headers(serve: StartServer) -> None:
-    server = serve(HTTP_PROXY="http://proxy.example", HTTP_X_WORD="mine", CONTENT_LENGTH="5")
-    answer = json.loads(server.ask("GET", "/echo/x")[1])
-    assert (answer["proxy"], answer["header"], answer["body"]) == (None, None, "")
+def test_requests_that_wait_hold_up_nobody(serve: StartServer, tmp_path: Path) -> None:
+    """On one thread: more of them than there are threads to wait aside."""
+    server = serve("--threads", "2", BEGUN=str(tmp_path / "begun"))
+    with ThreadPoolExecutor(24) as pool:
+        began = time.monotonic()
+        slow = [pool.submit(server.ask, "GET", path) for path in ["/slow/2", "/blocked/0.5"] * 4 + ["/slow/2"] * 16]
+        for _ in range(20):
+            assert server.ask("GET", "/health")[0] == 200
+        assert not any(one.done() for one in slow if one is not slow[1])
+        assert {one.result()[0] for one in slow} == {200}
+        assert time.monotonic() - began < 20.0  # one after the other they would take 42 s
 
 
 def test_slow_clients_do_not_keep_others_from_being_served(serve: StartServer) -> None:
-    """Connections without a request hold nothing, however many; a body that does not come holds one thread."""
-    server = serve("--threads", "12")
+    """Neither connections without a request nor bodies that do not come hold anything, however many."""
+    server = serve("--threads", "1")
     with contextlib.ExitStack() as open_ones:
-        for data in [HALF_A_BODY] * 10 + [""] * 50 + ["GET /hea"] * 50:
+        for data in [HALF_A_BODY] * 50 + [""] * 50 + ["GET /hea"] * 50:
             open_ones.enter_context(contextlib.closing(server.raw(data.encode())))
         for _ in range(20):
             assert server.ask("GET", "/health")[0] == 200
 
 
+@pytest.mark.parametrize("sent", ["", "GET /hea", HALF_A_BODY, "GET /large/50000000 HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_who_sends_or_takes_nothing_is_closed_after_the_idle_time(serve: StartServer, sent: str) -> None:
+    server = serve("--idle-seconds", "1")
+    with contextlib.closing(server.raw(sent.encode())) as connection:
+        worker = psutil.Process(psutil.Process(server.part.pid).children()[0].pid)
+        ours = connection.getsockname()[1]
+        deadline = time.monotonic() + SECONDS
+        while any(one.raddr and one.raddr.port == ours for one in worker.net_connections()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_request_that_takes_longer_than_the_idle_time_is_answered(serve: StartServer, tmp_path: Path) -> None:
+    server = serve("--idle-seconds", "1", BEGUN=str(tmp_path / "begun"))
+    assert server.ask("GET", "/slow/3")[0] == 200
+
+
+def test_connections_past_the_most_wait_until_another_leaves(serve: StartServer) -> None:
+    server = serve("--connections", "2")
+    with contextlib.closing(server.raw(b"")) as first, contextlib.closing(server.raw(b"")):
+        third = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        with contextlib.closing(third):
+            third.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                third.recv(1)
+            first.close()
+            third.settimeout(SECONDS)
+            assert third.recv(12) == b"HTTP/1.1 200"
+
+
+def everything(connection: socket.socket) -> bytes:
+    """Return what comes until the end."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(serve: StartServer) -> None:
+    words = [f"w{number}" for number in range(20)]
+    sent = b"".join(get(f"/echo/{word}") for word in words) + get("/health", "Connection: close")
+    with contextlib.closing(serve().raw(sent)) as connection:
+        answers = everything(connection).decode()
+    assert answers.count("HTTP/1.1 200 OK") == 21
+    assert re.findall(r'"word":"(w[0-9]+)","uri', answers) == words
+
+
+def test_a_client_that_closes_its_half_still_gets_its_answers(serve: StartServer) -> None:
+    with contextlib.closing(serve().raw(get("/echo/one") + get("/echo/two"))) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        answers = everything(connection)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_body_that_was_cut_off_is_not_a_command(serve: StartServer) -> None:
+    with contextlib.closing(serve().raw(HALF_A_BODY.encode())) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code":"invalid_json"' in answer
+
+
+def test_who_expects_to_be_asked_for_the_body_is_asked(serve: StartServer) -> None:
+    head = b"POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    with contextlib.closing(serve().raw(head)) as connection:
+        assert connection.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}")
+        assert b'"body":"{}"' in everything(connection)
+
+
+def test_headers_behind_a_chunked_body_do_not_count(serve: StartServer) -> None:
+    sent = get("/echo/x", "X-Word: first", "Transfer-Encoding: chunked", "Connection: close")
+    with contextlib.closing(serve().raw(sent + b"0\r\nX-Word: second\r\n\r\n")) as connection:
+        assert b'"header":"first"' in everything(connection)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_an_upgrade_is_not_made_and_the_request_answered(serve: StartServer, method: str) -> None:
+    sent = get("/health", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+    sent = sent.replace(b"GET", method.encode()) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    with contextlib.closing(serve().raw(sent)) as connection:
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_an_old_client_is_answered_and_its_connection_closed(serve: StartServer, version: str) -> None:
+    with contextlib.closing(serve().raw(f"GET /health HTTP/{version}\r\nConnection: close\r\n\r\n".encode())) as old:
+        assert everything(old).endswith(b'{"status":"ok"}')
+
+
+MALFORMED = {
+    "no request": b"hello\r\n\r\n",
+    "two lengths": b"POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+    "a length and chunks": b"POST /echo/x HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a length that is none": b"POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}",
+    "a header line that goes on": b"GET /echo/x HTTP/1.1\r\nHost: x\r\nX-Word: a\r\n b\r\n\r\n",
+    "a space before the colon": b"GET /echo/x HTTP/1.1\r\nHost : x\r\n\r\n",
+    "NUL in a header": b"GET /echo/x HTTP/1.1\r\nHost: x\r\nX-Word: a\x00b\r\n\r\n",
+    "a head without end": b"GET /echo/x HTTP/1.1\r\nX-Word: " + b"x" * 100_000,
+    "many headers": b"GET /echo/x HTTP/1.1\r\n" + b"X-Word: x\r\n" * 10_000,
+    "a target without end": b"GET /echo/" + b"x" * 100_000,
+    "tiny chunks": b"POST /echo/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 800_000,
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_what_is_not_well_formed_is_refused_and_its_connection_closed(serve: StartServer, kind: str) -> None:
+    server = serve()
+    with contextlib.closing(server.raw(b"")) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(MALFORMED[kind])
+        answer = everything(connection)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"connection: close" in answer
+    assert server.ask("GET", "/health")[0] == 200
+
+
+def test_no_line_end_gets_into_a_header_of_an_answer(serve: StartServer) -> None:
+    server = serve("--app", "tests.integration.tiny_app:bare")
+    assert server.ask("GET", "/a") == (200, b"{}")
+    for path in ["/a%0D%0ASet-Cookie:%20b", "/a%0Ab", "/a%0Db", "/%E2%82%AC"]:
+        status, answer = server.ask("GET", path)
+        assert (status, json.loads(answer)["code"]) == (502, "bad_gateway")
+
+
 def test_many_kept_alive_connections_are_served_side_by_side(serve: StartServer) -> None:
-    """More than granian's own default of 1,024, beyond which a connection waits until another one leaves."""
     server = serve()
     with contextlib.ExitStack() as open_ones:
         for _ in range(1_100):
@@ -203,11 +346,6 @@ def test_many_kept_alive_connections_are_served_side_by_side(serve: StartServer)
         last = open_ones.enter_context(contextlib.closing(server.connect()))
         last.request("GET", "/health")
         assert last.getresponse().status == 200
-
-
-def test_an_idle_connection_is_closed_after_its_time(serve: StartServer) -> None:
-    with contextlib.closing(serve("--idle-seconds", "1").raw(b"")) as connection:
-        assert connection.recv(1) == b""
 
 
 def test_a_stop_finishes_what_has_begun(serve: StartServer, tmp_path: Path) -> None:
@@ -239,7 +377,7 @@ def test_a_dead_worker_ends_the_server(serve: StartServer) -> None:
     psutil.wait_procs(workers, timeout=SECONDS)
     message = str(server.part.died())
     assert "gateway died (exit status 1)" in message
-    assert "Unexpected exit from worker-1" in message
+    assert "gateway-1 died (exit code -9)" in message
 
 
 def test_workers_die_with_the_server(serve: StartServer) -> None:

@@ -3,10 +3,15 @@
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chalice.app import Chalice, Response
+
+from chalicelib import waiting
+from infra.gateway.problems import Answer
+from infra.gateway.requests import HttpRequest
 
 app = Chalice(app_name="tiny")
 _barrier_seconds = 0.02
@@ -20,7 +25,7 @@ def health() -> dict[str, str]:
 @app.route("/echo/{word}", methods=["GET", "POST"])
 def echo(word: str) -> dict[str, Any]:
     """Answer with what the request was, read after others have had time to overwrite it."""
-    time.sleep(_barrier_seconds)
+    waiting.pause(_barrier_seconds)
     request = app.current_request
     assert request is not None
     return {
@@ -42,8 +47,20 @@ def slow(seconds: str) -> dict[str, str]:
     """Take some seconds, after noting in a file that it has begun."""
     with Path(os.environ["BEGUN"]).open("a") as begun:
         begun.write(f"{seconds}\n")
-    time.sleep(float(seconds))
+    waiting.pause(float(seconds))
     return {"slept": seconds}
+
+
+@app.route("/blocked/{seconds}")
+def blocked(seconds: str) -> dict[str, str]:
+    """Call something that takes some seconds and knows nothing of other requests."""
+    waiting.aside(partial(time.sleep, float(seconds)))
+    return {"slept": seconds}
+
+
+@app.route("/large/{size}")
+def large(size: str) -> Response:
+    return Response("x" * int(size), headers={"Content-Type": "text/plain"})
 
 
 @app.route("/server")
@@ -57,3 +74,13 @@ def breaks_on_demand(event: Any, get_response: Any) -> Response:
     if event.headers.get("x-break") == "yes":
         response.headers = None  # type: ignore[assignment]  # fails when Chalice turns the answer into JSON
     return response
+
+
+class _Bare:
+    """Answers without Chalice, and puts into a header what it was sent."""
+
+    def answer(self, request: HttpRequest) -> Answer:
+        return Answer(200, [("X-Path", request.path)], b"{}")
+
+
+bare = _Bare()

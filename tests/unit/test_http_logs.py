@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -127,6 +129,18 @@ def test_all_observers_are_told() -> None:
 
 def test_the_stages_of_a_command_begin_at_nothing() -> None:
     stages = Stages()
-    stages.load, stages.save = 1.0, 2.0
-    stages.begin()
-    assert (stages.load, stages.quote, stages.save) == (0.0, 0.0, 0.0)
+    before = stages.begin()
+    stages.here().load += 1.0
+    now = stages.begin()
+    assert stages.here() is now
+    assert (before.load, now.load, now.quote, now.save) == (1.0, 0.0, 0.0, 0.0)
+
+
+def test_what_threads_and_contexts_spend_is_their_own() -> None:
+    stages = Stages()
+    mine = stages.begin()
+    other = copy_context().run(stages.begin)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: setattr(stages.here(), "save", 1.0)).result()  # it has begun with no command
+    assert stages.here() is mine
+    assert (mine.save, other.save) == (0.0, 0.0)

@@ -8,13 +8,11 @@ from infra.bench.figures import LESS, MORE, Measured
 from infra.bench.replays import LOADGEN, replay_at, write_workload
 from infra.bench.sections.base import Plain
 from infra.bench.servers import server
-from infra.gateway.server import DEFAULT_THREADS
 from loadgen.generate import generate
 
-_GRANIAN = ("--interface", "wsgi", "--workers", "1", "--blocking-threads", str(DEFAULT_THREADS), "--no-ws")
 _KINDS = {
-    "framework": ("a route that does nothing", "infra.gateway", ("--app", "infra.bench.nothing:app")),
-    "http": ("granian alone", "granian", (*_GRANIAN, "infra.bench.nothing:wsgi")),
+    "framework": ("a route that does nothing", "infra.bench.nothing:app"),
+    "http": ("the gateway without a framework", "infra.bench.nothing:bare"),
 }
 
 
@@ -32,9 +30,9 @@ class Ceiling(Plain):
         workload = bench.folder / "ceiling.txt"
         write_workload(workload, generate(sizes.users, sizes.commands, sizes.symbols, sizes.seed))
         found = []
-        for kind, (words, module, arguments) in _KINDS.items():
+        for kind, (words, app) in _KINDS.items():
             bench.say(words)
-            with server(bench.folder, module, arguments, {}) as (port, pid):
+            with server(bench.folder, "infra.gateway", ("--app", app), {}) as (port, pid):
                 url = f"http://127.0.0.1:{port}"
                 replayed = replay_at(url, "t" * 200, {"server": pid}, bench.folder, workload)
             found += [

@@ -1,0 +1,93 @@
+"""How a request waits on the thread of an event loop: its greenlet steps aside until what it waits for has come.
+
+The code of the app is written for threads and does not know that it runs in a greenlet; what it waits for it says to
+`chalicelib.waiting`. Only the loop's own greenlet, the hub, switches into another one, so that no two of them ever wait
+for each other.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from chalicelib.waiting import Baton
+
+T = TypeVar("T")
+
+
+class LoopWaiting:
+    """Waiting on the thread of `loop`, which is the one that makes this; `threads` calls may be aside at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int) -> None:
+        self.hub = getcurrent()
+        self.loop = loop
+        self.thread = threading.get_ident()
+        self._threads = ThreadPoolExecutor(threads, "aside")
+
+    def begin(self, call: Callable[[], None]) -> None:
+        """Make a call in a greenlet of its own, at once and as far as it gets; called from the hub."""
+        greenlet(call, self.hub).switch()
+
+    def baton(self) -> Baton:
+        """Return what a greenlet steps aside for."""
+        return _LoopBaton(self)
+
+    def aside(self, call: Callable[[], T]) -> T:
+        """Make a call on another thread."""
+        baton = self.baton()
+        future = self._threads.submit(call)
+        future.add_done_callback(lambda _: baton.give())
+        baton.wait()
+        return future.result()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Make a call when all requests have been looked at that have arrived by now."""
+        self.loop.call_soon(call)
+
+
+class _LoopBaton:
+    __slots__ = ("_given", "_greenlet", "waiting")
+
+    def __init__(self, waiting: LoopWaiting) -> None:
+        self.waiting = waiting
+        self._given = False
+        self._greenlet: greenlet | None = None
+
+    def wait(self, seconds: float | None = None) -> bool:
+        if self._given:
+            return True
+        me = getcurrent()
+        if me is self.waiting.hub:
+            raise RuntimeError("the hub of the event loop must not wait: all requests would")
+        self._greenlet = me
+        timer = None if seconds is None else self.waiting.loop.call_later(seconds, self._go_on)
+        self.waiting.hub.switch()
+        if timer is not None:
+            timer.cancel()
+        return self._given
+
+    def give(self, *others: Baton) -> None:
+        loop = self.waiting.loop
+        if threading.get_ident() == self.waiting.thread:
+            loop.call_soon(self.take, others)
+        else:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self.take, others)
+
+    def take(self, others: Sequence[Baton]) -> None:
+        self._given = True
+        self._go_on()
+        for other in others:
+            if isinstance(other, _LoopBaton) and other.waiting is self.waiting:
+                other.take(())
+            else:
+                other.give()
+
+    def _go_on(self) -> None:
+        waits, self._greenlet = self._greenlet, None
+        if waits is not None:
+            waits.switch()

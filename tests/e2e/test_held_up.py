@@ -1,0 +1,124 @@
+"""The gateway serves all requests on one thread: nothing that a request waits for may hold up the others."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+
+from infra.background import BackgroundStack, running_stack
+from tests.e2e.conftest import SMALL
+
+SECONDS = 60.0
+STOCK, FRESH_STOCK, AMOUNT = {"symbol": "ABC"}, {"symbol": "XYZ"}, {"amount": "20.00"}
+COMMANDS = {
+    "add": AMOUNT,
+    "buy": STOCK | AMOUNT,
+    "commit-buy": {},
+    "cancel-buy": {},
+    "sell": STOCK | AMOUNT,
+    "commit-sell": {},
+    "cancel-sell": {},
+    "set-buy-amount": STOCK | AMOUNT,
+    "set-buy-trigger": STOCK | {"price": "5.00"},
+    "cancel-set-buy": STOCK,
+    "set-sell-amount": STOCK | AMOUNT,
+    "set-sell-trigger": STOCK | {"price": "50.00"},
+    "cancel-set-sell": STOCK,
+    "dumplog": {"filename": "log"},
+}
+
+
+@pytest.fixture(scope="module")
+def silent_provider() -> Iterator[str]:
+    """Return the address of an identity provider that takes connections and says nothing."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/keys"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, silent_provider: str) -> Iterator[BackgroundStack]:
+    """Return a stack with one worker, whose waits are long: a wait that held up all would be seen."""
+    patience = {
+        "REDIS_TIMEOUT_MS": "10000",
+        "QUOTE_LIMIT_MS": "20000",
+        "RATE_LIMIT": "100000",
+        "AUTH_JWKS_URL": silent_provider,
+        "AUTH_ISSUER": "https://issuer.example",
+        "AUTH_AUDIENCE": "traders",
+        "AUTH_TIMEOUT_MS": "20000",
+    }
+    options = ("--workers", "1", "--threads", "100", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
+    with running_stack(tmp_path_factory.mktemp("shop"), *options, *SMALL, environment=patience) as stack:
+        yield stack
+
+
+@contextmanager
+def standing_still(stack: BackgroundStack, *names: str) -> Iterator[None]:
+    """Have parts of the stack stand still."""
+    for name in names:
+        os.kill(stack.pids[name], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.kill(stack.pids[name], signal.SIGCONT)
+
+
+def ask(stack: BackgroundStack, method: str, path: str, token: str = "", body: object = None) -> int:
+    """Send one request; return the status of its answer."""
+    with closing(http.client.HTTPConnection(stack.url.removeprefix("http://"), timeout=SECONDS)) as connection:
+        sent = None if body is None else json.dumps(body)
+        connection.request(method, path, sent, {"Authorization": f"Bearer {token}", "Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+
+def give_all(stack: BackgroundStack, pool: ThreadPoolExecutor, kind: str) -> list[Future[int]]:
+    """Give each of the sixteen commands, by traders of their own, and those that need a quote for a fresh stock too."""
+    asked = []
+    for name, body in COMMANDS.items():
+        user = f"{kind}{name}".replace("-", "")
+        asked.append(pool.submit(ask, stack, "POST", f"/users/{user}/{name}", stack.trader_token(user), body))
+    for name in ("buy", "sell", "set-buy-amount"):
+        user = f"{kind}{name}fresh".replace("-", "")
+        token = stack.trader_token(user)
+        asked.append(pool.submit(ask, stack, "POST", f"/users/{user}/{name}", token, FRESH_STOCK | AMOUNT))
+    for path in ("quote/ABC", "quote/XYZ", "summary"):
+        user = f"{kind}{path}".replace("/", "")
+        asked.append(pool.submit(ask, stack, "GET", f"/users/{user}/{path}", stack.trader_token(user)))
+    return asked
+
+
+@pytest.mark.parametrize("parts", [("mongod",), ("redis",), ("mongod", "redis")], ids="+".join)
+def test_what_commands_wait_for_holds_up_nobody(shop: BackgroundStack, parts: tuple[str, ...]) -> None:
+    """By traders the server knows and by new ones: loads, quotes, limits, closed parts, writes, logs and histories."""
+    kind = "".join(parts)
+    with ThreadPoolExecutor(64) as pool:
+        for _ in range(2):  # the second time the server knows them
+            assert all(status in {200, 409} for status in [one.result() for one in give_all(shop, pool, f"{kind}old")])
+        with standing_still(shop, *parts):
+            asked = [*give_all(shop, pool, f"{kind}old"), *give_all(shop, pool, f"{kind}new")]
+            asked.append(pool.submit(ask, shop, "GET", "/health"))
+            for _ in range(30):
+                assert ask(shop, "GET", "/") == 200
+            assert not any(one.done() for one in asked)
+        assert {one.result(SECONDS) for one in asked} <= {200, 409, 503}
+
+
+def test_an_identity_provider_that_says_nothing_holds_up_nobody(shop: BackgroundStack) -> None:
+    head, claims = ({"alg": "RS256", "kid": "unknown"}, {"sub": "jane"})
+    token = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (head, claims, "x"))
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, shop, "GET", "/users/jane/summary", token) for _ in range(4)]
+        for _ in range(30):
+            assert ask(shop, "GET", "/") == 200
+        assert not any(one.done() for one in asked)
+        assert {one.result(SECONDS) for one in asked} <= {401, 503}
