@@ -1,6 +1,7 @@
 """One connection of a client: what comes in is read with llhttp, requests are answered one after the other."""
 
 import asyncio
+import logging
 import math
 from collections import deque
 from email.utils import formatdate
@@ -22,6 +23,7 @@ MESSAGE_LIMIT_BYTES = HEAD_LIMIT_BYTES + 8 * BODY_LIMIT_BYTES
 LINGER_SECONDS = 2.0
 """How long a client that was refused may go on sending: to close at once would take the answer from it."""
 
+_log = logging.getLogger("gateway")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 _WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -73,7 +75,7 @@ class Connections:
         """Close what has been idle, or has taken too long to send or to read, for its time; called once a second."""
         self.clock.tick()
         now = self.clock.now()
-        for connection in [one for one in self.open if one.deadline < now]:
+        for connection in [one for one in self.open if one.is_overdue(now)]:
             connection.give_up()
 
     def stop(self) -> None:
@@ -97,8 +99,8 @@ class _Reading(Enum):
 class Connection(asyncio.Protocol):
     """Reads requests and writes their answers, in the order of the requests.
 
-    `deadline` is when it has been idle, or has sent one request, or has taken an answer, for too long. While a request
-    is carried out there is none: that ends by its own limits. What a client sends ahead is read no further than the
+    It may be idle, or send one request, or take nothing of an answer, for so long (`is_overdue`). While a request is
+    carried out it may take its time: that ends by its own limits. What a client sends ahead is read no further than the
     piece that holds the first request too many.
     """
 
@@ -119,7 +121,8 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._refusal: Answer | None = None
-        self.deadline = connections.clock.now() + connections.idle_seconds
+        self._untaken = math.inf  # bytes of answers that the client had not taken when that was looked at last
+        self._deadline = connections.clock.now() + connections.idle_seconds
 
     # what the loop calls
 
@@ -155,6 +158,8 @@ class Connection(asyncio.Protocol):
             self._refusal = self._refusal or _HEAD_TOO_LARGE
         elif self._received > MESSAGE_LIMIT_BYTES + len(data):
             self._refusal = self._refusal or _TOO_LARGE
+        if self._ready and self._ready[-1].is_last:
+            self._refusal = None  # whatever it is that came behind the last request
         if self._refusal is not None:
             self._is_deaf = True
         self._go_on()
@@ -173,20 +178,23 @@ class Connection(asyncio.Protocol):
         self._go_on()
         return True
 
-    def pause_writing(self) -> None:
-        """Note that the client takes no more for now: it has as long as it may be idle."""
-        self.deadline = self._connections.clock.now() + self._connections.idle_seconds
-
-    def resume_writing(self) -> None:
-        """Note that the client has taken what there was."""
-        self._rest()
-
     # what the server calls
 
     def stop(self) -> None:
         """Close, after the answer to a request that has begun."""
         if not self._is_serving and self._reading is _Reading.NOTHING:
             self._transport.close()
+
+    def is_overdue(self, now: float) -> bool:
+        """Return whether it has had its time; one that has taken some of an answer has it again."""
+        if now <= self._deadline:
+            return False
+        untaken = self._transport.get_write_buffer_size()
+        if 0 < untaken < self._untaken:
+            self._untaken = untaken
+            self._deadline = now + self._connections.idle_seconds
+            return False
+        return True
 
     def give_up(self) -> None:
         """Close at once."""
@@ -203,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._body = []
         self._body_bytes = 0
         if not self._is_serving:
-            self.deadline = self._connections.clock.now() + self._connections.idle_seconds
+            self._rest()
 
     def on_url(self, piece: bytes) -> None:
         """Take the target, or a piece of it."""
@@ -266,7 +274,7 @@ class Connection(asyncio.Protocol):
             self._hold_back()
         elif self._ready:
             self._is_serving = True
-            self.deadline = math.inf
+            self._deadline = math.inf
             self._connections.waiting.begin(self._serve)
             self._hold_back()
         elif self._refusal is not None:
@@ -284,7 +292,13 @@ class Connection(asyncio.Protocol):
 
     def _serve(self) -> None:
         """Answer one request; in a greenlet."""
-        request = self._ready.popleft()
+        try:
+            self._answer(self._ready.popleft())
+        except Exception:  # noqa: BLE001 - it would hold the connection for ever
+            _log.exception("an answer could not be sent")
+            self._transport.abort()
+
+    def _answer(self, request: HttpRequest) -> None:
         answer = self._connections.handler.answer(request)
         is_last = request.is_last or self._connections.stopping or (self._is_deaf and not self._ready)
         is_last = is_last and self._refusal is None
@@ -299,8 +313,8 @@ class Connection(asyncio.Protocol):
             self._connections.waiting.loop.call_soon(self._go_on)
 
     def _rest(self) -> None:
-        if not self._is_serving:
-            self.deadline = self._connections.clock.now() + self._connections.idle_seconds
+        self._untaken = math.inf
+        self._deadline = self._connections.clock.now() + self._connections.idle_seconds
 
     def _write(self, answer: Answer, *, is_head: bool, is_last: bool) -> None:
         status, headers, body = answer
@@ -320,6 +334,9 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close when the client does, or after a while in which what it sends is thrown away."""
-        self.deadline = self._connections.clock.now() + LINGER_SECONDS
+        self._deadline = self._connections.clock.now() + LINGER_SECONDS
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()

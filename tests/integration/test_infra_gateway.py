@@ -221,6 +221,18 @@ def test_who_sends_or_takes_nothing_is_closed_after_the_idle_time(serve: StartSe
             time.sleep(0.05)
 
 
+def test_a_slow_client_gets_the_whole_of_its_answer(serve: StartServer) -> None:
+    """It takes longer than it may be idle, but never takes nothing for so long."""
+    size = 40_000_000
+    with contextlib.closing(serve("--idle-seconds", "1").raw(get(f"/large/{size}", "Connection: close"))) as connection:
+        received = 0
+        began = time.monotonic()
+        while piece := connection.recv(1_000_000):
+            received += len(piece)
+            time.sleep(0.1 if time.monotonic() - began < 4.0 else 0.0)
+    assert received > size
+
+
 def test_a_request_that_takes_longer_than_the_idle_time_is_answered(serve: StartServer, tmp_path: Path) -> None:
     server = serve("--idle-seconds", "1", BEGUN=str(tmp_path / "begun"))
     assert server.ask("GET", "/slow/3")[0] == 200

@@ -6,13 +6,16 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from chalicelib import waiting
 from chalicelib.observe.commands import Observers, QuotedFrom, Seen
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
 from chalicelib.observe.stages import Stages
+from tests.ways import on_a_loop, on_threads
 
 SEEN = Seen(
     request_id="r-1",
@@ -116,6 +119,38 @@ def test_the_handlers_that_lambda_brings_are_kept() -> None:
         root.handlers = handlers
         root.setLevel(before)
     assert json.loads(stream.getvalue())["message"] == "one"
+
+
+class _Writes(io.StringIO):
+    """Remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return len(text)
+
+
+def test_on_one_thread_the_lines_of_commands_that_are_answered_together_go_out_together() -> None:
+    stream = _Writes()
+    log = CommandLog(stream)
+    on_a_loop(*[partial(log, SEEN)] * 5, partial(waiting.pause, 0.05))
+    assert [len(text.splitlines()) for text in stream.writes] == [5]
+
+
+def test_lines_of_many_threads_are_whole_and_none_is_lost() -> None:
+    stream = _Writes()
+    log = CommandLog(stream)
+    on_threads(*[partial(_say_often, log, number) for number in range(8)])
+    transactions = [json.loads(line)["transaction"] for text in stream.writes for line in text.splitlines()]
+    assert sorted(transactions) == list(range(8 * 500))
+
+
+def _say_often(log: CommandLog, number: int) -> None:
+    for place in range(500):
+        log(replace(SEEN, transaction=number * 500 + place))
 
 
 def test_all_observers_are_told() -> None:
