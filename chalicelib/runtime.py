@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, Thread
 
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -36,6 +36,7 @@ from chalicelib.settings import WRITE_CONCERNS, SettingError, Settings, settings
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
+from chalicelib.store.errors import StoreError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import Writer, make_writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
@@ -57,6 +58,7 @@ class Runtime:
     database: Database[Document]
     redis: Redis
     writer: Writer
+    accounts: Accounts
     trading: Trading
     logs: Database[Document]
     dumps: Dumps
@@ -208,6 +210,7 @@ def make_runtime(settings: Settings) -> Runtime:
         database=database,
         redis=redis,
         writer=writer,
+        accounts=accounts,
         trading=trading,
         logs=logs,
         dumps=dumps,
@@ -239,6 +242,25 @@ def start() -> None:
     if settings().write_concern != WRITE_CONCERNS[0]:
         log.warning("WRITE_CONCERN=%s: a crash or a failover can lose answered commands", settings().write_concern)
     runtime()
+
+
+def prepare() -> Thread:
+    """Create the collections and indexes that are not there yet, in a thread of its own; return it.
+
+    A server that lives long calls this when it starts: done on first use, as in Lambda, the first commands wait for it,
+    and the first DUMPLOG twice as long as for its log. What fails now is done on first use.
+    """
+    thread = Thread(target=_make_indexes, args=(runtime(),), name="indexes", daemon=True)
+    thread.start()
+    return thread
+
+
+def _make_indexes(parts: Runtime) -> None:
+    try:
+        parts.accounts.make_indexes()
+        parts.dumps.make_indexes()
+    except (StoreError, PyMongoError) as error:
+        log.warning("the indexes will be made on first use: %s", error)
 
 
 def forget() -> None:

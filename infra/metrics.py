@@ -62,10 +62,11 @@ def start(module: ModuleType) -> Page | None:
         module.start()
     except SettingError as error:
         sys.exit(str(error))
-    from chalicelib.runtime import runtime  # noqa: PLC0415 - only an app that has parts brings them
+    from chalicelib.runtime import prepare, runtime  # noqa: PLC0415 - only an app that has parts brings them
     from infra.counters import Counters, text  # noqa: PLC0415 - the folder must be there first
 
     parts = runtime()
+    prepare()
     parts.observers.add(Counters())
 
     def page(authorization: str | None) -> Answer:

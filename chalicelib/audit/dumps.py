@@ -20,7 +20,7 @@ from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import ExecutionTimeout, PyMongoError
+from pymongo.errors import ExecutionTimeout, OperationFailure, PyMongoError
 
 from chalicelib import waiting
 from chalicelib.audit.archives import Archives
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
+_NAMESPACE_EXISTS = 48
 
 
 class _PutAsideError(Exception):
@@ -78,6 +79,15 @@ class Dumps:
         self._clock = clock
         self._timer = timer
         self._hand_over = hand_over if place.resumable else None
+
+    def make_indexes(self) -> None:
+        """Create the collections and indexes that are not there yet; harmless to repeat. Raises PyMongoError."""
+        self._journals.make_indexes()
+        try:
+            self._dumps.database.create_collection(self._dumps.name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:
+                raise
 
     def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
         """Write the log of a DUMPLOG entry unless that was done before; return `location`, `events`, perhaps `url`.
