@@ -35,7 +35,8 @@ from infra.gateway.isolation import isolate_requests
 from infra.gateway.problems import Answer, problem
 from infra.gateway.server import DEFAULT_IDLE_SECONDS
 from infra.ports import HOST
-from infra.workers import STOP_SIGNALS, run_workers
+from infra.signals import STOP_SIGNALS
+from infra.workers import run_workers
 
 DEFAULT_STAGE = "local"
 _GRACE_SECONDS = 10.0

@@ -17,6 +17,7 @@ from typing import Self
 
 from infra import parts
 from infra.parts import Part, RunningPart, log_tail
+from infra.signals import comes
 
 _WATCH_SECONDS = 0.1
 _LEAVE_SECONDS = 15.0
@@ -44,13 +45,13 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while signal.sigtimedwait(_STOP_SIGNALS, 0) is not None:
+        while comes(_STOP_SIGNALS, 0):
             pass  # asked again while it was stopping: it has stopped
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises StopRequestedError when a signal to stop has come."""
-        if signal.sigtimedwait(_STOP_SIGNALS, seconds) is not None:
+        if comes(_STOP_SIGNALS, seconds):
             raise StopRequestedError
 
 

@@ -1,12 +1,12 @@
 """Worker processes of one server: all serve until a signal to stop, and when one dies the server has failed."""
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from infra.signals import STOP_SIGNALS, comes
+
 _POLL_SECONDS = 0.1
 
 
@@ -23,7 +23,7 @@ def run_workers(work: Callable[[int], None], name: str, count: int, grace_second
     for worker in workers:
         worker.start()
     status = 0
-    while status == 0 and signal.sigtimedwait(STOP_SIGNALS, _POLL_SECONDS) is None:
+    while status == 0 and not comes(STOP_SIGNALS, _POLL_SECONDS):
         for worker in workers:
             if not worker.is_alive():
                 print(f"{worker.name} died (exit code {worker.exitcode})", flush=True)

@@ -17,6 +17,7 @@ from infra.gateway.waiting import LoopWaiting
 
 BODY_LIMIT_BYTES = 64 * 1024
 HEAD_LIMIT_BYTES = 64 * 1024
+MOST_HEADERS = 100
 MESSAGE_LIMIT_BYTES = HEAD_LIMIT_BYTES + 8 * BODY_LIMIT_BYTES
 """Of a whole request, with what a chunked body has around its bytes."""
 
@@ -29,6 +30,7 @@ _WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_LARGE = problem("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes")
 _HEAD_TOO_LARGE = problem("invalid_header", f"the head of a request has at most {HEAD_LIMIT_BYTES} bytes")
+_TOO_MANY_HEADERS = problem("invalid_header", f"a request has at most {MOST_HEADERS} headers")
 _CUT_OFF = problem("invalid_json", "the body ended before its announced length")
 _MALFORMED = problem("invalid_header", "the request is not well formed")
 _FAILED = problem("bad_gateway", "the answer cannot be sent")
@@ -118,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._repeated: dict[str, list[str]] = {}
+        self._header_lines = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._refusal: Answer | None = None
@@ -208,6 +211,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = {}
         self._repeated = {}
+        self._header_lines = 0
         self._body = []
         self._body_bytes = 0
         if not self._is_serving:
@@ -220,6 +224,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes | None) -> None:
         """Take a header; those that follow a chunked body are not for us (RFC 9110, section 6.5.1)."""
         if self._reading is not _Reading.HEAD:
+            return
+        self._header_lines += 1
+        if self._header_lines > MOST_HEADERS:
+            self._refusal = _TOO_MANY_HEADERS
             return
         key = name.decode("latin-1").lower()
         text = (value or b"").decode("latin-1")

@@ -25,7 +25,8 @@ from infra.gateway.connection import Handler
 from infra.gateway.processors import ANY, parse_processor, stay_on
 from infra.gateway.worker import Limits, listen, serve
 from infra.ports import HOST
-from infra.workers import STOP_SIGNALS, run_workers
+from infra.signals import STOP_SIGNALS
+from infra.workers import run_workers
 
 DEFAULT_THREADS = 64
 DEFAULT_CONNECTIONS = 4_096

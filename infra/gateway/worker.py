@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from chalicelib import waiting
 from infra.gateway.connection import Connections, Handler
 from infra.gateway.waiting import LoopWaiting
-from infra.workers import STOP_SIGNALS
+from infra.signals import STOP_SIGNALS
 
 _ACCEPT_PAUSE_SECONDS = 0.1
 _TICK_SECONDS = 1.0

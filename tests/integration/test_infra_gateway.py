@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 import time
 from collections import Counter
@@ -323,6 +324,7 @@ MALFORMED = {
     "a space before the colon": b"GET /echo/x HTTP/1.1\r\nHost : x\r\n\r\n",
     "NUL in a header": b"GET /echo/x HTTP/1.1\r\nHost: x\r\nX-Word: a\x00b\r\n\r\n",
     "a head without end": b"GET /echo/x HTTP/1.1\r\nX-Word: " + b"x" * 100_000,
+    "a hundred and one headers": b"GET /health HTTP/1.1\r\n" + b"X-Word: x\r\n" * 101 + b"\r\n",
     "many headers": b"GET /echo/x HTTP/1.1\r\n" + b"X-Word: x\r\n" * 10_000,
     "a target without end": b"GET /echo/" + b"x" * 100_000,
     "tiny chunks": b"POST /echo/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 800_000,
@@ -380,6 +382,29 @@ def test_a_stop_does_not_wait_for_clients_that_send_nothing(serve: StartServer, 
     server = serve("--grace-seconds", "1")
     with contextlib.closing(server.raw(sent.encode())):
         assert server.part.stop()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_stood_still_goes_on_and_forgets_who_has_left(serve: StartServer, workers: int) -> None:
+    """What waited to be accepted has closed its connection meanwhile, in every way there is."""
+    server = serve(workers=workers)
+    kept = server.connect()
+    kept.request("GET", "/health")
+    assert kept.getresponse().read()
+    os.killpg(server.part.pid, signal.SIGSTOP)
+    for place in range(40):
+        left = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" if place % 2 else b"")
+        if place % 4 < 2:
+            left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+        left.close()
+    time.sleep(0.5)
+    os.killpg(server.part.pid, signal.SIGCONT)
+    for _ in range(20):
+        assert server.ask("GET", "/health")[0] == 200
+    kept.request("GET", "/health")
+    assert kept.getresponse().status == 200
+    kept.close()
+    assert server.part.stop()
 
 
 def test_a_dead_worker_ends_the_server(serve: StartServer) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from infra import parts
 from infra.parts import Part, PartDiedError, PartNotReadyError, RunningPart
+from infra.stack import PROJECT
 from infra.supervisor import StopRequestedError, StopSignals, Supervisor
 
 SECONDS = 60.0
@@ -200,3 +201,34 @@ def test_a_running_part_is_known_by_name_and_process(tmp_path: Path) -> None:
     finally:
         part.kill()
     assert part.has_ended()
+
+
+WAITS = """
+import signal
+from infra.supervisor import StopRequestedError, StopSignals
+with StopSignals() as signals:
+    print("waits", flush=True)
+    try:
+        while True:
+            signals.pause(0.05)
+    except StopRequestedError:
+        print("asked to stop", flush=True)
+"""
+
+
+def test_standing_still_is_no_request_to_stop() -> None:
+    """As after Ctrl-Z and fg."""
+    process = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "waits\n"
+        for _ in range(5):
+            process.send_signal(signal.SIGSTOP)
+            eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGCONT)
+            eventually(lambda: psutil.Process(process.pid).status() != psutil.STATUS_STOPPED)
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "asked to stop\n"

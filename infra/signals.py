@@ -1,0 +1,24 @@
+"""Waiting for a signal that is blocked."""
+
+import signal
+import time
+from collections.abc import Collection
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LOOK_SECONDS = 0.05
+
+
+def comes(numbers: Collection[signal.Signals], seconds: float) -> bool:
+    """Return whether one of these signals, which the caller has blocked, comes within the time; it is then taken.
+
+    Not by `signal.sigtimedwait`: when the process stands still for longer than the time (SIGSTOP, Ctrl-Z) and goes on,
+    that of CPython 3.11 returns as if a signal had come, with what happens to be in memory in its place.
+    """
+    end = time.monotonic() + seconds
+    while not signal.sigpending() & set(numbers):
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, _LOOK_SECONDS))
+    signal.sigwait(numbers)
+    return True
