@@ -37,7 +37,7 @@ LEGACY = "legacy"
 """The quote source that is a quote server of the stack's own."""
 
 GROUPED_WRITES = "128"
-"""The gateway's GROUP_COMMIT: as many as its default threads have under way, twice."""
+"""The gateway's GROUP_COMMIT: a message of so many writes costs hardly less a write than one of more."""
 
 NETWORK = "network"
 """The part that carries what goes to the members of the replica set, and can be cut."""

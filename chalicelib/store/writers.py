@@ -80,9 +80,10 @@ class SingleWriter:
 class GroupWriter:
     """Sends what waits in unordered bulks of up to `limit` writes, and at most `at_once` such groups at a time.
 
-    A group goes out when it has its share of the writes that are on their way at once, lately: of 45 clients that each
-    wait for an answer, groups of some twenty keep server and database busy, where one of 45 would let them take turns.
-    Smaller ones go out when all who could add to them have had the chance to, if there is room for another group.
+    A group goes out when it has its share of the writes that were on their way at once, lately: of 45 clients that each
+    wait for an answer, two groups of some twenty keep server and database busy, where one of 45 would let them take
+    turns. A smaller one goes out only while none is under way, once all who could add to it have had the chance to: a
+    message has its price, and the one under way will soon be back (Nagle's rule for small packets).
     """
 
     def __init__(self, accounts: Collection[Document], limit: int, at_once: int = GROUPS_AT_ONCE) -> None:
@@ -131,12 +132,13 @@ class GroupWriter:
             self._hand_over()
 
     def _share(self) -> int:
-        """Return how many of the crowd make a group: of two, two thirds, as some are always elsewhere."""
-        return max(1, min(self._limit, -(-self._crowd * 2 // (self._at_once + 1))))
+        return max(1, min(self._limit, -(-self._crowd // self._at_once)))
 
     def _hand_over(self) -> None:
         """Give what is pending to the threads, as far as there is room; called with the lock."""
         while self._pending and self._groups_under_way < self._at_once:
+            if self._groups_under_way and len(self._pending) < self._share():
+                return
             self._hand_over_one()
 
     def _hand_over_one(self) -> None:

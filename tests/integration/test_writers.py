@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
-from threading import Barrier
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Barrier, Event
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -158,6 +162,52 @@ def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> No
     assert outcomes == [None] * 6
     assert max(at_once) == 2
     writer.close()
+
+
+def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
+    """Half of a crowd make a group; fewer wait for more, or until nothing is under way."""
+    begun: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+
+    class Held:
+        """The accounts, with writes that go on when the test lets them."""
+
+        def bulk_write(self, updates: list[UpdateOne], **options: Any) -> Any:
+            go_on = Event()
+            begun.put((len(updates), go_on))
+            assert go_on.wait(SECONDS)
+            return shop.database["accounts"].bulk_write(updates, **options)
+
+    writer = GroupWriter(Held(), limit=8)  # type: ignore[arg-type]  # a collection, but for its pace
+    numbers = count()
+    with ThreadPoolExecutor(10) as pool:
+
+        def more(many: int) -> None:
+            for _ in range(many):
+                pool.submit(writer.write, write_of(f"user{next(numbers)}", 0, b"attempt!"))
+            sent = next(copy(numbers))
+            deadline = monotonic() + SECONDS
+            while writer._writes_under_way + len(writer._pending) < sent:
+                assert monotonic() < deadline
+                sleep(0.001)
+
+        more(1)
+        (first, let_first) = begun.get(timeout=SECONDS)
+        more(1)
+        (second, let_second) = begun.get(timeout=SECONDS)
+        more(8)
+        assert (first, second, begun.empty()) == (1, 1, True)
+        let_first.set()
+        (third, let_third) = begun.get(timeout=SECONDS)
+        assert third == 5  # of nine
+        let_second.set()
+        with pytest.raises(Empty):
+            begun.get(timeout=0.2)
+        let_third.set()
+        (fourth, let_fourth) = begun.get(timeout=SECONDS)
+        assert fourth == 3
+        let_fourth.set()
+    writer.close()
+    assert shop.database["accounts"].count_documents({}) == 10
 
 
 def test_a_closed_writer_finishes_what_has_begun_and_takes_no_more(shop: Shop) -> None:
