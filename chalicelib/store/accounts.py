@@ -185,14 +185,15 @@ class Accounts:
         keys = record_before.keys
         if entry.key is not None:
             keys = {**keys, entry.key: len(record_before.open_entries)}
-        after = replace(
-            record_before,
+        after = Record(
             account=account,
             version=record.version + 1,
             last_ms=entry.timestamp_ms,
+            open_from=record_before.open_from,
             open_entries=(*record_before.open_entries, entry_bytes),
             open_bytes=record_before.open_bytes + len(entry_bytes),
             keys=keys,
+            closed=record_before.closed,
             latest=latest_with(record_before.latest, entry),
         )
         operators = (

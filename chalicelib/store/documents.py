@@ -93,11 +93,11 @@ def changed_fields(before: Account, after: Account) -> dict[str, Document]:
         armed = _armed(after)
         if armed != _armed(before):
             to_set["armed"] = armed
-    expiry = after.next_expiry_ms()
-    if expiry != before.next_expiry_ms():
+    if before.pending_buys is not after.pending_buys or before.pending_sells is not after.pending_sells:
+        expiry = after.next_expiry_ms()
         if expiry is None:
             to_unset["next_expiry"] = ""
-        else:
+        elif expiry != before.next_expiry_ms():
             to_set["next_expiry"] = Int64(expiry)
     return {operator: fields for operator, fields in operators.items() if fields}
 
