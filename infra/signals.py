@@ -9,7 +9,10 @@ _LOOK_SECONDS = 0.05
 
 
 def comes(numbers: Collection[signal.Signals], seconds: float) -> bool:
-    """Return whether one of these signals, which the caller has blocked, comes within the time; it is then taken.
+    """Return whether one of these signals comes within the time; it is then taken.
+
+    All threads of the process must have blocked them, so they are blocked before the first thread is started: one that
+    has not would get the signal, and its default action.
 
     Not by `signal.sigtimedwait`: when the process stands still for longer than the time (SIGSTOP, Ctrl-Z) and goes on,
     that of CPython 3.11 returns as if a signal had come, with what happens to be in memory in its place.

@@ -12,12 +12,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.runtime import make_runtime
-from chalicelib.settings import SettingError, read_settings
+from chalicelib.settings import SettingError, Settings, read_settings
 from chalicelib.sweep.report import Report
-from chalicelib.sweep.sweeper import Sweeper
 from infra import metrics
 from infra.supervisor import StopRequestedError, StopSignals
 
@@ -55,15 +55,23 @@ def tick(
             pause(max(0.0, began + seconds - now()))
 
 
-def run(sweeper: Sweeper, seconds: float, count: Callable[[Report | None], None]) -> None:
+def run(settings: Settings, pause: Pause) -> None:
     """Tick until a signal to stop; a sweep that is under way then begins nothing new and ends.
 
-    The signals stay blocked, in this thread and in those it starts, and are looked at where it is safe to stop.
+    The signals are blocked, in this thread and in those that are started here, the driver's among them, and looked at
+    where it is safe to stop. A thread that does not block them would get them, and end the process.
     """
-    with StopSignals() as signals:
-        log.info("sweeping every %g s", seconds)
-        tick(lambda: sweeper.sweep(stop_is_requested), seconds, signals.pause, count)
-        log.info("stopped")
+    runtime = make_runtime(settings)
+    try:
+        with metrics.folder():
+            from infra.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
+
+            log.info("sweeping every %g s", settings.trigger_seconds)
+            sweep = partial(runtime.sweeper.sweep, stop_is_requested)
+            tick(sweep, settings.trigger_seconds, pause, SweepCounters())
+            log.info("stopped")
+    finally:
+        runtime.close()
 
 
 def stop_is_requested() -> bool:
@@ -82,14 +90,8 @@ def main() -> int:
     if not settings.trigger_seconds:
         log.info("TRIGGER_SECONDS is 0: nothing to do")
         return 0
-    runtime = make_runtime(settings)
-    try:
-        with metrics.folder():
-            from infra.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
-
-            run(runtime.sweeper, settings.trigger_seconds, SweepCounters())
-    finally:
-        runtime.close()
+    with StopSignals() as signals:
+        run(settings, signals.pause)
     return 0
 
 
