@@ -35,8 +35,8 @@ class NoSuchPartError(Exception):
 class StopSignals:
     """Within it, a signal to stop interrupts nothing: it waits until `pause` takes it.
 
-    So there is no moment at which a signal could come between starting a process and knowing of it. It is entered before
-    other threads are started, which then block the signals too.
+    So there is no moment at which a signal could come between starting a process and knowing of it. Enter it before
+    other threads are started: they then block the signals too.
     """
 
     def __enter__(self) -> Self:
