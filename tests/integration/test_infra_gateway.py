@@ -192,12 +192,12 @@ def test_requests_that_wait_hold_up_nobody(serve: StartServer, tmp_path: Path) -
     server = serve("--threads", "2", BEGUN=str(tmp_path / "begun"))
     with ThreadPoolExecutor(24) as pool:
         began = time.monotonic()
-        slow = [pool.submit(server.ask, "GET", path) for path in ["/slow/2", "/blocked/0.5"] * 4 + ["/slow/2"] * 16]
+        slow = [pool.submit(server.ask, "GET", path) for path in ["/slow/4", "/blocked/3"] * 4 + ["/slow/4"] * 16]
         for _ in range(20):
             assert server.ask("GET", "/health")[0] == 200
-        assert not any(one.done() for one in slow if one is not slow[1])
+        assert not any(one.done() for one in slow)
         assert {one.result()[0] for one in slow} == {200}
-        assert time.monotonic() - began < 20.0  # one after the other they would take 42 s
+        assert time.monotonic() - began < 60.0  # one after the other they would take 92 s
 
 
 def test_slow_clients_do_not_keep_others_from_being_served(serve: StartServer) -> None:
@@ -225,12 +225,12 @@ def test_who_sends_or_takes_nothing_is_closed_after_the_idle_time(serve: StartSe
 def test_a_slow_client_gets_the_whole_of_its_answer(serve: StartServer) -> None:
     """It takes longer than it may be idle, but never takes nothing for so long."""
     size = 40_000_000
-    with contextlib.closing(serve("--idle-seconds", "1").raw(get(f"/large/{size}", "Connection: close"))) as connection:
+    with contextlib.closing(serve("--idle-seconds", "3").raw(get(f"/large/{size}", "Connection: close"))) as connection:
         received = 0
         began = time.monotonic()
         while piece := connection.recv(1_000_000):
             received += len(piece)
-            time.sleep(0.1 if time.monotonic() - began < 4.0 else 0.0)
+            time.sleep(0.25 if time.monotonic() - began < 8.0 else 0.0)
     assert received > size
 
 

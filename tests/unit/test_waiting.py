@@ -27,13 +27,22 @@ def together(request: pytest.FixtureRequest) -> Together:
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for(together: Together) -> None:
-    turns, order, inside = Turns(), [], []
+    turns = Turns()
+    order: list[int] = []
+    inside: list[int] = []
+
+    def asked() -> int:
+        """Return how many have the turn or wait for it."""
+        return 1 + len(turns._queues["jane"]) if "jane" in turns._queues else 0
 
     def take(number: int) -> None:
-        waiting.pause(0.05 * number)
+        while asked() + len(order) < number:
+            waiting.pause(0.002)
         with turns.of("jane", Deadline(LONG_MS)):
+            while asked() + len(order) < 5:
+                waiting.pause(0.002)
             inside.append(number)
-            waiting.pause(0.12)
+            waiting.pause(0.01)
             assert inside == [number]
             inside.remove(number)
             order.append(number)
@@ -64,13 +73,15 @@ def test_who_waits_too_long_gives_up_and_holds_up_nobody(together: Together) -> 
                 waiting.pause(0.01)
 
     def hurry() -> None:
-        waiting.pause(0.05)
+        while "jane" not in turns._queues:
+            waiting.pause(0.002)
         with pytest.raises(StoreUnavailableError), turns.of("jane", Deadline(50)):
             done.append("it came")
         done.append("gave up")
 
     def patient() -> None:
-        waiting.pause(0.08)
+        while "gave up" not in done and not turns._queues.get("jane"):
+            waiting.pause(0.002)
         with turns.of("jane", Deadline(LONG_MS)):
             done.append("it came in the end")
 
@@ -161,7 +172,7 @@ def test_on_a_loop_those_who_wait_hold_up_nobody() -> None:
     seen: list[str] = []
 
     def block() -> None:
-        waiting.aside(partial(time.sleep, 0.3))
+        waiting.aside(partial(time.sleep, 1.0))
         seen.append("aside")
 
     def wait() -> None:
