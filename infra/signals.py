@@ -5,7 +5,15 @@ import time
 from collections.abc import Collection
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
+"""Also when the terminal goes: for what somebody starts by hand."""
+
 _LOOK_SECONDS = 0.05
+
+
+def is_pending(numbers: Collection[signal.Signals]) -> bool:
+    """Return whether one of these signals, which are blocked, has come and was not taken."""
+    return not signal.sigpending().isdisjoint(numbers)
 
 
 def comes(numbers: Collection[signal.Signals], seconds: float) -> bool:
@@ -18,7 +26,7 @@ def comes(numbers: Collection[signal.Signals], seconds: float) -> bool:
     that of CPython 3.11 returns as if a signal had come, with what happens to be in memory in its place.
     """
     end = time.monotonic() + seconds
-    while not signal.sigpending() & set(numbers):
+    while not is_pending(numbers):
         left = end - time.monotonic()
         if left <= 0:
             return False

@@ -17,11 +17,10 @@ from typing import Self
 
 from infra import parts
 from infra.parts import Part, RunningPart, log_tail
-from infra.signals import comes
+from infra.signals import STOP_OR_HANG_UP, comes
 
 _WATCH_SECONDS = 0.1
 _LEAVE_SECONDS = 15.0
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequestedError(Exception):
@@ -40,19 +39,19 @@ class StopSignals:
     """
 
     def __enter__(self) -> Self:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_OR_HANG_UP)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while comes(_STOP_SIGNALS, 0):
+        while comes(STOP_OR_HANG_UP, 0):
             pass  # asked again while it was stopping: it has stopped
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def pause(self, seconds: float) -> None:
         """Wait; raises StopRequestedError when a signal to stop has come."""
-        if comes(_STOP_SIGNALS, seconds):
+        if comes(STOP_OR_HANG_UP, seconds):
             raise StopRequestedError
 
 

@@ -8,7 +8,6 @@ It needs the settings of the app in its environment.
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -19,11 +18,10 @@ from chalicelib.runtime import make_runtime
 from chalicelib.settings import SettingError, Settings, read_settings
 from chalicelib.sweep.report import Report
 from infra import metrics
+from infra.signals import STOP_OR_HANG_UP, is_pending
 from infra.supervisor import StopRequestedError, StopSignals
 
 log = logging.getLogger("ticker")
-
-STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 Pause = Callable[[float], None]
 """Waits some seconds, or raises StopRequestedError."""
@@ -76,7 +74,7 @@ def run(settings: Settings, pause: Pause) -> None:
 
 def stop_is_requested() -> bool:
     """Tell whether a signal to stop waits to be taken."""
-    return bool(signal.sigpending() & STOP_SIGNALS)
+    return is_pending(STOP_OR_HANG_UP)
 
 
 def main() -> int:

@@ -13,8 +13,8 @@ _POLL_SECONDS = 0.1
 def run_workers(work: Callable[[int], None], name: str, count: int, grace_seconds: float) -> int:
     """Run `work(1)` to `work(count)` as processes until a signal to stop; return 1 when one of them ended by itself.
 
-    The caller has blocked STOP_SIGNALS, and so have the workers. They are told to stop with SIGTERM and have the grace,
-    and a second, for it.
+    The caller has blocked STOP_SIGNALS, and the workers begin with them blocked. They are told to stop with SIGTERM and
+    have the grace, and a second, for it.
     """
     fork = multiprocessing.get_context("fork")
     workers: list[BaseProcess] = [
