@@ -37,8 +37,7 @@ OBJECTS_BEFORE_COLLECTION = 20_000
 """So many more new objects than freed ones, before the youngest are looked through."""
 
 SWITCH_SECONDS = 0.0005
-"""A thread that has an answer of the database waits so long for the one that serves; with Python's 5 ms, up to ten
-times as long as the database took."""
+"""A thread that has an answer of the database waits at most so long for the one that serves; by default it is 5 ms."""
 
 
 def load_app(spec: str) -> Chalice:

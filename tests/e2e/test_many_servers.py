@@ -252,7 +252,7 @@ def test_without_any_server_the_answer_is_a_problem_that_says_to_try_again(stack
 
 
 def test_clients_that_send_half_a_body_hold_up_nobody(stack: BackgroundStack) -> None:
-    """Each would hold a thread of a server by itself; HAProxy waits for the bodies where that costs none."""
+    """HAProxy waits for the bodies, so that no server has a connection for each."""
     host, port = urlsplit(stack.url).hostname, urlsplit(stack.url).port
     head = (
         "POST /users/slow/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
