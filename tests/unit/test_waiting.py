@@ -9,11 +9,12 @@ from functools import partial
 
 import pytest
 import uvloop
+from greenlet import getcurrent, greenlet
 
 from chalicelib import waiting
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.tries import Deadline, Turns
-from infra.gateway.waiting import LoopWaiting
+from infra.gateway.waiting import MOST_IDLE, LoopWaiting
 from tests.ways import SECONDS, Together, on_a_loop, on_threads
 
 LONG_MS = 60_000
@@ -193,6 +194,43 @@ def test_the_hub_of_a_loop_must_not_wait() -> None:
             here.baton().wait()
 
     uvloop.run(run())
+
+
+def test_the_greenlets_of_a_loop_are_used_again_and_those_of_a_crowd_are_not_all_kept() -> None:
+    async def run() -> None:
+        here = LoopWaiting(asyncio.get_running_loop(), threads=1)
+        waiting.use(here)
+        seen: list[greenlet] = []
+        batons: list[waiting.Baton] = []
+
+        def note() -> None:
+            seen.append(getcurrent())
+
+        def wait() -> None:
+            note()
+            batons.append(waiting.baton())
+            batons[-1].wait(SECONDS)
+
+        for _ in range(3):
+            here.begin(note)
+        assert len(set(seen)) == 1
+        with pytest.raises(ZeroDivisionError):
+            here.begin(lambda: 1 // 0)
+        here.begin(note)
+        assert not seen[-1].dead
+        for _ in range(MOST_IDLE + 2):
+            here.begin(wait)
+        crowd = set(seen[-MOST_IDLE - 2 :])
+        assert len(crowd) == MOST_IDLE + 2
+        batons[0].give(*batons[1:])
+        await asyncio.sleep(0.01)
+        assert sum(one.dead for one in crowd) == 2
+
+    thread = threading.Thread(target=lambda: outcome.append(uvloop.run(run())))
+    outcome: list[None] = []
+    thread.start()
+    thread.join()
+    assert outcome == [None]
 
 
 def test_soon_comes_after_those_who_can_go_on(together: Together) -> None:
