@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
@@ -56,8 +56,7 @@ class Dumps(Protocol):
         """Write the log that a DUMPLOG entry asks for, once, and return what the answer adds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The outcome of a command: its entry, what the answer adds, and whether it is the first outcome repeated."""
 
     user: str
@@ -88,14 +87,14 @@ class Trading:
         change in time; after the last two the same command with the same key may be sent again.
         """
         deadline = Deadline(self.limit_ms)
-        found = self._first_outcome(command, deadline) if command.key is not None else None
+        found, looked_at = (None, None) if command.key is None else self._first_outcome(command, deadline)
         replayed = found is not None
         if found is None:
             hits: list[Quote] = []
             quote = self._quote(command, hits)
             with self.turns.of(command.user, deadline):
                 try:
-                    found, replayed = self._save(command, quote, hits, deadline)
+                    found, replayed = self._save(command, quote, hits, looked_at, deadline)
                 except (KeyReusedError, QuoteUnavailableError):
                     self._note_unrecorded(command, hits, ())
                     raise
@@ -126,23 +125,33 @@ class Trading:
                 note = partial(note_hit, quote, command.transaction)
                 write(self.store, self.clock, command.user, note, self.limit_ms)
 
-    def _first_outcome(self, command: Command, deadline: Deadline) -> Found | None:
-        """Look for the key before asking for a quote: a repeated command needs none, nor need it wait for its turn."""
+    def _first_outcome(self, command: Command, deadline: Deadline) -> tuple[Found | None, Record]:
+        """Look for the key before asking for a quote: a repeated command needs none, nor need it wait for its turn.
+
+        Return what was found, and the record in which it was looked for.
+        """
         for _ in deadline.tries():
             try:
-                return self._find_key(self.store.load(command.user), command)
+                record = self.store.load(command.user)
+                return self._find_key(record, command), record
             except UnknownOutcomeError as error:
                 deadline.note(error)
         raise deadline.store_unavailable()
 
     def _save(
-        self, command: Command, quote: QuoteAnswer | None, hits: list[Quote], deadline: Deadline
+        self,
+        command: Command,
+        quote: QuoteAnswer | None,
+        hits: list[Quote],
+        looked_at: Record | None,
+        deadline: Deadline,
     ) -> tuple[Found, bool]:
         """Decide and save until the write is confirmed; return the entry and whether an earlier request made it.
 
         One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome
         was unknown arrives late. What an attempt wrote is looked for from the version on that its first try of unknown
-        outcome was for: other servers may have written any number of entries since.
+        outcome was for: other servers may have written any number of entries since. The record `looked_at` does not
+        have the command's key.
 
         A command whose time is up is not begun, however it came to be so late: its key is surely remembered for longer
         than its time, not for ever. The look at the time comes after the record was loaded: whatever happens from then
@@ -156,7 +165,7 @@ class Trading:
                 record = self.store.load(command.user)
                 if since is not None and (found := self.store.find_attempt(record, attempt, since)):
                     return found, False
-                if found := self._find_key(record, command):
+                if record is not looked_at and (found := self._find_key(record, command)):
                     return found, found.attempt != attempt
                 if not deadline.remaining_seconds():
                     break

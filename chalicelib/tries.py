@@ -5,7 +5,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
 
 from chalicelib import waiting
@@ -56,9 +55,15 @@ class Turns:
         self._lock = Lock()
         self._queues: dict[str, deque[Baton]] = {}  # of each user whose turn somebody has: who waits for it
 
-    @contextmanager
-    def of(self, user: str, deadline: Deadline) -> Iterator[None]:
-        """Hold the turn of a user; raises StoreUnavailableError when it does not come in time."""
+    def of(self, user: str, deadline: Deadline) -> "_Turn":
+        """Return what holds the turn of a user as long as it is entered.
+
+        To enter it raises StoreUnavailableError when the turn does not come in time.
+        """
+        return _Turn(self, user, deadline)
+
+    def take(self, user: str, deadline: Deadline) -> None:
+        """Have the turn of a user from now on; raises StoreUnavailableError when it does not come in time."""
         mine: Baton | None = None
         with self._lock:
             queue = self._queues.get(user)
@@ -70,12 +75,9 @@ class Turns:
         if mine is not None and not mine.wait(deadline.remaining_seconds()):
             self._give_up(user, mine)
             raise StoreUnavailableError("earlier commands of this user took too long; send it again")
-        try:
-            yield
-        finally:
-            self._pass_on(user)
 
-    def _pass_on(self, user: str) -> None:
+    def pass_on(self, user: str) -> None:
+        """Let the next one have the turn of a user."""
         with self._lock:
             queue = self._queues[user]
             following = queue.popleft() if queue else None
@@ -91,4 +93,21 @@ class Turns:
             if is_still_waiting:
                 queue.remove(mine)
         if not is_still_waiting:  # it came at that very moment
-            self._pass_on(user)
+            self.pass_on(user)
+
+
+class _Turn:
+    """The turn of a user, held from `with` to its end."""
+
+    __slots__ = ("_deadline", "_turns", "_user")
+
+    def __init__(self, turns: Turns, user: str, deadline: Deadline) -> None:
+        self._turns = turns
+        self._user = user
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._turns.take(self._user, self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        self._turns.pass_on(self._user)

@@ -5,8 +5,8 @@ first failing condition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from chalicelib.domain.account import (
     ORDER_LIFETIME_MS,
@@ -25,8 +25,7 @@ from chalicelib.domain.money import format_cents
 from chalicelib.domain.quote import QuoteAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What a rule may look at besides the account and the command."""
 
     now_ms: int
@@ -40,8 +39,7 @@ class Situation:
         return self.quote
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What a rule makes of an account: the new one, the cash moved, and what the answer adds."""
 
     account: Account
@@ -49,8 +47,7 @@ class Change:
     result: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The outcome of a command: the account after it and the entry that records it."""
 
     account: Account

@@ -1,8 +1,8 @@
 """What is seen of a command once it is answered, and who is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class QuotedFrom(StrEnum):
@@ -14,8 +14,7 @@ class QuotedFrom(StrEnum):
     """It could not be had."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """An answered command, or a request for one that was refused.
 
     `user` is whose account it was for, None while nobody has shown a token for it. `outcome` is `ok` or a problem's

@@ -5,7 +5,7 @@ entry and idempotency key are in that one update, so none exists without the oth
 document are used: a standalone mongod, a replica set, a sharded cluster and DocumentDB all take them.
 """
 
-import secrets
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -46,8 +46,11 @@ PART_ENTRIES = 64
 PART_BYTES = 256 * 1024
 """It is also closed at this size, which keeps an account far below MongoDB's 16 MiB a document."""
 
-WRITE_ID_BYTES = 12
-"""The id of an attempt, and bytes of its own for each write: which of an attempt's writes was applied can be told."""
+_NUMBER_BYTES = 4
+"""Behind the id of its attempt, which is of one process, each write has a number of its own: which was applied can be
+told."""
+
+_numbers = itertools.count()
 
 DUE_INDEX = "armed"
 EXPIRY_INDEX = "next_expiry"
@@ -117,11 +120,11 @@ class Accounts:
         entry, if it was written, can be found by `attempt`.
         """
         user = account.user
-        write_id = attempt + secrets.token_bytes(WRITE_ID_BYTES - len(attempt))
+        number = next(_numbers) % (1 << 8 * _NUMBER_BYTES)
+        write_id = attempt + number.to_bytes(_NUMBER_BYTES)
         entry_bytes = bson.encode(entry_document(entry, write_id, self._server))
         try:
-            with outcomes():
-                after, operators = self._update(record, account, entry, entry_bytes)
+            after, operators = self._update(record, account, entry, entry_bytes)
             self._writer.write(GuardedWrite(user, record.version, operators, write_id))
         except StoreError:
             self._recent.forget(user)
@@ -229,7 +232,8 @@ class Accounts:
             "to_at": last["at"],
             "entries": [RawBSONDocument(raw) for raw in entries],
         }
-        count = waiting.aside(partial(self._copy_part, part))
+        with outcomes():
+            count = waiting.aside(partial(self._copy_part, part))
         if count > len(entries):
             # Another process closed a part that is longer than what we know: it has a newer version.
             raise LostRaceError(user)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 from bson.raw_bson import RawBSONDocument
@@ -30,8 +30,7 @@ ATTEMPT_BYTES = 8
 _HASH_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An entry of a user's journal, with its sequence number and the id of the attempt that wrote it."""
 
     entry: Entry

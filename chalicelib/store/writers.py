@@ -7,10 +7,9 @@ groups were under way. In Lambda, where a process serves one request at a time, 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -25,8 +24,7 @@ GROUPS_AT_ONCE = 2
 """While one group waits for the journals of a majority, the next one is on its way."""
 
 
-@dataclass(frozen=True, slots=True)
-class GuardedWrite:
+class GuardedWrite(NamedTuple):
     """An update of one account that applies to one version only; version 0 is an account that is not there yet.
 
     `write_id` is the `id` of the entry it pushes, and that of no other write: an earlier write of the same attempt, of

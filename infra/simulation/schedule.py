@@ -94,15 +94,13 @@ class _SteppedTurns(Turns):
         self._weather = weather
         self._taken: set[str] = set()
 
-    @contextmanager
-    def of(self, user: str, deadline: Deadline) -> Iterator[None]:  # noqa: ARG002  # real time plays no part
+    def take(self, user: str, deadline: Deadline) -> None:  # noqa: ARG002  # real time plays no part
         while user in self._taken:
             self._weather.step("waits for its turn")
         self._taken.add(user)
-        try:
-            yield
-        finally:
-            self._taken.discard(user)
+
+    def pass_on(self, user: str) -> None:
+        self._taken.discard(user)
 
 
 class Schedule(Weather):

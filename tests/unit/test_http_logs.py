@@ -5,7 +5,6 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -59,11 +58,11 @@ def test_a_command_is_one_line_with_its_outcome_and_where_the_time_went() -> Non
 
 
 def test_a_command_without_a_quote_says_so() -> None:
-    assert line_of(seen=replace(SEEN, quoted=None))["quoted"] is None
+    assert line_of(seen=SEEN._replace(quoted=None))["quoted"] is None
 
 
 def test_what_a_client_sent_cannot_begin_a_line_of_its_own() -> None:
-    assert line_of(seen=replace(SEEN, request_id='x"}\n{"command":"ADD'))["command"] == "BUY"
+    assert line_of(seen=SEEN._replace(request_id='x"}\n{"command":"ADD'))["command"] == "BUY"
 
 
 def test_in_the_cloud_the_line_is_a_metric_too() -> None:
@@ -150,7 +149,7 @@ def test_lines_of_many_threads_are_whole_and_none_is_lost() -> None:
 
 def _say_often(log: CommandLog, number: int) -> None:
     for place in range(500):
-        log(replace(SEEN, transaction=number * 500 + place))
+        log(SEEN._replace(transaction=number * 500 + place))
 
 
 def test_all_observers_are_told() -> None:
