@@ -6,6 +6,7 @@ import math
 from collections import deque
 from email.utils import formatdate
 from enum import Enum, auto
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol, cast
 
@@ -326,19 +327,14 @@ class Connection(asyncio.Protocol):
 
     def _write(self, answer: Answer, *, is_head: bool, is_last: bool) -> None:
         status, headers, body = answer
-        lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status", f"date: {self._connections.clock.date}"]
-        lines += [f"{name}: {value}" for name, value in headers]
-        if status not in _WITHOUT_BODY:
-            lines.append(f"content-length: {len(body)}")
-        if is_last:
-            lines.append("connection: close")
-        text = "\r\n".join(lines)
-        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or not text.isascii():
-            # A line end in a header would be a header, or an answer, of whoever had it put there.
+        lines = _head(status, tuple(headers))
+        if lines is None:
             self._write(_FAILED, is_head=is_head, is_last=is_last)
             return
-        head = f"{text}\r\n\r\n".encode("ascii")
-        self._transport.write(head if is_head or status in _WITHOUT_BODY else head + body)
+        length = "" if status in _WITHOUT_BODY else f"content-length: {len(body)}\r\n"
+        closing = "connection: close\r\n" if is_last else ""
+        head = f"{lines}date: {self._connections.clock.date}\r\n{length}{closing}\r\n".encode("ascii")
+        self._transport.write(head if is_head or not length else head + body)
 
     def _linger(self) -> None:
         """Close when the client does, or after a while in which what it sends is thrown away."""
@@ -348,3 +344,13 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+
+@lru_cache(maxsize=256)
+def _head(status: int, headers: tuple[tuple[str, str], ...]) -> str | None:
+    """Return the lines of an answer's head that nearly all of its kind have, None when they cannot be sent."""
+    lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers)]
+    text = "\r\n".join([*lines, ""])
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or not text.isascii():
+        return None  # a line end in a header would be a header, or an answer, of whoever had it put there
+    return text
