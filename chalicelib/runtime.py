@@ -83,7 +83,8 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
 
     Writes are confirmed as WRITE_CONCERN says, by default once they are in the journals of a majority; what is read has
     been confirmed likewise, so that no answer rests on what a failover could take back. What a fault of the network
-    interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must.
+    interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must;
+    but for groups of writes (`chalicelib/store/writers.py`).
     An operation may take `answer_ms`, else what the settings say. Raises SettingError for an address that is none.
     """
     try:

@@ -75,7 +75,7 @@ class SingleWriter:
 
 
 class GroupWriter:
-    """Sends what waits in unordered bulks of up to `limit` writes, and at most `at_once` such groups at a time.
+    """Sends what waits in unordered groups of up to `limit` writes, and at most `at_once` such groups at a time.
 
     A group goes out when it has its share of the writes that were on their way at once, lately: of 45 clients that each
     wait for an answer, two groups of some twenty keep server and database busy, where one of 45 would let them take
