@@ -196,6 +196,43 @@ def test_a_group_is_confirmed_as_the_accounts_ask_for(shop: Shop) -> None:
     assert [command["writeConcern"] for command in sent] == [{"w": "majority", "j": True, "wtimeout": ANY}] * 2
 
 
+def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> None:
+    """Five writes of 6 MiB, one of them for a version that is gone, wait while the first one is under way."""
+    begun: SimpleQueue[int] = SimpleQueue()
+    let_go = Event()
+
+    def hold(size: int) -> None:
+        begun.put(size)
+        assert let_go.wait(SECONDS)
+
+    writer = grouped(shop, 8, hold)
+    plain = SingleWriter(shop.database["accounts"])
+    for number in range(5):
+        plain.write(write_of(f"user{number}", 0, b"attempt!"))
+    plain.write(write_of("user3", 1, b"another!"))
+
+    def large(number: int) -> type[StoreError] | None:
+        small = write_of(f"user{number}", 1, f"large{number}".encode())
+        return outcome(writer, small._replace(operators={**small.operators, "$unset": {"x" * (6 << 20): ""}}))
+
+    with ThreadPoolExecutor(7) as pool:
+        first = [pool.submit(outcome, writer, write_of(f"first{number}", 0, b"attempt!")) for number in range(2)]
+        assert begun.get(timeout=SECONDS) == begun.get(timeout=SECONDS) == 1
+        asked = [pool.submit(large, number) for number in range(5)]
+        deadline = monotonic() + SECONDS
+        while len(writer._pending) < 5:
+            assert monotonic() < deadline
+            sleep(0.001)
+        let_go.set()
+        assert [one.result(SECONDS) for one in first] == [None, None]
+        outcomes = [one.result(SECONDS) for one in asked]
+    writer.close()
+    assert [failure is None for failure in outcomes] == [True, True, True, False, True]
+    sizes = [begun.get() for _ in range(begun.qsize())]
+    assert max(sizes) > 2
+    assert sum(size for size in sizes if size <= 2) == 5
+
+
 def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> None:
     """Each of the first two calls returns only when the other has begun; a third at the same time would be too many."""
     both_begun = Barrier(2)
