@@ -38,16 +38,17 @@ class LoopWaiting:
         A greenlet is used again and again: for a new one Python maps memory for its frames, and unmaps it at the end,
         which cost a seventh of a worker's CPU. What a call sets in a context variable, the next one may find there.
         """
-        (self._idle.pop() if self._idle else greenlet(self._work, self.hub)).switch(call)
+        if not self._idle:
+            greenlet(self._work, self.hub).switch()
+        self._idle.pop().switch(call)
 
-    def _work(self, call: Callable[[], None]) -> None:
+    def _work(self) -> None:
         me = getcurrent()
-        while True:
-            call()
-            if len(self._idle) >= MOST_IDLE:
-                return
+        while len(self._idle) < MOST_IDLE:
             self._idle.append(me)
             call = self.hub.switch()
+            call()
+            del call  # nothing of it is kept while there is nothing to do
 
     def baton(self) -> Baton:
         """Return what a greenlet steps aside for."""

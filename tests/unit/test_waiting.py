@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -211,8 +212,16 @@ def test_the_greenlets_of_a_loop_are_used_again_and_those_of_a_crowd_are_not_all
             batons.append(waiting.baton())
             batons[-1].wait(SECONDS)
 
+        class Called:
+            def call(self) -> None:
+                note()
+
         for _ in range(3):
-            here.begin(note)
+            called = Called()
+            gone = weakref.ref(called)
+            here.begin(called.call)
+            del called
+            assert gone() is None
         assert len(set(seen)) == 1
         with pytest.raises(IndexError):
             here.begin(list[None]().pop)
