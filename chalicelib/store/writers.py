@@ -194,8 +194,8 @@ class GroupWriter:
             if len(writes) == 1:
                 raise
             half = len(writes) // 2
-            others = self._failures(writes[half:]).items()
-            return self._failures(writes[:half]) | {half + place: failure for place, failure in others}
+            first, second = self._failures(writes[:half]), self._failures(writes[half:])
+            return first | {half + place: failure for place, failure in second.items()}
         if "writeConcernError" in result:
             raise UnknownOutcomeError(str(result["writeConcernError"].get("errmsg")))
         failures: dict[int, StoreError] = {}
