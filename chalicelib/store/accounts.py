@@ -211,7 +211,9 @@ class Accounts:
                 closed=closed_documents(after.closed),
             )
         else:
-            operators.setdefault("$push", {})["open"] = RawBSONDocument(entry_bytes)
+            # Not pushed: after a push MongoDB checks the whole array, after this what it was given. The version in the
+            # guard says how many entries there are.
+            to_set[f"open.{len(record.open_entries)}"] = RawBSONDocument(entry_bytes)
         return after, operators
 
     def _close_part(self, record: Record) -> Record:

@@ -27,8 +27,8 @@ GROUPS_AT_ONCE = 2
 class GuardedWrite(NamedTuple):
     """An update of one account that applies to one version only; version 0 is an account that is not there yet.
 
-    `write_id` is the `id` of the entry it pushes, and that of no other write: an earlier write of the same attempt, of
-    which nobody knew what had become of it, may have pushed another entry, decided at another time and price.
+    `write_id` is the `id` of the entry it adds, and that of no other write: an earlier write of the same attempt, of
+    which nobody knew what had become of it, may have added another entry, decided at another time and price.
     """
 
     user: str
