@@ -7,6 +7,11 @@ for a sign of life before they elect. MongoDB's own default of 10 s suits networ
 A primary that is cut off, and not dead, takes longer: the new one first waits for its heartbeats, to catch up with what
 it may have and no majority has. Left alone it waits for `heartbeatTimeoutSecs`, 10 s. Nothing here was ever told that
 such a write was done, so `catchUpTimeoutMillis` ends that wait early.
+
+A lone member has an arbiter, which votes and keeps no data. In a set with one vote a write waits, before it is flushed
+to the journal, until the oplog has no holes before it, and a thread that looks at most once a millisecond says so: half
+of what a small group of writes takes. In a set of two votes the majority's point itself stays behind every hole, so
+what is confirmed is as safe, and nobody waits for that thread (decision 35).
 """
 
 import socket
@@ -26,6 +31,8 @@ REPLICA_SET = "rs0"
 DEFAULT_CACHE_GB = 1.0
 DEFAULT_OPLOG_MB = 512
 DEFAULT_ELECTION_MS = 2_000
+ARBITER = "arbiter"
+_LEAST_CACHE_GB, _LEAST_OPLOG_MB = 0.25, 16
 _PROBE_MS = 2_000
 _NOT_YET_INITIALIZED = 94
 _SIGNS_OF_LIFE = 4
@@ -49,13 +56,27 @@ def mongod_part(
     cache_gb: float = DEFAULT_CACHE_GB,
     oplog_mb: int = DEFAULT_OPLOG_MB,
     name: str = "mongod",
+    arbiter_port: int | None = None,
 ) -> Part:
-    """Return a mongod with its data in `folder`, ready when it is the primary of its one-member replica set.
+    """Return a mongod with its data in `folder`, ready when it is the primary of a set in which nobody else has data.
 
-    `cache_gb` (0.25 or more) bounds its memory, `oplog_mb` its operation log on a first start.
+    `cache_gb` (0.25 or more) bounds its memory, `oplog_mb` its operation log on a first start. `arbiter_port` is that
+    of the set's arbiter, which must answer by then; None is a set without.
     """
-    command = _command(folder, port, cache_gb, oplog_mb)
-    return Part(name, command, environment, partial(why_no_primary, [port]), stop_seconds=30.0)
+    command = [
+        *_command(folder, port, cache_gb, oplog_mb),
+        *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),  # there is no other that clients could go to
+    ]
+    return Part(name, command, environment, partial(why_no_primary, port, arbiter_port), stop_seconds=30.0)
+
+
+def arbiter_part(folder: Path, port: int, environment: Mapping[str, str]) -> Part:
+    """Return an arbiter, ready when it answers; `folder` is for the little that it keeps of the set."""
+    command = [
+        *_command(folder, port, _LEAST_CACHE_GB, _LEAST_OPLOG_MB),
+        *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=1MB)"),  # it would be 300 MB of journal else
+    ]
+    return Part(ARBITER, command, environment, partial(why_no_answer, port), stop_seconds=30.0)
 
 
 def member_parts(
@@ -111,20 +132,28 @@ def _command(folder: Path, port: int, cache_gb: float, oplog_mb: int) -> list[st
     ]
 
 
-def why_no_primary(ports: Sequence[int]) -> str | None:
-    """Return None when the first of the members is primary, else why not, after doing what it needs to become it.
+def why_no_primary(port: int, arbiter_port: int | None = None) -> str | None:
+    """Return None when the mongod on `port` is primary, else why not, after doing what it needs to become it.
 
-    A new set is initiated. A set whose members had other addresses when it ran last is told the new ones: they are
-    part of its data, and a member that does not find its own address among them refuses to take part.
+    A new set is initiated. A set whose members had other addresses when it ran last, or that had no arbiter, is told
+    its members: they are part of its data, and one that does not find its own address among them refuses to take part.
+    With an arbiter it is told to stand for election: left alone it would first wait for a primary's sign of life, 10 s.
     """
-    addresses = [f"{HOST}:{port}" for port in ports]
+    hosts = [f"{HOST}:{port}"]
+    arbiter = None if arbiter_port is None else f"{HOST}:{arbiter_port}"
 
     def ask(client: "MongoClient[dict[str, Any]]") -> str | None:
-        if client.admin.command("hello").get("isWritablePrimary"):
-            return None
-        return _give_addresses(client, addresses, {}) or "the replica set has no primary yet"
+        hello = client.admin.command("hello")
+        is_primary = hello.get("isWritablePrimary")
+        if is_primary and arbiter is not None:
+            _default_to_majority(client)
+        if (said := _give_addresses(client, hosts, {}, arbiter)) is not None:
+            return said
+        if hello.get("secondary") and arbiter is not None:
+            client.admin.command("replSetStepUp")
+        return None if is_primary else "the replica set has no primary yet"
 
-    return _asked(ports[0], ask)
+    return _asked(port, ask)
 
 
 def why_no_set(ports: Sequence[int], addresses: Sequence[int], election_ms: int) -> str | None:
@@ -194,10 +223,12 @@ def _asked(port: int, ask: "Callable[[MongoClient[dict[str, Any]]], str | None]"
 
 
 def _give_addresses(
-    client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], times: Mapping[str, int]
+    client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], times: Mapping[str, int], arbiter: str | None = None
 ) -> str | None:
     """Initiate the set, or tell it its members' addresses, when that is needed; say so."""
-    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
+    members: list[dict[str, Any]] = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
+    if arbiter is not None:
+        members.append({"_id": len(members), "host": arbiter, "arbiterOnly": True})
     try:
         config = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
@@ -206,11 +237,19 @@ def _give_addresses(
         settings = {"settings": dict(times)} if times else {}
         client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, **settings})
         return "the replica set was initiated just now"
-    if [member["host"] for member in config["members"]] != list(hosts):
+    if len(config["members"]) == len(hosts) < len(members) and not client.admin.command("hello")["isWritablePrimary"]:
+        members.pop()  # the arbiter comes later: it is let in when a default for durability was set, on the primary
+    if [member["host"] for member in config["members"]] != [member["host"] for member in members]:
         moved = config | {"members": members, "version": config["version"] + 1}
         client.admin.command("replSetReconfig", moved, force=True)
-        return "the replica set was moved to another address just now"
+        return "the replica set was told its members just now"
     return None
+
+
+def _default_to_majority(client: "MongoClient[dict[str, Any]]") -> None:
+    """See to it that who says nothing about durability gets a majority's: in a set with an arbiter it would be none."""
+    if client.admin.command("getDefaultRWConcern").get("defaultWriteConcernSource") != "global":
+        client.admin.command("setDefaultRWConcern", defaultWriteConcern={"w": "majority"})
 
 
 def _listens(port: int) -> bool:

@@ -18,9 +18,11 @@ from infra.binaries import find_haproxy
 from infra.folder import StackFolder
 from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS, DEFAULT_THREADS
 from infra.mongo import (
+    ARBITER,
     DEFAULT_CACHE_GB,
     DEFAULT_ELECTION_MS,
     DEFAULT_OPLOG_MB,
+    arbiter_part,
     member_parts,
     mongo_uri,
     mongod_part,
@@ -205,7 +207,11 @@ def _mongo_parts(stack: Stack) -> Iterator[Part]:
     size: _MongoSize = {"cache_gb": options.mongo_cache_gb, "oplog_mb": options.mongo_oplog_mb}
     if len(folders) == 1 and not options.proxied:
         (folder,) = folders.values()
-        yield mongod_part(folder, stack.mongo_ports[0], plain, **size)
+        arbiter, arbiter_port = stack.folder.path / ARBITER, stack.folder.port_of(ARBITER)
+        if not folder.exists():
+            shutil.rmtree(arbiter, ignore_errors=True)  # it would remember a set that is gone, and refuse the new one
+        yield arbiter_part(arbiter, arbiter_port, plain)
+        yield mongod_part(folder, stack.mongo_ports[0], plain, arbiter_port=arbiter_port, **size)
         return
     yield from member_parts(
         folders, stack.mongo_ports, stack.mongo_addresses, plain, election_ms=options.election_ms, **size

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra import parts
 from infra.bench.processes import BenchFailedError
-from infra.mongo import mongo_uri, mongod_part
+from infra.mongo import ARBITER, arbiter_part, mongo_uri, mongod_part
 from infra.parts import Part, PartError, RunningPart
 from infra.ports import free_port
 from infra.redis_server import redis_part, redis_url
@@ -20,10 +20,14 @@ from infra.stack import PROJECT, why_not_healthy
 @contextmanager
 def mongod(folder: Path) -> Iterator[tuple[str, int]]:
     """Run a mongod as the stack's, empty; yields its address and its process id."""
-    place, port = folder / "mongod", free_port()
-    with _running(mongod_part(place, port, os.environ), folder) as running:
+    place, port, arbiter_port = folder / "mongod", free_port(), free_port()
+    with (
+        _running(arbiter_part(folder / ARBITER, arbiter_port, os.environ), folder),
+        _running(mongod_part(place, port, os.environ, arbiter_port=arbiter_port), folder) as running,
+    ):
         yield mongo_uri([port]), running.pid
     shutil.rmtree(place)
+    shutil.rmtree(folder / ARBITER)
 
 
 @contextmanager

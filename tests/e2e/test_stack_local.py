@@ -57,7 +57,7 @@ def test_a_stack_serves_commands_and_stops_without_a_trace(stack: StartStack, se
     assert (status, answer["cash"]) == (200, "100.00")
     status, answer = ask(running, "GET", "/users/jane/quote/ABC", running.operator_token)
     assert (status, answer["price"]) == (200, "10.00")
-    assert set(running.pids) == {"mongod", "redis", server}
+    assert set(running.pids) == {"arbiter", "mongod", "redis", server}
     assert stat.S_IMODE((running.data / "stack.json").stat().st_mode) == 0o600
     assert running.stop() == 0
     assert not (running.data / "stack.json").exists()
