@@ -1,5 +1,6 @@
 # Everything runs from the virtual environment in .venv, which `make setup` builds from pinned requirements.
-PYTHON ?= python3.11
+# Debian's own Python where it can make environments: it is built with optimizations, and others often are not.
+PYTHON ?= $(or $(shell /usr/bin/python3.11 -c 'import ensurepip, sys, venv; print(sys.executable)' 2>/dev/null),python3.11)
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
