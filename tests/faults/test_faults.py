@@ -91,7 +91,13 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
                 *(f"--json={report}", f"--answers={answers}", "--verify"),
             )
         assert front.doubled >= 600
-        checks = judge(target, workload, answers, json.loads(report.read_text()), status, tmp_path)
+        said = json.loads(report.read_text())
+        checks = judge(target, workload, answers, said, status, tmp_path)
+        logless = judge(replace(target, url="http://127.0.0.1:1"), workload, answers, said, status, tmp_path)
+    assert {check.name for check in logless if check.wrong} >= {
+        "the audit log is sound",
+        "acknowledged commands are in the log once",
+    }
     wrong = {check.name: check.wrong for check in checks if check.wrong}
     assert all_well(checks) is is_well, wrong
     if not is_well:
