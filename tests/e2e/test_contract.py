@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,12 @@ def test_a_command_is_one_line_of_the_log_without_a_token(served: BackgroundStac
     token = served.trader_token("logged")
     status, _, text = ask(served, "POST", "/users/logged/add", token, {"amount": "1.00"})
     assert status == 200
-    lines: list[Any] = [json.loads(line) for line in log_of(served).splitlines() if '"user":"logged"' in line]
+    end = time.monotonic() + SECONDS
+    while not (lines := [line for line in log_of(served).splitlines(keepends=True) if '"user":"logged"' in line]):
+        assert time.monotonic() < end  # the line comes a moment after the answer
+        time.sleep(0.01)
     assert len(lines) == 1
-    line = lines[0]
+    line: dict[str, Any] = json.loads(lines[0])
     assert (line["command"], line["outcome"], line["transaction"]) == ("ADD", "ok", json.loads(text)["transaction"])
     assert line["request_id"]
     assert 0 < line["save_ms"] <= line["ms"]
