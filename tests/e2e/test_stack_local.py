@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -72,11 +73,21 @@ def test_a_second_start_finds_the_data_and_a_killed_stack_leaves_no_process(stac
     _, answer = ask(killed, "POST", "/users/jane/add", first.operator_token, {"amount": "1.00"})
     assert answer["cash"] == "13.34"
     family = family_of(killed.process.pid)
-    assert len(family) >= 5  # mongod, redis, the gateway and its two workers
+    assert len(family) >= 6  # mongod, its arbiter, redis, the gateway and its two workers
     killed.process.send_signal(signal.SIGKILL)
     assert all_gone(family)
     again = stack()
     assert ask(again, "GET", "/users/jane/summary", again.operator_token)[1]["cash"] == "13.34"
+
+
+def test_a_stack_whose_accounts_were_deleted_starts_anew(stack: StartStack) -> None:
+    """The arbiter beside them must not remember their replica set: it would refuse the new one."""
+    first = stack()
+    ask(first, "POST", "/users/jane/add", first.operator_token, {"amount": "12.34"})
+    assert first.stop() == 0
+    shutil.rmtree(first.data / "mongod")
+    second = stack()
+    assert ask(second, "GET", "/users/jane/summary", second.operator_token)[1]["cash"] == "0.00"
 
 
 def test_two_stacks_run_side_by_side(stack: StartStack, tmp_path: Path) -> None:
