@@ -1,6 +1,6 @@
 """Run a program that dies when the process that started it dies, however that happens.
 
-    python -I -S guard.py PARENT_PID COMMAND [ARGUMENT...]
+    python -I -S guard.py PARENT_PID [--on PROCESSOR,...] COMMAND [ARGUMENT...]
 
 The stack's parts must not outlive it, not even when it is killed with SIGKILL and cannot stop them. Linux delivers
 a signal to a process when its parent goes (prctl PR_SET_PDEATHSIG); the request survives exec, so this small
@@ -10,6 +10,8 @@ between fork and exec is unsafe in a process with threads, and the database driv
 The signal is SIGKILL: nothing may stay, not even a part that hangs, and both stores are built to survive it.
 Two limits: "parent" means the parent's thread, so parts are started from a thread that lives as long as the stack
 (the main one); and the request is not inherited by the part's own children, which make it for themselves.
+
+`--on` keeps the program on some processors, by the kernel's numbers; those too survive exec.
 
 It runs with only the standard library (-I -S), which keeps the detour under 20 ms.
 """
@@ -32,13 +34,17 @@ def die_with_parent(parent_pid: int) -> None:
 
 def main() -> None:
     """Become the command; exits 127 when there is no such program."""
-    die_with_parent(int(sys.argv[1]))
+    parent_pid, *command = sys.argv[1:]
+    die_with_parent(int(parent_pid))
+    if command[0] == "--on":
+        _, processors, *command = command
+        os.sched_setaffinity(0, map(int, processors.split(",")))
     # The stack blocks the signals it waits for, and a mask survives exec; its parts must hear them.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606 - becoming the command is the point
+        os.execvp(command[0], command)  # noqa: S606 - becoming the command is the point
     except OSError as error:
-        sys.stderr.write(f"{sys.argv[2]}: {error.strerror}\n")
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.exit(127)
 
 

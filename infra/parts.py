@@ -48,7 +48,8 @@ class Part:
     """What to run, and how to know that it serves.
 
     `why_not_ready` returns None when the part serves, else the reason in a few words; it is called again and again
-    and must come back within a second or two. `environment` is all that the process gets.
+    and must come back within a second or two. `environment` is all that the process gets. It stays on the
+    `processors`, by the kernel's numbers; without them, on any.
 
     Of a `group` any one can go: the others do its work. `why_not_back` is asked instead of `why_not_ready` when the
     part was started again in a running stack. `why_not_left` returns None once the part may be asked to stop, after
@@ -62,6 +63,7 @@ class Part:
     ready_seconds: float = 90.0
     stop_seconds: float = 20.0
     folder: Path = field(default_factory=Path.cwd)
+    processors: Collection[int] = ()
     group: str | None = None
     why_not_back: Callable[[], str | None] | None = None
     why_not_left: Callable[[], str | None] | None = None
@@ -167,7 +169,8 @@ def start(part: Part, logs: Path, keep_open: Collection[int] = ()) -> RunningPar
     log = logs / f"{part.name}.log"
     if log.exists():
         log.replace(_previous(log))
-    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *part.command]
+    on = ["--on", ",".join(map(str, part.processors))] if part.processors else []
+    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *on, *part.command]
     with log.open("ab") as output:
         process = subprocess.Popen(
             guarded,

@@ -16,6 +16,7 @@ from chalicelib.settings import read_settings
 from infra import haproxy, metrics
 from infra.binaries import find_haproxy
 from infra.folder import StackFolder
+from infra.gateway.processors import left_by
 from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS, DEFAULT_THREADS
 from infra.mongo import (
     ARBITER,
@@ -177,7 +178,17 @@ def check_settings(stack: Stack) -> None:
 
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
-    """Yield the parts, each after those it needs; raises BinaryMissingError."""
+    """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
+    options = stack.options
+    # Of several members each does the work of one: they need all there is.
+    is_shared_out = options.server == "gateway" and options.replicas == 1
+    rest = left_by(options.servers * options.workers) if is_shared_out else []
+    serving = {server.name for server in stack.servers}
+    for part in _parts(stack):
+        yield part if part.name in serving else replace(part, processors=rest)
+
+
+def _parts(stack: Stack) -> Iterator[Part]:
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
     (data / "dumps").mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from loadgen.compare import DEFAULT_METRICS, METRICS
 from loadgen.delivery import RetryPolicy
 from loadgen.fleet import can_fork
 from loadgen.gates import Gate, GateError, parse_gate
+from loadgen.processors import ANY, LAST, parse_processor
 from loadgen.replay import DEFAULT_THREADS, Server
 from loadgen.selection import Selection
 from loadgen.stages import WHOLE, Part
@@ -125,6 +126,13 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="P",
         help="processes that share users and threads (default 1)",
+    )
+    load.add_argument(
+        "--processor",
+        type=parse_processor,
+        default=LAST,
+        metavar=f"N|{LAST}|{ANY}",
+        help=f"index of the processor it stays on, further processes on those before it (default {LAST})",
     )
     load.add_argument(
         "--rate",

@@ -66,7 +66,14 @@ def _replay(options: argparse.Namespace) -> int:
     verification = None
     with _answers_path(options) as answers:
         wanted = ReplayOptions(
-            options.threads, answers, options.baseline, options.quiet, options.processes, options.rate, selection
+            options.threads,
+            answers,
+            options.baseline,
+            options.quiet,
+            options.processes,
+            options.rate,
+            selection,
+            options.processor,
         )
         report = replay(workload, server, wanted, interrupt)
         print_report(report, console)

@@ -16,6 +16,7 @@ from loadgen import answers, machine
 from loadgen.answers import AnswerWriter, Header
 from loadgen.fleet import Fleet
 from loadgen.interrupt import Interrupt
+from loadgen.processors import staying_on
 from loadgen.progress import Counters, shown
 from loadgen.replay import Replay, ReplayError, Server, explain, read_summaries
 from loadgen.selection import EVERYTHING, Selection
@@ -34,7 +35,8 @@ KEPT_KEYS = 64
 class ReplayOptions:
     """How a replay is done. `answers` is where the answers are recorded, if at all; `threads` is over all processes.
 
-    `rate` is that of the open model, in commands a second of the whole workload, None for the closed one.
+    `rate` is that of the open model, in commands a second of the whole workload, None for the closed one. `processor`
+    is where it runs (`loadgen/processors.py`).
     """
 
     threads: int
@@ -44,6 +46,7 @@ class ReplayOptions:
     processes: int = 1
     rate: float | None = None
     selection: Selection = EVERYTHING
+    processor: int | None = None
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ def _run_here(
     threads: int,
     total: int,
 ) -> _Run:
-    with server.couriers(threads, interrupt.stopping) as couriers:
+    with staying_on(options.processor), server.couriers(threads, interrupt.stopping) as couriers:
         run = Replay(len(workload.commands), server, couriers, interrupt.stopping, recorder, options.rate)
         before_s = time.process_time()
         with _progress(run.statistics, total, options):
@@ -129,7 +132,8 @@ def _run_fleet(
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
             count = threads // processes + (number < threads % processes)
             writer = None if recorder is None else AnswerWriter(parts[number], None)
-            with writer or contextlib.nullcontext(), server.couriers(count, stopping) as couriers:
+            on = staying_on(options.processor, number)
+            with on, writer or contextlib.nullcontext(), server.couriers(count, stopping) as couriers:
                 yield Replay(len(workload.commands), server, couriers, stopping, writer, options.rate)
 
         before_s = time.process_time()

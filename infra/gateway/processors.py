@@ -23,6 +23,14 @@ def stay_on(first: int | None, number: int) -> None:
     os.sched_setaffinity(0, {allowed[(first + number - 1) % len(allowed)]})
 
 
+def left_by(workers: int) -> list[int]:
+    """Return the processors of this process that so many workers, the first on that of index 0, leave alone.
+
+    By the kernel's numbers; none when the workers take all, or where there is no such call.
+    """
+    return sorted(os.sched_getaffinity(0))[workers:] if hasattr(os, "sched_getaffinity") else []
+
+
 def parse_processor(text: str) -> int | None:
     """Return the index of a processor, None for any; raises ArgumentTypeError."""
     if text == ANY:

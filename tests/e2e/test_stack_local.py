@@ -64,6 +64,24 @@ def test_a_stack_serves_commands_and_stops_without_a_trace(stack: StartStack, se
     assert not (running.data / "stack.json").exists()
 
 
+def processors_of(pid: int) -> set[int]:
+    """Return the processors that a process's threads may run on."""
+    return {number for thread in psutil.Process(pid).threads() for number in os.sched_getaffinity(thread.id)}
+
+
+@pytest.mark.parametrize("options", [(), ("--replicas", "3")])
+def test_the_stores_leave_the_workers_their_processors_where_there_are_others(
+    stack: StartStack, options: Sequence[str]
+) -> None:
+    running = stack(*options)
+    first, *others = sorted(os.sched_getaffinity(0))
+    (worker, *_) = family_of(running.pids["gateway"])
+    assert processors_of(worker.pid) == {first}
+    stores = {name: processors_of(pid) for name, pid in running.pids.items() if name.startswith(("mongod", "redis"))}
+    wanted = {first, *others} if options or not others else set(others)  # three members need all there are
+    assert stores == dict.fromkeys(stores, wanted)
+
+
 def test_a_second_start_finds_the_data_and_a_killed_stack_leaves_no_process(stack: StartStack) -> None:
     first = stack()
     ask(first, "POST", "/users/jane/add", first.operator_token, {"amount": "12.34"})

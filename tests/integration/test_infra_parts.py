@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -232,3 +233,14 @@ def test_standing_still_is_no_request_to_stop() -> None:
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "asked to stop\n"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_part_stays_on_its_processors(tmp_path: Path, supervisor: Supervisor, count: int) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    wanted = allowed[:count]
+    code = f"import os; print('on', *sorted(os.sched_getaffinity(0))); {WAIT}"
+    part = python("one", code, says(tmp_path / "one.log", "on"))
+    supervisor.start(replace(part, processors=wanted))
+    eventually(lambda: (tmp_path / "one.log").read_text().endswith("\n"))
+    assert (tmp_path / "one.log").read_text().split()[1:] == [str(number) for number in wanted or allowed]

@@ -1,0 +1,42 @@
+"""Which processor a process of the load generator runs on.
+
+It runs Python on one thread at a time, so it cannot use a second processor; but the kernel spreads its threads over all
+there are, beside a server's, and each hand-over of the interpreter then wakes another processor.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ANY = "any"
+LAST = "last"
+
+
+def parse_processor(text: str) -> int | None:
+    """Return the index of a processor, -1 for the last, None for any; raises ArgumentTypeError."""
+    if text == ANY:
+        return None
+    if text == LAST:
+        return -1
+    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+        raise argparse.ArgumentTypeError(f"must be a number, counted from 0, {LAST!r} or {ANY!r}, not {text!r}")
+    return int(text)
+
+
+@contextmanager
+def staying_on(index: int | None, number: int = 0) -> Iterator[None]:
+    """Keep this thread, and those it starts meanwhile, on one of the processors it may use, that of this index.
+
+    Of several processes the one of a `number` from 0 takes that many before it, round and round. None leaves it to the
+    kernel, as do systems without the call.
+    """
+    if index is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {allowed[(index - number) % len(allowed)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
