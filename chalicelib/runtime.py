@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from threading import Lock, Thread
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -37,8 +38,9 @@ from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
+from chalicelib.store.patient import SELECTION_MS, PatientPool
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import Writer, make_writer
+from chalicelib.store.writers import GROUPS_AT_ONCE, GroupWriter, SingleWriter, Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
 from chalicelib.trading import Quotes, Trading
 from chalicelib.transactions import TransactionNumbers
@@ -57,6 +59,7 @@ class Runtime:
     settings: Settings
     database: Database[Document]
     redis: Redis
+    groups: Database[Document] | None
     writer: Writer
     accounts: Accounts
     trading: Trading
@@ -73,35 +76,49 @@ class Runtime:
     def close(self) -> None:
         """Finish the writes that have begun and close the connections."""
         self.writer.close()
+        if self.groups is not None:
+            self.groups.client.close()
         self.database.client.close()
         self.logs.client.close()
         self.redis.close()
 
 
-def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
+def connect_database(settings: Settings, answer_ms: int | None = None, **own: Any) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
     Writes are confirmed as WRITE_CONCERN says, by default once they are in the journals of a majority; what is read has
     been confirmed likewise, so that no answer rests on what a failover could take back. What a fault of the network
     interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must;
     but for groups of writes (`chalicelib/store/writers.py`).
-    An operation may take `answer_ms`, else what the settings say. Raises SettingError for an address that is none.
+    An operation may take `answer_ms`, else what the settings say. `own` are options of the driver in place of these.
+    Raises SettingError for an address that is none.
     """
+    options: dict[str, Any] = {
+        "maxPoolSize": settings.mongo_pool_size,
+        "serverSelectionTimeoutMS": settings.mongo_timeout_ms,
+        "connectTimeoutMS": settings.mongo_timeout_ms,
+        "socketTimeoutMS": settings.mongo_timeout_ms if answer_ms is None else answer_ms,
+        "waitQueueTimeoutMS": settings.mongo_timeout_ms,
+        "appname": "day-trading",
+        "connect": answer_ms is None,  # what is seldom used connects when it is
+    }
     try:
-        client: MongoClient[Document] = MongoClient(
-            settings.mongo_uri,
-            maxPoolSize=settings.mongo_pool_size,
-            serverSelectionTimeoutMS=settings.mongo_timeout_ms,
-            connectTimeoutMS=settings.mongo_timeout_ms,
-            socketTimeoutMS=settings.mongo_timeout_ms if answer_ms is None else answer_ms,
-            waitQueueTimeoutMS=settings.mongo_timeout_ms,
-            appname="day-trading",
-            connect=answer_ms is None,  # what is seldom used connects when it is
-        )
+        client: MongoClient[Document] = MongoClient(settings.mongo_uri, **options | own)
     except (PyMongoError, ValueError) as error:
         raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
     write_concern, read_concern = _concerns(settings)
     return client.get_database(settings.mongo_database, write_concern=write_concern, read_concern=read_concern)
+
+
+def connect_patiently(settings: Settings) -> Database[Document]:
+    """Return the database on connections for groups of writes (`chalicelib/store/patient.py`)."""
+    return connect_database(
+        settings,
+        serverSelectionTimeoutMS=SELECTION_MS,
+        maxPoolSize=GROUPS_AT_ONCE,
+        maxConnecting=GROUPS_AT_ONCE,
+        _pool_class=PatientPool,
+    )
 
 
 def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:
@@ -178,12 +195,19 @@ def make_hand_over(settings: Settings) -> HandOver | None:
     return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
 
 
+def make_writer(database: Database[Document], groups: Database[Document] | None, limit: int) -> Writer:
+    """Return who sends groups of up to `limit` writes over the connections for `groups`; without those, each alone."""
+    accounts = database["accounts"]
+    return SingleWriter(accounts) if groups is None else GroupWriter(accounts, limit, patient=groups["accounts"])
+
+
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
     stages = Stages()
     database = connect_database(settings)
     redis = connect_redis(settings)
-    writer = make_writer(database["accounts"], settings.group_commit)
+    groups = connect_patiently(settings) if settings.group_commit > 1 else None
+    writer = make_writer(database, groups, settings.group_commit)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
     quotes = connect_quotes(redis, settings)
     logs = connect_database(settings, LOG_TIMEOUT_MS)
@@ -210,6 +234,7 @@ def make_runtime(settings: Settings) -> Runtime:
         settings=settings,
         database=database,
         redis=redis,
+        groups=groups,
         writer=writer,
         accounts=accounts,
         trading=trading,

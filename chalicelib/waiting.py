@@ -5,6 +5,8 @@ serves many requests on one thread, nothing may ever hold that thread up. So cod
 what it waits for, and what stands still is decided once a thread, by the server that made it (`use`).
 """
 
+import math
+import select
 import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -30,6 +32,9 @@ class Waiting(Protocol):
 
     def aside(self, call: Callable[[], T]) -> T:
         """Return what a call returns, or raise what it raises, that may wait for others: a database, a disk, a lock."""
+
+    def until_ready(self, descriptor: int, *, to_write: bool, seconds: float | None) -> bool:
+        """Wait until a socket can be read from, or written to; return whether it can within the time."""
 
     def soon(self, call: Callable[[], None]) -> None:
         """Make a call that waits for nothing, once those who can go on now have done so."""
@@ -62,6 +67,12 @@ class ThreadWaiting:
         """Make the call here and now."""
         return call()
 
+    def until_ready(self, descriptor: int, *, to_write: bool, seconds: float | None) -> bool:
+        """Stand still."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT if to_write else select.POLLIN)
+        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+
     def soon(self, call: Callable[[], None]) -> None:
         """Make the call here and now: who else could go on is not known."""
         call()
@@ -87,6 +98,11 @@ def baton() -> Baton:
 def aside(call: Callable[[], T]) -> T:
     """Make a call that may wait for others, without holding up who else is served on this thread."""
     return _here.waiting.aside(call)
+
+
+def until_ready(descriptor: int, *, to_write: bool, seconds: float | None) -> bool:
+    """Wait until a socket can be read from, or written to, at most so long; return whether it can."""
+    return _here.waiting.until_ready(descriptor, to_write=to_write, seconds=seconds)
 
 
 def soon(call: Callable[[], None]) -> None:

@@ -1,18 +1,18 @@
 """How guarded writes go out: each alone, or those that wait together in one message.
 
 A write is confirmed when it is in the journals of a majority, and no sooner is its command answered. Most of what that
-costs is the same for one write and for a hundred, so a server with many threads sends what has gathered while the last
+costs is the same for one write and for a hundred, so a server of many requests sends what has gathered while the last
 groups were under way. In Lambda, where a process serves one request at a time, nothing gathers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from queue import SimpleQueue
-from threading import Lock, Thread
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from threading import Condition, Lock
 from typing import Any, NamedTuple, Protocol
 
 from pymongo.collection import Collection
-from pymongo.errors import DocumentTooLarge, DuplicateKeyError, PyMongoError
+from pymongo.errors import DocumentTooLarge, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
 from chalicelib import waiting
 from chalicelib.store.documents import Document
@@ -81,20 +81,30 @@ class GroupWriter:
     wait for an answer, two groups of some twenty keep server and database busy, where one of 45 would let them take
     turns. A smaller one goes out only while none is under way, once all who could add to it have had the chance to: a
     message has its price, and the one under way will soon be back (Nagle's rule for small packets).
+
+    Whoever asks for the last write of a group sends it, for all of them: over the connections of `patient`, the same
+    collection on those that wait as requests do (`chalicelib/store/patient.py`), and aside while they know of no server
+    to write to, or without them.
     """
 
-    def __init__(self, accounts: Collection[Document], limit: int, at_once: int = GROUPS_AT_ONCE) -> None:
+    def __init__(
+        self,
+        accounts: Collection[Document],
+        limit: int,
+        at_once: int = GROUPS_AT_ONCE,
+        patient: Collection[Document] | None = None,
+    ) -> None:
         self._accounts = accounts
+        self._patient = patient
         self._limit = limit
         self._at_once = at_once
         self._lock = Lock()
+        self._landed = Condition(self._lock)
         self._pending: list[_Waiting] = []
         self._is_asked = False  # to look, soon, what is pending
         self._groups_under_way = 0
         self._writes_under_way = 0
         self._crowd = 0
-        self._groups: SimpleQueue[_Group | None] = SimpleQueue()
-        self._threads: list[Thread] = []
         self._closed = False
 
     def write(self, write: GuardedWrite) -> None:
@@ -104,77 +114,80 @@ class GroupWriter:
             if self._closed:
                 raise UnknownOutcomeError("the server is stopping")
             self._pending.append(mine)
-            if len(self._pending) >= self._share():
-                self._hand_over()
+            groups = self._take_groups() if len(self._pending) >= self._share() else []
             ask = bool(self._pending) and not self._is_asked
             self._is_asked = self._is_asked or ask
         if ask:
             waiting.soon(self._look)
-        mine.wait(self._note_landed)
+        others = [group for group in groups if group.sender is not mine]
+        _begin(others)
+        if len(others) == len(groups):
+            mine.baton.wait()
+        if mine.group.sender is mine:
+            self._send(mine.group)
+        failure = mine.group.failures.get(mine.place)
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
-        """Send what waits and stop the threads."""
+        """Wait until everything has been sent and answered; nothing is written afterwards."""
         with self._lock:
             self._closed = True
-            while self._pending:
-                self._hand_over_one()
-            for _ in self._threads:
-                self._groups.put(None)
-        for thread in self._threads:
-            thread.join()
+            self._landed.wait_for(lambda: not self._pending and not self._groups_under_way)
 
     def _look(self) -> None:
         with self._lock:
             self._is_asked = False
-            self._hand_over()
+            groups = self._take_groups()
+        _begin(groups)
 
     def _share(self) -> int:
         return max(1, min(self._limit, -(-self._crowd // self._at_once)))
 
-    def _hand_over(self) -> None:
-        """Give what is pending to the threads, as far as there is room; called with the lock."""
+    def _take_groups(self) -> "list[_Group]":
+        """Take the groups out of what is pending that are to be sent now; called with the lock."""
+        groups: list[_Group] = []
         while self._pending and self._groups_under_way < self._at_once:
             if self._groups_under_way and len(self._pending) < self._share():
-                return
-            self._hand_over_one()
+                break
+            groups.append(self._take_group())
+        return groups
 
-    def _hand_over_one(self) -> None:
-        while len(self._threads) < self._at_once:
-            self._threads.append(Thread(target=self._run, name="group-commit", daemon=True))
-            self._threads[-1].start()
+    def _take_group(self) -> "_Group":
         # It follows a growing crowd at once, and a shrinking one within some groups.
         self._crowd = max(len(self._pending) + self._writes_under_way, self._crowd - self._crowd // 8 - 1)
         share = self._share()
         group, self._pending = _Group(self._pending[:share]), self._pending[share:]
         self._groups_under_way += 1
         self._writes_under_way += len(group.members)
-        self._groups.put(group)
+        return group
 
-    def _run(self) -> None:
-        while (group := self._groups.get()) is not None:
-            group.failures = self._send(group.members)
-            first, *others = (one.baton for one in group.members)
-            first.give(*others)
+    def _send(self, group: "_Group") -> None:
+        """Send a group, tell its members what has become of them, and let the next one go."""
+        try:
+            group.failures = self._failures([one.write for one in group.members])
+        except BaseException as error:  # a member that is not told would wait for ever
+            group.failures = dict.fromkeys(range(len(group.members)), UnknownOutcomeError(str(error)))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            waiting.soon(partial(self._note_landed, group))
+            others = [one.baton for one in group.members if one is not group.sender]
+            if others:
+                others[0].give(*others[1:])
 
     def _note_landed(self, group: "_Group") -> None:
-        """Make room for the next group: done by the first of a group's members that goes on.
+        """Make room for the next group.
 
-        A server that has its requests on one thread has then looked at all that have come meanwhile, and the next group
-        is larger than it would be had the thread that sends them looked.
+        A server that has its requests on one thread has by then looked at all that have come meanwhile, and the next
+        group is larger than it would be had the sender looked at once.
         """
         with self._lock:
-            if not group.is_noted:
-                group.is_noted = True
-                self._groups_under_way -= 1
-                self._writes_under_way -= len(group.members)
-                self._hand_over()
-
-    def _send(self, group: Sequence["_Waiting"]) -> dict[int, StoreError]:
-        """Send a group and return what became of those that were not applied, or not surely, whatever happens."""
-        try:
-            return self._failures([one.write for one in group])
-        except Exception as error:  # noqa: BLE001  # a member that is not told would wait for ever
-            return dict.fromkeys(range(len(group)), UnknownOutcomeError(str(error)))
+            self._groups_under_way -= 1
+            self._writes_under_way -= len(group.members)
+            groups = self._take_groups()
+            self._landed.notify_all()
+        _begin(groups)
 
     def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, StoreError]:
         """Send the writes; return what became of those that were not applied, or not surely, by their place.
@@ -189,7 +202,7 @@ class GroupWriter:
             "writeConcern": self._accounts.write_concern.document,
         }
         try:
-            result: Mapping[str, Any] = self._accounts.database.command(command)
+            result: Mapping[str, Any] = self._command(command)
         except DocumentTooLarge:  # said by the driver, before anything is sent
             if len(writes) == 1:
                 raise
@@ -208,14 +221,20 @@ class GroupWriter:
             failures |= self._not_found(writes, failures)
         return failures
 
+    def _command(self, command: dict[str, Any]) -> Mapping[str, Any]:
+        if self._patient is not None:
+            with suppress(ServerSelectionTimeoutError):  # nothing was sent
+                return self._patient.database.command(command)
+        return waiting.aside(lambda: self._accounts.database.command(command))
+
     def _not_found(self, writes: Sequence[GuardedWrite], known: Mapping[int, StoreError]) -> dict[int, StoreError]:
         """Tell the losers of a group apart: their entries are not in the accounts.
 
         One that is not there has lost, or has been moved to the journal already: who asked for it has to look.
         """
         users = [write.user for place, write in enumerate(writes) if place not in known]
-        accounts = self._accounts.find({"_id": {"$in": users}}, {"open.id": 1})
-        written = {entry["id"] for account in accounts for entry in account["open"]}
+        found = waiting.aside(lambda: list(self._accounts.find({"_id": {"$in": users}}, {"open.id": 1})))
+        written = {entry["id"] for account in found for entry in account["open"]}
         return {
             place: UnknownOutcomeError(write.user)
             for place, write in enumerate(writes)
@@ -224,7 +243,7 @@ class GroupWriter:
 
 
 class _Waiting:
-    """A write on its way, and what waits for it."""
+    """A write on its way, and what waits for it: to be told what has become of it, or to send its group."""
 
     __slots__ = ("baton", "group", "place", "write")
 
@@ -234,27 +253,24 @@ class _Waiting:
         self.group: _Group
         self.place: int
 
-    def wait(self, note_landed: Callable[["_Group"], None]) -> None:
-        """Return when the write is durable, or raise what became of it."""
-        self.baton.wait()
-        if not self.group.is_noted:
-            note_landed(self.group)
-        failure = self.group.failures.get(self.place)
-        if failure is not None:
-            raise failure
-
 
 class _Group:
-    """Writes that go out together."""
+    """Writes that go out together, sent by who asked for the last of them."""
 
-    __slots__ = ("failures", "is_noted", "members")
+    __slots__ = ("failures", "members", "sender")
 
     def __init__(self, members: Sequence[_Waiting]) -> None:
         self.members = members
+        self.sender = members[-1]
         self.failures: Mapping[int, StoreError] = {}
-        self.is_noted = False
         for place, member in enumerate(members):
             member.group, member.place = self, place
+
+
+def _begin(groups: Sequence[_Group]) -> None:
+    """Let those who are to send these groups, and wait, do so."""
+    for group in groups:
+        group.sender.baton.give()
 
 
 @contextmanager
@@ -267,8 +283,3 @@ def outcomes() -> Iterator[None]:
         raise LostRaceError(str(error)) from error
     except PyMongoError as error:
         raise UnknownOutcomeError(str(error)) from error
-
-
-def make_writer(accounts: Collection[Document], group_limit: int) -> Writer:
-    """Return the writer for groups of at most `group_limit`; 1 sends each write alone."""
-    return SingleWriter(accounts) if group_limit == 1 else GroupWriter(accounts, group_limit)

@@ -20,7 +20,7 @@ from pymongo.database import Database
 
 from chalicelib.runtime import connect_database
 from chalicelib.store.documents import Document
-from chalicelib.store.writers import make_writer
+from chalicelib.store.writers import GroupWriter, SingleWriter
 from infra.bench.tape import Write, record
 from infra.part_settings import settings_with
 from infra.stack import GROUPED_WRITES
@@ -33,7 +33,7 @@ KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}
 def drive(database: Database[Document], tapes: Sequence[Sequence[Write]], most: int) -> dict[str, float]:
     """Make the writes, a thread for each of the tapes, `most` at most in one message; return the figures."""
     accounts, journal = database["accounts"], database["journal"]
-    writer = make_writer(accounts, most)
+    writer = SingleWriter(accounts) if most == 1 else GroupWriter(accounts, most)
     latencies: list[float] = []
     failures: list[BaseException] = []
     barrier = threading.Barrier(len(tapes) + 1)

@@ -62,6 +62,20 @@ class LoopWaiting:
         baton.wait()
         return future.result()
 
+    def until_ready(self, descriptor: int, *, to_write: bool, seconds: float | None) -> bool:
+        """Step aside until a socket can be read from, or written to, at most so long; return whether it can."""
+        baton = _LoopBaton(self)
+        add, remove = (
+            (self.loop.add_writer, self.loop.remove_writer)
+            if to_write
+            else (self.loop.add_reader, self.loop.remove_reader)
+        )
+        add(descriptor, baton.take, ())
+        try:
+            return baton.wait(seconds)
+        finally:
+            remove(descriptor)
+
     def soon(self, call: Callable[[], None]) -> None:
         """Make a call when all requests have been looked at that have arrived by now."""
         self.loop.call_soon(call)

@@ -22,17 +22,19 @@ USER = "jane"
 
 @pytest.fixture
 def asked_on(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Return the threads that have sent something to anybody, or have opened a file of a log, since the test began."""
+    """Return the threads that have used a socket that stands still, or opened a file of a log, since the test began."""
     threads: set[int] = set()
 
     def noting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*arguments: Any, **more: Any) -> Any:
-            threads.add(threading.get_ident())
-            return method(*arguments, **more)
+        def noted(first: Any, *arguments: Any, **more: Any) -> Any:
+            if not isinstance(first, socket.socket) or first.gettimeout() != 0:
+                threads.add(threading.get_ident())
+            return method(first, *arguments, **more)
 
         return noted
 
-    monkeypatch.setattr(socket.socket, "sendall", noting(socket.socket.sendall))
+    for name in ("connect", "send", "sendall", "recv", "recv_into"):
+        monkeypatch.setattr(socket.socket, name, noting(getattr(socket.socket, name)))
     monkeypatch.setattr(Folder, "open", noting(Folder.open))
     monkeypatch.setattr(Folder, "writer", noting(Folder.writer))
     return threads

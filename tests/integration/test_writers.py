@@ -19,7 +19,9 @@ from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from pymongo.write_concern import WriteConcern
 
+from chalicelib import waiting
 from chalicelib.domain.account import Account
+from chalicelib.runtime import connect_patiently
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, entry_document
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
@@ -27,6 +29,7 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
 from tests.integration.shop import Shop, settings_for
 from tests.integration.test_store import FULL_ENTRY
+from tests.ways import Together, on_a_loop, on_threads
 
 SECONDS = 60.0
 
@@ -39,13 +42,24 @@ def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
     shop.close()
 
 
-@pytest.fixture(params=["single", "group"])
+@pytest.fixture(params=["single", "group", "patient"])
 def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
-    """Return each kind of writer in turn: what is said here holds for both."""
+    """Return each kind of writer in turn: what is said here holds for all."""
+    groups = connect_patiently(shop.settings) if request.param == "patient" else None
+    patient = None if groups is None else groups["accounts"]
     accounts = shop.database["accounts"]
-    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, limit=8)
+    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8, patient=patient)
     yield writer
     writer.close()
+    if groups is not None:
+        groups.client.close()
+
+
+@pytest.fixture(params=[on_threads, on_a_loop], ids=["threads", "loop"])
+def together(request: pytest.FixtureRequest) -> Together:
+    """Return what makes calls at the same time, in each way of waiting in turn."""
+    made: Together = request.param
+    return made
 
 
 def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
@@ -55,7 +69,7 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
 
 
 def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWriter:
-    """Return a writer whose groups of at most `limit` go out once `before`, told the size of each, has returned."""
+    """Return a writer of two groups of at most `limit` at once; each goes out when `before`, told its size, returns."""
 
     class Paced:
         """The accounts, and the database they are in."""
@@ -70,7 +84,7 @@ def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWrite
             before(len(command["updates"]))
             return shop.database.command(command)
 
-    return GroupWriter(Paced(), limit)  # type: ignore[arg-type]  # a collection, but for its pace
+    return GroupWriter(Paced(), limit, at_once=2)  # type: ignore[arg-type]  # a collection, but for its pace
 
 
 def outcome(writer: Writer, write: GuardedWrite) -> type[StoreError] | None:
@@ -159,6 +173,61 @@ def test_a_group_that_the_database_did_not_confirm_is_of_unknown_outcome(shop: S
         outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(4)))
     assert outcomes == [UnknownOutcomeError] * 4
     writer.close()
+
+
+def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -> None:
+    """Ctrl-C in the thread that sends for all: the others are told, and go on."""
+
+    def interrupt(_: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert all_wait.wait(SECONDS)
+        else:
+            raise KeyboardInterrupt
+
+    begun, all_wait = Event(), Event()
+    writer = grouped(shop, 8, interrupt)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))
+        assert begun.wait(SECONDS)
+        writer._crowd = 16  # so that the others are less than a share, and wait for the first
+        asked = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)]
+        deadline = monotonic() + SECONDS
+        while len(writer._pending) < 4:
+            assert monotonic() < deadline
+            sleep(0.001)
+        all_wait.set()
+        assert first.result(SECONDS) is None
+        errors = [one.exception(SECONDS) for one in asked]
+        told = [one.result() for one, error in zip(asked, errors, strict=True) if error is None]
+    assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]
+    assert told == [UnknownOutcomeError] * 3
+    writer.close()
+
+
+def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, together: Together) -> None:
+    nowhere = connect_patiently(replace(shop.settings, mongo_uri="mongodb://127.0.0.1:1/?directConnection=true"))
+    writer = GroupWriter(shop.database["accounts"], 8, patient=nowhere["accounts"])
+    together(*(partial(writer.write, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)))
+    assert shop.database["accounts"].count_documents({"version": 1}) == 4
+    writer.close()
+    nowhere.client.close()
+
+
+def test_connections_that_were_idle_are_used_again(shop: Shop, together: Together) -> None:
+    """The driver looks whether one that was idle for more than a second still stands."""
+    groups = connect_patiently(shop.settings)
+    writer = GroupWriter(shop.database["accounts"], 8, patient=groups["accounts"])
+
+    def now_and_then() -> None:
+        for version in range(3):
+            writer.write(write_of("jane", version, b"attempt%d" % version))
+            waiting.pause(1.1)
+
+    together(now_and_then)
+    assert shop.database["accounts"].count_documents({"version": 3}) == 1
+    writer.close()
+    groups.client.close()
 
 
 @pytest.mark.parametrize("kind", [SingleWriter, partial(GroupWriter, limit=8)], ids=["single", "group"])
