@@ -7,7 +7,6 @@ groups were under way. In Lambda, where a process serves one request at a time, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from threading import Condition, Lock
 from typing import Any, NamedTuple, Protocol
 
@@ -171,17 +170,13 @@ class GroupWriter:
             if not isinstance(error, Exception):
                 raise
         finally:
-            waiting.soon(partial(self._note_landed, group))
+            self._note_landed(group)
             others = [one.baton for one in group.members if one is not group.sender]
             if others:
                 others[0].give(*others[1:])
 
     def _note_landed(self, group: "_Group") -> None:
-        """Make room for the next group.
-
-        A server that has its requests on one thread has by then looked at all that have come meanwhile, and the next
-        group is larger than it would be had the sender looked at once.
-        """
+        """Make room for the next group, which goes out before the answers of this one: the database would wait."""
         with self._lock:
             self._groups_under_way -= 1
             self._writes_under_way -= len(group.members)

@@ -205,6 +205,33 @@ def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -
     writer.close()
 
 
+def test_on_a_loop_the_next_group_goes_out_before_those_of_the_last_are_told(shop: Shop) -> None:
+    """Else the database would wait for their answers to be made."""
+    events: list[str] = []
+
+    class Noting:
+        """The accounts and their database, which note what is sent."""
+
+        def __init__(self) -> None:
+            self.database = self
+
+        def command(self, command: dict[str, Any]) -> Any:
+            events.append(f"send {len(command['updates'])}")
+            waiting.pause(0.05)
+            return shop.database.command(command)
+
+    patient: Any = Noting()
+    writer = GroupWriter(shop.database["accounts"], limit=2, at_once=1, patient=patient)
+
+    def write(number: int) -> None:
+        writer.write(write_of(f"user{number}", 0, b"attempt!"))
+        events.append(f"told {number}")
+
+    on_a_loop(*(partial(write, number) for number in range(5)))
+    writer.close()
+    assert events == ["send 1", "told 0", "send 2", "told 2", "send 2", "told 1", "told 4", "told 3"]
+
+
 def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, together: Together) -> None:
     nowhere = connect_patiently(replace(shop.settings, mongo_uri="mongodb://127.0.0.1:1/?directConnection=true"))
     writer = GroupWriter(shop.database["accounts"], 8, patient=nowhere["accounts"])
