@@ -115,6 +115,7 @@ def connect_patiently(settings: Settings) -> Database[Document]:
     return connect_database(
         settings,
         serverSelectionTimeoutMS=SELECTION_MS,
+        minPoolSize=0,  # the address may ask for more than there may be
         maxPoolSize=GROUPS_AT_ONCE,
         maxConnecting=GROUPS_AT_ONCE,
         _pool_class=PatientPool,

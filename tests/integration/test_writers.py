@@ -241,6 +241,19 @@ def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, t
     nowhere.client.close()
 
 
+def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: Shop) -> None:
+    uri = shop.settings.mongo_uri
+    groups = connect_patiently(replace(shop.settings, mongo_uri=f"{uri}{'&' if '?' in uri else '/?'}minPoolSize=50"))
+    writer = GroupWriter(shop.database["accounts"], 8, patient=groups["accounts"])
+    writer.write(write_of("jane", 0, b"attempt!"))
+    assert (groups.client.options.pool_options.min_pool_size, groups.client.options.pool_options.max_pool_size) == (
+        0,
+        2,
+    )
+    writer.close()
+    groups.client.close()
+
+
 def test_connections_that_were_idle_are_used_again(shop: Shop, together: Together) -> None:
     """The driver looks whether one that was idle for more than a second still stands."""
     groups = connect_patiently(shop.settings)
