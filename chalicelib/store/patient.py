@@ -4,7 +4,7 @@ The driver's own wait stands still. On a server that has its requests on one thr
 which costs two hand-overs of the interpreter there and back. What is sent the most, groups of writes, goes over these
 instead: the driver works in the request itself, and only the moments in which it would stand still are given away.
 
-Its connections are the place where that can be said: `_pool_class`, which it has "for deep customization, e.g. Motor".
+Its connections are the place where that can be said: `_pool_class`, which it has "for deep customization of PyMongo".
 What else the driver may wait for must not come up: a server to choose (so `SELECTION_MS`), and a free connection (so at
 most as many calls at a time as the pool has connections, and is allowed to make at once).
 """

@@ -22,6 +22,7 @@ from infra.folder import StackFolder
 from infra.ports import HOST, free_port, reserve
 from infra.stack import PROJECT
 from tests.conftest import StartStack
+from tests.processors import processors_of
 
 SECONDS = 90.0
 
@@ -64,11 +65,6 @@ def test_a_stack_serves_commands_and_stops_without_a_trace(stack: StartStack, se
     assert not (running.data / "stack.json").exists()
 
 
-def processors_of(pid: int) -> set[int]:
-    """Return the processors that a process's threads may run on."""
-    return {number for thread in psutil.Process(pid).threads() for number in os.sched_getaffinity(thread.id)}
-
-
 @pytest.mark.parametrize("options", [(), ("--replicas", "3")])
 def test_the_stores_leave_the_workers_their_processors_where_there_are_others(
     stack: StartStack, options: Sequence[str]
@@ -76,8 +72,9 @@ def test_the_stores_leave_the_workers_their_processors_where_there_are_others(
     running = stack(*options)
     first, *others = sorted(os.sched_getaffinity(0))
     (worker, *_) = family_of(running.pids["gateway"])
-    assert processors_of(worker.pid) == {first}
-    stores = {name: processors_of(pid) for name, pid in running.pids.items() if name.startswith(("mongod", "redis"))}
+    assert processors_of(worker) == {first}
+    pids = {name: pid for name, pid in running.pids.items() if name.startswith(("mongod", "redis"))}
+    stores = {name: processors_of(psutil.Process(pid)) for name, pid in pids.items()}
     wanted = {first, *others} if options or not others else set(others)  # three members need all there are
     assert stores == dict.fromkeys(stores, wanted)
 

@@ -26,6 +26,7 @@ from infra.gateway.connection import BODY_LIMIT_BYTES
 from infra.parts import Part, RunningPart
 from infra.ports import HOST, free_port, listeners, reserve
 from infra.stack import PROJECT, why_not_healthy
+from tests.processors import processors_of
 
 SECONDS = 60.0
 HALF_A_BODY = "POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345"
@@ -76,11 +77,6 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
             return server
 
         yield start
-
-
-def processors_of(process: psutil.Process) -> set[int]:
-    """Return the processors that the threads of a process may run on."""
-    return {number for thread in process.threads() for number in os.sched_getaffinity(thread.id)}
 
 
 def test_each_worker_stays_on_a_processor_unless_it_may_run_on_any(serve: StartServer) -> None:

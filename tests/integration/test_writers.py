@@ -29,7 +29,7 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
 from tests.integration.shop import Shop, settings_for
 from tests.integration.test_store import FULL_ENTRY
-from tests.ways import Together, on_a_loop, on_threads
+from tests.ways import Together, on_a_loop
 
 SECONDS = 60.0
 
@@ -53,13 +53,6 @@ def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
     writer.close()
     if groups is not None:
         groups.client.close()
-
-
-@pytest.fixture(params=[on_threads, on_a_loop], ids=["threads", "loop"])
-def together(request: pytest.FixtureRequest) -> Together:
-    """Return what makes calls at the same time, in each way of waiting in turn."""
-    made: Together = request.param
-    return made
 
 
 def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
@@ -246,10 +239,8 @@ def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: S
     groups = connect_patiently(replace(shop.settings, mongo_uri=f"{uri}{'&' if '?' in uri else '/?'}minPoolSize=50"))
     writer = GroupWriter(shop.database["accounts"], 8, patient=groups["accounts"])
     writer.write(write_of("jane", 0, b"attempt!"))
-    assert (groups.client.options.pool_options.min_pool_size, groups.client.options.pool_options.max_pool_size) == (
-        0,
-        2,
-    )
+    size = groups.client.options.pool_options
+    assert (size.min_pool_size, size.max_pool_size) == (0, 2)
     writer.close()
     groups.client.close()
 

@@ -10,17 +10,10 @@ import pytest
 
 from chalicelib import waiting
 from chalicelib.store.patient import PatientInterface
-from tests.ways import SECONDS, Together, on_a_loop, on_threads
+from tests.ways import SECONDS, Together, on_a_loop
 
 CERTIFICATE = Path(__file__).parent / "loadgen" / "tls.pem"
 MUCH = bytes(range(256)) * 40_000
-
-
-@pytest.fixture(params=[on_threads, on_a_loop], ids=["threads", "loop"])
-def together(request: pytest.FixtureRequest) -> Together:
-    """Return what makes calls at the same time, in each way of waiting in turn."""
-    made: Together = request.param
-    return made
 
 
 @pytest.fixture

@@ -16,16 +16,9 @@ from chalicelib import waiting
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.tries import Deadline, Turns
 from infra.gateway.waiting import MOST_IDLE, LoopWaiting
-from tests.ways import SECONDS, Together, on_a_loop, on_threads
+from tests.ways import SECONDS, Together, on_a_loop
 
 LONG_MS = 60_000
-
-
-@pytest.fixture(params=[on_threads, on_a_loop], ids=["threads", "loop"])
-def together(request: pytest.FixtureRequest) -> Together:
-    """Return what makes calls at the same time, in each way of waiting in turn."""
-    made: Together = request.param
-    return made
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for(together: Together) -> None:

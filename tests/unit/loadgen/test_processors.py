@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import psutil
 import pytest
 
+from tests.processors import processors_of
 from tests.unit.loadgen.conftest import WriteWorkload
 from tests.unit.loadgen.runs import replayed
 from tests.unit.loadgen.stub import Handler, Request, StubServer
@@ -34,10 +35,8 @@ def test_it_stays_on_the_processor_it_was_told(
     def look(_handler: Handler, request: Request) -> bool:
         if request.command.transaction == 3:  # every process sends by now
             for process in psutil.Process().children(recursive=True):
-                if process.pid in others:
-                    continue
-                threads = (os.sched_getaffinity(thread.id) for thread in process.threads())
-                seen[process.pid] = tuple(sorted(set[int]().union(*threads)))
+                if process.pid not in others:
+                    seen[process.pid] = tuple(sorted(processors_of(process)))
         return False
 
     stub.misbehave = look
