@@ -68,6 +68,20 @@ def test_users_take_turns_and_use_all_symbols() -> None:
     assert len({command.symbol for command in commands} - {None}) == 20
 
 
+def test_users_are_there_from_the_start_and_have_even_shares() -> None:
+    """In a recorded file of ten users all had come by its 34th line, and had from 961 to 1,039 of 10,000 commands.
+
+    A replay has a thread a user: with a user who has more than the others, its rate is in the end that of one thread.
+    """
+    for seed in range(5):
+        users = [command.user for command in generate(10, 10_000, 50, seed)][:-1]
+        assert len(set(users[:100])) == 10
+        for of, fewest, most in ((users[:1_000], 60, 145), (users, 880, 1_120)):
+            shares = Counter(of).values()
+            assert fewest < min(shares), seed
+            assert max(shares) < most, seed
+
+
 @pytest.mark.parametrize(
     ("users", "commands", "symbols"), [(0, 10, 1), (10, 10, 1), (1, 2, 0), (1, 2, MAX_SYMBOLS + 1)]
 )
