@@ -5,6 +5,7 @@ A server that is missing or does not start is a failure, never a skip.
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -34,6 +35,10 @@ settings.register_profile(
     "any machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what it runs behind a script, and who is started by the tests would ignore their Ctrl-C too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _GONE_SECONDS = 30.0
 _SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64", "--trigger-seconds", "0")
