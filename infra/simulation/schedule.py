@@ -14,6 +14,7 @@ from chalicelib.domain.decide import Decision
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import settle
+from chalicelib.store.record import KEPT_KEYS
 from chalicelib.trading import Answer, Trading
 from chalicelib.tries import Deadline, Turns
 from infra.simulation.baton import Actor, CrashedError
@@ -23,6 +24,13 @@ PRICE_CENTS = 250
 SYMBOLS = ("A", "B")
 PRICES: Mapping[str, int] = dict.fromkeys(SYMBOLS, PRICE_CENTS)
 NEVER_OVER_MS = 600_000
+LONGEST_HOLD = KEPT_KEYS // 2
+"""So many commands its user goes on by, at most, while a request stands still: then its key is surely remembered.
+
+A server does not begin a command whose time is up, which is long before its key is forgotten. No real time passes here,
+so commands are counted.
+"""
+
 MOST_STEPS = 20_000
 
 Say = Callable[[str], None]
@@ -143,9 +151,8 @@ class Schedule(Weather):
         while any(client.current is not None for client in self._clients):
             self._do_something()
         self._calm_down()
-        for actor in self._held:  # requests that stood still in a suspended server go on, after all the newer ones
-            self._say(f"{actor.name} goes on")
-        self._actors, self._held = [*self._actors, *self._held], []
+        for actor in list(self._held):  # most requests of a suspended server go on after all the newer ones
+            self._resume(actor)
         while self._actors:
             self.steps += 1
             self._let_run(self._random.choice(self._actors))
@@ -160,6 +167,8 @@ class Schedule(Weather):
             raise RuntimeError("the schedule does not come to an end")
         if self.steps == MOST_STEPS // 2:
             self._calm_down()
+        for actor in [one for one in self._held if self._went_on_by(one) >= LONGEST_HOLD]:
+            self._resume(actor)
         draw = self._random.random()
         if draw < self._trouble * 0.1:
             self._crash(self._random.randrange(len(self._servers)))
@@ -207,7 +216,7 @@ class Schedule(Weather):
         self._watched[actor] = watched
 
     def _suspend(self, place: int) -> None:
-        """Let all in a server stand still until the end; their clients try elsewhere, and it gets nothing new."""
+        """Let all in a server stand still, mostly until the end; their clients try elsewhere, it gets nothing new."""
         server = self._servers[place]
         self._say(f"{server.name} stands still")
         for actor in self._of(server):
@@ -215,6 +224,16 @@ class Schedule(Weather):
             self._held.append(actor)
             self._give_up_on(actor)
         self._servers[place] = self._start()
+
+    def _resume(self, actor: Actor) -> None:
+        self._say(f"{actor.name} goes on")
+        self._held.remove(actor)
+        self._actors.append(actor)
+
+    def _went_on_by(self, actor: Actor) -> int:
+        """Return by how many commands a request's client is past it; 0 of a sweep, which has no client."""
+        watched = self._watched[actor]
+        return 0 if watched is None else watched[0].place - watched[0].sent.index(watched[1])
 
     def _crash(self, place: int) -> None:
         server = self._servers[place]
