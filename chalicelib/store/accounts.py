@@ -106,9 +106,7 @@ class Accounts:
             self.make_indexes()
         with outcomes():
             document = self._raw_accounts.find_one({"_id": user})
-        if document is None:
-            return new_record(user)
-        record = record_from_document(document)
+        record = new_record(user) if document is None else record_from_document(document)
         self._recent.put(record)
         return record
 

@@ -154,8 +154,7 @@ class ModelStore:
         if reading is Reading.OLD and record.version:
             record = self._database.record(user, record.version - 1)
         self._weather.step("has the account")
-        if record.version:
-            self._recent.put(record)
+        self._recent.put(record)
         return record
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:

@@ -122,6 +122,16 @@ def test_a_process_that_remembers_an_old_record_learns_by_its_loss(make_store: M
     assert store.load("jane").version == 2
 
 
+def test_a_process_remembers_too_that_there_was_no_account(make_store: MakeStore) -> None:
+    store = make_store(recent=10)
+    remembered = store.load("jane")
+    Writer(make_store()).write()
+    assert store.load("jane") is remembered
+    with pytest.raises(LostRaceError):
+        store.save(remembered, Account("jane", cash_cents=99), entry_of(2), attempt_of(2))
+    assert store.load("jane").account.cash_cents == 1
+
+
 def test_a_key_is_found_with_what_it_stands_for(make_store: MakeStore) -> None:
     store = make_store()
     record = Writer(store).write(3)
