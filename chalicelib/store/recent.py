@@ -9,7 +9,7 @@ from chalicelib.store.record import Record
 class RecentRecords:
     """At most `limit` records, the least recently used dropped first; 0 keeps none. Safe to share between threads.
 
-    A record in here has been confirmed by the database, be it that there was no account, but may be out of date: another
+    A record in here, also that of no account, has been confirmed by the database, but may be out of date: another
     server may have written since.
     """
 
