@@ -26,6 +26,9 @@ OTHERS = "others"
 STACK = ("--trigger-seconds", "0", "--quote-source", "fixed:10.00")
 """The stack of `make replay`."""
 
+NEW_ACCOUNTS = ("--no-baseline",)
+"""A summary of each user before the clock runs would make the accounts, and leave them in the server's process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -79,7 +82,7 @@ def replay(folder: Path, sizes: Sizes, setting: Setting) -> Replayed:
     write_workload(workload, generate(setting.users, setting.commands, sizes.symbols, sizes.seed))
     environment = {"WRITE_CONCERN": setting.write_concern}
     with bench_stack(place / "stack", "--workers", str(setting.workers), environment=environment) as stack:
-        found = replay_on(stack, place, workload, rate=setting.rate)
+        found = replay_on(stack, place, workload, rate=setting.rate, more=NEW_ACCOUNTS)
     shutil.rmtree(place)
     return found
 

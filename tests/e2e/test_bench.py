@@ -4,17 +4,21 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from pymongo import MongoClient
 
-from infra.bench import page
+from infra.background import BackgroundStack
+from infra.bench import page, replays
 from infra.bench import record as records
 from infra.bench.processes import BenchFailedError
-from infra.bench.replays import LOADGEN, bench_stack, replay_on, write_workload
+from infra.bench.replays import LOADGEN, Replayed, Setting, bench_stack, replay_on, write_workload
 from infra.bench.run import FOLDER
+from infra.bench.sizes import QUICK
 from infra.stack import PROJECT
 from loadgen.generate import generate
 from tests.conftest import StartStack
@@ -117,6 +121,22 @@ def test_a_replay_that_does_not_verify_fails_the_benchmark(stack: StartStack, tm
     with pytest.raises(BenchFailedError, match="NOT VERIFIED"):
         replay_on(running, tmp_path, workload, more=("--no-baseline",))
     assert json.loads((tmp_path / "report.json").read_text())["commands"] == 40
+
+
+def test_a_replay_makes_the_accounts_while_its_clock_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions: dict[str, int] = {}
+
+    def replay_and_look(stack: BackgroundStack, *arguments: Any, **options: Any) -> Replayed:
+        found = replay_on(stack, *arguments, **options)
+        with MongoClient[dict[str, Any]](stack.mongo_uri) as client:
+            versions.update((one["_id"], one["version"]) for one in client["day_trading"]["accounts"].find())
+        return found
+
+    monkeypatch.setattr(replays, "replay_on", replay_and_look)
+    replays.replay(tmp_path, QUICK, Setting(3, 40))
+    given = Counter(line.user for line in generate(3, 40, QUICK.symbols, QUICK.seed) if line.user is not None)
+    after = 1  # the summary that each account is verified by
+    assert {user: versions[user] for user in given} == {user: count + after for user, count in given.items()}
 
 
 def test_a_stack_that_somebody_stops_during_a_replay_is_named_as_the_reason(tmp_path: Path) -> None:
