@@ -113,7 +113,7 @@ def test_one_key_in_flight_on_two_workers_at_once_is_applied_once(stack: StartSt
         return key["Idempotency-Key"], response.getheader("Idempotent-Replayed"), body
 
     writers: set[str] = set()
-    for turn in range(20):  # who is first with a key is chance: one worker may well be with twenty
+    for turn in range(20):  # who has written has the newest record, and a lead with the next key: often with all twenty
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(add, range(80 * turn, 80 * turn + 80)))
         firsts = [key for key, replayed, _ in answers if replayed is None]
