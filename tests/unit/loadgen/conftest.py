@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadgen.cli import main
+from tests.unit.loadgen.story import STORY, Verified
 from tests.unit.loadgen.stub import StubServer, running
 
 WriteWorkload = Callable[[str], Path]
@@ -54,3 +55,28 @@ def run(stub: StubServer, write_workload: WriteWorkload) -> Run:
         return main(["replay", str(path), "--url", stub.url, "--token", "good", "--quiet", *options])
 
     return replay
+
+
+@pytest.fixture
+def recorded(run: Run, tmp_path: Path) -> Path:
+    """Replay the story and return the record of its answers."""
+    answers = tmp_path / "answers.jsonl"
+    assert run(STORY, "--answers", str(answers)) == 0
+    return answers
+
+
+@pytest.fixture
+def verified(
+    stub: StubServer, write_workload: WriteWorkload, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Verified:
+    """Return a function that verifies a record and returns the exit code and what was printed."""
+
+    def check(answers: Path, *options: str, lines: str = STORY) -> tuple[int, str]:
+        path = write_workload(lines)
+        capsys.readouterr()
+        arguments = ["verify", str(path), "--answers", str(answers), "--url", stub.url, "--token", "t", *options]
+        code = main(arguments)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return check

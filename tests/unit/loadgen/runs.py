@@ -16,6 +16,9 @@ from tests.unit.loadgen.stub import StubServer
 
 SECONDS = 30.0
 
+MANY = "\n".join(f"ADD,user{number % 7},1.00" for number in range(70))
+"""Lines of a workload: of seven users, ten each."""
+
 Loadgen = "subprocess.Popen[str]"
 
 

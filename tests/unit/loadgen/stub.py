@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -189,3 +190,16 @@ def running(dumps: Path, certificate: Path | None = None) -> Iterator[StubServer
         server.close_connections()
         server.server_close()
         thread.join()
+
+
+def answer(handler: Handler, status: int, **headers: str) -> bool:
+    """Misbehave: answer with a status, and with headers whose names have `_` for `-`."""
+    handler.answer(status, {"code": "store_unavailable"}, {name.replace("_", "-"): headers[name] for name in headers})
+    return True
+
+
+def be_late_at_first(_handler: Handler, request: Request) -> bool:
+    """Misbehave: carry out the first try of each command, and answer too late."""
+    if request.attempt == 1:
+        time.sleep(0.3)
+    return False
