@@ -182,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=options.threads,
             connections=options.connections,
             backlog=options.backlog,
+            busy_poll_us=options.busy_poll_us,
             quote_source=options.quote_source,
             quote_delay=options.quote_delay,
             quote_fail=options.quote_fail,

@@ -17,7 +17,7 @@ from infra import haproxy, metrics
 from infra.binaries import find_haproxy
 from infra.folder import StackFolder
 from infra.gateway.processors import left_by
-from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS, DEFAULT_THREADS
+from infra.gateway.server import DEFAULT_BACKLOG, DEFAULT_BUSY_POLL_US, DEFAULT_CONNECTIONS, DEFAULT_THREADS
 from infra.mongo import (
     ARBITER,
     DEFAULT_CACHE_GB,
@@ -66,6 +66,7 @@ class StackOptions:
     threads: int = DEFAULT_THREADS
     connections: int = DEFAULT_CONNECTIONS
     backlog: int = DEFAULT_BACKLOG
+    busy_poll_us: int = DEFAULT_BUSY_POLL_US
     quote_source: str = "simulated:1"
     quote_delay: str = DEFAULT_DELAY
     quote_fail: float = DEFAULT_FAIL_RATE
@@ -179,13 +180,17 @@ def check_settings(stack: Stack) -> None:
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
     """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
-    options = stack.options
-    # Of several members each does the work of one: they need all there is.
-    is_shared_out = options.server == "gateway" and options.replicas == 1
-    rest = left_by(options.servers * options.workers) if is_shared_out else []
+    rest = _left_by_workers(stack.options)
     serving = {server.name for server in stack.servers}
     for part in _parts(stack):
         yield part if part.name in serving else replace(part, processors=rest)
+
+
+def _left_by_workers(options: StackOptions) -> list[int]:
+    """Return the processors for all but the gateway's workers, which have theirs to themselves; none: all share."""
+    # Of several members each does the work of one: they need all there is.
+    is_shared_out = options.server == "gateway" and options.replicas == 1
+    return left_by(options.servers * options.workers) if is_shared_out else []
 
 
 def _parts(stack: Stack) -> Iterator[Part]:
@@ -278,6 +283,7 @@ def _server_part(stack: Stack, server: haproxy.Server) -> Part:
         command += ["--threads", str(options.threads), "--connections", str(options.connections)]
         command += ["--backlog", str(options.backlog)]
         command += ["--processor", str(stack.servers.index(server) * options.workers)]
+        command += ["--busy-poll-us", str(options.busy_poll_us if _left_by_workers(options) else 0)]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
     why_not_ready = partial(why_not_healthy, server.port, options.workers)
     part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)

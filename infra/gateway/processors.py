@@ -12,15 +12,17 @@ import os
 ANY = "any"
 
 
-def stay_on(first: int | None, number: int) -> None:
+def stay_on(first: int | None, number: int) -> bool:
     """Keep this process on one of the processors it may use: the worker `number`, from 1, on that of index `first`.
 
     Further workers take the next ones, round and round. None leaves it to the kernel, as do systems without the call.
+    Return whether it stays.
     """
     if first is None or not hasattr(os, "sched_setaffinity"):
-        return
+        return False
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {allowed[(first + number - 1) % len(allowed)]})
+    return True
 
 
 def left_by(workers: int) -> list[int]:

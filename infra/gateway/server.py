@@ -31,6 +31,9 @@ from infra.workers import run_workers
 DEFAULT_THREADS = 64
 DEFAULT_CONNECTIONS = 4_096
 DEFAULT_BACKLOG = 2_048
+DEFAULT_BUSY_POLL_US = 5_000
+"""Longer than a group of writes takes, so that a worker with something to do never sleeps."""
+
 DEFAULT_IDLE_SECONDS = 65
 DEFAULT_GRACE_SECONDS = 15
 OBJECTS_BEFORE_COLLECTION = 20_000
@@ -65,12 +68,19 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     """Be the worker `number`, from 1, of the server `parent_pid`."""
     guard.die_with_parent(parent_pid)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    stay_on(options.processor, number)
+    stays = stay_on(options.processor, number)
     os.environ["SERVER_NAME"] = f"{options.name}-{number}"
     handler = load_handler(options.app)
     _collect_seldom()
     sys.setswitchinterval(SWITCH_SECONDS)
-    limits = Limits(options.threads, options.connections, options.backlog, options.idle_seconds, options.grace_seconds)
+    limits = Limits(
+        options.threads,
+        options.connections,
+        options.backlog,
+        options.idle_seconds,
+        options.grace_seconds,
+        options.busy_poll_us / 1e6 if stays else 0.0,
+    )
     listener = listen(options.host, options.port, options.backlog)
     uvloop.run(serve(handler, listener, limits, _say))
     sys.stdout.flush()
@@ -142,10 +152,24 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backlog", type=_positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
     )
+    parser.add_argument(
+        "--busy-poll-us",
+        type=_not_negative,
+        default=DEFAULT_BUSY_POLL_US,
+        metavar="MICROSECONDS",
+        help="how long a worker with a processor to itself looks for news before it sleeps (%(default)s)",
+    )
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
     return value

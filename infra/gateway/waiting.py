@@ -15,6 +15,7 @@ from typing import TypeVar
 from greenlet import getcurrent, greenlet
 
 from chalicelib.waiting import Baton
+from infra.gateway.polling import BusyPolling
 
 T = TypeVar("T")
 
@@ -23,12 +24,16 @@ MOST_IDLE = 256
 
 
 class LoopWaiting:
-    """Waiting on the thread of `loop`, which is the one that makes this; `threads` calls may be aside at once."""
+    """Waiting on the thread of `loop`, which is the one that makes this; `threads` calls may be aside at once.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int) -> None:
+    The loop looks for news for `busy_poll_seconds` before it sleeps (`infra/gateway/polling.py`).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, busy_poll_seconds: float = 0.0) -> None:
         self.hub = getcurrent()
         self.loop = loop
         self.thread = threading.get_ident()
+        self.polling = BusyPolling(loop, busy_poll_seconds)
         self._threads = ThreadPoolExecutor(threads, "aside")
         self._idle: list[greenlet] = []
 
@@ -38,6 +43,7 @@ class LoopWaiting:
         A greenlet is used again and again: for a new one Python maps memory for its frames, and unmaps it at the end,
         which cost a seventh of a worker's CPU. What a call sets in a context variable, the next one may find there.
         """
+        self.polling.note()
         if not self._idle:
             greenlet(self._work, self.hub).switch()
         self._idle.pop().switch(call)
@@ -112,6 +118,7 @@ class _LoopBaton:
 
     def take(self, others: Sequence[Baton]) -> None:
         self._given = True
+        self.waiting.polling.note()
         self._go_on()
         for other in others:
             if isinstance(other, _LoopBaton) and other.waiting is self.waiting:

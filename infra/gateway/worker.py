@@ -16,13 +16,17 @@ _TICK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a worker takes on; `threads` are for calls that wait for others, such as a database."""
+    """How much a worker takes on; `threads` are for calls that wait for others, such as a database.
+
+    It looks for news for `busy_poll_seconds` before it sleeps.
+    """
 
     threads: int
     connections: int
     backlog: int
     idle_seconds: float
     grace_seconds: float
+    busy_poll_seconds: float = 0.0
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
@@ -46,7 +50,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 async def serve(handler: Handler, listener: socket.socket, limits: Limits, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; what has begun is finished first, within `grace_seconds`."""
     loop = asyncio.get_running_loop()
-    on_loop = LoopWaiting(loop, limits.threads)
+    on_loop = LoopWaiting(loop, limits.threads, limits.busy_poll_seconds)
     waiting.use(on_loop)
     connections = Connections(handler, on_loop, limits.idle_seconds)
     stop = asyncio.Event()

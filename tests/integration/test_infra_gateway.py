@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +90,26 @@ def test_each_worker_stays_on_a_processor_unless_it_may_run_on_any(serve: StartS
     ]
     (anywhere,) = psutil.Process(serve().part.pid).children()
     assert processors_of(anywhere) == set(allowed)
+
+
+@pytest.mark.parametrize(("options", "most_s"), [(("--processor", "0"), 2.0), ((), 0.0)], ids=["own", "shared"])
+def test_a_worker_with_a_processor_to_itself_looks_for_news_before_it_sleeps(
+    serve: StartServer, options: Sequence[str], most_s: float
+) -> None:
+    server = serve("--busy-poll-us", "2000000", *options)
+    (worker,) = psutil.Process(server.part.pid).children()
+    time.sleep(3.0)  # what the start was news for
+    before = sum(worker.cpu_times()[:2])
+    assert server.ask("GET", "/health")[0] == 200
+    time.sleep(3.0)
+    used_s = sum(worker.cpu_times()[:2]) - before
+    assert used_s < most_s + 0.5
+    assert used_s >= most_s / 10  # others may want the processor, too
+
+
+def test_a_busy_poll_of_less_than_nothing_is_refused(serve: StartServer) -> None:
+    with pytest.raises(parts.PartDiedError, match="-1 is negative"):
+        serve("--busy-poll-us", "-1")
 
 
 def test_a_processor_that_is_none_is_refused(serve: StartServer) -> None:
