@@ -31,7 +31,7 @@ from infra.workers import run_workers
 DEFAULT_THREADS = 64
 DEFAULT_CONNECTIONS = 4_096
 DEFAULT_BACKLOG = 2_048
-DEFAULT_BUSY_POLL_US = 5_000
+DEFAULT_BUSY_POLL_US = 9_000
 """Longer than a group of writes takes, so that a worker with something to do never sleeps."""
 
 DEFAULT_IDLE_SECONDS = 65
@@ -157,7 +157,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         type=_not_negative,
         default=DEFAULT_BUSY_POLL_US,
         metavar="MICROSECONDS",
-        help="how long a worker with a processor to itself looks for news before it sleeps (%(default)s)",
+        help="how long a worker with a processor to itself looks for news before it sleeps; 0: not (%(default)s)",
     )
 
 
