@@ -21,7 +21,7 @@ from pymongo.database import Database
 
 from chalicelib.audit.archives import INDEXES, Archives
 from chalicelib.audit.lines import Line, Position, each_once, position
-from chalicelib.store.documents import Document
+from chalicelib.store.documents import STATE, Document, state_of
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,9 @@ class Journals:
 
         Sequence numbers have no gaps: what is missing between two parts has been archived.
         """
-        account = self._accounts.find_one({"_id": user}, {"open": 1, "open_from": 1})
-        open_part = [] if account is None else [{"from": account["open_from"], "entries": account["open"]}]
+        account = self._accounts.find_one({"_id": user}, {f"{STATE}.open": 1, f"{STATE}.open_from": 1})
+        states = [] if account is None else account[STATE]
+        open_part = [{"from": state["open_from"], "entries": state["open"]} for state in states]
         parts = self._journal.find({"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}, {"from": 1, "entries": 1})
         expected = 1
         with parts.sort("_id", ASCENDING).batch_size(_BATCH_PARTS) as closed_parts:
@@ -158,9 +159,10 @@ class Journals:
         return cuts
 
     def _sampled_accounts(self, count: int, size: int) -> list[tuple[int, float]]:
-        sample = list(self._accounts.aggregate([{"$sample": {"size": size}}, {"$project": {"at": "$open.at"}}]))
+        form = {f"{STATE}.open.at": 1}
+        sample = list(self._accounts.aggregate([{"$sample": {"size": size}}, {"$project": form}]))
         weight = count / max(1, len(sample))
-        return [(at, weight) for account in sample for at in account["at"]]
+        return [(entry["at"], weight) for account in sample for entry in state_of(account)["open"]]
 
     def _sampled_parts(self, count: int, size: int) -> list[tuple[int, float]]:
         """Return points spread over the time of each part of a sample, and how many entries each stands for."""
@@ -178,15 +180,16 @@ def _pipeline(from_at: Bound, to_at: Bound) -> list[dict[str, Any]]:
     """Return the pipeline for the entries made at or after `from_at` and before `to_at`."""
     accounts, journal, entries = {}, {}, {}
     if from_at is not None:
-        accounts["last_at"] = journal["to_at"] = {"$gte": from_at}
+        accounts[f"{STATE}.last_at"] = journal["to_at"] = {"$gte": from_at}
         entries["$gte"] = from_at
     if to_at is not None:
-        accounts["open.0.at"] = journal["from_at"] = {"$lt": to_at}
+        accounts[f"{STATE}.open.0.at"] = journal["from_at"] = {"$lt": to_at}
         entries["$lt"] = to_at
     form = {"_id": 0, "user": 1, "from": 1, "entries": 1}
     return [
         {"$match": accounts},
-        {"$project": {"_id": 0, "user": "$_id", "from": "$open_from", "entries": "$open"}},
+        {"$unwind": f"${STATE}"},
+        {"$project": {"_id": 0, "user": "$_id", "from": f"${STATE}.open_from", "entries": f"${STATE}.open"}},
         {"$unionWith": {"coll": "journal", "pipeline": [{"$match": journal}, {"$project": form}]}},
         {"$unset": _UNUSED},
         {"$unwind": {"path": "$entries", "includeArrayIndex": "place"}},

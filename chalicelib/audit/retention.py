@@ -19,7 +19,7 @@ from chalicelib.audit.journal import Journals, sorted_parts
 from chalicelib.audit.places import MIN_PART_BYTES, Place
 from chalicelib.clock import Clock
 from chalicelib.domain.journal import HISTORY_LENGTH
-from chalicelib.store.documents import Document
+from chalicelib.store.documents import STATE, Document, state_of
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Retention:
 
     def _needed(self, users: Iterable[str]) -> dict[str, int]:
         """Return for each user the sequence number from which on parts are still of use."""
-        accounts = self._accounts.find({"_id": {"$in": list(users)}}, {"closed.from": 1})
+        accounts = self._accounts.find({"_id": {"$in": list(users)}}, {f"{STATE}.closed.from": 1})
         return {account["_id"]: self._needed_of(account) for account in accounts}
 
     def _needed_of(self, account: Document) -> int:
@@ -157,5 +157,5 @@ class Retention:
                 commands += sum("cmd" in entry for entry in part["entries"])
                 if commands >= HISTORY_LENGTH:
                     break
-        with_keys: list[int] = [part["from"] for part in account.get("closed", ())]
+        with_keys: list[int] = [part["from"] for part in state_of(account).get("closed", ())]
         return min([needed, *with_keys])

@@ -1,6 +1,6 @@
 """The accounts in MongoDB: load a record, save it with one guarded write (SPEC.md sections 6 to 8).
 
-The guard is the account's version: an update names the version it was decided on and matches no other. State, journal
+The guard is the account's version: an update names the version it was decided on and changes no other. State, journal
 entry and idempotency key are in that one update, so none exists without the others. Only plain update operators on one
 document are used: a standalone mongod, a replica set, a sharded cluster and DocumentDB all take them.
 """
@@ -23,7 +23,14 @@ from pymongo.errors import DuplicateKeyError
 from chalicelib import waiting
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
-from chalicelib.store.documents import Document, changed_fields, entry_document, entry_from_document, new_account_fields
+from chalicelib.store.documents import (
+    STATE,
+    Document,
+    changed_fields,
+    entry_document,
+    entry_from_document,
+    new_account_fields,
+)
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import (
@@ -55,8 +62,8 @@ _numbers = itertools.count()
 DUE_INDEX = "armed"
 EXPIRY_INDEX = "next_expiry"
 ACCOUNT_INDEXES = [
-    IndexModel([("armed.sym", ASCENDING), ("armed.from", ASCENDING), ("armed.to", ASCENDING)], name=DUE_INDEX),
-    IndexModel([("next_expiry", ASCENDING)], name=EXPIRY_INDEX, sparse=True),
+    IndexModel([(f"{STATE}.armed.{field}", ASCENDING) for field in ("sym", "from", "to")], name=DUE_INDEX),
+    IndexModel([(f"{STATE}.next_expiry", ASCENDING)], name=EXPIRY_INDEX, sparse=True),
 ]
 
 

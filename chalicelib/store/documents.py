@@ -1,6 +1,7 @@
 """The form of accounts and journal entries as MongoDB documents.
 
-`accounts`: one document a user, `_id` the user id.
+`accounts`: one document a user. `_id` is the user id, `state` an array of the one state that the account has: an update
+changes the element that is still of the version it was decided on, or nothing (decision 38). The fields of a state:
 
     version        entries written so far; every write is guarded by it and raises it by one
     cash           available cents
@@ -38,31 +39,43 @@ from chalicelib.domain.quote import Quote
 
 Document = dict[str, Any]
 
+STATE = "state"
+
 LARGE_RESULT_BYTES = 512
 """Results above this, as JSON, are compressed; only summaries are."""
 
 
-def account_from_document(document: Mapping[str, Any]) -> Account:
-    """Return the account that a document of `accounts` holds."""
+def account_from_state(user: str, state: Mapping[str, Any]) -> Account:
+    """Return the account of a user whose document has this state."""
     return Account(
-        user=document["_id"],
-        cash_cents=document["cash"],
-        holdings=dict(document["holdings"]),
-        pending_buys=tuple(_order_from(order) for order in document["pending_buys"]),
-        pending_sells=tuple(_order_from(order) for order in document["pending_sells"]),
+        user=user,
+        cash_cents=state["cash"],
+        holdings=dict(state["holdings"]),
+        pending_buys=tuple(_order_from(order) for order in state["pending_buys"]),
+        pending_sells=tuple(_order_from(order) for order in state["pending_sells"]),
         buy_triggers={
             symbol: BuyTrigger(trigger["amount"], trigger.get("price"), trigger.get("tx"))
-            for symbol, trigger in document["buy_triggers"].items()
+            for symbol, trigger in state["buy_triggers"].items()
         },
         sell_triggers={
             symbol: SellTrigger(trigger["amount"], trigger.get("price"), trigger["n"], trigger.get("tx"))
-            for symbol, trigger in document["sell_triggers"].items()
+            for symbol, trigger in state["sell_triggers"].items()
         },
     )
 
 
+def account_document(user: str, state: Mapping[str, Any]) -> Document:
+    """Return the document of a user whose account has this state."""
+    return {"_id": user, STATE: [state]}
+
+
+def state_of(document: Mapping[str, Any]) -> Any:
+    """Return the state in a document of `accounts`, a document of the same kind."""
+    return document[STATE][0]
+
+
 def new_account_fields(account: Account) -> Document:
-    """Return all fields of the state of an account that has no document yet."""
+    """Return the fields of a state that say what an account without a document is; its journal's are missing."""
     fields: Document = {
         "cash": Int64(account.cash_cents),
         "holdings": dict(account.holdings),

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import ASCENDING
 from pymongo.collection import Collection
 from pymongo.cursor import Cursor
 from pymongo.database import Database
@@ -13,7 +12,7 @@ from pymongo.errors import PyMongoError
 
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.accounts import DUE_INDEX, EXPIRY_INDEX
-from chalicelib.store.documents import Document
+from chalicelib.store.documents import STATE, Document, state_of
 
 _PLACE = "symbols"
 _ID_ONLY = {"_id": 1}
@@ -37,17 +36,18 @@ class DueAccounts:
     def symbols(self) -> list[str]:
         """Return the symbols that have an active trigger, sorted: one key of the index is examined a symbol."""
         with _available():
-            found = self._accounts.distinct("armed.sym")
+            found = self._accounts.distinct(f"{STATE}.armed.sym")
         return sorted(symbol for symbol in found if symbol is not None)  # None stands for accounts without a trigger
 
     def holder(self, symbol: str) -> Holder | None:
         """Return one of the users who have an active trigger on a symbol, None when there is none any more."""
-        fields = {f"{side}_triggers.{symbol}": 1 for side in ("buy", "sell")}
+        fields = {f"{STATE}.{side}_triggers.{symbol}": 1 for side in ("buy", "sell")}
         with _available():
-            document = self._accounts.find_one({"armed.sym": symbol}, fields, hint=DUE_INDEX)
+            document = self._accounts.find_one({f"{STATE}.armed.sym": symbol}, fields, hint=DUE_INDEX)
         if document is None:
             return None
-        triggers = (document[side].get(symbol, {}) for side in ("buy_triggers", "sell_triggers"))
+        state = state_of(document)
+        triggers = (state[side].get(symbol, {}) for side in ("buy_triggers", "sell_triggers"))
         return Holder(document["_id"], next(trigger["tx"] for trigger in triggers if "price" in trigger))
 
     def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
@@ -57,9 +57,12 @@ class DueAccounts:
         return _in_batches(self._accounts.find(due_filter(prices), _ID_ONLY, hint=DUE_INDEX), batch)
 
     def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
-        """Yield the users who have a pending order that has run out, the oldest first, in batches."""
-        found = self._accounts.find({"next_expiry": {"$lt": now_ms}}, _ID_ONLY, hint=EXPIRY_INDEX)
-        return _in_batches(found.sort("next_expiry", ASCENDING), batch)
+        """Yield the users who have a pending order that has run out, the oldest first, in batches.
+
+        The scan of the index comes in that order; asked to sort, MongoDB would gather them first (decision 38).
+        """
+        found = self._accounts.find({f"{STATE}.next_expiry": {"$lt": now_ms}}, _ID_ONLY, hint=EXPIRY_INDEX)
+        return _in_batches(found, batch)
 
     def place(self) -> str | None:
         """Return the symbol after which the next sweep begins, None when no sweep was ever cut short."""
@@ -80,7 +83,7 @@ def due_filter(prices: Mapping[str, int]) -> Mapping[str, Any]:
     """
     return {
         "$or": [
-            {"armed": {"$elemMatch": {"sym": symbol, "from": {"$lte": price}, "to": {"$gte": price}}}}
+            {f"{STATE}.armed": {"$elemMatch": {"sym": symbol, "from": {"$lte": price}, "to": {"$gte": price}}}}
             for symbol, price in sorted(prices.items())
         ]
     }

@@ -10,7 +10,7 @@ from bson.raw_bson import RawBSONDocument
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry, PastCommand
-from chalicelib.store.documents import account_from_document, entry_from_document
+from chalicelib.store.documents import account_from_state, entry_from_document, state_of
 
 KEPT_KEYS = 64
 """At least so many of a user's latest idempotency keys are kept (SPEC.md section 7)."""
@@ -123,16 +123,17 @@ def latest_with(latest: tuple[PastCommand, ...] | None, entry: Entry) -> tuple[P
 
 def record_from_document(document: RawBSONDocument) -> Record:
     """Return the record that a document of `accounts`, read as raw BSON, holds."""
-    entries: Sequence[RawBSONDocument] = document["open"]
+    state: RawBSONDocument = state_of(document)
+    entries: Sequence[RawBSONDocument] = state["open"]
     return Record(
-        account=account_from_document(document),
-        version=document["version"],
-        last_ms=document["last_at"],
-        open_from=document["open_from"],
+        account=account_from_state(document["_id"], state),
+        version=state["version"],
+        last_ms=state["last_at"],
+        open_from=state["open_from"],
         open_entries=tuple(bytes(entry.raw) for entry in entries),
-        open_bytes=document["open_bytes"],
+        open_bytes=state["open_bytes"],
         keys={entry["key"]: place for place, entry in enumerate(entries) if "key" in entry},
-        closed=tuple(ClosedPart(part["from"], part["until"], bytes(part["keys"])) for part in document["closed"]),
+        closed=tuple(ClosedPart(part["from"], part["until"], bytes(part["keys"])) for part in state["closed"]),
     )
 
 

@@ -6,6 +6,7 @@ groups were under way. In Lambda, where a process serves one request at a time, 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from threading import Condition, Lock
 from typing import Any, NamedTuple, Protocol
@@ -14,10 +15,13 @@ from pymongo.collection import Collection
 from pymongo.errors import DocumentTooLarge, DuplicateKeyError, PyMongoError, ServerSelectionTimeoutError
 
 from chalicelib import waiting
-from chalicelib.store.documents import Document
+from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 
 DUPLICATE_KEY = 11000
+
+_ONE = "one"
+_GUARDED = f"{STATE}.$[{_ONE}]."
 
 GROUPS_AT_ONCE = 2
 """While one group waits for the journals of a majority, the next one is on its way."""
@@ -26,8 +30,9 @@ GROUPS_AT_ONCE = 2
 class GuardedWrite(NamedTuple):
     """An update of one account that applies to one version only; version 0 is an account that is not there yet.
 
-    `write_id` is the `id` of the entry it adds, and that of no other write: an earlier write of the same attempt, of
-    which nobody knew what had become of it, may have added another entry, decided at another time and price.
+    `operators` are those of the fields of its state, for version 0 a `$set` of all of them. `write_id` is the `id` of
+    the entry it adds, and that of no other write: an earlier write of the same attempt, of which nobody knew what had
+    become of it, may have added another entry, decided at another time and price.
     """
 
     user: str
@@ -35,15 +40,21 @@ class GuardedWrite(NamedTuple):
     operators: Mapping[str, Document]
     write_id: bytes
 
-    @property
-    def guard(self) -> Document:
-        """Return the filter that matches the account at that version and at no other."""
-        return {"_id": self.user, "version": self.version}
+    def statement(self) -> Document:
+        """Return it as a statement of MongoDB's `update` command.
 
-    @property
-    def upsert(self) -> bool:
-        """Return whether the account is to be made; if it is there after all, its version makes this a duplicate."""
-        return self.version == 0
+        The document is found by its id alone, which spares MongoDB its query planner, and the array filter is the
+        guard: it leaves a state of another version as it is (decision 38). So the write was applied when the command
+        says that a document was modified or inserted, and has lost when it says neither.
+        """
+        query = {"_id": self.user}
+        if self.version == 0:
+            return {"q": query, "u": {"$setOnInsert": {STATE: [self.operators["$set"]]}}, "upsert": True}
+        guarded = {
+            operator: {f"{_GUARDED}{field}": value for field, value in fields.items()}
+            for operator, fields in self.operators.items()
+        }
+        return {"q": query, "u": guarded, "arrayFilters": [{f"{_ONE}.version": self.version}]}
 
 
 class Writer(Protocol):
@@ -64,9 +75,17 @@ class SingleWriter:
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
+        statement = write.statement()
         with outcomes():
-            result = waiting.aside(lambda: self._accounts.update_one(write.guard, write.operators, upsert=write.upsert))
-        if result.matched_count == 0 and result.upserted_id is None:
+            result = waiting.aside(
+                lambda: self._accounts.update_one(
+                    statement["q"],
+                    statement["u"],
+                    upsert=statement.get("upsert", False),
+                    array_filters=statement.get("arrayFilters"),
+                )
+            )
+        if result.modified_count == 0 and result.upserted_id is None:
             raise LostRaceError(write.user)
 
     def close(self) -> None:
@@ -192,7 +211,7 @@ class GroupWriter:
         """
         command = {
             "update": self._accounts.name,
-            "updates": [{"q": write.guard, "u": write.operators, "upsert": write.upsert} for write in writes],
+            "updates": [write.statement() for write in writes],
             "ordered": False,
             "writeConcern": self._accounts.write_concern.document,
         }
@@ -212,8 +231,12 @@ class GroupWriter:
             is_lost = failed["code"] == DUPLICATE_KEY
             user = writes[place].user
             failures[place] = LostRaceError(user) if is_lost else UnknownOutcomeError(str(failed.get("errmsg")))
-        if result["n"] < len(writes) - len(failures):
-            failures |= self._not_found(writes, failures)
+        made = {one["index"] for one in result.get("upserted", ())}
+        for place, write in enumerate(writes):
+            if write.version == 0 and place not in made:  # the account is there: all its writes are of later versions
+                failures.setdefault(place, LostRaceError(write.user))
+        if result["nModified"] + len(made) < len(writes) - len(failures):
+            failures |= self._not_found(writes, made | failures.keys())
         return failures
 
     def _command(self, command: dict[str, Any]) -> Mapping[str, Any]:
@@ -222,14 +245,14 @@ class GroupWriter:
                 return self._patient.database.command(command)
         return waiting.aside(lambda: self._accounts.database.command(command))
 
-    def _not_found(self, writes: Sequence[GuardedWrite], known: Mapping[int, StoreError]) -> dict[int, StoreError]:
+    def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, StoreError]:
         """Tell the losers of a group apart: their entries are not in the accounts.
 
         One that is not there has lost, or has been moved to the journal already: who asked for it has to look.
         """
         users = [write.user for place, write in enumerate(writes) if place not in known]
-        found = waiting.aside(lambda: list(self._accounts.find({"_id": {"$in": users}}, {"open.id": 1})))
-        written = {entry["id"] for account in found for entry in account["open"]}
+        found = waiting.aside(lambda: list(self._accounts.find({"_id": {"$in": users}}, {f"{STATE}.open.id": 1})))
+        written = {entry["id"] for account in found for entry in state_of(account)["open"]}
         return {
             place: UnknownOutcomeError(write.user)
             for place, write in enumerate(writes)

@@ -14,7 +14,7 @@ from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import PART_ENTRIES, part_id
-from chalicelib.store.documents import Document, entry_document, new_account_fields
+from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
 from chalicelib.store.record import ClosedPart, closed_documents, closed_with, key_hash
 
 FIRST_MS = 1_700_000_000_000
@@ -161,8 +161,7 @@ def _close(journal: _Journal) -> Document:
 
 
 def _account_document(journal: _Journal) -> Document:
-    return {
-        "_id": journal.account.user,
+    state = {
         **new_account_fields(journal.account),
         "version": journal.written,
         "last_at": journal.last_ms,
@@ -171,3 +170,4 @@ def _account_document(journal: _Journal) -> Document:
         "open_bytes": sum(map(len, journal.entries)),
         "closed": closed_documents(journal.closed),
     }
+    return account_document(journal.account.user, state)

@@ -11,7 +11,7 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.store.documents import Document, entry_document, new_account_fields
+from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
 from infra.audit.journals import FIRST_MS, user_name
 
 _BATCH = 5_000
@@ -57,8 +57,7 @@ def _account() -> Document:
         decision = decide(account, command, quote if name is CommandName.BUY else None, FIRST_MS + number)
         account = decision.account
         entries.append(entry_document(decision.entry, number.to_bytes(8, "big"), "bench"))
-    return {
-        "_id": account.user,
+    state = {
         **new_account_fields(account),
         "version": len(entries),
         "last_at": FIRST_MS + len(entries),
@@ -67,3 +66,4 @@ def _account() -> Document:
         "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
         "closed": [],
     }
+    return account_document(account.user, state)

@@ -35,7 +35,7 @@ class Write:
     @property
     def size_bytes(self) -> int:
         """Return the size of what the update says, as BSON."""
-        return len(bson.encode({"q": self.guarded.guard, "u": self.guarded.operators}))
+        return len(bson.encode(self.guarded.statement()))
 
 
 def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[Write]]:

@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra import guard
 from infra.stack import PROJECT
 
@@ -99,11 +100,12 @@ def _not_conserved(target: Target, workload: Path) -> str:
 
 def worth_cents(account: Mapping[str, Any]) -> int:
     """Return cash, reserved cash and shares at the one price there is, of a document of `accounts`."""
-    reserved = sum(order["value"] for order in account["pending_buys"])
-    reserved += sum(trigger["amount"] for trigger in account["buy_triggers"].values())
-    shares = sum(account["holdings"].values()) + sum(order["n"] for order in account["pending_sells"])
-    shares += sum(trigger["n"] for trigger in account["sell_triggers"].values())
-    return int(account["cash"] + reserved + shares * PRICE_CENTS)
+    state = state_of(account)
+    reserved = sum(order["value"] for order in state["pending_buys"])
+    reserved += sum(trigger["amount"] for trigger in state["buy_triggers"].values())
+    shares = sum(state["holdings"].values()) + sum(order["n"] for order in state["pending_sells"])
+    shares += sum(trigger["n"] for trigger in state["sell_triggers"].values())
+    return int(state["cash"] + reserved + shares * PRICE_CENTS)
 
 
 def added_cents(workload: Path) -> int:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra.background import BackgroundStack
 from infra.bench import page, replays
 from infra.bench import record as records
@@ -129,7 +130,7 @@ def test_a_replay_makes_the_accounts_while_its_clock_runs(tmp_path: Path, monkey
     def replay_and_look(stack: BackgroundStack, *arguments: Any, **options: Any) -> Replayed:
         found = replay_on(stack, *arguments, **options)
         with MongoClient[dict[str, Any]](stack.mongo_uri) as client:
-            versions.update((one["_id"], one["version"]) for one in client["day_trading"]["accounts"].find())
+            versions.update((one["_id"], state_of(one)["version"]) for one in client["day_trading"]["accounts"].find())
         return found
 
     monkeypatch.setattr(replays, "replay_on", replay_and_look)

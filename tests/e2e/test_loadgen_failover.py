@@ -18,6 +18,7 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra.background import BackgroundStack, running_stack
 from infra.folder import StackFolder
 from infra.ports import HOST, free_port
@@ -137,8 +138,8 @@ def until(condition: Any) -> None:
 
 def commands_done(running: BackgroundStack) -> int:
     with MongoClient[dict[str, Any]](running.mongo_uri) as client:
-        accounts = client[running.mongo_database]["accounts"].find({}, {"version": 1})
-        return sum(int(account["version"]) for account in accounts)
+        accounts = client[running.mongo_database]["accounts"].find()
+        return sum(int(state_of(account)["version"]) for account in accounts)
 
 
 def loadgen(*arguments: str) -> "subprocess.Popen[str]":

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra import control, haproxy
 from infra.background import BackgroundStack, running_stack
 from infra.mongo import PRIMARY, role
@@ -166,8 +167,8 @@ def test_any_server_takes_any_command_of_any_user(stack: BackgroundStack) -> Non
         account = client[stack.mongo_database]["accounts"].find_one({"_id": "jane"})
         assert len(client.topology_description.server_descriptions()) == 3
     assert account is not None
-    assert account["cash"] == 1000
-    assert {entry["srv"] for entry in account["open"]} == {"gateway-1-1", "gateway-2-1"}
+    assert state_of(account)["cash"] == 1000
+    assert {entry["srv"] for entry in state_of(account)["open"]} == {"gateway-1-1", "gateway-2-1"}
 
 
 def test_haproxy_shows_a_page_of_how_it_sees_the_servers(stack: BackgroundStack) -> None:

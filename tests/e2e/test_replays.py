@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra.background import BackgroundStack
 from infra.stack import PROJECT
 from tests.conftest import StartStack
@@ -55,11 +56,12 @@ def accounts(running: BackgroundStack) -> list[dict[str, Any]]:
 
 def worth_cents(account: dict[str, Any]) -> int:
     """Return cash, reserved cash and shares at the fixed price."""
-    reserved = sum(order["value"] for order in account["pending_buys"])
-    reserved += sum(trigger["amount"] for trigger in account["buy_triggers"].values())
-    shares = sum(account["holdings"].values()) + sum(order["n"] for order in account["pending_sells"])
-    shares += sum(trigger["n"] for trigger in account["sell_triggers"].values())
-    cash = account["cash"]
+    state = state_of(account)
+    reserved = sum(order["value"] for order in state["pending_buys"])
+    reserved += sum(trigger["amount"] for trigger in state["buy_triggers"].values())
+    shares = sum(state["holdings"].values()) + sum(order["n"] for order in state["pending_sells"])
+    shares += sum(trigger["n"] for trigger in state["sell_triggers"].values())
+    cash = state["cash"]
     return int(cash + reserved + shares * PRICE_CENTS)
 
 
@@ -119,9 +121,9 @@ def test_one_key_in_flight_on_two_workers_at_once_is_applied_once(stack: StartSt
         firsts = [key for key, replayed, _ in answers if replayed is None]
         assert sorted(firsts) == sorted({key for key, _, _ in answers})
         assert len({body for _, _, body in answers}) == 20
-        (account,) = accounts(running)
-        assert (account["cash"], account["version"]) == (2000 * (turn + 1), 20 * (turn + 1))
-        writers |= {entry["srv"] for entry in account["open"]}
+        (state,) = map(state_of, accounts(running))
+        assert (state["cash"], state["version"]) == (2000 * (turn + 1), 20 * (turn + 1))
+        writers |= {entry["srv"] for entry in state["open"]}
         if len(writers) == 2:
             break
     assert writers == {"gateway-1", "gateway-2"}

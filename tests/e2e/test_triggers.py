@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from chalicelib.store.documents import Document
+from chalicelib.store.documents import Document, state_of
 from infra.background import BackgroundStack
 from infra.stack import PROJECT
 from tests.conftest import StartStack
@@ -37,9 +37,9 @@ def cash_and_audit(stack: BackgroundStack) -> tuple[dict[str, int], list[tuple[s
     while True:
         with MongoClient[Document](stack.mongo_uri) as client:
             accounts = list(client[stack.mongo_database]["accounts"].find({"_id": {"$ne": AUDITOR}}))
-        versions = {account["_id"]: account["version"] for account in accounts}
+        versions = {account["_id"]: state_of(account)["version"] for account in accounts}
         if versions == before:
-            return {account["_id"]: account["cash"] for account in accounts}, events
+            return {account["_id"]: state_of(account)["cash"] for account in accounts}, events
         before, events = versions, audit(settings_for(stack.mongo_uri, stack.mongo_database))
 
 

@@ -16,7 +16,7 @@ from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.runtime import make_runtime
 from chalicelib.settings import Settings
 from chalicelib.store.accounts import Accounts
-from chalicelib.store.documents import Document, entry_document, new_account_fields
+from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.recent import RecentRecords
 from chalicelib.sweep.sweeper import Limits, Sweeper
@@ -90,8 +90,7 @@ def _insert(database: Database[Document], documents: Iterable[Document]) -> None
 
 def _document(account: Account, trader: Trader) -> Document:
     entries = [entry_document(entry, b"made by a test", "test") for entry in trader.entries]
-    return {
-        "_id": account.user,
+    state = {
         **new_account_fields(account),
         "version": max(1, len(entries)),
         "last_at": trader.now_ms,
@@ -100,3 +99,4 @@ def _document(account: Account, trader: Trader) -> Document:
         "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
         "closed": [],
     }
+    return account_document(account.user, state)

@@ -19,7 +19,7 @@ def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
 def test_accounts_made_in_bulk_have_their_own_names_and_go_on_trading(shop: Shop) -> None:
     make_accounts(shop.database, 30)
     assert shop.database["accounts"].distinct("_id") == [user_name(number) for number in range(30)]
-    assert len(shop.database["accounts"].distinct("armed.sym")) == 26
+    assert len(shop.database["accounts"].distinct("state.armed.sym")) == 26
     assert shop.accounts.load(user_name(29)).version == 5
     history = shop.does("DISPLAY_SUMMARY", user=user_name(29)).result["history"]
     assert [entry["command"] for entry in history] == ["SET_BUY_TRIGGER", "SET_BUY_AMOUNT", "COMMIT_BUY", "BUY", "ADD"]

@@ -14,7 +14,7 @@ from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, Stor
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import PART_BYTES, PART_ENTRIES, Accounts
-from chalicelib.store.documents import entry_document, entry_from_document
+from chalicelib.store.documents import entry_document, entry_from_document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
@@ -96,11 +96,12 @@ def test_any_account_can_become_any_other_in_one_update(shop: Shop, states: list
         assert record.account == state
     document = shop.database["accounts"].find_one({"_id": "jane"})
     assert document is not None
-    assert document["version"] == len(states) == len(document["open"])
-    assert document.get("next_expiry") == states[-1].next_expiry_ms()
+    state = state_of(document)
+    assert state["version"] == len(states) == len(state["open"])
+    assert state.get("next_expiry") == states[-1].next_expiry_ms()
     armed_buys = sum(trigger.price_cents is not None for trigger in states[-1].buy_triggers.values())
     armed_sells = sum(trigger.price_cents is not None for trigger in states[-1].sell_triggers.values())
-    assert len(document["armed"]) == armed_buys + armed_sells
+    assert len(state["armed"]) == armed_buys + armed_sells
 
 
 def test_a_new_account_is_made_by_its_first_command_and_not_by_looking(shop: Shop) -> None:
@@ -143,7 +144,8 @@ def test_an_entry_is_set_at_its_place_and_the_others_are_let_alone(shop: Shop) -
     ]
     document = database["accounts"].find_one({"_id": "jane"})
     assert document is not None
-    assert [entry["tx"] for entry in document["open"]] == [PART_ENTRIES + 1, PART_ENTRIES + 2, PART_ENTRIES + 3]
+    transactions = [entry["tx"] for entry in state_of(document)["open"]]
+    assert transactions == [PART_ENTRIES + 1, PART_ENTRIES + 2, PART_ENTRIES + 3]
 
 
 def test_two_first_commands_make_one_account(shop: Shop) -> None:

@@ -266,12 +266,21 @@ def test_what_is_left_of_one_symbol_is_fired_by_the_next_sweep(shop: Shop) -> No
     for user in users:
         sets_buy(shop, user)
     sweeper = sweeper_of(shop, PricedQuotes({"ABC": 900}), replace(LIMITS, writes_at_once=1, batch=2))
-    fired = {"holdings.ABC": {"$exists": True}}
+    fired = {"state.holdings.ABC": {"$exists": True}}
     first = sweeper.sweep(lambda: shop.database["accounts"].count_documents(fired) >= 3)
     assert (first.fired, first.complete) == (3, False)
     second = sweeper.sweep()
     assert (second.fired, second.complete) == (3, True)
     assert len(firings(shop)) == 6
+
+
+def test_orders_that_have_run_out_are_found_the_oldest_first(shop: Shop) -> None:
+    for user in ("mary", "jane", "john"):
+        shop.does("ADD", amount="10.00", user=user)
+        shop.does("BUY", "ABC", "10.00", user=user)
+        shop.now_ms += 1
+    found = DueAccounts(shop.database).expired(shop.now_ms + 60_000, 2)
+    assert list(found) == [["mary", "jane"], ["john"]]
 
 
 def test_a_sweep_without_time_begins_nothing(shop: Shop) -> None:
@@ -406,7 +415,7 @@ def test_a_sweep_is_not_fooled_by_what_its_process_remembers(shop: Shop) -> None
 def test_an_account_that_cannot_be_settled_holds_up_no_other(shop: Shop) -> None:
     for user in ("jane", "john", "mary"):
         sets_buy(shop, user)
-    shop.database["accounts"].update_one({"_id": "john"}, {"$unset": {"cash": ""}})
+    shop.database["accounts"].update_one({"_id": "john"}, {"$unset": {"state.0.cash": ""}})
     report = sweeper_of(shop, PricedQuotes({"ABC": 1000})).sweep()
     assert (report.due, report.fired, report.failed) == (3, 2, 1)
 
