@@ -38,6 +38,7 @@ from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
+from chalicelib.store.lines import Lines
 from chalicelib.store.patient import SELECTION_MS, PatientPool
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GROUPS_AT_ONCE, GroupWriter, SingleWriter, Writer
@@ -199,7 +200,7 @@ def make_hand_over(settings: Settings) -> HandOver | None:
 def make_writer(database: Database[Document], groups: Database[Document] | None, limit: int) -> Writer:
     """Return who sends groups of up to `limit` writes over the connections for `groups`; without those, each alone."""
     accounts = database["accounts"]
-    return SingleWriter(accounts) if groups is None else GroupWriter(accounts, limit, patient=groups["accounts"])
+    return SingleWriter(accounts) if groups is None else GroupWriter(accounts, limit, lines=Lines(groups))
 
 
 def make_runtime(settings: Settings) -> Runtime:

@@ -20,6 +20,9 @@ from pymongo.synchronous.pool import Connection, Pool
 
 from chalicelib import waiting
 
+_AHEAD_BYTES = 64 * 1024
+"""What is taken from the network at once: most answers are much smaller, and the driver asks for them in two parts."""
+
 SELECTION_MS = 0
 """How long such a client may wait for a server it could write to: it would stand still."""
 
@@ -44,6 +47,7 @@ class PatientInterface(NetworkingInterface):
         super().__init__(sock)
         self._socket = sock
         self._seconds = sock.gettimeout()
+        self._ahead = memoryview(b"")
         sock.setblocking(False)
 
     def gettimeout(self) -> float | None:
@@ -61,7 +65,7 @@ class PatientInterface(NetworkingInterface):
 
     def pending(self) -> int:
         """Return how many bytes have been taken from the network and not been asked for."""
-        return self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        return len(self._ahead) + self._undecoded()
 
     def sendall(self, data: bytes) -> None:
         """Send everything; raises TimeoutError when that takes too long."""
@@ -76,10 +80,20 @@ class PatientInterface(NetworkingInterface):
 
     def recv_into(self, buffer: Any) -> int:
         """Return how many bytes have come, 0 at their end; raises TimeoutError when none come in time."""
+        if not self._ahead:
+            self._ahead = memoryview(self._receive())
+        count = min(len(buffer), len(self._ahead))
+        buffer[:count] = self._ahead[:count]
+        self._ahead = self._ahead[count:]
+        return count
+
+    def _receive(self) -> bytes:
         deadline = self._deadline()
+        if not self._undecoded():  # an answer is not there at once, and to look for it in vain costs more than to wait
+            waiting.until_ready(self._socket.fileno(), to_write=False, seconds=self._left(deadline))
         while True:
             try:
-                return self._socket.recv_into(buffer)
+                return self._socket.recv(_AHEAD_BYTES)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(deadline, to_write=False)
             except ssl.SSLWantWriteError:
@@ -88,7 +102,12 @@ class PatientInterface(NetworkingInterface):
     def _deadline(self) -> float | None:
         return None if self._seconds is None else time.monotonic() + self._seconds
 
+    def _left(self, deadline: float | None) -> float | None:
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def _undecoded(self) -> int:
+        return self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+
     def _wait(self, deadline: float | None, *, to_write: bool) -> None:
-        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not waiting.until_ready(self._socket.fileno(), to_write=to_write, seconds=seconds):
+        if not waiting.until_ready(self._socket.fileno(), to_write=to_write, seconds=self._left(deadline)):
             raise TimeoutError("timed out")

@@ -17,6 +17,7 @@ from pymongo.errors import DocumentTooLarge, DuplicateKeyError, PyMongoError, Se
 from chalicelib import waiting
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.lines import Lines
 
 DUPLICATE_KEY = 11000
 
@@ -100,9 +101,9 @@ class GroupWriter:
     turns. A smaller one goes out only while none is under way, once all who could add to it have had the chance to: a
     message has its price, and the one under way will soon be back (Nagle's rule for small packets).
 
-    Whoever asks for the last write of a group sends it, for all of them: over the connections of `patient`, the same
-    collection on those that wait as requests do (`chalicelib/store/patient.py`), and aside while they know of no server
-    to write to, or without them.
+    Whoever asks for the last write of a group sends it, for all of them: over `lines` to the same database, on
+    connections that wait as requests do (`chalicelib/store/patient.py`), and aside while they know of no server to
+    write to, or without them.
     """
 
     def __init__(
@@ -110,10 +111,10 @@ class GroupWriter:
         accounts: Collection[Document],
         limit: int,
         at_once: int = GROUPS_AT_ONCE,
-        patient: Collection[Document] | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self._accounts = accounts
-        self._patient = patient
+        self._lines = lines
         self._limit = limit
         self._at_once = at_once
         self._lock = Lock()
@@ -152,6 +153,8 @@ class GroupWriter:
         with self._lock:
             self._closed = True
             self._landed.wait_for(lambda: not self._pending and not self._groups_under_way)
+        if self._lines is not None:
+            self._lines.close()
 
     def _look(self) -> None:
         with self._lock:
@@ -240,9 +243,9 @@ class GroupWriter:
         return failures
 
     def _command(self, command: dict[str, Any]) -> Mapping[str, Any]:
-        if self._patient is not None:
+        if self._lines is not None:
             with suppress(ServerSelectionTimeoutError):  # nothing was sent
-                return self._patient.database.command(command)
+                return self._lines.command(command)
         return waiting.aside(lambda: self._accounts.database.command(command))
 
     def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, StoreError]:

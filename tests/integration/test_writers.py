@@ -26,6 +26,7 @@ from chalicelib.runtime import connect_patiently
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, entry_document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.lines import Lines
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GroupWriter, GuardedWrite, SingleWriter, Writer
 from tests.integration.shop import Shop, settings_for
@@ -47,9 +48,9 @@ def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
 def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
     """Return each kind of writer in turn: what is said here holds for all."""
     groups = connect_patiently(shop.settings) if request.param == "patient" else None
-    patient = None if groups is None else groups["accounts"]
+    lines = None if groups is None else Lines(groups)
     accounts = shop.database["accounts"]
-    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8, patient=patient)
+    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8, lines=lines)
     yield writer
     writer.close()
     if groups is not None:
@@ -231,18 +232,18 @@ def test_on_a_loop_the_next_group_goes_out_before_those_of_the_last_are_told(sho
     events: list[str] = []
 
     class Noting:
-        """The accounts and their database, which note what is sent."""
+        """Lines that note what is sent."""
 
-        def __init__(self) -> None:
-            self.database = self
+        def close(self) -> None:
+            """Do nothing."""
 
         def command(self, command: dict[str, Any]) -> Any:
             events.append(f"send {len(command['updates'])}")
             waiting.pause(0.05)
             return shop.database.command(command)
 
-    patient: Any = Noting()
-    writer = GroupWriter(shop.database["accounts"], limit=2, at_once=1, patient=patient)
+    lines: Any = Noting()
+    writer = GroupWriter(shop.database["accounts"], limit=2, at_once=1, lines=lines)
 
     def write(number: int) -> None:
         writer.write(write_of(f"user{number}", 0, b"attempt!"))
@@ -255,7 +256,7 @@ def test_on_a_loop_the_next_group_goes_out_before_those_of_the_last_are_told(sho
 
 def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, together: Together) -> None:
     nowhere = connect_patiently(replace(shop.settings, mongo_uri="mongodb://127.0.0.1:1/?directConnection=true"))
-    writer = GroupWriter(shop.database["accounts"], 8, patient=nowhere["accounts"])
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(nowhere))
     together(*(partial(writer.write, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)))
     assert shop.database["accounts"].count_documents({"state.version": 1}) == 4
     writer.close()
@@ -265,7 +266,7 @@ def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, t
 def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: Shop) -> None:
     uri = shop.settings.mongo_uri
     groups = connect_patiently(replace(shop.settings, mongo_uri=f"{uri}{'&' if '?' in uri else '/?'}minPoolSize=50"))
-    writer = GroupWriter(shop.database["accounts"], 8, patient=groups["accounts"])
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
     writer.write(write_of("jane", 0, b"attempt!"))
     size = groups.client.options.pool_options
     assert (size.min_pool_size, size.max_pool_size) == (0, 2)
@@ -276,7 +277,7 @@ def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: S
 def test_connections_that_were_idle_are_used_again(shop: Shop, together: Together) -> None:
     """The driver looks whether one that was idle for more than a second still stands."""
     groups = connect_patiently(shop.settings)
-    writer = GroupWriter(shop.database["accounts"], 8, patient=groups["accounts"])
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
 
     def now_and_then() -> None:
         for version in range(3):
@@ -286,6 +287,8 @@ def test_connections_that_were_idle_are_used_again(shop: Shop, together: Togethe
     together(now_and_then)
     assert shop.database["accounts"].count_documents({"state.version": 3}) == 1
     writer.close()
+    (server,) = groups.client._topology._servers.values()
+    assert server.pool.active_sockets == 0, "given back"
     groups.client.close()
 
 

@@ -68,6 +68,23 @@ def test_it_arrives_over_tls_as_well(pair: tuple[socket.socket, socket.socket], 
         exchange(PatientInterface(ours), PatientInterface(theirs), together)
 
 
+def test_what_has_come_is_taken_from_the_network_at_once(
+    pair: tuple[socket.socket, socket.socket], together: Together
+) -> None:
+    """The driver asks for the head of an answer, then for the rest."""
+    interface = PatientInterface(pair[0])
+    pair[1].sendall(b"head and body")
+
+    def read() -> None:
+        assert received(interface, 4) == b"head"
+        assert interface.pending() == len(" and body")
+        pair[1].close()
+        assert received(interface, 9) == b" and body"
+        assert (interface.pending(), interface.recv_into(memoryview(bytearray(1)))) == (0, 0)
+
+    together(read)
+
+
 @pytest.mark.parametrize("to_write", [False, True], ids=["read", "written"])
 def test_who_waits_too_long_for_the_network_is_told(
     pair: tuple[socket.socket, socket.socket], together: Together, to_write: bool
