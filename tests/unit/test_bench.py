@@ -7,13 +7,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from infra.bench import cli, page
+from infra.bench import cli, context, page
 from infra.bench import record as records
 from infra.bench.compare import BETTER, WITHIN, WORSE, compare, differences
 from infra.bench.figures import LESS, MORE, Figures, Measured, add_round
 from infra.bench.pictures import pictures
 from infra.bench.record import Record, RecordError
+from infra.bench.replays import Replayed, Setting
 from infra.bench.sections import SECTIONS
+from infra.bench.sections.replays import Replays
+from infra.bench.sizes import QUICK, Sizes
 from infra.bench.verdicts import judge
 from infra.stack import PROJECT
 
@@ -213,3 +216,22 @@ def test_the_newest_record_is_the_last_by_time(tmp_path: Path, record: Record) -
 def test_the_record_to_compare_with_is_one_that_git_knows() -> None:
     """One that was just written, and is not committed yet, is not what a change is compared with."""
     assert records.newest(committed=True).parent == records.RESULTS
+
+
+def test_populations_are_replayed_in_turns_of_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gets slower in a round would else be the rate of the most users in every one."""
+    replayed: list[int] = []
+
+    def replay(_folder: Path, _sizes: Sizes, setting: Setting) -> Replayed:
+        replayed.append(setting.users)
+        return Replayed(100.0, setting.commands, {"p50": 1.0, "p99": 2.0}, {}, {}, {}, 0.0)
+
+    monkeypatch.setattr(context, "replay", replay)
+    bench = context.Bench(QUICK, tmp_path, say=lambda _: None)
+    found = []
+    for _ in range(3):
+        bench.next_round()
+        found.append({one.key for one in Replays().run(bench)})
+    few, many = (users for users, _ in QUICK.populations)
+    assert replayed == [few, many, many, few, few, many]
+    assert found[0] == found[1] == found[2]
