@@ -40,6 +40,7 @@ from chalicelib.domain.quote import Quote
 Document = dict[str, Any]
 
 STATE = "state"
+"""The field of a document of `accounts` that holds the account."""
 
 LARGE_RESULT_BYTES = 512
 """Results above this, as JSON, are compressed; only summaries are."""
