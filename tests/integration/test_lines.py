@@ -1,7 +1,7 @@
 """Connections that are kept from one command to the next, in each way of waiting."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 
@@ -63,6 +63,11 @@ def break_off(lines: Lines) -> None:
     lines._idle[-1].connection.conn._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
 
 
+def give_up(lines: Lines) -> None:
+    """Trust the server of the next connection no more, as the driver's watch does when it does not answer."""
+    lines._idle[-1].connection.pool_gen.inc(None)
+
+
 def in_use(lines: Lines) -> int:
     """Return how many connections the driver has lent."""
     (server,) = lines._client._topology._servers.values()
@@ -107,28 +112,16 @@ def test_one_that_broke_off_fails_once_and_is_not_used_again(lines: Lines, toget
     assert len(set(found)) == 2
 
 
-def test_one_that_broke_off_while_it_was_idle_is_replaced(
-    lines: Lines, together: Together, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("spoil", [break_off, give_up])
+def test_one_that_is_no_good_any_more_when_it_is_needed_is_replaced(
+    lines: Lines, together: Together, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Lines], None]
 ) -> None:
     monkeypatch.setattr(lines_module, "LOOK_SECONDS", 0.0)
     found: list[str] = []
 
     def commands() -> None:
         ask(lines, found)
-        break_off(lines)
-        ask(lines, found)
-
-    together(commands)
-    assert len(set(found)) == 2
-    assert in_use(lines) == 1
-
-
-def test_one_to_a_server_that_the_driver_has_given_up_is_replaced(lines: Lines, together: Together) -> None:
-    found: list[str] = []
-
-    def commands() -> None:
-        ask(lines, found)
-        lines._idle[-1].connection.pool_gen.inc(None)  # as the driver's watch does when a server does not answer
+        spoil(lines)
         ask(lines, found)
 
     together(commands)
