@@ -26,13 +26,6 @@ LATER_MS = FIRST_MS + 10**9
 
 
 @pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a shop on a fresh database."""
-    with closing(Shop(settings_for(mongo_uri, mongo_database))) as shop:
-        yield shop
-
-
-@pytest.fixture
 def api(mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path) -> Iterator[Api]:
     """Return the app on a fresh database, its logs in a folder within a folder."""
     with running_api(mongo_uri, mongo_database, redis_url, tmp_path / "outer" / "place") as api:

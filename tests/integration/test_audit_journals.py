@@ -1,18 +1,7 @@
 """Journals that are made in bulk are as the store would have left them."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from infra.audit.journals import make_journals, user_name
-from tests.integration.shop import Shop, settings_for
-
-
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    shop = Shop(settings_for(mongo_uri, mongo_database))
-    yield shop
-    shop.close()
+from tests.integration.shop import Shop
 
 
 def test_the_keys_of_closed_parts_are_found(shop: Shop) -> None:

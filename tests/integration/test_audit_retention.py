@@ -3,7 +3,6 @@
 import gzip
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -26,13 +25,6 @@ from tests.integration.audit_parts import read_log, transactions
 from tests.integration.shop import Shop, settings_for
 
 LATER_MS = FIRST_MS + 100 * DAY_MS
-
-
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a shop on a fresh database."""
-    with closing(Shop(settings_for(mongo_uri, mongo_database))) as shop:
-        yield shop
 
 
 def retention(shop: Shop, folder: Path, *, days: int = 30, now_ms: int = LATER_MS, **more: Any) -> Retention:

@@ -51,13 +51,6 @@ def bucket(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     client.close()
 
 
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a shop on a fresh database."""
-    with closing(Shop(settings_for(mongo_uri, mongo_database))) as shop:
-        yield shop
-
-
 @pytest.fixture(scope="module")
 def large(mongo_uri: str) -> Iterator[Shop]:
     """Return a shop whose log is larger than two parts; tests do not add to it."""

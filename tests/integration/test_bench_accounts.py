@@ -1,19 +1,8 @@
 """Accounts that are made in bulk are as the store would have left them."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from infra.audit.journals import user_name
 from infra.bench.accounts import make_accounts
-from tests.integration.shop import Shop, settings_for
-
-
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    shop = Shop(settings_for(mongo_uri, mongo_database))
-    yield shop
-    shop.close()
+from tests.integration.shop import Shop
 
 
 def test_accounts_made_in_bulk_have_their_own_names_and_go_on_trading(shop: Shop) -> None:

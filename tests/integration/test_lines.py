@@ -13,19 +13,11 @@ from chalicelib.runtime import connect_patiently
 from chalicelib.store import lines as lines_module
 from chalicelib.store.documents import Document
 from chalicelib.store.lines import Lines
-from tests.integration.shop import Shop, settings_for
+from tests.integration.shop import Shop
 from tests.ways import SECONDS, Together
 
 ADDRESS: Document = {"whatsmyuri": 1}
 """The command that is answered by who asks, as the server sees it."""
-
-
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a database, and the settings to reach it."""
-    shop = Shop(settings_for(mongo_uri, mongo_database))
-    yield shop
-    shop.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The store on a real mongod: what is saved is what is loaded, guarded, atomic and bounded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import bson
@@ -42,14 +42,6 @@ FULL_ENTRY = Entry(
     ),
     result={"symbol": "ABC", "price_cents": None, "nested": [{"shares": 2}]},
 )
-
-
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a shop on a fresh database."""
-    shop = Shop(settings_for(mongo_uri, mongo_database))
-    yield shop
-    shop.close()
 
 
 def other_process(shop: Shop) -> Accounts:

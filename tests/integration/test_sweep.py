@@ -20,14 +20,6 @@ from tests.integration.shop import Shop, settings_for
 from tests.integration.sweeping import LIMITS, PricedQuotes, audit, sweeper_of
 
 
-@pytest.fixture
-def shop(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
-    """Return a shop on a fresh database, which sells everything at 10.00."""
-    shop = Shop(settings_for(mongo_uri, mongo_database))
-    yield shop
-    shop.close()
-
-
 def sets_buy(shop: Shop, user: str = "jane", symbol: str = "ABC", amount: str = "50.00", price: str = "10.00") -> int:
     """Let a user set a buy trigger with fresh cash; return the number of the transaction that set it."""
     shop.does("ADD", amount=amount, user=user)

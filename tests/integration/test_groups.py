@@ -1,0 +1,308 @@
+"""How writes gather to groups, and how groups go out, on a real mongod."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Barrier, Event
+from time import monotonic, sleep
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from chalicelib import waiting
+from chalicelib.runtime import connect_patiently
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError, UnknownOutcomeError
+from chalicelib.store.lines import Lines
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.writers import GroupWriter, SingleWriter
+from tests.integration.shop import Shop
+from tests.integration.writes import outcome, write_of
+from tests.ways import Together, on_a_loop
+
+SECONDS = 60.0
+
+
+def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWriter:
+    """Return a writer of two groups of at most `limit` at once; each goes out when `before`, told its size, returns."""
+
+    class Paced:
+        """The accounts, and the database they are in."""
+
+        def __init__(self) -> None:
+            self.database = self
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shop.database["accounts"], name)
+
+        def command(self, command: dict[str, Any]) -> Any:
+            before(len(command["updates"]))
+            return shop.database.command(command)
+
+    return GroupWriter(Paced(), limit, at_once=2)  # type: ignore[arg-type]  # a collection, but for its pace
+
+
+def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) -> None:
+    """Two servers with group commit and 16 threads, all on four accounts: every race ends in the same sum."""
+    servers = [Shop(shop.settings) for _ in range(2)]
+    for server in servers:
+        writer = GroupWriter(server.database["accounts"], limit=128)
+        server.accounts = Accounts(server.database, "grouped", RecentRecords(100), writer)
+        server.trading = replace(server.trading, store=server.accounts)
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda n: servers[n % 2].does("ADD", amount="0.01", user=f"user{n % 4}"), range(400)))
+    for user in range(4):
+        record = shop.accounts.reload(f"user{user}")
+        assert (record.account.cash_cents, record.version) == (100, 100)
+    assert len({(answer.user, answer.entry.cash_cents) for answer in done}) == 400
+    for server in servers:
+        server.accounts._writer.close()
+        server.close()
+
+
+def test_a_group_that_the_database_did_not_confirm_is_of_unknown_outcome(shop: Shop) -> None:
+    def fail(_: int) -> None:
+        raise AutoReconnect("gone")
+
+    writer = grouped(shop, 8, fail)
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(4)))
+    assert outcomes == [UnknownOutcomeError] * 4
+    writer.close()
+
+
+def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -> None:
+    """Ctrl-C in the thread that sends for all: the others are told, and go on."""
+
+    def interrupt(_: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert all_wait.wait(SECONDS)
+        else:
+            raise KeyboardInterrupt
+
+    begun, all_wait = Event(), Event()
+    writer = grouped(shop, 8, interrupt)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))
+        assert begun.wait(SECONDS)
+        writer._crowd = 16  # so that the others are less than a share, and wait for the first
+        asked = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)]
+        deadline = monotonic() + SECONDS
+        while len(writer._pending) < 4:
+            assert monotonic() < deadline
+            sleep(0.001)
+        all_wait.set()
+        assert first.result(SECONDS) is None
+        errors = [one.exception(SECONDS) for one in asked]
+        told = [one.result() for one, error in zip(asked, errors, strict=True) if error is None]
+    assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]
+    assert told == [UnknownOutcomeError] * 3
+    writer.close()
+
+
+def test_on_a_loop_the_next_group_goes_out_before_those_of_the_last_are_told(shop: Shop) -> None:
+    """Else the database would wait for their answers to be made."""
+    events: list[str] = []
+
+    class Noting:
+        """Lines that note what is sent."""
+
+        def close(self) -> None:
+            """Do nothing."""
+
+        def command(self, command: dict[str, Any]) -> Any:
+            events.append(f"send {len(command['updates'])}")
+            waiting.pause(0.05)
+            return shop.database.command(command)
+
+    lines: Any = Noting()
+    writer = GroupWriter(shop.database["accounts"], limit=2, at_once=1, lines=lines)
+
+    def write(number: int) -> None:
+        writer.write(write_of(f"user{number}", 0, b"attempt!"))
+        events.append(f"told {number}")
+
+    on_a_loop(*(partial(write, number) for number in range(5)))
+    writer.close()
+    assert events == ["send 1", "told 0", "send 2", "told 2", "send 2", "told 1", "told 4", "told 3"]
+
+
+def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, together: Together) -> None:
+    nowhere = connect_patiently(replace(shop.settings, mongo_uri="mongodb://127.0.0.1:1/?directConnection=true"))
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(nowhere))
+    together(*(partial(writer.write, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)))
+    assert shop.database["accounts"].count_documents({"state.version": 1}) == 4
+    writer.close()
+    nowhere.client.close()
+
+
+def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: Shop) -> None:
+    uri = shop.settings.mongo_uri
+    groups = connect_patiently(replace(shop.settings, mongo_uri=f"{uri}{'&' if '?' in uri else '/?'}minPoolSize=50"))
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
+    writer.write(write_of("jane", 0, b"attempt!"))
+    size = groups.client.options.pool_options
+    assert (size.min_pool_size, size.max_pool_size) == (0, 2)
+    writer.close()
+    groups.client.close()
+
+
+def test_connections_that_were_idle_are_used_again(shop: Shop, together: Together) -> None:
+    """The driver looks whether one that was idle for more than a second still stands."""
+    groups = connect_patiently(shop.settings)
+    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
+
+    def now_and_then() -> None:
+        for version in range(3):
+            writer.write(write_of("jane", version, b"attempt%d" % version))
+            waiting.pause(1.1)
+
+    together(now_and_then)
+    assert shop.database["accounts"].count_documents({"state.version": 3}) == 1
+    writer.close()
+    (server,) = groups.client._topology._servers.values()
+    assert server.pool.active_sockets == 0, "given back"
+    groups.client.close()
+
+
+def test_a_group_is_confirmed_as_the_accounts_ask_for(shop: Shop) -> None:
+    """Told by the commands themselves, since a lone member that dies loses nothing either way."""
+    sent: list[Mapping[str, Any]] = []
+
+    class Listener(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None:
+            if event.command_name == "update":
+                sent.append(event.command)
+
+        def succeeded(self, _: object) -> None:
+            """Take no notice."""
+
+        def failed(self, _: object) -> None:
+            """Take no notice."""
+
+    client: MongoClient[Document] = MongoClient(shop.settings.mongo_uri, event_listeners=[Listener()])
+    database = client.get_database(shop.database.name, write_concern=shop.database.write_concern)
+    for writer in (SingleWriter(database["accounts"]), GroupWriter(database["accounts"], limit=8)):
+        writer.write(write_of(type(writer).__name__, 0, b"attempt!"))
+        writer.close()
+    client.close()
+    assert [command["writeConcern"] for command in sent] == [{"w": "majority", "j": True, "wtimeout": ANY}] * 2
+
+
+def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> None:
+    """Five writes of 6 MiB, one of them for a version that is gone, wait while the first one is under way."""
+    begun: SimpleQueue[int] = SimpleQueue()
+    let_go = Event()
+
+    def hold(size: int) -> None:
+        begun.put(size)
+        assert let_go.wait(SECONDS)
+
+    writer = grouped(shop, 8, hold)
+    plain = SingleWriter(shop.database["accounts"])
+    for number in range(5):
+        plain.write(write_of(f"user{number}", 0, b"attempt!"))
+    plain.write(write_of("user3", 1, b"another!"))
+
+    def large(number: int) -> type[StoreError] | None:
+        small = write_of(f"user{number}", 1, f"large{number}".encode())
+        return outcome(writer, small._replace(operators={**small.operators, "$unset": {"x" * (6 << 20): ""}}))
+
+    with ThreadPoolExecutor(7) as pool:
+        first = [pool.submit(outcome, writer, write_of(f"first{number}", 0, b"attempt!")) for number in range(2)]
+        assert begun.get(timeout=SECONDS) == begun.get(timeout=SECONDS) == 1
+        asked = [pool.submit(large, number) for number in range(5)]
+        deadline = monotonic() + SECONDS
+        while len(writer._pending) < 5:
+            assert monotonic() < deadline
+            sleep(0.001)
+        let_go.set()
+        assert [one.result(SECONDS) for one in first] == [None, None]
+        outcomes = [one.result(SECONDS) for one in asked]
+    writer.close()
+    assert [failure is None for failure in outcomes] == [True, True, True, False, True]
+    sizes = [begun.get() for _ in range(begun.qsize())]
+    assert max(sizes) > 2
+    assert sum(size for size in sizes if size <= 2) == 5
+
+
+def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> None:
+    """Each of the first two calls returns only when the other has begun; a third at the same time would be too many."""
+    both_begun = Barrier(2)
+    at_once: list[int] = []
+    under_way: list[int] = []
+
+    def wait_for_another(_: int) -> None:
+        under_way.append(1)
+        at_once.append(len(under_way))
+        both_begun.wait(SECONDS)
+        under_way.pop()
+
+    writer = grouped(shop, 1, wait_for_another)
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(6)))
+    assert outcomes == [None] * 6
+    assert max(at_once) == 2
+    writer.close()
+
+
+def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
+    """Half of a crowd make a group; fewer wait for more, or until nothing is under way."""
+    begun: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+
+    def hold(size: int) -> None:
+        go_on = Event()
+        begun.put((size, go_on))
+        assert go_on.wait(SECONDS)
+
+    writer = grouped(shop, 8, hold)
+    numbers = count()
+    with ThreadPoolExecutor(10) as pool:
+
+        def more(many: int) -> None:
+            for _ in range(many):
+                pool.submit(writer.write, write_of(f"user{next(numbers)}", 0, b"attempt!"))
+            sent = next(copy(numbers))
+            deadline = monotonic() + SECONDS
+            while writer._writes_under_way + len(writer._pending) < sent:
+                assert monotonic() < deadline
+                sleep(0.001)
+
+        more(1)
+        (first, let_first) = begun.get(timeout=SECONDS)
+        more(1)
+        (second, let_second) = begun.get(timeout=SECONDS)
+        more(8)
+        assert (first, second, begun.empty()) == (1, 1, True)
+        let_first.set()
+        (third, let_third) = begun.get(timeout=SECONDS)
+        assert third == 5  # of nine
+        let_second.set()
+        with pytest.raises(Empty):
+            begun.get(timeout=0.2)
+        let_third.set()
+        (fourth, let_fourth) = begun.get(timeout=SECONDS)
+        assert fourth == 3
+        let_fourth.set()
+    writer.close()
+    assert shop.database["accounts"].count_documents({}) == 10
+
+
+def test_a_closed_writer_finishes_what_has_begun_and_takes_no_more(shop: Shop) -> None:
+    writer = GroupWriter(shop.database["accounts"], limit=8)
+    with ThreadPoolExecutor(8) as pool:
+        begun = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(8)]
+        writer.close()
+        outcomes = [future.result() for future in begun]
+    assert outcomes.count(None) == shop.database["accounts"].count_documents({})
+    assert outcome(writer, write_of("late", 0, b"attempt!")) is UnknownOutcomeError
