@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from loadgen.compare import DEFAULT_METRICS, METRICS
-from loadgen.delivery import RetryPolicy
-from loadgen.fleet import can_fork
-from loadgen.gates import Gate, GateError, parse_gate
-from loadgen.processors import ANY, LAST, parse_processor
-from loadgen.replay import DEFAULT_THREADS, Server
-from loadgen.selection import Selection
-from loadgen.stages import WHOLE, Part
-from loadgen.wire import HeaderError, Target, UrlError, parse_header, parse_url
+from loadgen.client.encoding import HeaderError, Target, UrlError, parse_header, parse_url
+from loadgen.client.retry import RetryPolicy
+from loadgen.results.compare import DEFAULT_METRICS, METRICS
+from loadgen.results.thresholds import Gate, GateError, parse_gate
+from loadgen.run.affinity import ANY, LAST, parse_processor
+from loadgen.run.processes import can_fork
+from loadgen.run.replay import DEFAULT_THREADS, Server
+from loadgen.workload.selection import Selection
+from loadgen.workload.streams import WHOLE, Part
 
 TOKEN_VARIABLE = "LOADGEN_TOKEN"  # noqa: S105 (the name of a variable)
 

@@ -11,22 +11,22 @@ from pathlib import Path
 from rich.console import Console
 
 from loadgen import arguments
-from loadgen.answers import AnswerFile, AnswersError
 from loadgen.arguments import UsageError, require_writable
-from loadgen.compare import compare, differences, print_comparison, too_low
-from loadgen.dryrun import print_plan
-from loadgen.findings import Verification
-from loadgen.gates import Gate, judge
-from loadgen.generate import GenerateError, generate
-from loadgen.interrupt import Interrupt
-from loadgen.page import write_page
-from loadgen.replay import ReplayError, Server
-from loadgen.report import print_report, print_verification
-from loadgen.saved import Report, ReportError, merge, read_report, write_csv, write_json
-from loadgen.selection import SelectionError
-from loadgen.session import ReplayOptions, replay
-from loadgen.verify import VerifyOptions, verify
-from loadgen.workload import Workload, WorkloadError, load, write
+from loadgen.results.answers import AnswerFile, AnswersError
+from loadgen.results.compare import compare, differences, print_comparison, too_low
+from loadgen.results.findings import Verification
+from loadgen.results.html import write_page
+from loadgen.results.report_files import Report, ReportError, merge, read_report, write_csv, write_json
+from loadgen.results.terminal import print_report, print_verification
+from loadgen.results.thresholds import Gate, judge
+from loadgen.run.dry_run import print_plan
+from loadgen.run.interrupt import Interrupt
+from loadgen.run.replay import ReplayError, Server
+from loadgen.run.session import ReplayOptions, replay
+from loadgen.verify.verify import VerifyOptions, verify
+from loadgen.workload.files import Workload, WorkloadError, load, write
+from loadgen.workload.generate import GenerateError, generate
+from loadgen.workload.selection import SelectionError
 
 OK, FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes (docs/loadgen.md)."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.bench.figures import LESS, MORE
-from loadgen.charts import number
+from loadgen.results.charts import number
 
 WITHIN, BETTER, WORSE, DIFFERENT = "", "better", "worse", "different"
 _LEAST_ROUNDS = 2

@@ -24,7 +24,7 @@ from chalicelib.store.writers import GroupWriter, SingleWriter
 from infra.bench.tape import Write, record
 from infra.part_settings import settings_with
 from infra.stack import GROUPED_WRITES
-from loadgen.generate import generate
+from loadgen.workload.generate import generate
 
 KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}
 """How many updates at most go out in one message."""

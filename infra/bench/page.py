@@ -11,7 +11,7 @@ from infra.bench.pictures import KNOWN_HERE, KNOWN_SIX_SERVERS, picture, picture
 from infra.bench.record import Record, RecordError, figure
 from infra.bench.verdicts import judge
 from infra.stack import PROJECT
-from loadgen.charts import number
+from loadgen.results.charts import number
 
 PAGE = Path("docs/performance.md")
 PLOTS = Path("docs/performance")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from loadgen.charts import Scale, fitting, linear, logarithmic, number
+from loadgen.results.charts import Scale, fitting, linear, logarithmic, number
 
 Figure = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from infra.bench.figures import Measured, add_round
 from infra.bench.sizes import Sizes
 from infra.binaries import find_mongod, find_redis_server
 from infra.stack import PROJECT
-from loadgen import machine
+from loadgen.results import machine
 
 FORMAT = 1
 """The version of a record's form."""

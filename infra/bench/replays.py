@@ -16,8 +16,8 @@ from infra.background import BackgroundStack, StackFailedError, running_stack
 from infra.bench.processes import MACHINE, BenchFailedError, Memory, Sampler, failure, program
 from infra.bench.sizes import Sizes
 from infra.parts import log_tail
-from loadgen.generate import generate
-from loadgen.workload import Command, write
+from loadgen.workload.files import Command, write
+from loadgen.workload.generate import generate
 
 LOADGEN = "load generator"
 OTHERS = "others"

@@ -19,7 +19,7 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GuardedWrite
 from chalicelib.trading import Trading
 from chalicelib.tries import Turns
-from loadgen.workload import Command as Line
+from loadgen.workload.files import Command as Line
 
 _PRICE_CENTS = 1000
 _LIMIT_MS = 60_000

@@ -21,7 +21,7 @@ from infra.bench.replays import LOADGEN, Replayed, Setting, bench_stack, replay_
 from infra.bench.run import FOLDER
 from infra.bench.sizes import QUICK
 from infra.stack import PROJECT
-from loadgen.generate import generate
+from loadgen.workload.generate import generate
 from tests.conftest import StartStack
 
 SECONDS = 240.0

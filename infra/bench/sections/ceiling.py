@@ -8,7 +8,7 @@ from infra.bench.figures import LESS, MORE, Measured
 from infra.bench.replays import LOADGEN, replay_at, write_workload
 from infra.bench.sections.base import Plain
 from infra.bench.servers import server
-from loadgen.generate import generate
+from loadgen.workload.generate import generate
 
 _KINDS = {
     "framework": ("a route that does nothing", "infra.bench.nothing:app"),

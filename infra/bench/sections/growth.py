@@ -23,8 +23,8 @@ from infra.bench.processes import BenchFailedError
 from infra.bench.replays import Replayed, bench_stack, replay_on, write_workload
 from infra.bench.sections.base import Plain
 from infra.part_settings import settings_with
-from loadgen.generate import generate
-from loadgen.workload import Command
+from loadgen.workload.files import Command
+from loadgen.workload.generate import generate
 
 _FORGETFUL = {"RECENT_ACCOUNTS": "0"}
 _SLEEPING = ("--busy-poll-us", "0")

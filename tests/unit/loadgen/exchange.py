@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
 
-from loadgen.amounts import MONEY_FIELDS, spell
-from loadgen.form import form_problems
-from loadgen.model import PRICED, Account, RejectedError
-from loadgen.workload import FORMS, Command
+from loadgen.verify.model import PRICED, Account, RejectedError
+from loadgen.workload.amounts import MONEY_FIELDS, spell
+from loadgen.workload.files import FORMS, Command
+from loadgen.workload.syntax import form_problems
 
 LIFETIME_MS = 60_000
 Json = dict[str, Any]

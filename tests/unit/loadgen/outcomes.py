@@ -1,6 +1,6 @@
 """Outcomes made up for tests of what is counted."""
 
-from loadgen.delivery import Outcome
+from loadgen.client.retry import Outcome
 
 
 def outcome(

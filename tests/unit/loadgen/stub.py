@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from loadgen.workload import FORMS, Command
+from loadgen.workload.files import FORMS, Command
 from tests.unit.loadgen.exchange import Exchange
 
 _NAMES = {name.lower().replace("_", "-"): name for name in FORMS} | {"summary": "DISPLAY_SUMMARY"}

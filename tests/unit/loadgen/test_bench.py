@@ -1,4 +1,4 @@
-"""The load generator's own cost and the trust in its figures: small runs of what `loadgen.bench` measures."""
+"""The load generator's own cost and the trust in its figures: small runs of what `loadgen.selftest.bench` measures."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack import PROJECT
-from loadgen.bench import main, stub
+from loadgen.selftest.bench import main, stub
 from tests.unit.loadgen.runs import finished, report_of, start, undisturbed
 
 CLIENTS = 8
@@ -37,7 +37,7 @@ def measure_latencies(port: int, latencies_ms: list[float], stopping: threading.
 
 
 def test_latencies_are_those_that_another_client_of_the_same_server_sees_at_the_same_time(tmp_path: Path) -> None:
-    """`loadgen.bench percentiles` holds them against wrk's."""
+    """`loadgen.selftest.bench percentiles` holds them against wrk's."""
     undisturbed(lambda: compare_with_another_client(tmp_path))
 
 
@@ -65,7 +65,7 @@ def compare_with_another_client(folder: Path) -> None:
 
 
 def test_percentiles_beside_those_of_wrk_say_when_there_is_no_wrk(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "loadgen.bench", "percentiles"]
+    command = [sys.executable, "-m", "loadgen.selftest.bench", "percentiles"]
     nowhere = {"PATH": str(tmp_path)}
     ended = subprocess.run(command, cwd=PROJECT, env=nowhere, check=False, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (2, "wrk is not installed (Debian: apt-get install wrk)\n")

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from loadgen.cli import main
-from loadgen.saved import statistics_of
-from loadgen.stages import Part, owned, owner
-from loadgen.statistics import Latencies
+from loadgen.results.report_files import statistics_of
+from loadgen.results.statistics import Latencies
+from loadgen.workload.streams import Part, owned, owner
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, numbers_by_user, replayed, report_of, start, start_replay, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer

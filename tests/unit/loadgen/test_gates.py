@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from loadgen.cli import main
-from loadgen.compare import compare, too_low
-from loadgen.gates import GateError, judge, parse_gate
-from loadgen.statistics import Statistics
+from loadgen.results.compare import compare, too_low
+from loadgen.results.statistics import Statistics
+from loadgen.results.thresholds import GateError, judge, parse_gate
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.outcomes import outcome
 from tests.unit.loadgen.runs import report_of

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.cli import main
-from loadgen.generate import MAX_SYMBOLS, GenerateError, generate
-from loadgen.workload import FORMS, Command, parse, write
+from loadgen.workload.files import FORMS, Command, parse, write
+from loadgen.workload.generate import MAX_SYMBOLS, GenerateError, generate
 
 
 def test_the_same_seed_gives_the_same_workload_and_another_one_does_not() -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from loadgen.http1 import (
+from loadgen.client.connection import (
     Answer,
     BrokenAnswerError,
     ConnectError,
@@ -17,7 +17,7 @@ from loadgen.http1 import (
     ExchangeTimeoutError,
     StaleConnectionError,
 )
-from loadgen.wire import parse_url
+from loadgen.client.encoding import parse_url
 
 Script = Callable[[socket.socket, int], None]
 """Answers one request on a connection; the number says which request of all connections it is, from 0."""

@@ -28,7 +28,7 @@ def locust() -> Iterator[Locust]:
     with ExitStack() as running:
 
         def start(*arguments: str | Path) -> "subprocess.Popen[str]":
-            command = [sys.executable, "-m", "locust", "-f", "loadgen/locustfile.py", *map(str, arguments)]
+            command = [sys.executable, "-m", "locust", "-f", "loadgen/run/locustfile.py", *map(str, arguments)]
             process = subprocess.Popen(
                 command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )

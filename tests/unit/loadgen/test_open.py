@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.crew import Timetable, work_through
+from loadgen.run.scheduler import Timetable, work_through
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import (
     finished,

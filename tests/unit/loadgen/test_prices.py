@@ -1,6 +1,6 @@
 import pytest
 
-from loadgen.prices import PriceBook
+from loadgen.verify.prices import PriceBook
 
 S = 1000
 

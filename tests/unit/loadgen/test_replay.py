@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen import delivery
 from loadgen.cli import main
+from loadgen.client import retry as delivery
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import MANY, numbers_by_user, report_of
 from tests.unit.loadgen.stub import Handler, Request, StubServer, answer, be_late_at_first, running

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from loadgen.stages import stages
-from loadgen.workload import Command
+from loadgen.workload.files import Command
+from loadgen.workload.streams import stages
 from tests.unit.loadgen.conftest import Run
 from tests.unit.loadgen.runs import numbers_by_user
 from tests.unit.loadgen.stub import Handler, Request, StubServer

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadgen import progress
 from loadgen.cli import main
-from loadgen.statistics import Statistics
+from loadgen.results.statistics import Statistics
+from loadgen.run import progress
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.stub import Handler, Request, StubServer, answer
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from loadgen import charts
-from loadgen.page import page
-from loadgen.statistics import Latencies, Statistics
-from loadgen.timeline import MAX_INTERVALS, Timeline
-from loadgen.timeline import bucket as timeline_bucket
+from loadgen.results import charts
+from loadgen.results.html import page
+from loadgen.results.statistics import Latencies, Statistics
+from loadgen.results.timeline import MAX_INTERVALS, Timeline
+from loadgen.results.timeline import bucket as timeline_bucket
 from tests.unit.loadgen.conftest import Run
 from tests.unit.loadgen.outcomes import outcome
 from tests.unit.loadgen.runs import report_of

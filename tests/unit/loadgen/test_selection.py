@@ -13,10 +13,10 @@ import pytest
 
 from infra.stack import PROJECT
 from loadgen.cli import main
-from loadgen.session import resume
-from loadgen.stages import Part
-from loadgen.wire import Encoder, HeaderError, parse_header, parse_url
-from loadgen.workload import Command
+from loadgen.client.encoding import Encoder, HeaderError, parse_header, parse_url
+from loadgen.run.session import resume
+from loadgen.workload.files import Command
+from loadgen.workload.streams import Part
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, report_of, start, start_replay, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer, running
@@ -249,8 +249,8 @@ def test_ctrl_c_during_a_verification_exits_130_and_the_replays_report_is_kept(
 
 
 def test_a_workload_takes_little_memory_a_line(tmp_path: Path) -> None:
-    """1,200,000 lines must fit in 1.5 GB: `python -m loadgen.bench parse` measures that; a tenth must take a tenth."""
-    command = [sys.executable, "-m", "loadgen.bench", "parse", "--lines", "60000"]
+    """1,200,000 lines must fit in 1.5 GB: `loadgen.selftest.bench parse` measures that; a tenth takes a tenth."""
+    command = [sys.executable, "-m", "loadgen.selftest.bench", "parse", "--lines", "60000"]
     said = subprocess.run(command, cwd=PROJECT, env=os.environ, check=True, capture_output=True, text=True).stdout
     found = re.search(r"60,000 lines \(2 MB\): [0-9.]+ s \(([0-9.]+) s of CPU\), ([0-9.]+) MB", said)
     assert found is not None, said

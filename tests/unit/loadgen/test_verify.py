@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from loadgen.cli import main
-from loadgen.generate import generate
-from loadgen.workload import write
+from loadgen.workload.files import write
+from loadgen.workload.generate import generate
 from tests.unit.loadgen.conftest import Run
 from tests.unit.loadgen.story import STORY, Verified
 from tests.unit.loadgen.stub import Request, StubServer

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from loadgen.wire import Encoder, UrlError, parse_url
-from loadgen.workload import Command
+from loadgen.client.encoding import Encoder, UrlError, parse_url
+from loadgen.workload.files import Command
 
 TARGET = parse_url("http://127.0.0.1:8000")
 

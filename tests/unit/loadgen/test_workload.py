@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.workload import (
+from loadgen.workload.files import (
     FORMS,
     MAX_LINE_BYTES,
     MAX_PROBLEMS,

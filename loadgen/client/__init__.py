@@ -1,0 +1,1 @@
+"""Commands over HTTP: one connection, requests as bytes, retries."""

@@ -1,0 +1,163 @@
+"""Commands as HTTP requests: the routes of the interface, and one request as the bytes that go out in one send."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as json_string
+from urllib.parse import quote, urlsplit
+
+from loadgen.workload.files import FORMS, Command
+
+_READS = {"QUOTE", "DISPLAY_SUMMARY"}
+
+
+class UrlError(ValueError):
+    """An address that is not that of an HTTP server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where requests go: a host, and the path under which the interface begins (`/prod` on API Gateway)."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+
+    @property
+    def authority(self) -> str:
+        """Return host and port as the Host header gives them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Return the address as a URL."""
+        return f"{self.scheme}://{self.authority}{self.prefix}"
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def parse_url(url: str) -> Target:
+    """Return the target that a URL names. Raises UrlError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UrlError(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise UrlError(f"{url!r} is not the URL of an HTTP server, such as http://127.0.0.1:8000")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise UrlError(f"{url!r} must be a plain address: no query, fragment or user name")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise UrlError(f"{url!r} holds characters that a URL cannot have")
+    if port == 0:
+        raise UrlError(f"{url!r} has port 0")
+    return Target(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
+
+
+class HeaderError(ValueError):
+    """A header that cannot be added to requests."""
+
+
+_OWN_HEADERS = frozenset(
+    {"idempotency-key", "x-transaction-num", "content-length", "transfer-encoding", "connection", "expect"}
+)
+"""What the load generator itself must say."""
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """Return the name and the value in `NAME: VALUE`. Raises HeaderError."""
+    name, colon, value = text.partition(":")
+    value = value.strip(" \t")
+    if not colon or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        raise HeaderError(f"{text!r} is not a header, such as 'X-Api-Key: secret'")
+    if not re.fullmatch(r"[ -~\t]*", value):
+        raise HeaderError(f"the value of header {name} holds characters that a header cannot have")
+    if name.lower() in _OWN_HEADERS:
+        raise HeaderError(f"header {name} is the load generator's own")
+    return name, value
+
+
+class Encoder:
+    """Writes requests for one target, token and run.
+
+    `headers` are added to every request, and take the place of those of the same names that it would have. Without a
+    token there is no Authorization.
+    """
+
+    def __init__(self, target: Target, token: str, run_id: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+        self._prefix = target.prefix
+        self._run_id = run_id
+        given = {name.lower() for name, _ in headers}
+        common = {"Host": target.authority, "Authorization": f"Bearer {token}", "Accept": "application/json"}
+        if not token:
+            del common["Authorization"]
+        lines = [(name, value) for name, value in common.items() if name.lower() not in given]
+        lines += [(name, value) for name, value in headers if name.lower() != "content-type"]
+        self._headers = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines)
+        types = [value for name, value in headers if name.lower() == "content-type"] or ["application/json"]
+        self._json_headers = f"{self._headers}Content-Type: {types[-1]}\r\nContent-Length: "
+
+    def command(self, command: Command) -> bytes:
+        """Return the request of a command, with its idempotency key and its transaction number."""
+        number = command.transaction
+        identity = f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n"
+        path = self._prefix + _path(command)
+        if command.name in _READS:
+            return f"GET {path}{self._headers}{identity}\r\n".encode()
+        body = _body(command)
+        return f"POST {path}{self._json_headers}{len(body)}\r\n{identity}\r\n{body}".encode()
+
+    def get(self, path: str) -> bytes:
+        """Return a request that reads `path`."""
+        return f"GET {self._prefix}{path}{self._headers}\r\n".encode()
+
+    def summary(self, user: str) -> bytes:
+        """Return a request for a user's summary that is not part of the workload."""
+        return self.get(f"{_user_path(user)}/summary")
+
+    def dumplog(self, filename: str) -> bytes:
+        """Return a request for the audit log of all users that is not part of the workload."""
+        body = f'{{"filename":{json_string(filename)}}}'
+        return f"POST {self._prefix}/dumplog{self._json_headers}{len(body)}\r\n\r\n{body}".encode()
+
+
+def method_and_path(command: Command, target: Target) -> tuple[str, str]:
+    """Return the method and the path of a command's request."""
+    return "GET" if command.name in _READS else "POST", target.prefix + _path(command)
+
+
+def _path(command: Command) -> str:
+    if command.user is None:
+        return "/dumplog"
+    user = _user_path(command.user)
+    if command.name == "QUOTE":
+        return f"{user}/quote/{_quoted(command.symbol or '')}"
+    return f"{user}/{_ACTIONS[command.name]}"
+
+
+_ACTIONS = {name: name.lower().replace("_", "-") for name in FORMS} | {"DISPLAY_SUMMARY": "summary"}
+
+
+@lru_cache(maxsize=1 << 16)
+def _user_path(user: str) -> str:
+    return f"/users/{quote(user, safe='')}"
+
+
+@lru_cache(maxsize=1 << 12)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _body(command: Command) -> str:
+    """Return the JSON body, ASCII only, so that its length in characters is that in bytes."""
+    symbol, value = command.symbol, command.value
+    if value is None:
+        return "{}" if symbol is None else f'{{"symbol":{json_string(symbol)}}}'
+    field = FORMS[command.name][-1]
+    if symbol is None:
+        return f'{{"{field}":{json_string(value)}}}'
+    return f'{{"symbol":{json_string(symbol)},"{field}":{json_string(value)}}}'

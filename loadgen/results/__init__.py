@@ -1,0 +1,1 @@
+"""What a run measured: statistics, reports, charts, comparisons, thresholds."""

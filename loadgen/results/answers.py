@@ -1,0 +1,197 @@
+"""The record of a replay: what each command was answered, as JSON lines, gzipped if the name ends in `.gz`.
+
+It is written while the replay runs and read line by line, so neither needs memory for it. A user's answers stand in
+the order of its commands. docs/loadgen.md describes the lines.
+"""
+
+import gzip
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, cast
+
+from loadgen.client.retry import Outcome, parse_object
+from loadgen.workload.files import Command
+from loadgen.workload.selection import EVERYTHING, Selection
+
+FORMAT = 1
+"""The version of the file's form."""
+
+
+class AnswersError(Exception):
+    """An answers file that cannot be read or written, or is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One command's answer. Times are the client's, in milliseconds since 1970; `body` is None without a final one."""
+
+    transaction: int
+    final: bool
+    status: int
+    code: str
+    sent_ms: int
+    received_ms: int
+    body: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Whose answers these are. `baseline` is whether the accounts were read before the run."""
+
+    run_id: str
+    url: str
+    commands: int
+    started_ms: int
+    baseline: bool
+    selection: Selection = EVERYTHING
+
+
+class AnswerWriter:
+    """Writes an answers file; any thread may add to it."""
+
+    def __init__(self, path: Path, header: Header | None) -> None:
+        """Begin a file; without a header it is one to be joined to another one. Raises AnswersError."""
+        try:
+            self._file = _open(path, "wb")
+        except OSError as error:
+            raise AnswersError(f"cannot write {path}: {error.strerror}") from error
+        self._lock = threading.Lock()
+        if header is not None:
+            self._write(
+                {
+                    "loadgen": FORMAT,
+                    "run_id": header.run_id,
+                    "url": header.url,
+                    "commands": header.commands,
+                    "started_ms": header.started_ms,
+                    "baseline": header.baseline,
+                    "selection": header.selection.figures(),
+                }
+            )
+
+    def add_baseline(self, user: str, body: bytes) -> None:
+        """Add a user's summary from before the run."""
+        self._put(f'{{"baseline":{json.dumps(user)},"answer":'.encode() + _one_line(body))
+
+    def add(self, command: Command, outcome: Outcome) -> None:
+        """Add the outcome of a command."""
+        body = _one_line(outcome.body) if outcome.final else b"null"
+        self._put(
+            f'{{"n":{command.transaction},"final":{"true" if outcome.final else "false"},"status":{outcome.status},'
+            f'"code":{json.dumps(outcome.code)},"tries":{outcome.tries},'
+            f'"sent":{outcome.sent_ms},"received":{outcome.received_ms},"answer":'.encode()
+            + body
+        )
+
+    def flush(self) -> None:
+        """Write what was added so far: a process that is forked next has nothing of it to write."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line).encode() + b"\n")
+
+    def _put(self, start: bytes) -> None:
+        with self._lock:
+            self._file.write(start + b"}\n")
+
+
+def join(path: Path, parts: Sequence[Path]) -> None:
+    """Add the answers in other files of the same kind to a file, and delete those. Raises OSError."""
+    with path.open("ab") as file:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+            part.unlink()
+
+
+class AnswerFile:
+    """Reads an answers file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read its header. Raises AnswersError."""
+        self._path = path
+        first = next(self._lines(), None)
+        if first is None or first.get("loadgen") != FORMAT:
+            raise AnswersError(f"{path} is not an answers file of this version")
+        try:
+            self.header = Header(
+                first["run_id"],
+                first["url"],
+                first["commands"],
+                first["started_ms"],
+                first["baseline"],
+                Selection.read(first["selection"]) if "selection" in first else EVERYTHING,
+            )
+        except KeyError as error:
+            raise AnswersError(f"{path}: its first line has no {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise AnswersError(f"{path}: its first line is damaged: {error}") from error
+
+    def baselines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the users' summaries from before the run. Raises AnswersError."""
+        lines = self._lines()
+        next(lines)
+        for line in lines:
+            if "baseline" not in line:
+                return
+            yield line["baseline"], line["answer"]
+
+    def answers(self) -> Iterator[Recorded]:
+        """Yield the answers in the order in which they came. Raises AnswersError."""
+        for line in self._lines():
+            if "n" not in line:
+                continue
+            try:
+                yield Recorded(
+                    line["n"],
+                    line["final"],
+                    line["status"],
+                    line["code"],
+                    line["sent"],
+                    line["received"],
+                    line["answer"],
+                )
+            except KeyError as error:
+                raise AnswersError(f"{self._path}: the answer to command {line['n']} has no {error}") from error
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        number = 0
+        try:
+            with _open(self._path, "rb") as file:
+                for number, raw in enumerate(file, 1):
+                    line = parse_object(raw)
+                    if line is None:
+                        raise AnswersError(f"{self._path}: line {number} is damaged")
+                    yield line
+        except (OSError, EOFError) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            after = f" after line {number}" if number else ""
+            raise AnswersError(f"cannot read {self._path}{after}: {said}") from error
+
+
+def _open(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast("BinaryIO", gzip.open(path, mode, compresslevel=4))
+    return path.open(mode, buffering=1 << 18)
+
+
+def _one_line(body: bytes) -> bytes:
+    """Return a JSON text without its line breaks; inside JSON strings there are none."""
+    return body.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in body or b"\r" in body else body

@@ -1,0 +1,293 @@
+"""What is counted and measured during a replay: outcomes, retries and latencies, by command and by second.
+
+Latencies go into HDR histograms: 3 significant digits from 1 us to 1 h in bounded memory. Statistics can be written
+down in full and added up exactly, over processes and over machines.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+
+from loadgen.client.retry import Outcome
+from loadgen.results.timeline import Timeline
+
+MAX_LATENCY_US = 3_600_000_000
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+
+
+class Latencies:
+    """A histogram of latencies in microseconds."""
+
+    def __init__(self) -> None:
+        self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
+        self.count = 0
+        self._total_us = 0
+        self._max_us = 0
+
+    def record(self, latency_us: int) -> None:
+        """Count one latency; beyond an hour counts as an hour."""
+        self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)))
+        self.count += 1
+        self._total_us += latency_us
+        self._max_us = max(self._max_us, latency_us)
+
+    def add(self, other: "Latencies") -> None:
+        """Count everything that another histogram counted."""
+        self._histogram.add(other._histogram)  # noqa: SLF001 (of its own class)
+        self.count += other.count
+        self._total_us += other._total_us  # noqa: SLF001 (of its own class)
+        self._max_us = max(self._max_us, other._max_us)  # noqa: SLF001 (of its own class)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile in milliseconds."""
+        found: int = self._histogram.get_value_at_percentile(percent)
+        return min(found, self._max_us) / 1000
+
+    def summary_ms(self) -> dict[str, float]:
+        """Return mean, percentiles and maximum in milliseconds, and the count."""
+        if not self.count:
+            return {"count": 0}
+        values = self._histogram.get_percentile_to_value_dict(list(PERCENTILES))
+        return {
+            "count": self.count,
+            "mean": round(self._total_us / self.count / 1000, 3),
+            **{f"p{percent:g}": min(values[percent], self._max_us) / 1000 for percent in PERCENTILES},
+            "max": self._max_us / 1000,
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return everything as a JSON object, from which `read` makes the histogram again."""
+        return {
+            "count": self.count,
+            "total_us": self._total_us,
+            "max_us": self._max_us,
+            "histogram": self._histogram.encode().decode(),
+        }
+
+    @classmethod
+    def read(cls, dumped: Mapping[str, Any]) -> Self:
+        """Return the latencies that were dumped. Raises KeyError, TypeError and ValueError for other things."""
+        latencies = cls()
+        latencies._histogram.add(HdrHistogram.decode(dumped["histogram"].encode()))
+        latencies.count = int(dumped["count"])
+        latencies._total_us = int(dumped["total_us"])
+        latencies._max_us = int(dumped["max_us"])
+        return latencies
+
+
+_KINDS = ("first_try", "retried", "corrected")
+
+
+@dataclass(slots=True)
+class CommandStatistics:
+    """What was measured of one command.
+
+    `first_try` holds the commands answered at their first try, `retried` those that needed more, from their first
+    send on; `corrected` all of them, from the moment when they should have been sent (the open model only). Commands
+    without a final answer are in none: they have no latency.
+    """
+
+    first_try: Latencies = field(default_factory=Latencies)
+    retried: Latencies | None = None
+    corrected: Latencies | None = None
+    outcomes: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def record(self, outcome: Outcome, late_us: int | None) -> None:
+        """Count a command; `late_us` is how long after its intended start it was sent, None if it had none."""
+        self.outcomes[outcome.status, outcome.code] += 1
+        if not outcome.final:
+            return
+        if outcome.tries == 1:
+            self.first_try.record(outcome.latency_us)
+        else:
+            if self.retried is None:
+                self.retried = Latencies()
+            self.retried.record(outcome.latency_us)
+        if late_us is not None:
+            if self.corrected is None:
+                self.corrected = Latencies()
+            self.corrected.record(late_us + outcome.latency_us)
+
+    def add(self, other: "CommandStatistics") -> None:
+        """Count what another one counted."""
+        self.outcomes.update(other.outcomes)
+        for kind in _KINDS:
+            theirs: Latencies | None = getattr(other, kind)
+            if theirs is not None:
+                mine: Latencies = getattr(self, kind) or Latencies()
+                mine.add(theirs)
+                setattr(self, kind, mine)
+
+    def all_tries(self) -> Latencies:
+        """Return the latencies of all commands with a final answer, retries included."""
+        if self.retried is None:
+            return self.first_try
+        merged = Latencies()
+        merged.add(self.first_try)
+        merged.add(self.retried)
+        return merged
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything for a reader as a JSON object."""
+        first_try_ms = self.first_try.summary_ms()
+        return {
+            "commands": self.outcomes.total(),
+            "latency_ms": first_try_ms if self.retried is None else self.all_tries().summary_ms(),
+            "first_try_ms": first_try_ms,
+            "corrected_ms": None if self.corrected is None else self.corrected.summary_ms(),
+            "outcomes": {f"{status} {code}": count for (status, code), count in sorted(self.outcomes.items())},
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return the histograms, from which `read` makes them again."""
+        kinds = {kind: getattr(self, kind) for kind in _KINDS}
+        return {kind: latencies.dump() for kind, latencies in kinds.items() if latencies is not None}
+
+    @classmethod
+    def read(cls, dumped: Mapping[str, Any], outcomes: Mapping[str, int]) -> Self:
+        """Return what was dumped. Raises KeyError, TypeError and ValueError for other things."""
+        command = cls()
+        for kind in _KINDS:
+            if kind in dumped:
+                setattr(command, kind, Latencies.read(dumped[kind]))
+        for outcome, count in outcomes.items():
+            status, _, code = outcome.partition(" ")
+            command.outcomes[int(status), code] = int(count)
+        return command
+
+
+class Statistics:
+    """The figures of a run; any thread may record, and read the counters while others record."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.commands: dict[str, CommandStatistics] = {}
+        self.timeline = Timeline()
+        self.retry_reasons: Counter[str] = Counter()
+        self.done = 0
+        self.errors = 0
+        self.retries = 0
+        self.reconnects = 0
+        self.replayed = 0
+        self.started_at_ms = 0
+        self._started_ns = self._ended_ns = 0
+
+    def start(self, at_ns: int | None = None) -> None:
+        """Start the clock, or set it to a moment of `time.perf_counter_ns` at which it was started."""
+        now_ns = time.perf_counter_ns()
+        self._started_ns = self._ended_ns = now_ns if at_ns is None else at_ns
+        self.started_at_ms = (time.time_ns() - (now_ns - self._started_ns)) // 1_000_000
+
+    @property
+    def seconds(self) -> float:
+        """Return the time from the start to the last outcome."""
+        return (self._ended_ns - self._started_ns) / 1e9
+
+    @property
+    def answered(self) -> int:
+        """Return how many commands have a final answer."""
+        return self.done - self.errors
+
+    def record(self, name: str, outcome: Outcome, late_us: int | None = None) -> None:
+        """Count the outcome of one command; `late_us` is how long after its intended start it was sent, if it had one.
+
+        Latency over time is corrected latency where there is one.
+        """
+        with self._lock:
+            command = self.commands.get(name)
+            if command is None:
+                command = self.commands[name] = CommandStatistics()
+            self.done += 1
+            self._ended_ns = time.perf_counter_ns()
+            command.record(outcome, late_us)
+            if not outcome.final:
+                self.errors += 1
+            if outcome.tries > 1 or outcome.reconnects or outcome.replayed:
+                self._record_trouble(outcome)
+            latency_us = outcome.latency_us + (late_us or 0) if outcome.final else None
+            self.timeline.record(self.seconds, latency_us, outcome.tries - 1)
+
+    def _record_trouble(self, outcome: Outcome) -> None:
+        self.retries += outcome.tries - 1
+        self.reconnects += outcome.reconnects
+        self.replayed += outcome.replayed
+        self.retry_reasons.update(outcome.reasons)
+
+    def add(self, other: "Statistics") -> None:
+        """Count what another one counted, at the same time or at another one."""
+        if not other.started_at_ms:
+            return
+        if not self.started_at_ms:
+            self._started_ns, self._ended_ns, self.started_at_ms = 0, 0, other.started_at_ms
+        later_ns = (other.started_at_ms - self.started_at_ms) * 1_000_000
+        if later_ns < 0:
+            raise ValueError("what is added began earlier")
+        for name, command in other.commands.items():
+            self.commands.setdefault(name, CommandStatistics()).add(command)
+        self.timeline.add(other.timeline, later_ns / 1e9)
+        self.retry_reasons.update(other.retry_reasons)
+        self.done += other.done
+        self.errors += other.errors
+        self.retries += other.retries
+        self.reconnects += other.reconnects
+        self.replayed += other.replayed
+        ended_ns = later_ns + round(other.seconds * 1e9)
+        self._ended_ns = max(self._ended_ns, self._started_ns + ended_ns)
+
+    def every(self) -> tuple[Latencies, Latencies, Latencies]:
+        """Return the latencies of all commands: of all tries, of those answered at their first try, corrected."""
+        every, first, corrected = Latencies(), Latencies(), Latencies()
+        for command in self.commands.values():
+            every.add(command.all_tries())
+            first.add(command.first_try)
+            if command.corrected is not None:
+                corrected.add(command.corrected)
+        return every, first, corrected
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything as a JSON object (docs/loadgen.md), from which `read` makes the statistics again."""
+        with self._lock:
+            every, first, corrected = self.every()
+            outcomes: Counter[str] = Counter()
+            by_command = {name: command.figures() for name, command in sorted(self.commands.items())}
+            for command in by_command.values():
+                outcomes.update(command["outcomes"])
+            seconds = self.seconds
+            return {
+                "commands": self.done,
+                "seconds": round(seconds, 3),
+                "rate": round(self.answered / seconds, 1) if seconds else 0.0,
+                "errors": self.errors,
+                "retries": self.retries,
+                "reconnects": self.reconnects,
+                "replayed": self.replayed,
+                "retry_reasons": dict(self.retry_reasons.most_common()),
+                "outcomes": dict(outcomes.most_common()),
+                "latency_ms": every.summary_ms(),
+                "corrected_ms": corrected.summary_ms() if corrected.count else None,
+                "first_try_ms": first.summary_ms(),
+                "by_command": by_command,
+                "intervals": self.timeline.figures(),
+                "histograms": {name: command.dump() for name, command in sorted(self.commands.items())},
+            }
+
+    @classmethod
+    def read(cls, figures: Mapping[str, Any], started_at_ms: int) -> Self:
+        """Return the statistics that have these figures. Raises KeyError, TypeError and ValueError for other things."""
+        statistics = cls()
+        statistics.started_at_ms = started_at_ms
+        statistics._ended_ns = round(figures["seconds"] * 1e9)
+        statistics.done = int(figures["commands"])
+        for name in ("errors", "retries", "reconnects", "replayed"):
+            setattr(statistics, name, int(figures[name]))
+        statistics.retry_reasons.update(figures["retry_reasons"])
+        for name, dumped in figures["histograms"].items():
+            outcomes = figures["by_command"][name]["outcomes"]
+            statistics.commands[name] = CommandStatistics.read(dumped, outcomes)
+        statistics.timeline = Timeline.read(figures["intervals"])
+        return statistics

@@ -1,0 +1,80 @@
+"""The report of a replay as tables in a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from loadgen.results.compare import latency
+from loadgen.results.findings import Verification
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print a replay's figures: latencies and outcomes by command, then the totals."""
+    console.print(_latency_table(report))
+    console.print(_outcome_table(report))
+    if report["retry_reasons"]:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in report["retry_reasons"].items())
+        console.print(f"Retries because of: {reasons}")
+    if report["reconnects"] or report["replayed"]:
+        console.print(
+            f"Reconnects after an idle connection was closed: {report['reconnects']:,}; "
+            f"answers that repeat an earlier outcome: {report['replayed']:,}"
+        )
+    style = "bold red" if report["errors"] else "bold green"
+    unfinished = " (interrupted)" if report.get("interrupted") else ""
+    console.print(
+        f"[{style}]{report['commands']:,} commands in {report['seconds']:,.2f} s: {report['rate']:,.1f} commands/s, "
+        f"{report['errors']:,} errors, {report['retries']:,} retries{unfinished}[/]"
+    )
+
+
+def print_verification(verification: Verification, console: Console) -> None:
+    """Print what a verification found: each difference that was kept, what was not checked, and the sum of it."""
+    for line in verification.findings.lines():
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    for note in verification.findings.notes:
+        console.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    verdict = "Verified" if verification.passed else "NOT VERIFIED"
+    style = "bold green" if verification.passed else "bold red"
+    console.print(f"{verdict}: {verification.sentence()}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _latency_table(report: Mapping[str, Any]) -> Table:
+    is_open = report["corrected_ms"] is not None
+    start = "when a command should have left" if is_open else "the first send"
+    table = Table(title=f"{'Corrected l' if is_open else 'L'}atency in ms: from {start} to the end of the final answer")
+    table.add_column("command", no_wrap=True)
+    for heading in ("commands", *_SHOWN):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, command in report["by_command"].items():
+        _add_latencies(table, name, command["commands"], latency(command))
+    table.add_section()
+    _add_latencies(table, "all", report["commands"], latency(report))
+    if is_open:
+        _add_latencies(table, "all, uncorrected", report["commands"], report["latency_ms"])
+    if report["retries"]:
+        first_try = report["first_try_ms"]
+        _add_latencies(table, "all, first try", first_try["count"], first_try)
+    return table
+
+
+_SHOWN = ("p50", "p90", "p99", "p99.9", "max")
+
+
+def _add_latencies(table: Table, name: str, commands: int, latency_ms: Mapping[str, float]) -> None:
+    table.add_row(name, f"{commands:,}", *(_ms(latency_ms.get(key)) for key in _SHOWN))
+
+
+def _outcome_table(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Outcomes")
+    table.add_column("status and code")
+    table.add_column("commands", justify="right")
+    for outcome, count in report["outcomes"].items():
+        table.add_row(outcome, f"{count:,}")
+    return table
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"

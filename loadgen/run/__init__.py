@@ -1,0 +1,1 @@
+"""Replays while they run: sessions, the scheduler, processes, progress."""

@@ -1,0 +1,39 @@
+"""What a replay would send, without sending it."""
+
+from collections import Counter
+
+from rich.console import Console
+
+from loadgen.client.encoding import method_and_path
+from loadgen.run.replay import Server
+from loadgen.workload.files import Workload
+from loadgen.workload.streams import Part, owned
+
+_SHOWN = 10
+
+
+def print_plan(workload: Workload, server: Server, processes: int, rate: float | None, console: Console) -> None:
+    """Print how many commands of whom would go where, and the first requests."""
+    commands, users = workload.commands, workload.users()
+    counts = Counter(command.name for command in commands)
+    alone = sum(command.user is None for command in commands)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    say(f"{len(commands):,} commands of {len(users):,} users would be sent to {server.target.url}; nothing was sent.")
+    say("  " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
+    if alone:
+        say(f"  {alone:,} of them without a user: each waits for all before it and holds all after it")
+    if rate is not None:
+        say(f"  on schedule at {rate:g} commands/s: {len(commands) / rate:,.1f} s")
+    if processes > 1:
+        parts = [owned(Part(0, 1), Part(number, processes)) for number in range(processes)]
+        shares = [sum(map(is_mine, users)) for is_mine in parts]
+        say(f"  by {processes} processes: {', '.join(f'{share:,}' for share in shares)} users")
+    say("The first of them:")
+    for command in commands[:_SHOWN]:
+        method, path = method_and_path(command, server.target)
+        say(f"  [{command.transaction}] {method} {path}")
+    if len(commands) > _SHOWN:
+        say(f"  and {len(commands) - _SHOWN:,} more")

@@ -1,0 +1,254 @@
+"""A replay from its workload to its report: starting state, run, record of answers, figures."""
+
+import contextlib
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loadgen.results import answers, machine
+from loadgen.results.answers import AnswerWriter, Header
+from loadgen.results.statistics import Statistics
+from loadgen.run.affinity import staying_on
+from loadgen.run.interrupt import Interrupt
+from loadgen.run.processes import Fleet
+from loadgen.run.progress import Counters, shown
+from loadgen.run.replay import Replay, ReplayError, Server, explain, read_summaries
+from loadgen.workload.files import Command, Workload
+from loadgen.workload.selection import EVERYTHING, Selection
+from loadgen.workload.streams import Part, Stream, owned, owner, stages
+
+FORMAT = 2
+"""The version of a report's form."""
+
+KEPT_KEYS = 64
+"""How many idempotency keys of a user a server must remember (the interface promises at least so many)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """How a replay is done. `answers` is where the answers are recorded, if at all; `threads` is over all processes.
+
+    `rate` is that of the open model, in commands a second of the whole workload, None for the closed one. `processor`
+    is where it runs (`loadgen/run/affinity.py`).
+    """
+
+    threads: int
+    answers: Path | None
+    baseline: bool
+    quiet: bool
+    processes: int = 1
+    rate: float | None = None
+    selection: Selection = EVERYTHING
+    processor: int | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What a run left behind, whether it was one process or several."""
+
+    statistics: Statistics
+    settled: bytearray
+    stopped: str | None
+    cpu_s: float
+
+
+def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt: Interrupt) -> dict[str, Any]:
+    """Replay a workload, what its selection left, and return its report. Raises ReplayError, AnswersError."""
+    plan = _plan(workload, options.selection)
+    mine = options.selection.part(workload)
+    users = len(mine.users())
+    threads = min(options.threads, max(1, users))
+    processes = min(options.processes, threads)
+    with interrupt.handled(), _recording(mine, server, options, threads, interrupt) as recorder:
+        if processes == 1:
+            run = _run_here(workload, plan, server, options, interrupt, recorder, threads, len(mine.commands))
+        else:
+            run = _run_fleet(
+                workload, plan, server, options, interrupt, recorder, threads, processes, len(mine.commands)
+            )
+    return _report(workload, mine, server, options, run, interrupt, users=users, threads=threads, processes=processes)
+
+
+def _plan(workload: Workload, selection: Selection) -> list[list[Stream]]:
+    """Return this machine's streams by stage."""
+    is_mine = owned(selection.shard)
+    return [[stream for stream in stage if is_mine(stream.commands[0].user)] for stage in stages(workload.commands)]
+
+
+def _run_here(
+    workload: Workload,
+    plan: Sequence[Sequence[Stream]],
+    server: Server,
+    options: ReplayOptions,
+    interrupt: Interrupt,
+    recorder: AnswerWriter | None,
+    threads: int,
+    total: int,
+) -> _Run:
+    with staying_on(options.processor), server.couriers(threads, interrupt.stopping) as couriers:
+        run = Replay(len(workload.commands), server, couriers, interrupt.stopping, recorder, options.rate)
+        before_s = time.process_time()
+        with _progress(run.statistics, total, options):
+            run.start()
+            for streams in plan:
+                if interrupt.stopping.is_set():
+                    break
+                run.run(streams)
+        cpu_s = time.process_time() - before_s
+    if run.stopped is not None and not run.statistics.answered:
+        raise ReplayError(run.stopped)
+    return _Run(run.statistics, run.settled, run.stopped, cpu_s)
+
+
+def _run_fleet(
+    workload: Workload,
+    plan: Sequence[Sequence[Stream]],
+    server: Server,
+    options: ReplayOptions,
+    interrupt: Interrupt,
+    recorder: AnswerWriter | None,
+    threads: int,
+    processes: int,
+    total: int,
+) -> _Run:
+    shard = options.selection.shard
+    fleet = Fleet(processes, len(workload.commands), interrupt.stopping)
+
+    def share(user: str | None) -> int:
+        return (owner(user, shard) or 0) % processes
+
+    with tempfile.TemporaryDirectory(prefix="loadgen-", dir=options.answers and options.answers.parent) as folder:
+        suffix = options.answers.suffix if options.answers else ""  # the parts are of the kind of what they become
+        parts = [Path(folder) / f"{number}{suffix}" for number in range(processes)]
+
+        @contextmanager
+        def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
+            count = threads // processes + (number < threads % processes)
+            writer = None if recorder is None else AnswerWriter(parts[number], None)
+            on = staying_on(options.processor, number)
+            with on, writer or contextlib.nullcontext(), server.couriers(count, stopping) as couriers:
+                yield Replay(len(workload.commands), server, couriers, stopping, writer, options.rate)
+
+        before_s = time.process_time()
+        with fleet.launched(launch, plan, share), _progress(fleet, total, options):
+            fleet.run(plan, share)
+        cpu_s = time.process_time() - before_s + fleet.cpu_s
+        if recorder is not None and options.answers is not None:
+            recorder.close()
+            answers.join(options.answers, parts)
+    if fleet.stopped is not None and not fleet.statistics.answered:
+        raise ReplayError(fleet.stopped)
+    return _Run(fleet.statistics, fleet.settled, fleet.stopped, cpu_s)
+
+
+@contextmanager
+def _progress(counters: Counters, total: int, options: ReplayOptions) -> Iterator[None]:
+    with contextlib.nullcontext() if options.quiet else shown(counters, total, sys.stderr):
+        yield
+
+
+@contextmanager
+def _recording(
+    workload: Workload, server: Server, options: ReplayOptions, threads: int, interrupt: Interrupt
+) -> Iterator[AnswerWriter | None]:
+    """Give the writer of the answers file, the accounts' starting state already in it; None when none is wanted."""
+    if options.answers is None:
+        yield None
+        return
+    started_ms = time.time_ns() // 1_000_000
+    header = Header(
+        server.run_id, server.target.url, len(workload.commands), started_ms, options.baseline, options.selection
+    )
+    with AnswerWriter(options.answers, header) as writer:
+        if options.baseline:
+            with server.couriers(threads, interrupt.stopping) as couriers:
+                summaries = read_summaries(workload.users(), server, couriers, interrupt.stopping)
+            for user, outcome in summaries.items():
+                if outcome.status == 200:
+                    writer.add_baseline(user, outcome.body)
+                elif not outcome.final and not interrupt.requested:
+                    raise ReplayError(f"the account of {user} cannot be read before the run: {explain(outcome)}")
+        writer.flush()
+        yield writer
+
+
+def _report(
+    workload: Workload,
+    mine: Workload,
+    server: Server,
+    options: ReplayOptions,
+    run: _Run,
+    interrupt: Interrupt,
+    *,
+    users: int,
+    threads: int,
+    processes: int,
+) -> dict[str, Any]:
+    """Return the figures of a run, with what was run against what."""
+    figures = run.statistics.figures()
+    top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
+    histograms, intervals = figures.pop("histograms"), figures.pop("intervals")
+    return {
+        "loadgen": FORMAT,
+        **top,
+        "interrupted": interrupt.requested,
+        "stopped": run.stopped,
+        "resume": resume(workload.commands, run.settled, options.selection.shard, server.run_id),
+        "run": {
+            "id": server.run_id,
+            "url": server.target.url,
+            "workload": workload.source,
+            "commands": len(mine.commands),
+            "users_sent": users,
+            "threads": threads,
+            "processes": processes,
+            "model": "closed" if options.rate is None else "open",
+            "rate": options.rate,
+            **options.selection.figures(),
+            "started_at_ms": run.statistics.started_at_ms,
+            "timeout_s": server.policy.timeout_s,
+            "retries": server.policy.retries,
+            "give_up_s": server.policy.give_up_s,
+        },
+        **figures,
+        "cost": {
+            "cpu_s": round(run.cpu_s, 3),
+            "cpu_us_per_command": round(run.cpu_s * 1e6 / run.statistics.done, 1) if run.statistics.done else None,
+        },
+        "machines": [machine.describe()],
+        "intervals": intervals,
+        "histograms": histograms,
+    }
+
+
+def resume(commands: Sequence[Command], settled: bytearray, shard: Part, run_id: str) -> dict[str, Any] | None:
+    """Return how to go on with a run that did not come to its end, None when it did.
+
+    `repeats` is how many commands of one user would then be sent a second time, at most: they are not applied again
+    as long as the server remembers their keys.
+    """
+    is_mine = owned(shard)
+    first: int | None = None
+    repeated: Counter[str] = Counter()
+    for position, command in enumerate(commands):
+        if not settled[position]:
+            if first is None and is_mine(command.user):
+                first = position
+        elif first is not None and command.user is not None:
+            repeated[command.user] += 1
+    if first is None:
+        return None
+    most = max(repeated.values(), default=0)
+    return {
+        "run_id": run_id,
+        "from_transaction": commands[first].transaction,
+        "repeats": most,
+        "safe": most <= KEPT_KEYS,
+    }

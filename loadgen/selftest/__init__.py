@@ -1,0 +1,1 @@
+"""The load generator measured: its cost and the accuracy of its figures."""

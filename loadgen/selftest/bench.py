@@ -1,0 +1,222 @@
+"""What the load generator itself costs and whether its figures can be trusted: `python -m loadgen.selftest.bench WHAT`.
+
+client       commands a second and CPU a command, beside a bare loop of http.client on the same stub
+percentiles  latencies beside those that wrk measures on the same stub at the same rate
+parse        time and memory for reading a workload file
+"""
+
+import argparse
+import http.client
+import json
+import platform
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from loadgen.client.encoding import parse_url
+from loadgen.results import machine
+from loadgen.run.interrupt import Interrupt
+from loadgen.run.replay import Server
+from loadgen.run.session import ReplayOptions, replay
+from loadgen.workload.files import Command, Workload, load, write
+from loadgen.workload.generate import generate
+
+Measured = TypeVar("Measured")
+
+_DELAY_MS, _MEAN_S = "20:58", 0.041
+"""The spread stays below twice the mean: above it wrk fills in samples that it thinks were omitted."""
+
+_LUA = """
+function done(summary, latency, requests)
+  io.write(string.format("RESULT %f", summary.requests / summary.duration * 1e6))
+  for _, p in ipairs({50, 90, 99, 99.9}) do io.write(string.format(" %f", latency:percentile(p) / 1000)) end
+  io.write("\\n")
+end
+"""
+
+
+@contextmanager
+def stub(*arguments: str) -> Iterator[int]:
+    """Run the stub server in a process of its own; give its port."""
+    process = subprocess.Popen(  # noqa: S603 (our own server)
+        [sys.executable, "-m", "loadgen.selftest.stub_server", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+def measure_http_client(port: int, threads: int, count: int) -> tuple[float, float]:
+    """Return requests a second and CPU a request in us of `http.client` with one connection a thread."""
+    headers = {
+        "Authorization": f"Bearer {'t' * 200}",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "Idempotency-Key": "0123456789ab-1",
+        "X-Transaction-Num": "1",
+    }
+
+    def loop() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for _ in range(count // threads):
+            connection.request("POST", "/users/oY01WVirLr/buy", b'{"symbol":"ABC","amount":"276.83"}', headers)
+            answer = connection.getresponse()
+            assert answer.status == http.HTTPStatus.OK
+            answer.read()
+        connection.close()
+
+    running = [threading.Thread(target=loop) for _ in range(threads)]
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    done = count // threads * threads
+    return done / wall_s, cpu_s * 1e6 / done
+
+
+def measure_loadgen(port: int, threads: int, count: int) -> tuple[float, float, dict[str, float]]:
+    """Return commands a second, CPU a command in us and the latencies in ms of a replay."""
+    names, share = [f"user{number}" for number in range(threads)], count // threads
+    kinds = ("BUY", "COMMIT_BUY", "QUOTE", "ADD")
+    fields = {"BUY": ("ABC", "276.83"), "QUOTE": ("ABC", None), "ADD": (None, "63511.53")}
+    commands = [
+        Command(number + 1, kind, names[number % threads], *fields.get(kind, (None, None)))
+        for number, kind in zip(range(threads * share), cycle(kinds), strict=False)
+    ]
+    server = Server(parse_url(f"http://127.0.0.1:{port}"), "t" * 200, "bench")
+    options = ReplayOptions(threads, None, baseline=False, quiet=True)
+    report = replay(Workload("generated", commands), server, options, Interrupt())
+    assert not report["errors"]
+    return report["rate"], report["cost"]["cpu_us_per_command"], report["latency_ms"]
+
+
+def client(options: argparse.Namespace) -> int:
+    """Print the cost of a command beside that of a bare request of http.client; 1 when it is too high."""
+    print(f"{'threads':>7} {'http.client':>22} {'loadgen':>22} {'rate ratio':>11} {'CPU ratio':>10}")
+    good = True
+    for threads in options.threads:
+        plain, ours = [], []
+        with stub() as port:
+            for _ in range(options.rounds):
+                plain.append(_alone(measure_http_client, port, threads, options.commands))
+                ours.append(_alone(measure_loadgen, port, threads, options.commands)[:2])
+        (rate, cpu), (our_rate, our_cpu) = (_middle(found) for found in (plain, ours))
+        print(
+            f"{threads:>7} {rate:>10,.0f}/s {cpu:>6.0f} us {our_rate:>11,.0f}/s {our_cpu:>6.0f} us "
+            f"{our_rate / rate:>11.2f} {our_cpu / cpu:>10.2f}"
+        )
+        good = good and our_rate >= rate and our_cpu <= 1.5 * cpu
+    print("no fewer commands a second, at most 1.5 times the CPU:", "yes" if good else "NO")
+    return 0 if good else 1
+
+
+def percentiles(options: argparse.Namespace) -> int:
+    """Print latencies beside those of wrk; 1 when they differ by more than 10 %."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        print("wrk is not installed (Debian: apt-get install wrk)", file=sys.stderr)
+        return 2
+    with stub("--delay", _DELAY_MS) as port, tempfile.TemporaryDirectory(prefix="loadgen-") as folder:
+        script = Path(folder) / "done.lua"
+        script.write_text(_LUA)
+        size = ["-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", str(script)]
+        # Both at the same time: what else the machine does then slows both.
+        process = subprocess.Popen(  # noqa: S603 (the wrk that was found)
+            [wrk, *size, f"http://127.0.0.1:{port}/users/oY01WVirLr/summary"], stdout=subprocess.PIPE, text=True
+        )
+        count = round(options.connections * options.seconds / _MEAN_S)
+        rate, _, latency_ms = _alone(measure_loadgen, port, options.connections, count)
+        said, _ = process.communicate()
+    match = re.search(r"RESULT (.*)", said)
+    assert match is not None, said
+    theirs = [float(number) for number in match[1].split()]
+    ours = [rate, *(latency_ms[name] for name in ("p50", "p90", "p99", "p99.9"))]
+    good = True
+    print(f"{'':>12} {'wrk':>10} {'loadgen':>10} {'ratio':>7}")
+    for name, their, our in zip(("commands/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms"), theirs, ours, strict=True):
+        print(f"{name:>12} {their:>10,.2f} {our:>10,.2f} {our / their:>7.3f}")
+        good = good and (name == "p99.9 ms" or abs(our / their - 1) <= 0.1)
+    print("rate and percentiles up to p99 within 10 %:", "yes" if good else "NO")
+    return 0 if good else 1
+
+
+def parse(options: argparse.Namespace) -> int:
+    """Print how long reading a workload takes, and in how much memory."""
+    with tempfile.TemporaryDirectory(prefix="loadgen-") as folder:
+        path = Path(folder) / "workload"
+        with path.open("wb") as file:
+            write(generate(options.users, options.lines, 500, 1), file)
+        seconds, cpu_s, megabytes = _alone(_measure_parse, path)
+        size = path.stat().st_size / 1e6
+    took = f"{seconds:.2f} s ({cpu_s:.2f} s of CPU), {megabytes:,.0f} MB"
+    print(f"{options.lines:,} lines ({size:,.0f} MB): {took} of memory at most")
+    return 0
+
+
+def _measure_parse(path: Path) -> tuple[float, float, float]:
+    start, cpu_s = time.perf_counter(), time.process_time()
+    workload = load(path)
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_s
+    assert workload.commands
+    return seconds, cpu_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _alone(measure: Callable[..., Measured], *arguments: object) -> Measured:
+    """Measure in a new process, so that nothing that was done before counts."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
+def _middle(found: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*found, strict=True)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m loadgen.selftest.bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    adding = parser.add_subparsers(metavar="WHAT", required=True)
+    one = adding.add_parser("client")
+    one.set_defaults(run=client)
+    one.add_argument("--threads", type=int, nargs="+", default=[1, 16, 64])
+    one.add_argument("--commands", type=int, default=20_000)
+    one.add_argument("--rounds", type=int, default=3)
+    one = adding.add_parser("percentiles")
+    one.set_defaults(run=percentiles)
+    one.add_argument("--connections", type=int, default=16)
+    one.add_argument("--seconds", type=int, default=20)
+    one = adding.add_parser("parse")
+    one.set_defaults(run=parse)
+    one.add_argument("--lines", type=int, default=1_200_000)
+    one.add_argument("--users", type=int, default=1000)
+    options = parser.parse_args(arguments)
+    print(f"{json.dumps(machine.describe())}, {platform.python_implementation()}")
+    status: int = options.run(options)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

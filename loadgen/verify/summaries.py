@@ -1,0 +1,40 @@
+"""Reading the account that a summary shows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadgen.verify.model import Account, Order, Trigger
+from loadgen.workload.amounts import read_money, read_whole
+
+
+class UnreadableError(Exception):
+    """A summary does not have the form of the interface."""
+
+
+def read_summary(body: Mapping[str, Any]) -> Account:
+    """Return the account that a summary shows. Raises UnreadableError."""
+    try:
+        return Account(
+            read_money(body["cash"]),
+            {symbol: read_whole(shares) for symbol, shares in body["holdings"].items() if shares != 0},
+            [_read_order(order, "cost") for order in body["pending_buys"]],
+            [_read_order(order, "proceeds") for order in body["pending_sells"]],
+            {trigger["symbol"]: _read_trigger(trigger, 0) for trigger in body["buy_triggers"]},
+            {trigger["symbol"]: _read_trigger(trigger, trigger.get("shares")) for trigger in body["sell_triggers"]},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableError(f"the summary does not have its form: {type(error).__name__} {error}") from error
+
+
+def _read_order(order: Mapping[str, Any], value: str) -> Order:
+    shares, price = read_whole(order["shares"]), read_money(order["price"])
+    return Order(None, order["symbol"], shares, price, read_money(order[value]), read_whole(order["expires_at"]))
+
+
+def _read_trigger(trigger: Mapping[str, Any], shares: object) -> Trigger:
+    price = trigger.get("price")
+    return Trigger(
+        read_money(trigger["amount"]),
+        None if price is None else read_money(price),
+        0 if shares is None else read_whole(shares),
+    )

@@ -1,0 +1,1 @@
+"""Workload files: read, written, generated, and what of them is sent."""

@@ -1,0 +1,68 @@
+"""Which commands of a workload are sent: some users, from a command on, only so many, one machine's part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from loadgen.workload.files import Workload
+from loadgen.workload.streams import WHOLE, Part, owner
+
+
+class SelectionError(Exception):
+    """A selection that does not fit its workload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is left out, in this order: other users, all before a command, all after `limit`, other machines' users.
+
+    `users` None is all, and with some the commands without a user are left out. `start` is the number of the first
+    command.
+    """
+
+    users: Sequence[str] | None = None
+    start: int | None = None
+    limit: int | None = None
+    shard: Part = WHOLE
+
+    def choose(self, workload: Workload) -> Workload:
+        """Return what is left before the machines part it. Raises SelectionError."""
+        commands = workload.commands
+        if self.users is not None:
+            wanted, known = set(self.users), set(workload.users())
+            if unknown := sorted(wanted - known):
+                raise SelectionError(f"{workload.source} has no commands of {', '.join(unknown)}")
+            commands = [command for command in commands if command.user in wanted]
+        if self.start is not None:
+            numbers = (position for position, command in enumerate(commands) if command.transaction == self.start)
+            position = next(numbers, None)
+            if position is None:
+                where = "among the commands of these users" if self.users is not None else f"in {workload.source}"
+                raise SelectionError(f"there is no command [{self.start}] {where}")
+            commands = commands[position:]
+        if self.limit is not None:
+            commands = commands[: self.limit]
+        return Workload(workload.source, commands)
+
+    def part(self, chosen: Workload) -> Workload:
+        """Return this machine's part of what was chosen."""
+        if self.shard.of == 1:
+            return chosen
+        mine = [command for command in chosen.commands if owner(command.user, self.shard) is not None]
+        return Workload(chosen.source, mine)
+
+    def figures(self) -> dict[str, Any]:
+        """Return it as a JSON object, from which `read` makes it again."""
+        users = None if self.users is None else list(self.users)
+        return {"users": users, "from_transaction": self.start, "limit": self.limit, "shard": self.shard.spell()}
+
+    @classmethod
+    def read(cls, figures: Mapping[str, Any]) -> Self:
+        """Return the selection with these figures. Raises KeyError and ValueError for other things."""
+        number, of = figures["shard"].split("/")
+        shard = Part(int(number) - 1, int(of))
+        return cls(figures["users"], figures["from_transaction"], figures["limit"], shard)
+
+
+EVERYTHING = Selection()
+"""All commands of a workload."""

@@ -1,0 +1,34 @@
+"""What can be wrong with a command before any account is looked at (SPEC.md section 1)."""
+
+import re
+
+from loadgen.workload.amounts import AmountError, parse_cents
+from loadgen.workload.files import FORMS, Command
+
+_USER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SYMBOL = re.compile(r"[A-Za-z]{1,3}", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def form_problems(command: Command) -> set[str]:
+    """Return the codes with which the form of a command may be refused; none when it is a command."""
+    problems = set()
+    if command.user is not None and not _USER.fullmatch(command.user):
+        problems.add("invalid_user")
+    if command.symbol is not None and not _SYMBOL.fullmatch(command.symbol):
+        problems.add("invalid_symbol")
+    if FORMS[command.name][-1] in {"amount", "price"}:
+        try:
+            parse_cents(command.value)
+        except AmountError:
+            problems.add("invalid_amount")
+    if command.name == "DUMPLOG":
+        name = (command.value or "").removeprefix("./")
+        if "/" in name or "\\" in name or name in {"", ".", ".."}:
+            problems.add("invalid_filename")
+    return problems
+
+
+def may_be_refused(command: Command) -> bool:
+    """Return whether the rules leave open if a command's file name is acceptable."""
+    return command.name == "DUMPLOG" and not _PLAIN_NAME.fullmatch((command.value or "").removeprefix("./"))
