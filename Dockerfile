@@ -1,4 +1,4 @@
-# The gateway, a server for the same app that runs in Lambda; also the ticker (python -m infra.ticker).
+# The gateway, a server for the same app that runs in Lambda; also the ticker (python -m infra.servers.ticker).
 FROM python:3.11-slim
 
 WORKDIR /srv
@@ -13,4 +13,4 @@ COPY infra infra
 
 USER trading
 EXPOSE 8000
-CMD ["python", "-m", "infra.gateway", "--host", "0.0.0.0", "--port", "8000", "--workers", "1"]
+CMD ["python", "-m", "infra.servers.gateway", "--host", "0.0.0.0", "--port", "8000", "--workers", "1"]

@@ -34,7 +34,7 @@ fuzz: setup ## Try the interface with more than 5,000 cases a server, and raw HT
 	FUZZ_EXAMPLES=400 FUZZ_MUTATIONS=5000 $(PY) -m pytest -s tests/e2e/test_contract.py tests/e2e/test_fuzz.py
 
 replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
-	$(PY) -m infra.replay --users 45 --commands 10000
+	$(PY) -m infra.local.replay --users 45 --commands 10000
 
 bench: setup ## Measure everything side by side (ten minutes): a record, docs/performance.md, README (options: BENCH="--rounds 5")
 	$(PY) -m infra.bench run --page $(BENCH)
@@ -64,7 +64,7 @@ destroy: setup ## Remove the stack from AWS; the bucket of audit logs stays
 	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
 
 screenshots: setup ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
-	$(PY) -m infra.screenshots
+	$(PY) -m infra.browser.screenshots
 
 cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis
 	$(PY) -m infra.cloud.cold

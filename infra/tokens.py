@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jwt
 
-from infra.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
+from infra.local.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
 
 DEFAULT_HOURS = 24.0
 _USER = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
 
-from infra import parts
-from infra.background import BackgroundStack, running_stack
-from infra.binaries import BinaryMissingError, find_chromium, find_haproxy
-from infra.mongo import mongo_uri as uri_of
-from infra.mongo import mongod_part
-from infra.parts import Part
-from infra.ports import free_port
-from infra.redis_server import redis_part
-from infra.redis_server import redis_url as url_of
+from infra.host.binaries import BinaryMissingError, find_chromium, find_haproxy
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.background import BackgroundStack, running_stack
+from infra.local.process import Part
+from infra.local.services.mongo import mongo_uri as uri_of
+from infra.local.services.mongo import mongod_part
+from infra.local.services.redis_server import redis_part
+from infra.local.services.redis_server import redis_url as url_of
 from tests.ways import Together, on_a_loop, on_threads
 
 StartStack = Callable[..., BackgroundStack]

@@ -9,7 +9,7 @@ from functools import partial
 import uvloop
 
 from chalicelib import waiting
-from infra.gateway.waiting import LoopWaiting
+from infra.servers.gateway.waiting import LoopWaiting
 
 SECONDS = 60.0
 

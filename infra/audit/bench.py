@@ -23,7 +23,7 @@ from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database
 from infra.audit.journals import make_journals
-from infra.part_settings import settings_with
+from infra.local.part_settings import settings_with
 
 _MEGABYTE = 1_000_000
 _LINK_SECONDS = 3_600

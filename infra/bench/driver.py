@@ -21,9 +21,9 @@ from pymongo.database import Database
 from chalicelib.runtime import connect_database
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.writers import GroupWriter, SingleWriter
-from infra.bench.tape import Write, record
-from infra.part_settings import settings_with
-from infra.stack import GROUPED_WRITES
+from infra.bench.recorded_writes import Write, record
+from infra.local.part_settings import settings_with
+from infra.local.stack import GROUPED_WRITES
 from loadgen.workload.generate import generate
 
 KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}

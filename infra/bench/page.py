@@ -10,7 +10,7 @@ from infra.bench.compare import spread
 from infra.bench.pictures import KNOWN_HERE, KNOWN_SIX_SERVERS, picture, pictures, split
 from infra.bench.record import Record, RecordError, figure
 from infra.bench.verdicts import judge
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from loadgen.results.charts import number
 
 PAGE = Path("docs/performance.md")

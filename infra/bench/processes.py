@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from infra import guard
-from infra.stack import PROJECT
+from infra.host import guard
+from infra.local.stack import PROJECT
 
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _EVERY_S = 0.05

@@ -14,7 +14,7 @@ from chalicelib.clock import now_ms
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.outages import Breaker
 from chalicelib.runtime import connect_quotes, connect_redis
-from infra.part_settings import settings_with
+from infra.local.part_settings import settings_with
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

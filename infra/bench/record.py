@@ -14,8 +14,8 @@ from typing import Any
 from infra.bench.context import Section
 from infra.bench.figures import Measured, add_round
 from infra.bench.sizes import Sizes
-from infra.binaries import find_mongod, find_redis_server
-from infra.stack import PROJECT
+from infra.host.binaries import find_mongod, find_redis_server
+from infra.local.stack import PROJECT
 from loadgen.results import machine
 
 FORMAT = 1

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import WRITE_CONCERNS
-from infra.background import BackgroundStack, StackFailedError, running_stack
 from infra.bench.processes import MACHINE, BenchFailedError, Memory, Sampler, failure, program
 from infra.bench.sizes import Sizes
-from infra.parts import log_tail
+from infra.local.background import BackgroundStack, StackFailedError, running_stack
+from infra.local.process import log_tail
 from loadgen.workload.files import Command, write
 from loadgen.workload.generate import generate
 

@@ -16,7 +16,7 @@ from infra.bench.processes import BenchFailedError
 from infra.bench.record import Record
 from infra.bench.sizes import Sizes
 from infra.bench.verdicts import judge
-from infra.folder import DEFAULT_FOLDER
+from infra.local.folder import DEFAULT_FOLDER
 
 FOLDER = DEFAULT_FOLDER / "bench"
 """Where a run works, and where the records go that are not to be kept."""

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from infra import parts
 from infra.bench.processes import BenchFailedError
-from infra.mongo import ARBITER, arbiter_part, mongo_uri, mongod_part
-from infra.parts import Part, PartError, RunningPart
-from infra.ports import free_port
-from infra.redis_server import redis_part, redis_url
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.process import Part, PartError, RunningPart
+from infra.local.services.mongo import ARBITER, arbiter_part, mongo_uri, mongod_part
+from infra.local.services.redis_server import redis_part, redis_url
+from infra.local.stack import PROJECT, why_not_healthy
 
 
 @contextmanager

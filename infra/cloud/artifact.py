@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 RESOURCES = Path(__file__).with_name("resources.yaml")
 CODE = "deployment.zip"

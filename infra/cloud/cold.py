@@ -16,8 +16,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.background import running_stack
 from infra.cloud.artifact import package
+from infra.local.background import running_stack
 
 _START = """
 import json, sys, time

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.faults.site import SERVERS, Site
-from infra.network import ALL
-from infra.network import SERVERS as FROM_SERVERS
-from infra.stack import numbered
+from infra.faults.cluster import SERVERS, Site
+from infra.local.services.tcp_proxy import ALL
+from infra.local.services.tcp_proxy import SERVERS as FROM_SERVERS
+from infra.local.stack import numbered
 
 _BALLAST = "ballast"
 _BLOCK_BYTES = 1024 * 1024

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from infra.background import StackFailedError
 from infra.faults.breakages import KINDS
+from infra.faults.cluster import release
 from infra.faults.report import lines, write
 from infra.faults.run import MEMBER_WITH_SMALL_DISK, RunFailedError, RunOptions, run
-from infra.faults.site import release
-from infra.folder import DEFAULT_FOLDER
+from infra.local.background import StackFailedError
+from infra.local.folder import DEFAULT_FOLDER
 
 _INTERRUPTED = 130
 

@@ -18,8 +18,8 @@ from xml.etree import ElementTree as ET
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
-from infra import guard
-from infra.stack import PROJECT
+from infra.host import guard
+from infra.local.stack import PROJECT
 
 PRICE_CENTS = 1_000
 _SHOWN_LINES = 12

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.faults.breakages import KINDS
-from infra.faults.effects import Effect, Episode
+from infra.faults.impact import Effect, Episode
 from infra.faults.judge import Check
 
 STALL_SECONDS = 15.0

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra import guard
-from infra.background import BackgroundStack, running_stack
-from infra.control import ControlError
 from infra.faults.breakages import KINDS, Breakage, Kind
-from infra.faults.effects import Effect, Episode, effect
-from infra.faults.front import Front
+from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
+from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, Target, judge, recorded
+from infra.faults.proxy import Front
 from infra.faults.report import Run
-from infra.faults.site import MEMBERS, SERVERS, NotWholeError, Site, small_disk
-from infra.stack import LEGACY, PROJECT
+from infra.host import guard
+from infra.local.background import BackgroundStack, running_stack
+from infra.local.control import ControlError
+from infra.local.stack import LEGACY, PROJECT
 
 DISK_FULL = "disk-full"
 MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"

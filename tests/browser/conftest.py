@@ -6,8 +6,8 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser
 
-from infra.background import BackgroundStack, running_stack
-from infra.browser import chromium
+from infra.browser.chromium import chromium
+from infra.local.background import BackgroundStack, running_stack
 from tests.browser.visits import Visit, visit
 
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.hands import Hand, Keyboard, Mouse
 from tests.browser.visits import Visit

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, Route
 
-from infra.background import BackgroundStack
-from infra.folder import StackFolder
-from infra.local import tell
+from infra.local.background import BackgroundStack
+from infra.local.cli import tell
+from infra.local.folder import StackFolder
 from infra.tokens import trader_token
 from tests.browser.conftest import Visits
 from tests.browser.visits import SECONDS, Visit

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.test_failures import ask
 from tests.browser.visits import Visit

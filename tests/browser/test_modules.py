@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from chalicelib.domain.errors import InvalidAmountError
 from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents
 from chalicelib.http.page import page as served_page
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.test_failures import ask
 from tests.integration.audit_parts import read_log

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Request
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 
 SECONDS = 20.0
 BROWSERS_OWN = re.compile(r"Failed to load resource: ")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra import parts
-from infra.parts import Part
-from infra.ports import HOST, free_port
+from infra.host.ports import HOST, free_port
+from infra.local import process as parts
+from infra.local.process import Part
 from tests.integration.audit_parts import AWS
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra import guard
+from infra.host import guard
 from tests.cloud.runtime_api import RuntimeApi, runtime_api
 
 Invoke = Callable[[str, Any], Any]

@@ -16,8 +16,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from infra.gateway.events import make_event
-from infra.gateway.requests import HttpRequest
+from infra.servers.api_gateway_events import make_event
+from infra.servers.gateway.requests import HttpRequest
 
 TIMEOUT_SECONDS = 25.0
 _INVOCATION = re.compile(r"/2018-06-01/runtime/invocation/([^/]+)/(response|error)")

@@ -17,7 +17,7 @@ from pymongo import MongoClient
 
 from chalicelib.domain.commands import CommandName
 from infra.cloud.artifact import RESOURCES, Artifact, package
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from infra.tokens import operator_token, trader_token
 from tests.cloud.conftest import BUCKET, CREDENTIALS, SECRET
 from tests.cloud.container import Invoke, containers, isolated, under_lambdas_runtime

@@ -13,8 +13,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from chalicelib.settings import read_settings
-from infra.gateway import server
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
+from infra.servers.gateway import server
 
 COMPOSE = PROJECT / "infra/compose.yaml"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
@@ -81,7 +81,7 @@ def test_the_image_runs_the_gateway_on_the_port_that_it_names() -> None:
     found = re.search(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert found is not None
     python, flag, module, *arguments = json.loads(found[1])
-    assert (python, flag, module) == ("python", "-m", "infra.gateway")
+    assert (python, flag, module) == ("python", "-m", "infra.servers.gateway")
     options = server._parse(arguments)
     assert (options.host, f"EXPOSE {options.port}" in DOCKERFILE) == ("0.0.0.0", True)  # noqa: S104
 
@@ -97,7 +97,7 @@ def test_the_image_has_every_package_that_its_programs_need() -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name in sys.argv: raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Image())\n"
-        "import infra.gateway.server, infra.ticker, app"
+        "import infra.servers.gateway.server, infra.servers.ticker, app"
     )
     assert {"locust", "rich"} <= set(missing)
     done = subprocess.run(

@@ -15,7 +15,7 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from tests.cloud.conftest import CREDENTIALS
 from tests.integration.audit_parts import AWS
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.background import BackgroundStack, running_stack
+from infra.local.background import BackgroundStack, running_stack
 
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
 

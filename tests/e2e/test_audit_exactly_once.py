@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.audit.cli import main as audit
-from infra.background import BackgroundStack
-from infra.stack import PROJECT
+from infra.local.background import BackgroundStack
+from infra.local.stack import PROJECT
 from tests.conftest import StartStack
 from tests.integration.audit_parts import read_log, transactions
 

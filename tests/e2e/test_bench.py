@@ -13,14 +13,14 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
-from infra.background import BackgroundStack
 from infra.bench import page, replays
 from infra.bench import record as records
 from infra.bench.processes import BenchFailedError
 from infra.bench.replays import LOADGEN, Replayed, Setting, bench_stack, replay_on, write_workload
 from infra.bench.run import FOLDER
 from infra.bench.sizes import QUICK
-from infra.stack import PROJECT
+from infra.local.background import BackgroundStack
+from infra.local.stack import PROJECT
 from loadgen.workload.generate import generate
 from tests.conftest import StartStack
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import pytest
 
-from infra.background import BackgroundStack
-from infra.stack import PROJECT
+from infra.local.background import BackgroundStack
+from infra.local.stack import PROJECT
 
 SECONDS = 60.0
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))

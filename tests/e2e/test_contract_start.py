@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from infra import parts
-from infra.parts import Part
-from infra.ports import HOST, free_port, reserve
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port, reserve
+from infra.local import process as parts
+from infra.local.process import Part
+from infra.local.stack import PROJECT, why_not_healthy
 from tests.unit.test_settings import GOOD as SETTINGS
 
 SECONDS = 60.0
 GOOD = SETTINGS | {"MONGO_URI": "mongodb://127.0.0.1:1/?directConnection=true", "REDIS_URL": "redis://127.0.0.1:1/0"}
 NAMES = {"AUTH_JWKS_URL", "CORS_ORIGIN", "LOG_LEVEL", "AWS_LAMBDA_FUNCTION_NAME"} | set(GOOD)
-SERVERS = {"gateway": ["-m", "infra.gateway"], "chalice": ["-m", "infra.chalice_server"]}
+SERVERS = {"gateway": ["-m", "infra.servers.gateway"], "chalice": ["-m", "infra.servers.chalice_server"]}
 
 
 def run(command: list[str], **settings: str) -> "subprocess.CompletedProcess[str]":

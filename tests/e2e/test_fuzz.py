@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 
 SECONDS = 30.0
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "300"))

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from infra.background import BackgroundStack, running_stack
+from infra.local.background import BackgroundStack, running_stack
 from tests.e2e.conftest import SMALL
 
 SECONDS = 60.0

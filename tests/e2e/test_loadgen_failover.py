@@ -19,10 +19,10 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
-from infra.background import BackgroundStack, running_stack
-from infra.folder import StackFolder
-from infra.ports import HOST, free_port
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port
+from infra.local.background import BackgroundStack, running_stack
+from infra.local.folder import StackFolder
+from infra.local.stack import PROJECT, why_not_healthy
 
 SECONDS = 120.0
 COMMANDS = 1500
@@ -110,7 +110,7 @@ def second_server(running: BackgroundStack) -> Iterator[tuple[int, "subprocess.P
         "GROUP_COMMIT": "128",
         "SERVER_NAME": "second",
     }
-    command = [sys.executable, "-m", "infra.gateway", "--port", str(port), "--workers", "1", "--name", "second"]
+    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--workers", "1", "--name", "second"]
     process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL)
     try:
         until(lambda: why_not_healthy(port, 1) is None)

@@ -20,10 +20,11 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
-from infra import control, haproxy
-from infra.background import BackgroundStack, running_stack
-from infra.mongo import PRIMARY, role
-from infra.supervisor import State
+from infra.local import control
+from infra.local.background import BackgroundStack, running_stack
+from infra.local.services import haproxy
+from infra.local.services.mongo import PRIMARY, role
+from infra.local.supervisor import State
 
 SECONDS = 60.0
 STALL_SECONDS = 15.0

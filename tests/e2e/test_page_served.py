@@ -2,7 +2,7 @@
 
 import re
 
-from infra.background import BackgroundStack
+from infra.local.background import BackgroundStack
 from tests.e2e.test_contract import ask
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from infra.parts import Part
-from infra.ports import HOST, free_port, reserve
-from infra.quote_server.part import server_statistics
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port, reserve
+from infra.local.process import Part
+from infra.local.services.quote_server import server_statistics
+from infra.local.stack import PROJECT, why_not_healthy
 from infra.tokens import operator_token
 from tests.conftest import StartStack
 from tests.integration.quote_parts import (
@@ -140,7 +140,7 @@ def open_shop(mongo_uri: str, mongo_database: str, tmp_path: Path) -> Iterator[O
                 "AUTH_SECRET": SECRET,
                 "DUMP_PLACE": str(dumps),
             }
-            command = [sys.executable, "-m", "infra.gateway", "--port", str(port)]
+            command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port)]
             ready = partial(why_not_healthy, port, 1)
             part = Part("gateway", command, os.environ | environment, ready, folder=PROJECT)
             gateway = stack.enter_context(own_server(part, port, tmp_path / "logs"))

@@ -13,8 +13,8 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
-from infra.background import BackgroundStack
-from infra.stack import PROJECT
+from infra.local.background import BackgroundStack
+from infra.local.stack import PROJECT
 from tests.conftest import StartStack
 
 SECONDS = 240.0

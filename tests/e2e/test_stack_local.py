@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.background import BackgroundStack
-from infra.folder import StackFolder
-from infra.ports import HOST, free_port, reserve
-from infra.stack import PROJECT
+from infra.host.ports import HOST, free_port, reserve
+from infra.local.background import BackgroundStack
+from infra.local.folder import StackFolder
+from infra.local.stack import PROJECT
 from tests.conftest import StartStack
 from tests.processors import processors_of
 

@@ -1,4 +1,4 @@
-"""`python -m infra.replay`, what `make replay` runs: from nothing to a verified report, leaving no process."""
+"""`python -m infra.local.replay`, what `make replay` runs: from nothing to a verified report, leaving no process."""
 
 import json
 import signal
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psutil
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 SECONDS = 120.0
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "infra.replay", "--data", str(folder), "--users", "4", *more]
+    return [sys.executable, "-m", "infra.local.replay", "--data", str(folder), "--users", "4", *more]
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

@@ -11,8 +11,8 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.store.documents import Document, state_of
-from infra.background import BackgroundStack
-from infra.stack import PROJECT
+from infra.local.background import BackgroundStack
+from infra.local.stack import PROJECT
 from tests.conftest import StartStack
 from tests.integration.shop import settings_for
 from tests.integration.sweeping import AUDITOR, audit

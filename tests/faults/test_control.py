@@ -10,13 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import binaries, control
-from infra.binaries import BinaryMissingError, find_haproxy
-from infra.control import ControlSocket
-from infra.haproxy import Server, configuration
-from infra.parts import Part, PartDiedError
-from infra.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
-from infra.unix import connect
+from infra.host import binaries
+from infra.host.binaries import BinaryMissingError, find_haproxy
+from infra.host.unix_sockets import connect
+from infra.local import control
+from infra.local.control import ControlSocket
+from infra.local.process import Part, PartDiedError
+from infra.local.services.haproxy import Server, configuration
+from infra.local.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
 
 SECONDS = 30.0
 WAIT = "import signal; signal.pause()"

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from infra import parts
 from infra.faults import cli
 from infra.faults.breakages import KINDS, fill
-from infra.faults.effects import Effect, Episode, effect
-from infra.faults.front import Front
+from infra.faults.cluster import DISK_MB, small_disk
+from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, Target, all_well, judge
+from infra.faults.proxy import Front
 from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
-from infra.faults.site import DISK_MB, small_disk
-from infra.parts import Part
-from infra.ports import HOST, free_port
-from infra.stack import GROUPED_WRITES, PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port
+from infra.local import process as parts
+from infra.local.process import Part
+from infra.local.stack import GROUPED_WRITES, PROJECT, why_not_healthy
 from infra.tokens import operator_token
 
 SECRET = "a secret of the tests, 32 bytes or more"
@@ -65,7 +65,7 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
         "DUMP_PLACE": str(folder),
         "GROUP_COMMIT": GROUPED_WRITES,
     }
-    command = [sys.executable, "-m", "infra.gateway", "--port", str(port), "--workers", "2", "--app", app]
+    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--workers", "2", "--app", app]
     part = Part("gateway", command, environment, lambda: why_not_healthy(port, 2), folder=PROJECT)
     process = parts.start(part, folder)
     try:

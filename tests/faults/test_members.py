@@ -8,10 +8,10 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from infra import parts
-from infra.mongo import PRIMARY, SECONDARY, member_parts, mongo_uri, role
-from infra.parts import RunningPart
-from infra.ports import free_port
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.process import RunningPart
+from infra.local.services.mongo import PRIMARY, SECONDARY, member_parts, mongo_uri, role
 
 NAMES = ("mongod-1", "mongod-2", "mongod-3")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from infra import network
-from infra.faults.front import Front
-from infra.network import ALL, SERVERS
-from infra.ports import HOST, free_port
-from infra.stack import PROJECT
+from infra.faults.proxy import Front
+from infra.host.ports import HOST, free_port
+from infra.local.services import tcp_proxy as network
+from infra.local.services.tcp_proxy import ALL, SERVERS
+from infra.local.stack import PROJECT
 
 SECONDS = 30.0
 SHORT_SECONDS = 0.3
@@ -72,7 +72,7 @@ def wired(tmp_path: Path) -> Iterator[Wired]:
     found = Wired([member.port for member in members], [free_port(), free_port()], tmp_path / "network.sock")
     pairs = [f"{front}:{back}" for front, back in zip(found.fronts, found.backs, strict=True)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "infra.network", "--socket", str(found.control), *pairs], cwd=PROJECT
+        [sys.executable, "-m", "infra.local.services.tcp_proxy", "--socket", str(found.control), *pairs], cwd=PROJECT
     )
     deadline = time.monotonic() + SECONDS
     while not found.control.exists():

@@ -8,11 +8,11 @@ import pytest
 
 from chalicelib.store.errors import LostRaceError
 from chalicelib.store.record import Found, Record
+from infra.local.stack import PROJECT
 from infra.simulation.cli import main
 from infra.simulation.judge import findings
 from infra.simulation.model import ModelStore
 from infra.simulation.schedule import Schedule, Size, no_pauses
-from infra.stack import PROJECT
 
 SCHEDULES = 400
 """`python -m infra.simulation` does as many as one likes; its seeds are these and those after them."""

@@ -17,9 +17,9 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.journal import Entry
-from infra import parts
-from infra.parts import Part
-from infra.ports import HOST, free_port
+from infra.host.ports import HOST, free_port
+from infra.local import process as parts
+from infra.local.process import Part
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parents[2] / "docs/audit-log.xsd"))
 Events = list[tuple[str, dict[str, str]]]

@@ -14,11 +14,11 @@ from redis import Redis
 
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.errors import FailedTryError
-from infra import parts
-from infra.parts import Part, RunningPart
-from infra.ports import free_port
-from infra.quote_server.part import quote_server_part, quote_source, server_statistics
-from infra.redis_server import redis_part, redis_url
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.process import Part, RunningPart
+from infra.local.services.quote_server import quote_server_part, quote_source, server_statistics
+from infra.local.services.redis_server import redis_part, redis_url
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {

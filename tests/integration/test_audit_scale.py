@@ -5,7 +5,7 @@ import subprocess
 import sys
 from typing import Any
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 MOST_MB = 200
 """Above idle, however large the log."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import parts
-from infra.parts import Part, RunningPart
-from infra.ports import HOST, free_port, listeners, reserve
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port, listeners, reserve
+from infra.local import process as parts
+from infra.local.process import Part, RunningPart
+from infra.local.stack import PROJECT, why_not_healthy
 
 SECONDS = 60.0
 StartServer = Callable[[int], tuple[RunningPart, int]]
@@ -40,7 +40,7 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
         def start(workers: int) -> tuple[RunningPart, int]:
             port = free_port()
             started.enter_context(contextlib.closing(reserve(port)))
-            command = [sys.executable, "-m", "infra.chalice_server", "--project", str(tmp_path)]
+            command = [sys.executable, "-m", "infra.servers.chalice_server", "--project", str(tmp_path)]
             command += ["--port", str(port), "--workers", str(workers), "--name", "local"]
             environment = os.environ | {"BEGUN": str(tmp_path / "begun")}
             ready = partial(why_not_healthy, port, workers)

@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 import pytest
 
-from infra import parts
-from infra.gateway.connection import BODY_LIMIT_BYTES
-from infra.parts import Part, RunningPart
-from infra.ports import HOST, free_port, listeners, reserve
-from infra.stack import PROJECT, why_not_healthy
+from infra.host.ports import HOST, free_port, listeners, reserve
+from infra.local import process as parts
+from infra.local.process import Part, RunningPart
+from infra.local.stack import PROJECT, why_not_healthy
+from infra.servers.gateway.connection import BODY_LIMIT_BYTES
 from tests.processors import processors_of
 
 SECONDS = 60.0
@@ -67,7 +67,7 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
         def start(*arguments: str, workers: int = 1, **environment: str) -> Server:
             port = free_port()
             started.enter_context(contextlib.closing(reserve(port)))
-            command = [sys.executable, "-m", "infra.gateway", "--app", "tests.integration.tiny_app:app"]
+            command = [sys.executable, "-m", "infra.servers.gateway", "--app", "tests.integration.tiny_app:app"]
             command += ["--port", str(port), "--workers", str(workers), *arguments]
             ready = partial(why_not_healthy, port, workers)
             part = Part("gateway", command, os.environ | environment, ready, folder=PROJECT)

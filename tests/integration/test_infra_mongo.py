@@ -11,10 +11,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from infra import parts
-from infra.mongo import arbiter_part, mongo_uri, mongod_part
-from infra.parts import RunningPart
-from infra.ports import free_port
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.process import RunningPart
+from infra.local.services.mongo import arbiter_part, mongo_uri, mongod_part
 
 Client = MongoClient[dict[str, Any]]
 WRITERS = 6

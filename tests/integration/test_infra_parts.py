@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra import parts
-from infra.parts import Part, PartDiedError, PartNotReadyError, RunningPart
-from infra.stack import PROJECT
-from infra.supervisor import StopRequestedError, StopSignals, Supervisor
+from infra.local import process as parts
+from infra.local.process import Part, PartDiedError, PartNotReadyError, RunningPart
+from infra.local.stack import PROJECT
+from infra.local.supervisor import StopRequestedError, StopSignals, Supervisor
 
 SECONDS = 60.0
 OBSTINATE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -179,8 +179,8 @@ def test_a_part_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     """Even when that one is killed and cannot stop anything."""
     code = f"""
 import os, sys, signal
-from infra import parts
-from infra.parts import Part
+from infra.local import process as parts
+from infra.local.process import Part
 part = Part("child", [sys.executable, "-c", {OBSTINATE + WAIT!r}], os.environ, lambda: None)
 print(parts.start(part, __import__("pathlib").Path({str(tmp_path)!r})).pid, flush=True)
 signal.pause()
@@ -206,7 +206,7 @@ def test_a_running_part_is_known_by_name_and_process(tmp_path: Path) -> None:
 
 WAITS = """
 import signal
-from infra.supervisor import StopRequestedError, StopSignals
+from infra.local.supervisor import StopRequestedError, StopSignals
 with StopSignals() as signals:
     print("waits", flush=True)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from infra.quote_server.part import server_statistics
+from infra.local.services.quote_server import server_statistics
 from tests.integration.quote_parts import (
     Asker,
     client_of,

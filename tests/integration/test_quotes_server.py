@@ -16,9 +16,9 @@ from chalicelib.clock import now_ms
 from chalicelib.quotes.errors import BadAnswerError, FailedTryError
 from chalicelib.quotes.legacy import Address, LegacySource
 from chalicelib.quotes.sources import SimulatedSource
-from infra.ports import HOST, free_port
+from infra.host.ports import HOST, free_port
+from infra.local.services.quote_server import server_statistics
 from infra.quote_server.cli import main
-from infra.quote_server.part import server_statistics
 from tests.integration.quote_parts import ROOT, OwnServer, own_quote_server
 
 PATIENT_SECONDS = 20.0

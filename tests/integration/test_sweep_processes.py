@@ -28,10 +28,10 @@ from chalicelib.domain.account import Account
 from chalicelib.runtime import make_runtime
 from chalicelib.settings import Settings
 from chalicelib.sweep.report import Report
-from infra import parts
-from infra.mongo import mongo_uri as uri_of
-from infra.mongo import mongod_part
-from infra.ports import free_port
+from infra.host.ports import free_port
+from infra.local import process as parts
+from infra.local.services.mongo import mongo_uri as uri_of
+from infra.local.services.mongo import mongod_part
 from tests.integration.api import running_api
 from tests.integration.shop import SECRET, Shop, settings_for
 from tests.integration.sweeping import audit, insert_traders
@@ -212,7 +212,7 @@ def ticker(log: Path, mongo_uri: str, database: str, redis_url: str) -> "Iterato
         "DUMP_PLACE": "unused",
         "TRIGGER_SECONDS": "1",
     }
-    command = [sys.executable, "-m", "infra.ticker"]
+    command = [sys.executable, "-m", "infra.servers.ticker"]
     with log.open("wb") as output, subprocess.Popen(command, env=environment, cwd=PROJECT, stderr=output) as process:
         try:
             yield process
@@ -256,7 +256,7 @@ def test_the_ticker_outlives_an_outage_of_the_database_and_stops_when_told(redis
 
 def test_the_ticker_names_a_setting_that_it_cannot_use(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MONGO_URI"}
-    command = [sys.executable, "-m", "infra.ticker"]
+    command = [sys.executable, "-m", "infra.servers.ticker"]
     ended = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "setting MONGO_URI: got nothing" in ended.stderr

@@ -10,8 +10,8 @@ from typing import Any
 from chalice.app import Chalice, Response
 
 from chalicelib import waiting
-from infra.gateway.problems import Answer
-from infra.gateway.requests import HttpRequest
+from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.requests import HttpRequest
 
 app = Chalice(app_name="tiny")
 _barrier_seconds = 0.02

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra.audit.cli import main
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 AT = 1_700_000_000_000
 HEAD = '<?xml version="1.0"?>\n<log>\n'

@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.audit.places import Folder, make_place
 from chalicelib.settings import SettingError, read_settings
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 GOOD = {
     "MONGO_URI": "mongodb://127.0.0.1:27017/?replicaSet=rs",

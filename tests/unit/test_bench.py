@@ -18,7 +18,7 @@ from infra.bench.sections import SECTIONS
 from infra.bench.sections.replays import Replays
 from infra.bench.sizes import QUICK, Sizes
 from infra.bench.verdicts import judge
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from chalicelib.domain.money import parse_cents
 from chalicelib.quotes.sources import SimulatedSource
-from infra import local
+from infra.local import cli as local
 
-PROJECT = Path(local.__file__).parent.parent
+PROJECT = Path(local.__file__).parents[2]
 PAGE = PROJECT / "docs" / "local-stack.md"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import ports
-from infra.folder import FolderInUseError, StackFolder, write_privately
-from infra.ports import PortTakenError, claim, free_port, is_free, reserve
+from infra.host import ports
+from infra.host.ports import PortTakenError, claim, free_port, is_free, reserve
+from infra.local.folder import FolderInUseError, StackFolder, write_privately
 
 
 def test_one_stack_at_a_time_holds_the_folder(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_parts_that_have_not_started_yet_get_ports_of_their_own(
     """Nobody listens on a port between its choice and its use, in this stack or in another one."""
     first = free_port()
     beside = subprocess.run(
-        [sys.executable, "-c", f"from infra.ports import claim; print(claim({first}), claim({first}, 'redis'))"],
+        [sys.executable, "-c", f"from infra.host.ports import claim; print(claim({first}), claim({first}, 'redis'))"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from chalice.app import Chalice, CORSConfig, CustomAuthorizer, Response
 
-from infra.gateway.adapter import Gateway, UnsupportedRouteError
-from infra.gateway.requests import HttpRequest
+from infra.servers.gateway.adapter import Gateway, UnsupportedRouteError
+from infra.servers.gateway.requests import HttpRequest
 
 
 class Caller:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from infra.gateway import processors
+from infra.host import affinity as processors
 
 
 @pytest.mark.parametrize(("workers", "left"), [(1, [3, 5, 6]), (3, [6]), (4, []), (9, [])])

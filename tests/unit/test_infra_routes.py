@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.gateway.routes import RouteTable
+from infra.servers.gateway.routes import RouteTable
 
 PATTERNS = ["/", "/health", "/users/{user}/buy", "/users/{user}/quote/{symbol}", "/users/all/buy", "/dumplog"]
 

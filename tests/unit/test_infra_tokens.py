@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from infra import tokens
-from infra.folder import StackFolder
+from infra.local.folder import StackFolder
 
 SECRET = "a secret of the environment, long enough for HS256"
 

@@ -7,8 +7,8 @@ import time
 import pytest
 import uvloop
 
-from infra.gateway.polling import BusyPolling
-from infra.gateway.waiting import LoopWaiting
+from infra.servers.gateway.polling import BusyPolling
+from infra.servers.gateway.waiting import LoopWaiting
 from tests.ways import SECONDS
 
 LOOK_SECONDS = 0.05

@@ -13,8 +13,8 @@ from chalicelib.settings import read_settings
 from chalicelib.sweep.report import Report
 from chalicelib.sweep.scheduled import publish
 from chalicelib.sweep.sweeper import WRITE_LIMIT_MS, begin_after
-from infra.supervisor import StopRequestedError
-from infra.ticker import tick
+from infra.local.supervisor import StopRequestedError
+from infra.servers.ticker import tick
 from tests.unit.test_settings import GOOD
 
 REPORT = Report(symbols=7, quotes=6, unpriced=1, due=4, fired=5, expired=2, lost_races=3, failed=0, seconds=0.25)

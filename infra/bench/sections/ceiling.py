@@ -11,8 +11,8 @@ from infra.bench.servers import server
 from loadgen.workload.generate import generate
 
 _KINDS = {
-    "framework": ("a route that does nothing", "infra.bench.nothing:app"),
-    "http": ("the gateway without a framework", "infra.bench.nothing:bare"),
+    "framework": ("a route that does nothing", "infra.bench.noop_app:app"),
+    "http": ("the gateway without a framework", "infra.bench.noop_app:bare"),
 }
 
 
@@ -32,7 +32,7 @@ class Ceiling(Plain):
         found = []
         for kind, (words, app) in _KINDS.items():
             bench.say(words)
-            with server(bench.folder, "infra.gateway", ("--app", app), {}) as (port, pid):
+            with server(bench.folder, "infra.servers.gateway", ("--app", app), {}) as (port, pid):
                 url = f"http://127.0.0.1:{port}"
                 replayed = replay_at(url, "t" * 200, {"server": pid}, bench.folder, workload)
             found += [

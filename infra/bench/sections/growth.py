@@ -15,14 +15,14 @@ from pymongo import MongoClient
 from chalicelib.runtime import make_runtime
 from chalicelib.store.accounts import ACCOUNT_INDEXES
 from infra.audit.journals import make_journals, user_name
-from infra.background import BackgroundStack
 from infra.bench.accounts import make_accounts
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, MORE, Measured
 from infra.bench.processes import BenchFailedError
 from infra.bench.replays import Replayed, bench_stack, replay_on, write_workload
 from infra.bench.sections.base import Plain
-from infra.part_settings import settings_with
+from infra.local.background import BackgroundStack
+from infra.local.part_settings import settings_with
 from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 

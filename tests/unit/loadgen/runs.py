@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from tests.unit.loadgen.stub import StubServer
 
 SECONDS = 30.0

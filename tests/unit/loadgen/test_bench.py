@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from loadgen.selftest.bench import main, stub
 from tests.unit.loadgen.runs import finished, report_of, start, undisturbed
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.ports import free_port
-from infra.stack import PROJECT
+from infra.host.ports import free_port
+from infra.local.stack import PROJECT
 from tests.unit.loadgen.conftest import WriteWorkload
 from tests.unit.loadgen.runs import SECONDS, numbers_by_user, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer

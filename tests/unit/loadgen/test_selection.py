@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack import PROJECT
+from infra.local.stack import PROJECT
 from loadgen.cli import main
 from loadgen.client.encoding import Encoder, HeaderError, parse_header, parse_url
 from loadgen.run.session import resume

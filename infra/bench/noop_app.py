@@ -1,0 +1,45 @@
+"""An app with the routes of the real one that does nothing: what the server and the framework cost, and their limit."""
+
+from typing import Any
+
+from chalice.app import Chalice
+
+from chalicelib.http.operations import OPERATIONS
+from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.requests import HttpRequest
+
+_ANSWER = {
+    "transaction": 1,
+    "command": "ADD",
+    "user": "somebody",
+    "cash": "63511.53",
+    "symbol": "ABC",
+    "shares": 12,
+    "price": "10.00",
+    "cost": "120.00",
+    "expires_at": 1_790_000_000_000,
+}
+_BYTES = (
+    b'{"transaction":1,"command":"ADD","user":"somebody","cash":"63511.53","symbol":"ABC","shares":12,"price":"10.00",'
+    b'"cost":"120.00","expires_at":1790000000000}'
+)
+_WHOLE = Answer(200, [("Content-Type", "application/json")], _BYTES)
+
+app = Chalice(app_name="nothing", configure_logs=False)
+
+
+def _nothing(**_parameters: str) -> dict[str, Any]:
+    return dict(_ANSWER)
+
+
+for _operation in OPERATIONS:
+    app.route(_operation.path, methods=[_operation.method], name=_operation.name)(_nothing)
+
+
+class _Bare:
+    def answer(self, request: HttpRequest) -> Answer:  # noqa: ARG002  # the same for all
+        """Answer at once, without adapter and framework."""
+        return _WHOLE
+
+
+bare = _Bare()

@@ -1,0 +1,1 @@
+"""The system's Chromium, and screenshots of the trader's page."""

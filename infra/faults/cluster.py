@@ -1,0 +1,157 @@
+"""The running system, and what can be done to it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra.faults.proxy import Front
+from infra.host.ports import HOST
+from infra.local import control
+from infra.local.background import BackgroundStack
+from infra.local.services import haproxy
+from infra.local.services import tcp_proxy as network
+from infra.local.services.mongo import PRIMARY, SECONDARY, role
+from infra.local.stack import NETWORK_SOCKET, numbered
+from infra.local.supervisor import State
+
+SERVERS = 2
+MEMBERS = 3
+DISK_MB = 640
+"""Of the file system that a member's data are on, so that it can be full."""
+
+WHOLE_SECONDS = 90.0
+_POLL_SECONDS = 0.2
+_TROUBLED_MS = 2_000
+
+
+class NotWholeError(Exception):
+    """The system did not come back to what it was."""
+
+
+class Site:
+    """One stack of two servers and three members, with the front before it. `disk` is the folder that can be full."""
+
+    def __init__(self, stack: BackgroundStack, front: Front, disk: Path | None) -> None:
+        self.stack = stack
+        self.front = front
+        self.disk = disk
+        self._ports: dict[str, int] = json.loads((stack.data / "ports.json").read_text())
+
+    def tell(self, what: str, name: str) -> None:
+        """Have a part stopped, killed, paused, resumed or restarted."""
+        control.ask(self.stack.data, what, name)
+
+    def state(self, name: str) -> State:
+        """Return what a part is doing."""
+        return next(part.state for part in control.ask(self.stack.data, "status") if part.name == name)
+
+    def members(self) -> dict[str, str]:
+        """Return the role of each member of the replica set that answers."""
+        return {name: role(self._ports[name]) for name in numbered("mongod", MEMBERS)}
+
+    def primary(self) -> str:
+        """Return the name of the primary; raises NotWholeError when there is none."""
+        for name, found in self.members().items():
+            if found == PRIMARY:
+                return name
+        raise NotWholeError("there is no primary")
+
+    def secondaries(self) -> list[str]:
+        """Return the names of the secondaries."""
+        return [name for name, found in self.members().items() if found == SECONDARY]
+
+    def cut(self, member: str, strand: str) -> None:
+        """Cut a member off from the servers, or from all."""
+        network.cut(self.stack.data / NETWORK_SOCKET, self._ports[member], strand)
+
+    def heal(self, member: str) -> None:
+        """Put a member's wires together again."""
+        network.heal(self.stack.data / NETWORK_SOCKET, self._ports[member])
+
+    def empty_cache(self) -> None:
+        """Empty Redis; one that does not answer has other troubles."""
+        with (
+            contextlib.suppress(RedisError),
+            Redis.from_url(self.stack.redis_url, socket_timeout=_TROUBLED_MS / 1000) as cache,
+        ):
+            cache.flushall()
+
+    def write_checkpoints(self, member: str, seconds: int) -> None:
+        """Have a member write its data files so often; a member that does not answer has other troubles."""
+        with (
+            contextlib.suppress(PyMongoError),
+            MongoClient[dict[str, Any]](
+                HOST, self._ports[member], directConnection=True, serverSelectionTimeoutMS=_TROUBLED_MS
+            ) as client,
+        ):
+            client.admin.command("setParameter", 1, syncdelay=seconds)
+
+    def why_not_whole(self) -> str | None:
+        """Return None when every part does its work, else what does not."""
+        for part in control.ask(self.stack.data, "status"):
+            if part.state is not State.RUNNING:
+                return f"{part.name} is {part.state}: {part.detail}"
+        roles = sorted(self.members().values())
+        if roles != [PRIMARY, *[SECONDARY] * (MEMBERS - 1)]:
+            return f"the members are {', '.join(roles)}"
+        for name, server in haproxy.seen(self.stack.data).items():
+            if not server.state.startswith("UP"):
+                return f"HAProxy finds {name} {server.state}"
+        return None
+
+    def wait_until_whole(self) -> None:
+        """Return when every part does its work; what has died meanwhile is started again. Raises NotWholeError."""
+        deadline = time.monotonic() + WHOLE_SECONDS
+        while (reason := self.why_not_whole()) is not None:
+            if time.monotonic() > deadline:
+                raise NotWholeError(reason)
+            for part in control.ask(self.stack.data, "status"):
+                if part.state in {State.DEAD, State.STOPPED}:
+                    self.tell("restart", part.name)
+                elif part.state is State.PAUSED:
+                    self.tell("resume", part.name)
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_answers(self, count: int, still_running: Callable[[], bool]) -> None:
+        """Return when the system has given so many further final answers, or there are none to give any more."""
+        until = self.front.answered + count
+        deadline = time.monotonic() + WHOLE_SECONDS
+        while self.front.answered < until and still_running():
+            if time.monotonic() > deadline:
+                raise NotWholeError(f"{until - self.front.answered} answers are missing of {count}")
+            time.sleep(_POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """Mount a small file system at a folder, for what is done in here; gives None where that is not allowed."""
+    folder.mkdir(parents=True)
+    mounted = os.geteuid() == 0 and _runs("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=700", "tmpfs", folder)
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted and not _runs("umount", folder):
+            _runs("umount", "--lazy", folder)
+
+
+def release(folder: Path) -> None:
+    """Unmount what a run that was killed has left at a folder."""
+    if folder.is_mount():
+        _runs("umount", "--lazy", folder)
+
+
+def _runs(*command: str | Path) -> bool:
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False

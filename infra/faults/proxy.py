@@ -1,0 +1,132 @@
+"""A small HTTP proxy in front of the system: it keeps a pace that can be changed, and can send every request twice.
+
+It expects what the load generator sends, whole requests with their length, one after the other on a connection.
+"""
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+
+from infra.host.ports import HOST, free_port
+
+_LINE_END = b"\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_LIMIT_BYTES = 8 * 1024 * 1024
+_FINAL = frozenset({200, 400, 409, 422})
+
+
+class Front:
+    """Runs in a thread of its own; `rate` (requests a second, None for no limit) and `twice` may be set at any time.
+
+    `answered` counts final answers, `doubled` the requests that were sent a second time.
+    """
+
+    def __init__(self, to_port: int) -> None:
+        self.port = free_port()
+        self.rate: float | None = None
+        self.twice = False
+        self.answered = 0
+        self.doubled = 0
+        self._to_port = to_port
+        self._next = 0.0
+        self._copies: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve meanwhile."""
+        loop = asyncio.new_event_loop()
+        ready, stop = threading.Event(), asyncio.Event()
+        thread = threading.Thread(target=lambda: loop.run_until_complete(self._serve(ready, stop)), name="front")
+        thread.start()
+        try:
+            ready.wait()
+            yield
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
+            loop.close()
+
+    async def _serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._converse, HOST, self.port, limit=_LIMIT_BYTES, backlog=512)
+        ready.set()
+        await stop.wait()
+        server.close()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry the requests of one connection, each in full and then its answer in full."""
+        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        try:
+            while (request := await _read_message(reader)) is not None:
+                await self._keep_pace()
+                if upstream is None:
+                    upstream = await self._connect()
+                if self.twice:
+                    self._send_copy(request)
+                upstream[1].write(request)
+                answer = await _read_message(upstream[0])
+                if answer is None:
+                    return  # the system hung up without an answer, and so do we
+                self._count(answer)
+                writer.write(answer)
+                await writer.drain()
+                if _CLOSES.search(answer.partition(_LINE_END * 2)[0]):
+                    return
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # either end is gone
+        finally:
+            writer.close()
+            if upstream is not None:
+                upstream[1].close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(HOST, self._to_port, limit=_LIMIT_BYTES)
+
+    def _send_copy(self, request: bytes) -> None:
+        self.doubled += 1
+        task = asyncio.get_running_loop().create_task(self._copy(request))
+        self._copies.add(task)
+        task.add_done_callback(self._copies.discard)
+
+    async def _copy(self, request: bytes) -> None:
+        """Send a request over another connection at the same time; nobody waits for its answer."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await self._connect()
+            with contextlib.closing(writer):
+                writer.write(request)
+                await _read_message(reader)
+
+    async def _keep_pace(self) -> None:
+        if self.rate is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._next = max(now, self._next) + 1 / self.rate
+        await asyncio.sleep(self._next - now)
+
+    def _count(self, answer: bytes) -> None:
+        status = _STATUS.match(answer)
+        self.answered += status is not None and int(status[1]) in _FINAL
+
+
+async def _read_message(reader: asyncio.StreamReader) -> bytes | None:
+    """Return a whole request or answer, None when the other side has closed before one."""
+    try:
+        head = await reader.readuntil(_LINE_END * 2)
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    length = _LENGTH.search(head)
+    return head + (await reader.readexactly(int(length[1])) if length else b"")

@@ -1,0 +1,1 @@
+"""What touches the operating system: ports, signals, sockets, processors, programs."""

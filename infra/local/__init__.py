@@ -1,0 +1,1 @@
+"""The local stack: its processes, in order, from start to stop."""

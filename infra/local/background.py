@@ -1,0 +1,101 @@
+"""A local stack as a child process, for as long as a block of code needs it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.host import guard
+from infra.host.ports import free_port
+from infra.local.folder import StackFolder
+from infra.local.stack import PROJECT
+from infra.tokens import trader_token
+
+_STOP_SECONDS = 120.0
+
+
+class StackFailedError(Exception):
+    """The stack did not start, or did not stop as it should; its standard error says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundStack:
+    """A stack that serves: how to reach it, and its process."""
+
+    process: "subprocess.Popen[str]"
+    data: Path
+    url: str
+    statistics_url: str | None
+    mongo_uri: str
+    mongo_database: str
+    redis_url: str
+    operator_token: str
+    pids: dict[str, int]
+
+    def trader_token(self, user: str) -> str:
+        """Return a token for one trader."""
+        return trader_token(StackFolder(self.data).secret(), user)
+
+    def stop(self) -> int:
+        """Ask the stack to stop and return its exit status; safe to call again."""
+        return _stop(self.process)
+
+
+@contextlib.contextmanager
+def running_stack(
+    data: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[BackgroundStack]:
+    """Run `infra.local up` with `arguments` on a free port, or the one they name; stop it at the end.
+
+    `environment` is added to ours: settings of the app, say. Raises StackFailedError when it does not become ready, or
+    does not exit with 0 although it was only asked to stop.
+    """
+    process = _start(data, arguments, environment or {})
+    try:
+        yield _wait_until_ready(process, data)
+    finally:
+        status = _stop(process)
+    if status not in {0, -signal.SIGKILL}:  # who kills it knows
+        raise StackFailedError(f"the stack ended with exit status {status}")
+
+
+def _stop(process: "subprocess.Popen[str]") -> int:
+    try:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(_STOP_SECONDS)
+    finally:
+        process.kill()  # when it took too long or we were interrupted: its parts die with it
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _start(data: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
+    command += [sys.executable, "-m", "infra.local", "up", "--data", str(data), *arguments]
+    if "--port" not in arguments:
+        command += ["--port", str(free_port())]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        start_new_session=True,  # a Ctrl-C is ours: we stop it
+    )
+
+
+def _wait_until_ready(process: "subprocess.Popen[str]", data: Path) -> BackgroundStack:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ready "):
+            facts: dict[str, Any] = json.loads((data / "stack.json").read_text())
+            return BackgroundStack(process, data, **facts)
+    raise StackFailedError(f"the stack ended with exit status {process.wait(_STOP_SECONDS)} before it was ready")

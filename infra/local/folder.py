@@ -1,0 +1,124 @@
+"""The folder of one stack: its lock, its secret, the ports it remembers, and the file that says how to reach it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.host.ports import claim, free_port
+
+DEFAULT_FOLDER = Path(".data")
+_SECRET_BYTES = 48
+_LEFTOVER_SECONDS = 20.0
+_POLL_SECONDS = 0.1
+
+
+class FolderInUseError(Exception):
+    """Another stack runs on the folder."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        super().__init__(f"{folder} is in use by the stack with process id {owner}: stop it, or use another --data")
+
+
+class SecretMissingError(Exception):
+    """There is no secret to sign tokens with."""
+
+
+class StackFolder:
+    """A folder in which one stack at a time keeps all it has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def logs(self) -> Path:
+        """Where each part writes its log."""
+        return self.path / "logs"
+
+    @property
+    def stack_file(self) -> Path:
+        """Exists while a stack serves from the folder; says how to reach it."""
+        return self.path / "stack.json"
+
+    @contextlib.contextmanager
+    def locked(self, pause: Callable[[float], None] = time.sleep) -> Iterator[int]:
+        """Hold the folder; yields the lock's file descriptor. Raises FolderInUseError when a live stack holds it.
+
+        The lock belongs to the open file, and every part inherits it: when a stack was killed, the lock is free
+        only after the last of its parts is gone, so the next stack cannot meet a mongod that is still dying.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._acquire(descriptor, pause)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _acquire(self, descriptor: int, pause: Callable[[float], None]) -> None:
+        deadline = time.monotonic() + _LEFTOVER_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(descriptor, 32, 0).decode() or "unknown"
+                if _is_alive(owner) or time.monotonic() > deadline:
+                    raise FolderInUseError(self.path, owner) from None
+                pause(_POLL_SECONDS)
+            else:
+                return
+
+    def secret(self) -> str:
+        """Return the secret that signs this stack's tokens, made on first use."""
+        file = self.path / "secret"
+        if not file.exists():
+            _replace_privately(file, secrets.token_urlsafe(_SECRET_BYTES))
+        return file.read_text()
+
+    def port_of(self, part: str) -> int:
+        """Return the port that `part` had before if it is free and nobody's choice, else a free one, remembered."""
+        file = self.path / "ports.json"
+        ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        owner = f"{part} of {self.path}"
+        if part not in ports or not claim(ports[part], owner):
+            ports[part] = free_port(owner)
+            write_privately(file, ports)
+        return ports[part]
+
+
+def existing_secret(folder: Path) -> str:
+    """Return the secret of the stack in `folder`; raises SecretMissingError when none was ever started there."""
+    try:
+        return (folder / "secret").read_text()
+    except FileNotFoundError:
+        raise SecretMissingError(f"{folder} holds no secret: no stack was started there yet") from None
+
+
+def write_privately(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON that only the owner can read, so that a reader finds the old file or the new one, never half."""
+    _replace_privately(file, json.dumps(content, indent=2) + "\n")
+
+
+def _replace_privately(file: Path, text: str) -> None:
+    new = file.with_name(f"{file.name}.{os.getpid()}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as output:
+        output.write(text)
+    new.replace(file)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,90 @@
+"""Generate a workload, start a stack, replay the workload against it, verify every account, stop the stack.
+
+python -m infra.local.replay --users 45 --commands 10000
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from infra.host import guard
+from infra.local.background import BackgroundStack, StackFailedError, running_stack
+from infra.local.folder import DEFAULT_FOLDER
+from infra.local.stack import PROJECT
+
+_INTERRUPTED = 130
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Return the load generator's exit status: 0 when all was answered and every account is right."""
+    folder: Path = options.data.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    workload, report, stack_folder = folder / "workload.txt", folder / "report.json", folder / "stack"
+    shutil.rmtree(stack_folder, ignore_errors=True)  # every replay starts from empty accounts
+    report.unlink(missing_ok=True)
+    size = [f"--users={options.users}", f"--commands={options.commands}", f"--symbols={options.symbols}"]
+    status = _loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}")
+    if status != 0:
+        return status
+    with running_stack(
+        stack_folder,
+        *("--server", options.server),
+        *("--workers", str(options.workers)),
+        *("--quote-source", options.quote_source),
+        *("--trigger-seconds", "0"),
+    ) as stack:
+        status = _replay(workload, stack, report)
+    if report.exists():
+        print(f"report: {report}")
+    return status
+
+
+def _replay(workload: Path, stack: BackgroundStack, report: Path) -> int:
+    return _loadgen(
+        "replay",
+        str(workload),
+        f"--url={stack.url}",
+        f"--token={stack.operator_token}",
+        f"--json={report}",
+        "--verify",
+    )
+
+
+def _loadgen(*arguments: str) -> int:
+    """Run the load generator to its end; it dies with us."""
+    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
+    command += [sys.executable, "-m", "loadgen", *arguments]
+    return subprocess.run(command, cwd=PROJECT, check=False).returncode
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.replay", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--users", type=int, default=45)
+    parser.add_argument("--commands", type=int, default=10_000)
+    parser.add_argument("--symbols", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--server", choices=["gateway", "chalice"], default="gateway")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--quote-source", default="fixed:10.00")
+    where = DEFAULT_FOLDER / "replay"
+    parser.add_argument("--data", type=Path, default=where, help="its stack is made anew (%(default)s)")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C: in order
+    try:
+        return replay(options)
+    except StackFailedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

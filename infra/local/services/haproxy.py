@@ -1,0 +1,141 @@
+"""HAProxy in front of several servers: its configuration from a template, its state, and taking a server out of it."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from string import Template
+
+from chalicelib.http.problems import problem_body
+from infra.host.binaries import find_haproxy
+from infra.host.ports import HOST, listeners
+from infra.host.unix_sockets import connect
+from infra.local.process import Part
+
+NAME = "haproxy"
+BALANCES: Mapping[str, str] = {"user": "uri depth 2", "request": "roundrobin"}
+"""By user (`/users/NAME`): a server then knows the accounts it is asked for. By request: each server in turn."""
+
+_TEMPLATE = Path(__file__).with_suffix(".cfg")
+_SOCKET = "haproxy.sock"
+_ANSWER_SECONDS = 2.0
+_BACKENDS = ("servers", "servers_anyway")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server behind HAProxy."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How HAProxy sees a server: its state (such as UP, DOWN, DRAIN), requests under way, and those it got so far."""
+
+    state: str
+    current: int
+    total: int
+
+
+def haproxy_part(
+    folder: Path,
+    port: int,
+    statistics_port: int,
+    servers: Sequence[Server],
+    balance: str,
+    environment: Mapping[str, str],
+) -> Part:
+    """Return a HAProxy on `port` that spreads requests over the servers, ready when one of them is well.
+
+    Its configuration and its socket are in `folder`. Raises BinaryMissingError.
+    """
+    program = find_haproxy()
+    file = folder / "haproxy.cfg"
+    file.write_text(configuration(port, statistics_port, servers, balance))
+    # A path relative to its folder: an address of a Unix socket is short.
+    command = [str(program), "-db", "-f", file.name]
+    return Part(
+        NAME,
+        command,
+        environment,
+        partial(_why_not_ready, folder, port, servers),
+        stop_seconds=20.0,
+        folder=folder,
+    )
+
+
+def configuration(port: int, statistics_port: int, servers: Sequence[Server], balance: str) -> str:
+    """Return the text of HAProxy's configuration."""
+    lines = [f"    server {server.name} {HOST}:{server.port} check" for server in servers]
+    no_server = problem_body("store_unavailable", "no server can take the command now; send it again")
+    bad_gateway = problem_body("bad_gateway", "the server went away with the command; send it again with the same key")
+    return Template(_TEMPLATE.read_text()).substitute(
+        socket=_SOCKET,
+        host=HOST,
+        port=port,
+        statistics_port=statistics_port,
+        balance=BALANCES[balance],
+        servers="\n".join(lines),
+        no_server=no_server,
+        bad_gateway=bad_gateway,
+    )
+
+
+def seen(folder: Path) -> dict[str, Seen]:
+    """Return how the HAProxy of `folder` sees each of its servers; raises OSError when it does not answer."""
+    rows = csv.DictReader(_ask(folder, "show stat").removeprefix("# ").splitlines())
+    found: dict[str, Seen] = {}
+    for row in rows:
+        name = row["svname"]
+        if row["pxname"] not in _BACKENDS or name == "BACKEND":
+            continue
+        before = found.get(name, Seen(row["status"], 0, 0))
+        found[name] = Seen(before.state, before.current + int(row["scur"]), before.total + int(row["stot"]))
+    return found
+
+
+def why_not_drained(folder: Path, name: str) -> str | None:
+    """Give a server no more requests; return None once it has none under way, else how many."""
+    try:
+        _set_state(folder, name, "drain")
+        current = seen(folder)[name].current
+    except OSError:
+        return None  # without HAProxy nothing comes through it
+    return f"{current} requests are under way" if current else None
+
+
+def why_not_taken_back(folder: Path, name: str) -> str | None:
+    """Let a server have requests again; return None once HAProxy finds it well."""
+    try:
+        _set_state(folder, name, "ready")
+        state = seen(folder)[name].state
+    except OSError:
+        return None
+    return None if state.startswith("UP") else f"HAProxy finds it {state}"
+
+
+def _set_state(folder: Path, name: str, state: str) -> None:
+    for backend in _BACKENDS:
+        _ask(folder, f"set server {backend}/{name} state {state}")
+
+
+def _ask(folder: Path, command: str) -> str:
+    with connect(folder / _SOCKET, _ANSWER_SECONDS) as connection:
+        connection.sendall(f"{command}\n".encode())
+        with connection.makefile("r") as answer:
+            return answer.read()
+
+
+def _why_not_ready(folder: Path, port: int, servers: Sequence[Server]) -> str | None:
+    if not listeners(port):
+        return f"nobody listens on port {port}"
+    try:
+        states = seen(folder)
+    except OSError as error:
+        return f"its socket: {error}"
+    if any(states[server.name].state.startswith("UP") for server in servers):
+        return None
+    return f"no server is well: {', '.join(f'{name} {one.state}' for name, one in states.items())}"

@@ -1,0 +1,187 @@
+"""A network that can be cut: a TCP proxy before each member of a replica set, as a part of the local stack.
+
+    python -m infra.local.services.tcp_proxy --socket DIR/network.sock 21001:21011 21002:21012 21003:21013
+
+Each FRONT:BACK listens on FRONT and connects to BACK. Over the socket it takes one line of JSON at a time,
+`{"cut": BACK, "from": "servers"}`, `{"cut": BACK, "from": "all"}` or `{"heal": BACK}`, and answers `{}`.
+
+A cut is that of a cable: nothing arrives any more, in either direction, and nobody is told. Connections stay open and
+new ones are accepted and never answered. When it is healed, what was on its way arrives, late, as TCP would see to.
+
+The members of a set find each other through the same proxies. Who speaks says its name in its first message: the app's
+clients have the application name `day-trading`, which tells them from members. So the servers alone can be cut off.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from infra.host.ports import HOST
+from infra.host.unix_sockets import connect, listen
+
+APPLICATION = b"day-trading"
+SERVERS, ALL = "servers", "all"
+_CHUNK_BYTES = 256 * 1024
+_ANSWER_SECONDS = 5.0
+_LINE_BYTES = 4_096
+
+
+class _Strand:
+    """One connection: whose it is, where it goes, and whether anything gets through."""
+
+    def __init__(self, back: int, origin: int | None, *, is_servers: bool) -> None:
+        self._back = back
+        self._origin = origin
+        self._is_servers = is_servers
+        self.whole = asyncio.Event()
+
+    def obey(self, cuts: Mapping[int, str]) -> None:
+        """Be cut or whole, as the member at either end is."""
+        reason = cuts.get(self._back)
+        if reason == ALL or (reason == SERVERS and self._is_servers) or cuts.get(self._origin or 0) == ALL:
+            self.whole.clear()
+        else:
+            self.whole.set()
+
+
+class Network:
+    """All wires between members and those who talk to them."""
+
+    def __init__(self, backs: Sequence[int]) -> None:
+        self._backs = backs
+        self._cuts: dict[int, str] = {}
+        self._strands: set[_Strand] = set()
+
+    def cut(self, back: int, strand: str) -> None:
+        """Cut a member off from the servers or from all; raises KeyError for what is none of these."""
+        if back not in self._backs or strand not in {SERVERS, ALL}:
+            raise KeyError(back)
+        self._cuts[back] = strand
+        self._obey()
+
+    def heal(self, back: int) -> None:
+        """Put a member's wires together again."""
+        self._cuts.pop(back, None)
+        self._obey()
+
+    def _obey(self) -> None:
+        for strand in self._strands:
+            strand.obey(self._cuts)
+
+    async def carry(self, back: int, near: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
+        """Carry one connection to a member until both ends have closed it."""
+        far_out: asyncio.StreamWriter | None = None
+        strand: _Strand | None = None
+        try:
+            first = await near.read(_CHUNK_BYTES)
+            strand = self._strand(back, first)
+            await strand.whole.wait()
+            far, far_out = await asyncio.open_connection(HOST, back)
+            far_out.write(first)
+            await asyncio.gather(_pump(near, far_out, strand.whole), _pump(far, near_out, strand.whole))
+        except OSError:
+            pass  # one end is gone, and so is the connection
+        finally:
+            if strand is not None:
+                self._strands.discard(strand)
+            for end in (near_out, far_out):
+                if end is not None:
+                    end.close()
+
+    def _strand(self, back: int, first: bytes) -> _Strand:
+        """Return the strand of a connection whose first message this is: members say where they listen in theirs."""
+        origin = next((other for other in self._backs if b":%d\0" % other in first), None)
+        strand = _Strand(back, origin, is_servers=APPLICATION in first)
+        strand.obey(self._cuts)
+        self._strands.add(strand)
+        return strand
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, whole: asyncio.Event) -> None:
+    while data := await source.read(_CHUNK_BYTES):
+        await whole.wait()
+        target.write(data)
+        await target.drain()
+    await whole.wait()
+    with contextlib.suppress(OSError):
+        target.write_eof()
+
+
+async def serve(pairs: Sequence[tuple[int, int]], socket: Path) -> None:
+    """Carry connections until a signal to stop."""
+    network = Network([back for _, back in pairs])
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    fronts = [
+        await asyncio.start_server(partial(network.carry, back), HOST, front, limit=_CHUNK_BYTES, backlog=512)
+        for front, back in pairs
+    ]
+
+    async def obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            writer.write(json.dumps(_obey(network, await reader.readline())).encode() + b"\n")
+            with contextlib.suppress(OSError):
+                await writer.drain()
+
+    control = await asyncio.start_unix_server(obey, sock=listen(socket), limit=_LINE_BYTES)
+    await stop.wait()
+    for server in (*fronts, control):
+        server.close()
+
+
+def _obey(network: Network, line: bytes) -> dict[str, str]:
+    try:
+        wish = json.loads(line)
+        if "cut" in wish:
+            network.cut(wish["cut"], wish["from"])
+        else:
+            network.heal(wish["heal"])
+    except (ValueError, KeyError, TypeError) as error:
+        return {"error": repr(error)}
+    return {}
+
+
+def cut(socket: Path, back: int, strand: str) -> None:
+    """Cut the member that listens on `back` off from the servers, or from all; raises OSError."""
+    _tell(socket, {"cut": back, "from": strand})
+
+
+def heal(socket: Path, back: int) -> None:
+    """Put a member's wire together again; raises OSError."""
+    _tell(socket, {"heal": back})
+
+
+def _tell(socket: Path, wish: dict[str, object]) -> None:
+    with connect(socket, _ANSWER_SECONDS) as connection:
+        connection.sendall(json.dumps(wish).encode() + b"\n")
+        with connection.makefile("rb") as answered:
+            answer = json.loads(answered.readline() or b'{"error": "no answer"}')
+    if "error" in answer:
+        raise OSError(answer["error"])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.services.tcp_proxy", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--socket", type=Path, required=True, help="where it takes wishes")
+    parser.add_argument("pairs", nargs="+", type=_pair, metavar="FRONT:BACK")
+    options = parser.parse_args(arguments)
+    asyncio.run(serve(options.pairs, options.socket))
+    return 0
+
+
+def _pair(text: str) -> tuple[int, int]:
+    front, _, back = text.partition(":")
+    return int(front), int(back)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+"""Which parts make a stack, and what each is told of the others."""
+
+import http.client
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypedDict
+
+from chalicelib.clock import now_ms
+from chalicelib.quotes.sources import make_source
+from chalicelib.settings import read_settings
+from infra.host.affinity import left_by
+from infra.host.binaries import find_haproxy
+from infra.host.ports import HOST, listeners
+from infra.local.folder import StackFolder
+from infra.local.process import Part
+from infra.local.services import haproxy
+from infra.local.services.mongo import (
+    ARBITER,
+    DEFAULT_CACHE_GB,
+    DEFAULT_ELECTION_MS,
+    DEFAULT_OPLOG_MB,
+    arbiter_part,
+    member_parts,
+    mongo_uri,
+    mongod_part,
+)
+from infra.local.services.quote_server import LEGACY_SETTINGS, quote_server_part, quote_source
+from infra.local.services.redis_server import DEFAULT_MEMORY_MB, redis_part, redis_url
+from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
+from infra.servers import metrics
+from infra.servers.gateway.server import DEFAULT_BACKLOG, DEFAULT_BUSY_POLL_US, DEFAULT_CONNECTIONS, DEFAULT_THREADS
+
+PROJECT = Path(__file__).parents[2]
+DATABASE = "day_trading"
+LEGACY = "legacy"
+"""The quote source that is a quote server of the stack's own."""
+
+GROUPED_WRITES = "128"
+"""The gateway's GROUP_COMMIT: a message of so many writes costs hardly less a write than one of more."""
+
+NETWORK = "network"
+"""The part that carries what goes to the members of the replica set, and can be cut."""
+
+TICKER = "ticker"
+"""The part that sweeps."""
+
+NETWORK_SOCKET = "network.sock"
+
+_HEALTH_SECONDS = 2.0
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """The size and kind of a stack; `infra.local` describes each."""
+
+    port: int = 8000
+    server: str = "gateway"
+    servers: int = 1
+    balance: str = "user"
+    workers: int = 1
+    threads: int = DEFAULT_THREADS
+    connections: int = DEFAULT_CONNECTIONS
+    backlog: int = DEFAULT_BACKLOG
+    busy_poll_us: int = DEFAULT_BUSY_POLL_US
+    quote_source: str = "simulated:1"
+    quote_delay: str = DEFAULT_DELAY
+    quote_fail: float = DEFAULT_FAIL_RATE
+    quote_price: str | None = None
+    trigger_seconds: int = 0
+    replicas: int = 1
+    election_ms: int = DEFAULT_ELECTION_MS
+    proxied: bool = False
+    mongo_cache_gb: float = DEFAULT_CACHE_GB
+    mongo_oplog_mb: int = DEFAULT_OPLOG_MB
+    redis_memory_mb: int = DEFAULT_MEMORY_MB
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack's addresses, chosen before its parts start.
+
+    `server_ports` are those of the servers, `mongo_ports` those of the members, `mongo_addresses` the ports by which
+    members and clients know them.
+    """
+
+    options: StackOptions
+    folder: StackFolder
+    server_ports: Sequence[int]
+    mongo_ports: Sequence[int]
+    mongo_addresses: Sequence[int]
+    redis_port: int
+    quote_port: int | None
+    statistics_port: int | None
+
+    @property
+    def url(self) -> str:
+        """Where the server answers, or HAProxy for several."""
+        return f"http://{HOST}:{self.options.port}"
+
+    @property
+    def statistics_url(self) -> str | None:
+        """Where HAProxy shows how it sees the servers."""
+        return None if self.statistics_port is None else f"http://{HOST}:{self.statistics_port}/"
+
+    @property
+    def mongo_uri(self) -> str:
+        """Where the replica set answers."""
+        return mongo_uri(self.mongo_addresses)
+
+    @property
+    def redis_url(self) -> str:
+        """Where the cache answers."""
+        return redis_url(self.redis_port)
+
+    @property
+    def quote_source(self) -> str:
+        """The app's QUOTE_SOURCE."""
+        return self.options.quote_source if self.quote_port is None else quote_source(self.quote_port)
+
+    @property
+    def metrics(self) -> Path:
+        """Where each part that counts has a folder for its counters."""
+        return self.folder.path / "metrics"
+
+    @property
+    def servers(self) -> list[haproxy.Server]:
+        """The servers, by name and port."""
+        names = numbered(self.options.server, self.options.servers)
+        return [haproxy.Server(name, port) for name, port in zip(names, self.server_ports, strict=True)]
+
+
+class FolderMismatchError(Exception):
+    """The folder holds the data of a replica set of another size."""
+
+    def __init__(self, folder: StackFolder, replicas: int) -> None:
+        super().__init__(
+            f"{folder.path} holds the data of a stack without --replicas {replicas}: use the number of replicas that "
+            "it was made with, or another --data"
+        )
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """Return the names of `count` parts of a kind: the kind's own when there is one, else NAME-1, NAME-2 and so on."""
+    return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
+
+
+def plan(options: StackOptions, folder: StackFolder) -> Stack:
+    """Return the stack for `options` in `folder`, on the ports that it had before where they are free.
+
+    Raises FolderMismatchError.
+    """
+    members, servers = numbered("mongod", options.replicas), numbered(options.server, options.servers)
+    there = {path.name for path in folder.path.glob("mongod*") if path.is_dir() and any(path.iterdir())}
+    if there - set(members):
+        raise FolderMismatchError(folder, options.replicas)
+    mongo_ports = [folder.port_of(name) for name in members]
+    several = options.servers > 1
+    return Stack(
+        options=options,
+        folder=folder,
+        server_ports=[folder.port_of(name) for name in servers] if several else [options.port],
+        mongo_ports=mongo_ports,
+        mongo_addresses=[folder.port_of(f"{NETWORK} {name}") for name in members] if options.proxied else mongo_ports,
+        redis_port=folder.port_of("redis"),
+        quote_port=folder.port_of("quote-server") if options.quote_source == LEGACY else None,
+        statistics_port=folder.port_of(haproxy.NAME) if several else None,
+    )
+
+
+def check_settings(stack: Stack) -> None:
+    """Raise SettingError when the app could not use what it would be given: better said before anything starts."""
+    settings = read_settings(app_environment(stack, stack.options.server))
+    make_source(settings.quote_source, now_ms)
+
+
+def parts_in_order(stack: Stack) -> Iterator[Part]:
+    """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
+    rest = _left_by_workers(stack.options)
+    serving = {server.name for server in stack.servers}
+    for part in _parts(stack):
+        yield part if part.name in serving else replace(part, processors=rest)
+
+
+def _left_by_workers(options: StackOptions) -> list[int]:
+    """Return the processors for all but the gateway's workers, which have theirs to themselves; none: all share."""
+    # Of several members each does the work of one: they need all there is.
+    is_shared_out = options.server == "gateway" and options.replicas == 1
+    return left_by(options.servers * options.workers) if is_shared_out else []
+
+
+def _parts(stack: Stack) -> Iterator[Part]:
+    options, data = stack.options, stack.folder.path
+    plain = dict(os.environ)
+    (data / "dumps").mkdir(exist_ok=True)
+    shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
+    if stack.statistics_port is not None:
+        find_haproxy()  # better said before anything starts
+    if options.proxied:
+        yield _network_part(stack)
+    yield from _mongo_parts(stack)
+    yield redis_part(data / "redis", stack.redis_port, plain, memory_mb=options.redis_memory_mb)
+    if stack.quote_port is not None:
+        arguments = ["--delay", options.quote_delay, "--fail", str(options.quote_fail)]
+        price = [] if options.quote_price is None else ["--price", options.quote_price]
+        yield quote_server_part(stack.quote_port, plain, [*arguments, *price])
+    for server in stack.servers:
+        yield _server_part(stack, server)
+    if stack.statistics_port is not None:
+        yield haproxy.haproxy_part(data, options.port, stack.statistics_port, stack.servers, options.balance, plain)
+    if options.trigger_seconds:
+        yield _ticker_part(stack)
+
+
+def _mongo_parts(stack: Stack) -> Iterator[Part]:
+    options = stack.options
+    folders = {name: stack.folder.path / name for name in numbered("mongod", options.replicas)}
+    plain = dict(os.environ)
+    size: _MongoSize = {"cache_gb": options.mongo_cache_gb, "oplog_mb": options.mongo_oplog_mb}
+    if len(folders) == 1 and not options.proxied:
+        (folder,) = folders.values()
+        arbiter, arbiter_port = stack.folder.path / ARBITER, stack.folder.port_of(ARBITER)
+        if not folder.exists():
+            shutil.rmtree(arbiter, ignore_errors=True)  # it would remember a set that is gone, and refuse the new one
+        yield arbiter_part(arbiter, arbiter_port, plain)
+        yield mongod_part(folder, stack.mongo_ports[0], plain, arbiter_port=arbiter_port, **size)
+        return
+    yield from member_parts(
+        folders, stack.mongo_ports, stack.mongo_addresses, plain, election_ms=options.election_ms, **size
+    )
+
+
+class _MongoSize(TypedDict):
+    cache_gb: float
+    oplog_mb: int
+
+
+def _network_part(stack: Stack) -> Part:
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.services.tcp_proxy",
+        "--socket",
+        str(stack.folder.path / NETWORK_SOCKET),
+    ]
+    pairs = zip(stack.mongo_addresses, stack.mongo_ports, strict=True)
+    command += [f"{front}:{back}" for front, back in pairs]
+    front = stack.mongo_addresses[0]
+    return Part(
+        NETWORK,
+        command,
+        dict(os.environ),
+        lambda: None if listeners(front) else f"nobody listens on port {front}",
+        folder=PROJECT,
+    )
+
+
+def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
+    """Return the environment of a process that runs the app."""
+    patience = {} if stack.quote_port is None else LEGACY_SETTINGS
+    return {
+        **patience,
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "MONGO_URI": stack.mongo_uri,
+        "MONGO_DATABASE": DATABASE,
+        "REDIS_URL": stack.redis_url,
+        "QUOTE_SOURCE": stack.quote_source,
+        "AUTH_SECRET": stack.folder.secret(),
+        "DUMP_PLACE": str(stack.folder.path / "dumps"),
+        "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
+        # Of the server: its own temporary one else. A server empties it when it starts, so each has one.
+        "PROMETHEUS_MULTIPROC_DIR": str(stack.metrics / server_name),
+        metrics.SWEEPS_FOLDER: str(stack.metrics / TICKER),
+        "SERVER_NAME": server_name,
+    }
+
+
+def _server_part(stack: Stack, server: haproxy.Server) -> Part:
+    """Return a server; one of several is taken out of HAProxy before it stops, and put back when it is there again."""
+    options, kind = stack.options, stack.options.server
+    command = [
+        sys.executable,
+        "-m",
+        {"gateway": "infra.servers.gateway", "chalice": "infra.servers.chalice_server"}[kind],
+    ]
+    command += ["--port", str(server.port), "--workers", str(options.workers), "--name", server.name]
+    if kind == "gateway":
+        command += ["--threads", str(options.threads), "--connections", str(options.connections)]
+        command += ["--backlog", str(options.backlog)]
+        command += ["--processor", str(stack.servers.index(server) * options.workers)]
+        command += ["--busy-poll-us", str(options.busy_poll_us if _left_by_workers(options) else 0)]
+    environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
+    why_not_ready = partial(why_not_healthy, server.port, options.workers)
+    part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)
+    if options.servers == 1:
+        return part
+    folder = stack.folder.path
+    return replace(
+        part,
+        group=kind,
+        why_not_back=lambda: why_not_ready() or haproxy.why_not_taken_back(folder, server.name),
+        why_not_left=partial(haproxy.why_not_drained, folder, server.name),
+    )
+
+
+def _ticker_part(stack: Stack) -> Part:
+    """Return the scheduled sweep; it serves nobody, so it is ready at once."""
+    command = [sys.executable, "-m", "infra.servers.ticker"]
+    # When it is told to stop, a quote and a write that have begun still end by their own limits.
+    return Part(TICKER, command, app_environment(stack, TICKER), lambda: None, stop_seconds=30.0, folder=PROJECT)
+
+
+def why_not_healthy(port: int, workers: int) -> str | None:
+    """Return None when all workers listen and GET /health is a 200, else what is missing."""
+    listening = listeners(port)
+    if listening < workers:  # one alone would get all connections made until the others are there, for good
+        return f"{listening} of {workers} workers listen on port {port}"
+    connection = http.client.HTTPConnection(HOST, port, timeout=_HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        response = connection.getresponse()
+        body = response.read().decode(errors="replace")[:_SHOWN_CHARACTERS]
+    except (OSError, http.client.HTTPException) as error:
+        return f"GET /health: {error!r}"
+    finally:
+        connection.close()
+    return None if response.status == http.HTTPStatus.OK else f"GET /health answered {response.status}: {body}"

@@ -1,0 +1,1 @@
+"""Servers of the app: the gateway, Chalice's own, and the ticker that sweeps."""

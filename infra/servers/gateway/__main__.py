@@ -1,0 +1,7 @@
+"""`python -m infra.servers.gateway`."""
+
+import sys
+
+from infra.servers.gateway.server import main
+
+sys.exit(main())

@@ -1,0 +1,83 @@
+"""GET /metrics of the local servers: what was seen of commands, over all processes of a server.
+
+It is no route of the app: in the cloud each function would tell only of itself, and CloudWatch makes metrics from the
+log there. The same observation feeds both (`chalicelib/observe`).
+
+prometheus_client adds up over processes by files in a folder, and looks for it when it is imported: so the folder is
+made first, and the import is where a worker begins. What the stack's ticker counts, its sweeps, stands in a folder of
+its own: each server that knows it tells of that as well, for the ticker listens nowhere.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from chalicelib.domain.errors import TradingError
+from chalicelib.http.headers import SECURITY_HEADERS
+from chalicelib.http.problems import error_response
+from chalicelib.settings import SettingError
+from infra.servers.gateway.problems import Answer, problem
+
+PATH = "/metrics"
+REFUSAL = problem("method_not_allowed", "this path takes GET, HEAD", ("Allow", "GET, HEAD"))
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SWEEPS_FOLDER = "TICKER_METRICS_DIR"
+"""Names, in a server's environment, the folder of the ticker's counters; without it a server tells of no sweeps."""
+
+Page = Callable[[str | None], Answer]
+
+
+@contextmanager
+def folder() -> Iterator[None]:
+    """Have a folder for the counters of this server's processes: the one in the environment, emptied, or a new one."""
+    given = os.environ.get(_FOLDER)
+    path = Path(given or tempfile.mkdtemp(prefix="day-trading-metrics-"))
+    path.mkdir(parents=True, exist_ok=True)
+    for old in path.glob("*.db"):
+        old.unlink()
+    os.environ[_FOLDER] = str(path)
+    try:
+        yield
+    finally:
+        if given is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def start(module: ModuleType) -> Page | None:
+    """Start the app of a module in this process, if it has a `start`, and return its metrics page.
+
+    A setting that is wrong ends the process, after it has said so.
+    """
+    if not hasattr(module, "start"):
+        logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+        return None
+    try:
+        module.start()
+    except SettingError as error:
+        sys.exit(str(error))
+    from chalicelib.runtime import prepare, runtime  # noqa: PLC0415 - only an app that has parts brings them
+    from infra.servers.counters import Counters, text  # noqa: PLC0415 - the folder must be there first
+
+    parts = runtime()
+    prepare()
+    parts.observers.add(Counters())
+
+    def page(authorization: str | None) -> Answer:
+        try:
+            parts.tokens.check(authorization).must_be_operator()
+        except TradingError as error:
+            refusal = error_response(error)
+            headers = [(name, str(value)) for name, value in refusal.headers.items()]
+            return Answer(refusal.status_code, [*headers, *SECURITY_HEADERS.items()], str(refusal.body).encode())
+        folders = [Path(os.environ[name]) for name in (_FOLDER, SWEEPS_FOLDER) if name in os.environ]
+        content_type, body = text([folder for folder in folders if folder.is_dir()])
+        return Answer(200, [("Content-Type", content_type), *SECURITY_HEADERS.items()], body)
+
+    return page

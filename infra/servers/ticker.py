@@ -1,0 +1,97 @@
+"""The local stand-in for the cloud's schedule: sweep every TRIGGER_SECONDS until it is told to stop.
+
+    TRIGGER_SECONDS=1 python -m infra.servers.ticker
+
+It needs the settings of the app in its environment.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.runtime import make_runtime
+from chalicelib.settings import SettingError, Settings, read_settings
+from chalicelib.sweep.report import Report
+from infra.host.signals import STOP_OR_HANG_UP, is_pending
+from infra.local.supervisor import StopRequestedError, StopSignals
+from infra.servers import metrics
+
+log = logging.getLogger("ticker")
+
+Pause = Callable[[float], None]
+"""Waits some seconds, or raises StopRequestedError."""
+
+
+def tick(
+    sweep: Callable[[], Report],
+    seconds: float,
+    pause: Pause,
+    count: Callable[[Report | None], None],
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """Sweep every `seconds`, counted from beginning to beginning, until `pause` says to stop.
+
+    One sweep at a time: one that took longer is followed by the next at once, and what was missed is not made up for.
+    Whatever goes wrong is logged, and the next sweep tries again. `count` is told of each, of a failed one by None.
+    """
+    with contextlib.suppress(StopRequestedError):
+        while True:
+            began, report = now(), None
+            try:
+                report = sweep()
+                log.info("%s", report.line())
+            except StoreUnavailableError as error:
+                log.warning("no sweep: %s", error)
+            except Exception:
+                log.exception("a sweep failed for a reason nobody thought of")
+            count(report)
+            pause(max(0.0, began + seconds - now()))
+
+
+def run(settings: Settings, pause: Pause) -> None:
+    """Tick until a signal to stop; a sweep that is under way then begins nothing new and ends.
+
+    The signals are blocked, in this thread and in those that are started here, the driver's among them, and looked at
+    where it is safe to stop. A thread that does not block them would get them, and end the process.
+    """
+    runtime = make_runtime(settings)
+    try:
+        with metrics.folder():
+            from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
+
+            log.info("sweeping every %g s", settings.trigger_seconds)
+            sweep = partial(runtime.sweeper.sweep, stop_is_requested)
+            tick(sweep, settings.trigger_seconds, pause, SweepCounters())
+            log.info("stopped")
+    finally:
+        runtime.close()
+
+
+def stop_is_requested() -> bool:
+    """Tell whether a signal to stop waits to be taken."""
+    return is_pending(STOP_OR_HANG_UP)
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = read_settings(os.environ)
+    except SettingError as error:
+        log.error("%s", error)  # noqa: TRY400  # the message says it all
+        return 2
+    if not settings.trigger_seconds:
+        log.info("TRIGGER_SECONDS is 0: nothing to do")
+        return 0
+    with StopSignals() as signals:
+        run(settings, signals.pause)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
