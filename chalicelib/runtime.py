@@ -16,24 +16,27 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chalicelib.access.jwks import KeyRing, fetch_from
+from chalicelib.access.rate_limit import RateLimit
+from chalicelib.access.tokens import ProviderTokens, SecretTokens, TokenKind, Tokens
 from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.function import starter
 from chalicelib.audit.places import make_place
 from chalicelib.audit.retention import Retention
 from chalicelib.clock import now_ms
-from chalicelib.http.auth import ProviderTokens, SecretTokens, TokenKind, Tokens
-from chalicelib.http.keys import KeyRing, fetch_from
-from chalicelib.http.limits import RateLimit
+from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
-from chalicelib.observe.stages import Stages, TimedQuotes, TimedStore
+from chalicelib.observe.timing import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.kept import KeptQuotes
-from chalicelib.quotes.outages import Breaker
-from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
-from chalicelib.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
+from chalicelib.service.deadline import Turns
+from chalicelib.service.trading import Quotes, Trading
+from chalicelib.service.transaction_numbers import TransactionNumbers
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
@@ -43,9 +46,6 @@ from chalicelib.store.patient import SELECTION_MS, PatientPool
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GROUPS_AT_ONCE, GroupWriter, SingleWriter, Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
-from chalicelib.trading import Quotes, Trading
-from chalicelib.transactions import TransactionNumbers
-from chalicelib.tries import Turns
 
 log = logging.getLogger(__name__)
 

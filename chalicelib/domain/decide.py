@@ -260,7 +260,7 @@ def _cancel_set_sell(account: Account, command: Command, _: Situation) -> Change
 
 
 def _dumplog(account: Account, _: Command, __: Situation) -> Change:
-    # The log is written after the command stands in it (chalicelib/trading.py).
+    # The log is written after the command stands in it (chalicelib/service/trading.py).
     return Change(account)
 
 

@@ -8,7 +8,7 @@ from chalice.app import Response
 from chalicelib.domain.journal import OK
 from chalicelib.domain.money import format_cents
 from chalicelib.http.problems import encode, problem_response
-from chalicelib.trading import Answer
+from chalicelib.service.trading import Answer
 
 _CENTS = "_cents"
 

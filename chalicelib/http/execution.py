@@ -16,7 +16,7 @@ from chalicelib.http.problems import error_response, problem_response
 from chalicelib.http.requests import read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.runtime import Runtime
-from chalicelib.trading import Answer
+from chalicelib.service.trading import Answer
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from string import Template
 
 from chalice.app import Request, Response
 
+from chalicelib.config.settings import Settings
 from chalicelib.domain.errors import NotFoundError
-from chalicelib.settings import Settings
 
 WEB = Path(__file__).parents[1] / "web"
 INDEX = "index.html"

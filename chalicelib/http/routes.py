@@ -8,6 +8,7 @@ from typing import Any
 from chalice.app import Blueprint, CORSConfig, Request, Response
 
 from chalicelib import waiting
+from chalicelib.config.settings import read_cors_origin
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
 from chalicelib.http.execution import answers_problems, execute, hand_out_log
@@ -17,7 +18,6 @@ from chalicelib.http.operations import Operation
 from chalicelib.http.page import asset_response, index_response
 from chalicelib.http.problems import error_response
 from chalicelib.runtime import runtime
-from chalicelib.settings import read_cors_origin
 
 routes = Blueprint(__name__)
 

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from chalicelib.clock import Clock
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import Quote
-from chalicelib.quotes.outages import Breaker, SeldomLog
+from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from chalicelib import waiting
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.cache import Claim
+from chalicelib.quotes.circuit_breaker import Monotonic, SeldomLog
 from chalicelib.quotes.errors import FailedTryError
-from chalicelib.quotes.flights import Flights
-from chalicelib.quotes.outages import Monotonic, SeldomLog
-from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.single_flight import Flights
 from chalicelib.quotes.sources import QuoteSource
 
 log = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from hashlib import blake2b
 from typing import Protocol
 
 from chalicelib.clock import Clock
+from chalicelib.config.settings import SettingError
 from chalicelib.domain.errors import InvalidAmountError
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.legacy import Address, LegacySource
-from chalicelib.settings import SettingError
 
 MINUTE_MS = 60_000
 

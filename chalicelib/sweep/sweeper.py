@@ -11,7 +11,6 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from chalicelib import system_writes
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
@@ -19,11 +18,12 @@ from chalicelib.domain.errors import QuoteUnavailableError, StoreUnavailableErro
 from chalicelib.domain.journal import OrderExpired, TriggerFired
 from chalicelib.domain.quote import Quote
 from chalicelib.domain.system import note_hit, settle
+from chalicelib.service import system_writes
+from chalicelib.service.system_writes import Decide, Written, write
+from chalicelib.service.trading import Quotes
 from chalicelib.store.due import Holder
 from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
-from chalicelib.system_writes import Decide, Written, write
-from chalicelib.trading import Quotes
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from chalicelib.clock import now_ms
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.outages import Breaker
+from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.runtime import connect_quotes, connect_redis
 from infra.local.part_settings import settings_with
 

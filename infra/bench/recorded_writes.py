@@ -13,12 +13,12 @@ from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.sources import FixedSource
+from chalicelib.service.deadline import Turns
+from chalicelib.service.trading import Trading
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GuardedWrite
-from chalicelib.trading import Trading
-from chalicelib.tries import Turns
 from loadgen.workload.files import Command as Line
 
 _PRICE_CENTS = 1000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chalicelib.settings import WRITE_CONCERNS
+from chalicelib.config.settings import WRITE_CONCERNS
 from infra.bench.processes import MACHINE, BenchFailedError, Memory, Sampler, failure, program
 from infra.bench.sizes import Sizes
 from infra.local.background import BackgroundStack, StackFailedError, running_stack

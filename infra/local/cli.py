@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from chalicelib.settings import SettingError
+from chalicelib.config.settings import SettingError
 from infra.host.binaries import BinaryMissingError
 from infra.host.ports import PortTakenError, reserve
 from infra.local import control

@@ -1,6 +1,6 @@
 """Settings for tools that use a part of the system only, and have no use for the rest."""
 
-from chalicelib.settings import Settings, read_settings
+from chalicelib.config.settings import Settings, read_settings
 
 _UNUSED = {
     "MONGO_URI": "mongodb://unused",

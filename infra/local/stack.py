@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from chalicelib.clock import now_ms
+from chalicelib.config.settings import read_settings
 from chalicelib.quotes.sources import make_source
-from chalicelib.settings import read_settings
 from infra.host.affinity import left_by
 from infra.host.binaries import find_haproxy
 from infra.host.ports import HOST, listeners

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chalicelib.clock import now_ms
+from chalicelib.config.settings import SettingError
 from chalicelib.quotes.sources import QuoteSource, make_source
-from chalicelib.settings import SettingError
 from infra.host.ports import HOST
 from infra.quote_server.behaviour import MAX_SKEW_MS, Behaviour, Delay, Failure, parse_delay
 from infra.quote_server.server import DEFAULT_CONNECTIONS, QuoteServer

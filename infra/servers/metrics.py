@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from chalicelib.config.settings import SettingError
 from chalicelib.domain.errors import TradingError
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import error_response
-from chalicelib.settings import SettingError
 from infra.servers.gateway.problems import Answer, problem
 
 PATH = "/metrics"

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from chalicelib.config.settings import SettingError, Settings, read_settings
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.runtime import make_runtime
-from chalicelib.settings import SettingError, Settings, read_settings
 from chalicelib.sweep.report import Report
 from infra.host.signals import STOP_OR_HANG_UP, is_pending
 from infra.local.supervisor import StopRequestedError, StopSignals

@@ -7,16 +7,17 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from chalicelib import system_writes, tries
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import settle
+from chalicelib.service import deadline as tries
+from chalicelib.service import system_writes
+from chalicelib.service.deadline import Deadline, Turns
+from chalicelib.service.trading import Answer, Trading
 from chalicelib.store.record import KEPT_KEYS
-from chalicelib.trading import Answer, Trading
-from chalicelib.tries import Deadline, Turns
 from infra.simulation.baton import Actor, CrashedError
 from infra.simulation.model import ModelDatabase, ModelStore, Reading, Sending, Weather
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from chalicelib.settings import read_settings
+from chalicelib.config.settings import read_settings
 from infra.local.stack import PROJECT
 from infra.servers.gateway import server
 

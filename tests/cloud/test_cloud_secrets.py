@@ -13,8 +13,8 @@ from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
-from chalicelib.settings import SettingError, with_secrets
-from chalicelib.vault import sign
+from chalicelib.config.secrets_manager import sign
+from chalicelib.config.settings import SettingError, with_secrets
 from tests.cloud.conftest import CREDENTIALS
 from tests.cloud.container import containers
 from tests.integration.audit_parts import AWS

@@ -12,11 +12,11 @@ from pymongo.errors import DuplicateKeyError
 from chalicelib.domain.account import Account
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
+from chalicelib.service.trading import Answer
 from chalicelib.store.accounts import PART_ENTRIES, Accounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, Record
-from chalicelib.trading import Answer
 from tests.integration.shop import Shop, settings_for
 
 SECONDS = 60.0

@@ -10,11 +10,11 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
 from chalicelib.runtime import connect_database
+from chalicelib.service.trading import Store
 from chalicelib.store.accounts import PART_ENTRIES, Accounts
 from chalicelib.store.errors import LostRaceError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, Record
-from chalicelib.trading import Store
 from infra.simulation.model import Calm, ModelDatabase, ModelStore
 from tests.integration.shop import settings_for
 

@@ -14,7 +14,7 @@ from chalice.test import Client
 
 from app import app
 from chalicelib import runtime as runtime_module
-from chalicelib.settings import settings
+from chalicelib.config.settings import settings
 from tests.integration.shop import SECRET
 
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
+from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.runtime import connect_quotes, connect_redis
-from chalicelib.settings import read_settings
 
 
 def _say(line: str) -> None:

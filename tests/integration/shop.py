@@ -7,17 +7,17 @@ from typing import Any
 
 from pymongo.database import Database
 
+from chalicelib.config.settings import Settings, read_settings
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.runtime import connect_database
-from chalicelib.settings import Settings, read_settings
+from chalicelib.service.deadline import Turns
+from chalicelib.service.trading import Answer, Trading
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.recent import RecentRecords
-from chalicelib.trading import Answer, Trading
-from chalicelib.tries import Turns
 
 SECRET = "a secret of the tests, 32 bytes or more"
 

@@ -9,12 +9,12 @@ from xml.etree import ElementTree as ET
 import bson
 from pymongo.database import Database
 
+from chalicelib.config.settings import Settings
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.runtime import make_runtime
-from chalicelib.settings import Settings
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
 from chalicelib.store.due import DueAccounts

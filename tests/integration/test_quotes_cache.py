@@ -12,8 +12,8 @@ from redis import Redis
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.cache import Claim, QuoteCache, quote_to_json
-from chalicelib.quotes.outages import Breaker
-from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from tests.integration.quote_parts import CountedSource, client_of
 

@@ -10,8 +10,8 @@ import pytest
 
 from chalicelib.clock import now_ms
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.outages import Breaker
-from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from tests.integration.quote_parts import CountedSource, OwnServer, client_of, own_redis, url_of
 

@@ -7,9 +7,9 @@ from threading import Barrier, Event
 
 import pytest
 
+from chalicelib.config.settings import Settings
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
-from chalicelib.settings import Settings
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.record import Record

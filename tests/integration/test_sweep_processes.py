@@ -24,9 +24,9 @@ from chalice.test import Client
 
 from app import app
 from chalicelib.clock import now_ms
+from chalicelib.config.settings import Settings
 from chalicelib.domain.account import Account
 from chalicelib.runtime import make_runtime
-from chalicelib.settings import Settings
 from chalicelib.sweep.report import Report
 from infra.host.ports import free_port
 from infra.local import process as parts

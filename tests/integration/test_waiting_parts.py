@@ -12,8 +12,8 @@ import pytest
 from chalicelib.audit.places import Folder
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.runtime import Runtime, make_runtime
+from chalicelib.service.trading import Answer
 from chalicelib.store.accounts import PART_ENTRIES
-from chalicelib.trading import Answer
 from tests.integration.shop import settings_for
 from tests.ways import on_a_loop
 

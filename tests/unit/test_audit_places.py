@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.audit.places import Folder, make_place
-from chalicelib.settings import SettingError, read_settings
+from chalicelib.config.settings import SettingError, read_settings
 from infra.local.stack import PROJECT
 
 GOOD = {

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.access import jwks as keys_module
+from chalicelib.access.jwks import KeyRing
+from chalicelib.access.tokens import CACHE_LIMIT, MAX_HEADER_LENGTH, Caller, ProviderTokens, Role, SecretTokens, Tokens
 from chalicelib.domain.errors import AuthUnavailableError, UnauthorizedError
-from chalicelib.http import keys as keys_module
-from chalicelib.http.auth import CACHE_LIMIT, MAX_HEADER_LENGTH, Caller, ProviderTokens, Role, SecretTokens, Tokens
-from chalicelib.http.keys import KeyRing
 from tests.integration.provider import AUDIENCE, ISSUER, Key
 
 SECRET = "a secret of the tests, 32 bytes or more"

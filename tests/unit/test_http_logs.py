@@ -13,7 +13,7 @@ import pytest
 from chalicelib import waiting
 from chalicelib.observe.commands import Observers, QuotedFrom, Seen
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
-from chalicelib.observe.stages import Stages
+from chalicelib.observe.timing import Stages
 from tests.ways import on_a_loop, on_threads
 
 SEEN = Seen(

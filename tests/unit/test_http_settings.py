@@ -2,9 +2,9 @@
 
 import pytest
 
+from chalicelib.config.settings import SettingError, read_cors_origin, read_settings
 from chalicelib.http.routes import CORS, cors_config
 from chalicelib.runtime import connect_database, connect_redis, make_rate_limit, make_tokens
-from chalicelib.settings import SettingError, read_cors_origin, read_settings
 from tests.unit.test_settings import GOOD
 
 PROVIDER = {

@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.quotes.kept import KeptQuotes
+from chalicelib.quotes.process_cache import KeptQuotes
 
 NOW = 1_700_000_000_000
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from chalicelib.quotes.outages import FAILURES_TO_BREAK, Breaker, SeldomLog
+from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker, SeldomLog
 
 log = logging.getLogger(__name__)
 

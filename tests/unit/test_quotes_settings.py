@@ -2,8 +2,8 @@
 
 import pytest
 
-from chalicelib.quotes.patience import Patience
-from chalicelib.settings import SettingError, read_settings
+from chalicelib.config.settings import SettingError, read_settings
+from chalicelib.quotes.retry_policy import Patience
 from tests.unit.test_settings import GOOD
 
 

@@ -11,9 +11,9 @@ from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.cache import Claim
 from chalicelib.quotes.errors import FailedTryError
-from chalicelib.quotes.flights import Flights
-from chalicelib.quotes.patience import Patience
+from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
+from chalicelib.quotes.single_flight import Flights
 
 QUOTE = Quote("ABC", 1250, "jane", 1_700_000_000_000, "key")
 PATIENCE = Patience(try_ms=250, limit_ms=5_000, first_pause_ms=10, longest_pause_ms=250, lock_spare_ms=500, poll_ms=50)

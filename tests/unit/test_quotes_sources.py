@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.config.settings import SettingError
 from chalicelib.quotes.legacy import LegacySource
 from chalicelib.quotes.sources import FixedSource, SimulatedSource, make_source
-from chalicelib.settings import SettingError
 
 MINUTE_MS = 60_000
 NOW = 28_333_333 * MINUTE_MS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.settings import SettingError, Settings, read_settings
+from chalicelib.config.settings import SettingError, Settings, read_settings
 
 GOOD = {
     "MONGO_URI": "mongodb://127.0.0.1:27017/?replicaSet=rs",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.settings import read_settings
 from chalicelib.sweep.report import Report
 from chalicelib.sweep.scheduled import publish
 from chalicelib.sweep.sweeper import WRITE_LIMIT_MS, begin_after

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chalicelib.clock import now_ms
 from chalicelib.domain.commands import MAX_TRANSACTION
-from chalicelib.transactions import TransactionNumbers
+from chalicelib.service.transaction_numbers import TransactionNumbers
 
 
 def test_threads_never_get_the_same_number() -> None:

@@ -14,7 +14,7 @@ from greenlet import getcurrent, greenlet
 
 from chalicelib import waiting
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.tries import Deadline, Turns
+from chalicelib.service.deadline import Deadline, Turns
 from infra.servers.gateway.waiting import MOST_IDLE, LoopWaiting
 from tests.ways import SECONDS, Together, on_a_loop
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chalicelib.settings import WRITE_CONCERNS
+from chalicelib.config.settings import WRITE_CONCERNS
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, MORE, Measured
 from infra.bench.sections.base import Plain

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from chalicelib import waiting
 from chalicelib.domain.errors import RateLimitedError
-from chalicelib.quotes.outages import Breaker, SeldomLog
+from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.observe.commands import QuotedFrom
+from chalicelib.service.trading import Quotes, Store
 from chalicelib.store.record import Found, Record
-from chalicelib.trading import Quotes, Store
 
 
 class Spent:

@@ -14,10 +14,10 @@ from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError
 from chalicelib.domain.journal import Entry, Event, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import note_hit
+from chalicelib.service.deadline import Deadline, Turns
+from chalicelib.service.system_writes import write
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.record import Found, Record
-from chalicelib.system_writes import write
-from chalicelib.tries import Deadline, Turns
 
 
 class Store(Protocol):

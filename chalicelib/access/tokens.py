@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import jwt
 
+from chalicelib.access.jwks import KeyRing
 from chalicelib.clock import Clock
 from chalicelib.domain.errors import ForbiddenError, InvalidUserError, UnauthorizedError
 from chalicelib.domain.names import parse_user
-from chalicelib.http.keys import KeyRing
 
 MAX_HEADER_LENGTH = 8192
 """Of the Authorization header; API Gateway takes headers of 10 KB in all."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
 
-from chalicelib.vault import SecretError, read_secret
+from chalicelib.config.secrets_manager import SecretError, read_secret
 
 MIN_SECRET_BYTES = 32
 """HS256 wants a key at least as long as its hash (RFC 7518 section 3.2)."""

@@ -9,9 +9,9 @@ from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.journal import Entry
+from chalicelib.service.deadline import Deadline
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.record import Found, Record
-from chalicelib.tries import Deadline
 
 Decide = Callable[[Account, int], Decision | None]
 """What is to become of an account at a time (ms); None when nothing."""

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from chalicelib.settings import Settings
+from chalicelib.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

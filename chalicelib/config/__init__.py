@@ -1,0 +1,1 @@
+"""The settings, and the secrets they may stand in."""

@@ -1,0 +1,1 @@
+"""How a command is carried out: load, quote, decide, save; again when another was first."""
