@@ -20,8 +20,8 @@ for _index, _path in enumerate(sys.path):
     if Path(_path).resolve() == _HERE:  # Locust puts it first: our `replay` could be taken for another's
         sys.path[_index] = str(_HERE.parents[1])
 
-import gevent  # type: ignore[import-untyped] # noqa: E402 (after the path is right)
-import gevent.queue  # type: ignore[import-untyped] # noqa: E402
+import gevent  # noqa: E402 (after the path is right)
+import gevent.queue  # noqa: E402
 from locust import User, events, task  # noqa: E402
 from locust.env import Environment  # noqa: E402
 from locust.runners import LocalRunner, MasterRunner  # noqa: E402
