@@ -15,7 +15,8 @@ class PendingOrder:
     """A buy or sell that waits for its commit.
 
     `value_cents` is what the shares cost (already out of cash) or bring in: shares x price. `transaction` is the
-    number of the command that made the order.
+    number of the command that made the order, `number` the order's own: the sequence number of the entry that
+    records it (SPEC.md section 3), 0 for an order made before orders had numbers.
     """
 
     transaction: int
@@ -24,6 +25,7 @@ class PendingOrder:
     price_cents: int
     value_cents: int
     expires_at_ms: int
+    number: int = 0
 
     def is_expired(self, now_ms: int) -> bool:
         """Tell whether the order is past its 60 s."""
@@ -58,7 +60,12 @@ class SellTrigger:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All that a user owns; nothing in it is ever negative, and no holding is kept at zero."""
+    """All that a user owns; nothing in it is ever negative, and no holding is kept at zero.
+
+    `cost_cents` is what the shares held cost, by symbol, reserved ones included; a symbol that is held and not in it
+    has an unknown cost (`chalicelib/domain/positions.py`). `realised_cents`, the gain of all sales less what was sold
+    had cost, is the one figure that can be below zero.
+    """
 
     user: str
     cash_cents: int = 0
@@ -67,10 +74,23 @@ class Account:
     pending_sells: tuple[PendingOrder, ...] = ()
     buy_triggers: Mapping[str, BuyTrigger] = field(default_factory=dict)
     sell_triggers: Mapping[str, SellTrigger] = field(default_factory=dict)
+    cost_cents: Mapping[str, int] = field(default_factory=dict)
+    realised_cents: int = 0
 
     def shares(self, symbol: str) -> int:
         """Return the available shares of a symbol."""
         return self.holdings.get(symbol, 0)
+
+    def reserved_shares(self, symbol: str) -> int:
+        """Return the shares of a symbol that a sell trigger or pending sells have taken out of the holdings."""
+        trigger = self.sell_triggers.get(symbol)
+        pending = sum(order.shares for order in self.pending_sells if order.symbol == symbol)
+        return pending + (0 if trigger is None else trigger.shares)
+
+    def reserved_cents(self) -> int:
+        """Return the cash that pending buys and buy triggers have taken out of `cash_cents`."""
+        orders = sum(order.value_cents for order in self.pending_buys)
+        return orders + sum(trigger.amount_cents for trigger in self.buy_triggers.values())
 
     def holdings_after(self, symbol: str, change: int) -> Mapping[str, int]:
         """Return the holdings with `change` shares of a symbol added (or, below 0, taken away)."""

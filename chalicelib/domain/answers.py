@@ -10,6 +10,7 @@ from chalicelib.domain.journal import HISTORY_LENGTH, PastCommand
 def bought(order: PendingOrder) -> dict[str, Any]:
     """Return a buy, with its cost."""
     return {
+        "order": order.number,
         "symbol": order.symbol,
         "shares": order.shares,
         "price_cents": order.price_cents,
@@ -20,6 +21,7 @@ def bought(order: PendingOrder) -> dict[str, Any]:
 def sold(order: PendingOrder) -> dict[str, Any]:
     """Return a sell, with its proceeds."""
     return {
+        "order": order.number,
         "symbol": order.symbol,
         "shares": order.shares,
         "price_cents": order.price_cents,

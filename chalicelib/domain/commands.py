@@ -37,7 +37,8 @@ class Command:
     """One command, its parameters already checked.
 
     `user` is the account it works on and whose journal it stands in. `amount_cents` is the amount, or the price of
-    a trigger. `of_all` marks the operator's DUMPLOG of all users. `key` is the client's idempotency key.
+    a trigger. `of_all` marks the operator's DUMPLOG of all users. `order` is the number of the order that a COMMIT_* or
+    CANCEL_* means. `key` is the client's idempotency key.
     """
 
     name: CommandName
@@ -48,3 +49,4 @@ class Command:
     filename: str | None = None
     of_all: bool = False
     key: str | None = None
+    order: int | None = None

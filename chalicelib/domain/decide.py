@@ -22,6 +22,7 @@ from chalicelib.domain.errors import RejectedError
 from chalicelib.domain.expiry import give_back_expired
 from chalicelib.domain.journal import OK, CashMoved, Entry, Event, PastCommand, QuoteHit
 from chalicelib.domain.money import format_cents
+from chalicelib.domain.positions import after_sale, cost_with
 from chalicelib.domain.quote import QuoteAnswer
 
 
@@ -29,6 +30,7 @@ class Situation(NamedTuple):
     """What a rule may look at besides the account and the command."""
 
     now_ms: int
+    sequence: int
     quote: QuoteAnswer | None
     history: Sequence[PastCommand]
 
@@ -62,9 +64,10 @@ def decide(
     command: Command,
     quote: QuoteAnswer | None,
     now_ms: int,
+    sequence: int,
     history: Sequence[PastCommand] = (),
 ) -> Decision:
-    """Return what `command` does to `account` at `now_ms`.
+    """Return what `command` does to `account` at `now_ms`, as the entry `sequence` of the user's journal.
 
     Orders past their 60 s are given back first. A rejected command changes nothing beyond that, and its entry carries
     the code. `quote` is needed for QUOTE, BUY and SELL; `history` (newest first) only for DISPLAY_SUMMARY.
@@ -73,7 +76,7 @@ def decide(
     if quote is not None and not quote.cached:
         events = (*events, QuoteHit(quote.quote))
     try:
-        change = RULES[command.name](account, command, Situation(now_ms, quote, history))
+        change = RULES[command.name](account, command, Situation(now_ms, sequence, quote, history))
     except RejectedError as rejection:
         return Decision(account, _entry(account, command, now_ms, events, rejection=rejection))
     entry = _entry(change.account, command, now_ms, (*events, *change.moves), result=change.result)
@@ -98,6 +101,7 @@ def _entry(
         filename=command.filename,
         of_all=command.of_all,
         key=command.key,
+        order=command.order,
         outcome=OK if rejection is None else rejection.code,
         message=None if rejection is None else str(rejection),
         cash_cents=account.cash_cents,
@@ -138,14 +142,19 @@ def _buy(account: Account, command: Command, situation: Situation) -> Change:
     return Change(after, (CashMoved("remove", order.value_cents),), result)
 
 
-def _commit_buy(account: Account, _: Command, __: Situation) -> Change:
-    order, rest = _newest(account.pending_buys, "buy")
-    after = replace(account, pending_buys=rest, holdings=account.holdings_after(order.symbol, order.shares))
+def _commit_buy(account: Account, command: Command, _: Situation) -> Change:
+    order, rest = _newest(account.pending_buys, command, "buy")
+    after = replace(
+        account,
+        pending_buys=rest,
+        holdings=account.holdings_after(order.symbol, order.shares),
+        cost_cents=cost_with(account, order.symbol, order.value_cents),
+    )
     return Change(after, result=bought(order))
 
 
-def _cancel_buy(account: Account, _: Command, __: Situation) -> Change:
-    order, rest = _newest(account.pending_buys, "buy")
+def _cancel_buy(account: Account, command: Command, _: Situation) -> Change:
+    order, rest = _newest(account.pending_buys, command, "buy")
     after = replace(account, pending_buys=rest, cash_cents=account.cash_cents + order.value_cents)
     return Change(after, (CashMoved("add", order.value_cents),), bought(order))
 
@@ -163,14 +172,18 @@ def _sell(account: Account, command: Command, situation: Situation) -> Change:
     return Change(after, result=result)
 
 
-def _commit_sell(account: Account, _: Command, __: Situation) -> Change:
-    order, rest = _newest(account.pending_sells, "sell")
-    after = replace(account, pending_sells=rest, cash_cents=account.cash_cents + order.value_cents)
+def _commit_sell(account: Account, command: Command, _: Situation) -> Change:
+    order, rest = _newest(account.pending_sells, command, "sell")
+    after = replace(
+        after_sale(account, order.symbol, order.shares, order.value_cents),
+        pending_sells=rest,
+        cash_cents=account.cash_cents + order.value_cents,
+    )
     return Change(after, (CashMoved("add", order.value_cents),), sold(order))
 
 
-def _cancel_sell(account: Account, _: Command, __: Situation) -> Change:
-    order, rest = _newest(account.pending_sells, "sell")
+def _cancel_sell(account: Account, command: Command, _: Situation) -> Change:
+    order, rest = _newest(account.pending_sells, command, "sell")
     after = replace(account, pending_sells=rest, holdings=account.holdings_after(order.symbol, order.shares))
     return Change(after, result=sold(order))
 
@@ -301,13 +314,20 @@ def _order(command: Command, situation: Situation) -> PendingOrder:
         price_cents=price,
         value_cents=shares * price,
         expires_at_ms=situation.now_ms + ORDER_LIFETIME_MS,
+        number=situation.sequence,
     )
 
 
-def _newest(orders: tuple[PendingOrder, ...], kind: str) -> tuple[PendingOrder, tuple[PendingOrder, ...]]:
+def _newest(
+    orders: tuple[PendingOrder, ...], command: Command, kind: str
+) -> tuple[PendingOrder, tuple[PendingOrder, ...]]:
+    """Return the newest order and the rest; rejects a command that names another one (SPEC.md section 3)."""
     if not orders:
         raise RejectedError(f"no_pending_{kind}", f"there is no pending {kind}")
-    return orders[-1], orders[:-1]
+    newest = orders[-1]
+    if command.order is not None and command.order != newest.number:
+        raise RejectedError("order_changed", f"the newest pending {kind} is order {newest.number}, not {command.order}")
+    return newest, orders[:-1]
 
 
 def _buy_trigger(account: Account, symbol: str) -> BuyTrigger:

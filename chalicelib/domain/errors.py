@@ -6,6 +6,7 @@ TradingError
 │   ├── InvalidSymbolError       invalid_symbol
 │   ├── InvalidUserError         invalid_user
 │   ├── InvalidFilenameError     invalid_filename
+│   ├── InvalidOrderError        invalid_order
 │   ├── InvalidHeaderError       invalid_header
 │   ├── InvalidJsonError         invalid_json
 │   ├── MissingFieldError        missing_field
@@ -68,6 +69,12 @@ class InvalidFilenameError(FieldError):
     """A file name that is not a plain name."""
 
     code = "invalid_filename"
+
+
+class InvalidOrderError(FieldError):
+    """The number of an order that is not a whole number from 1."""
+
+    code = "invalid_order"
 
 
 class InvalidHeaderError(FieldError):
@@ -162,6 +169,7 @@ class RejectedError(TradingError):
             "no_pending_sell",
             "no_buy_amount",
             "no_sell_amount",
+            "order_changed",
         }
     )
 

@@ -38,4 +38,6 @@ def _split(orders: tuple[PendingOrder, ...], now_ms: int) -> tuple[tuple[Pending
 
 
 def _expired(command: CommandName, order: PendingOrder) -> OrderExpired:
-    return OrderExpired(command, order.transaction, order.symbol, order.value_cents)
+    return OrderExpired(
+        command, order.transaction, order.symbol, order.value_cents, order.number, order.shares, order.price_cents
+    )

@@ -33,22 +33,32 @@ class CashMoved:
 
 @dataclass(frozen=True, slots=True)
 class OrderExpired:
-    """A pending order ran out and was given back: its cost as cash (BUY) or its shares (SELL)."""
+    """A pending order ran out and was given back: its cost as cash (BUY) or its shares (SELL).
+
+    `order` is its number. Entries of older builds have neither it nor `shares` and `price_cents`.
+    """
 
     command: CommandName
     transaction: int
     symbol: str
     value_cents: int
+    order: int | None = None
+    shares: int | None = None
+    price_cents: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerFired:
-    """A trigger ran at the price `price_cents`; `transaction` is that of the command which set it."""
+    """A trigger ran at the price `price_cents`; `transaction` is that of the command which set it.
+
+    `shares` were bought or sold; entries of older builds do not say how many.
+    """
 
     command: CommandName
     transaction: int
     symbol: str
     price_cents: int
+    shares: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +91,9 @@ class PastCommand:
 class Entry:
     """One command, or one action of the system, in a user's journal.
 
-    `command` is None for an action of the system. `outcome` is `ok` or the rejection's code, `message` then says why.
-    `cash_cents` is the cash after it. `result` is what the answer adds for this command, kept so that a repeated
-    request gets the first outcome; its keys ending in `_cents` are money.
+    `command` is None for an action of the system. `order` is the order that a COMMIT_* or CANCEL_* named. `outcome` is
+    `ok` or the rejection's code, `message` then says why. `cash_cents` is the cash after it. `result` is what the
+    answer adds for this command, kept so that a repeated request gets the first outcome; keys in `_cents` are money.
     """
 
     transaction: int
@@ -99,6 +109,7 @@ class Entry:
     cash_cents: int
     events: tuple[Event, ...]
     result: Mapping[str, Any]
+    order: int | None = None
 
     @property
     def past(self) -> "PastCommand | None":

@@ -1,11 +1,14 @@
-"""The names a command carries: users, stock symbols, file names (SPEC.md sections 1 and 6)."""
+"""The names a command carries: users, stock symbols, file names, numbers of orders (SPEC.md sections 1, 3 and 6)."""
 
 import re
 
-from chalicelib.domain.errors import InvalidFilenameError, InvalidSymbolError, InvalidUserError
+from chalicelib.domain.errors import InvalidFilenameError, InvalidOrderError, InvalidSymbolError, InvalidUserError
 
 MAX_FILENAME_BYTES = 200
 """Leaves room, within the 255 bytes of common file systems, for the suffix of an unfinished dump."""
+
+MAX_ORDER = 2**53 - 1
+"""The largest number of an order; every JSON parser reads it exactly."""
 
 _USER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z]{1,3}", re.ASCII)
@@ -43,3 +46,10 @@ def parse_filename(value: object, field: str = "filename") -> str:
     if len(name.encode("utf-8")) > MAX_FILENAME_BYTES:
         raise InvalidFilenameError(field, f"must be at most {MAX_FILENAME_BYTES} bytes")
     return name
+
+
+def parse_order(value: object, field: str = "order") -> int:
+    """Return the number of an order; raises InvalidOrderError unless it is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_ORDER:
+        raise InvalidOrderError(field, "must be the number of an order, a whole number from 1")
+    return value

@@ -6,6 +6,7 @@ from dataclasses import replace
 from chalicelib.domain.account import Account, without
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import CashMoved, Event, TriggerFired
+from chalicelib.domain.positions import after_sale, cost_with
 
 
 def fire_due_triggers(account: Account, prices: Mapping[str, int]) -> tuple[Account, tuple[Event, ...]]:
@@ -35,8 +36,9 @@ def _fire_buy(account: Account, symbol: str, quote_cents: int) -> tuple[Account,
         cash_cents=account.cash_cents + rest,
         holdings=account.holdings_after(symbol, shares),
         buy_triggers=without(account.buy_triggers, symbol),
+        cost_cents=cost_with(account, symbol, shares * quote_cents),
     )
-    fired = TriggerFired(CommandName.SET_BUY_TRIGGER, trigger.transaction, symbol, quote_cents)
+    fired = TriggerFired(CommandName.SET_BUY_TRIGGER, trigger.transaction, symbol, quote_cents, shares)
     return after, (fired, CashMoved("add", rest)) if rest else (fired,)
 
 
@@ -51,10 +53,10 @@ def _fire_sell(account: Account, symbol: str, quote_cents: int) -> tuple[Account
         return account, ()
     proceeds = shares * quote_cents
     after = replace(
-        account,
+        after_sale(account, symbol, shares, proceeds),
         cash_cents=account.cash_cents + proceeds,
         holdings=account.holdings_after(symbol, trigger.shares - shares),
         sell_triggers=without(account.sell_triggers, symbol),
     )
-    fired = TriggerFired(CommandName.SET_SELL_TRIGGER, trigger.transaction, symbol, quote_cents)
+    fired = TriggerFired(CommandName.SET_SELL_TRIGGER, trigger.transaction, symbol, quote_cents, shares)
     return after, (fired, CashMoved("add", proceeds))

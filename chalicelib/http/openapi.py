@@ -162,7 +162,7 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from ("invalid_header", "idempotency_key_reused")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field", "unsupported_media_type")
-    if operation.fields:
+    if any(given.required for given in operation.fields):
         yield "missing_field"
     yield from (given.code for given in operation.fields)
     yield from operation.rejections
@@ -196,9 +196,10 @@ def _shared_failures() -> dict[str, Any]:
 
 def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
     properties = {given.name: given.schema for given in fields}
+    optional = frozenset(given.name for given in fields if not given.required)
     example = {name: schema["examples"][0] for name, schema in properties.items()}
-    content = {JSON: {"schema": an_object(properties), "example": example}}
-    return {"required": bool(properties), "content": content}
+    content = {JSON: {"schema": an_object(properties, optional), "example": example}}
+    return {"required": len(optional) < len(properties), "content": content}
 
 
 def _success(operation: Operation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.domain.commands import PRICED, CommandName
 from chalicelib.domain.money import parse_cents
-from chalicelib.domain.names import parse_filename, parse_symbol
+from chalicelib.domain.names import parse_filename, parse_order, parse_symbol
 from chalicelib.http import schemas
 from chalicelib.http.page import ASSET_TYPES, INDEX_TYPE
 from chalicelib.http.schemas import Schema, a_list, an_object
@@ -22,13 +22,17 @@ XML = "application/xml"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a body: its name on the wire and in the command, what checks it, and what it is refused with."""
+    """A field of a body: its name on the wire and in the command, what checks it, and what it is refused with.
+
+    One that is not `required` may be left out.
+    """
 
     name: str
     parameter: str
     parse: Parser
     schema: Schema
     code: str
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ SYMBOL = Field("symbol", "symbol", parse_symbol, schemas.SYMBOL, "invalid_symbol
 AMOUNT = Field("amount", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
 PRICE = Field("price", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
 FILENAME = Field("filename", "filename", parse_filename, schemas.FILENAME, "invalid_filename")
+ORDER = Field("order", "order", parse_order, schemas.ORDER, "invalid_order", required=False)
 
 _BELOW, _FUNDS, _SHARES = "amount_below_price", "insufficient_funds", "insufficient_shares"
 _CACHED: Mapping[str, Schema] = {"cached": schemas.BOOLEAN}
@@ -99,10 +104,20 @@ BUY = _post(
     _FUNDS,
 )
 COMMIT_BUY = _post(
-    CommandName.COMMIT_BUY, "Take the shares of the newest pending buy.", (), schemas.BOUGHT, "no_pending_buy"
+    CommandName.COMMIT_BUY,
+    "Take the shares of the newest pending buy.",
+    (ORDER,),
+    schemas.BOUGHT,
+    "no_pending_buy",
+    "order_changed",
 )
 CANCEL_BUY = _post(
-    CommandName.CANCEL_BUY, "Take back the cash of the newest pending buy.", (), schemas.BOUGHT, "no_pending_buy"
+    CommandName.CANCEL_BUY,
+    "Take back the cash of the newest pending buy.",
+    (ORDER,),
+    schemas.BOUGHT,
+    "no_pending_buy",
+    "order_changed",
 )
 SELL = _post(
     CommandName.SELL,
@@ -113,10 +128,20 @@ SELL = _post(
     _SHARES,
 )
 COMMIT_SELL = _post(
-    CommandName.COMMIT_SELL, "Take the proceeds of the newest pending sell.", (), schemas.SOLD, "no_pending_sell"
+    CommandName.COMMIT_SELL,
+    "Take the proceeds of the newest pending sell.",
+    (ORDER,),
+    schemas.SOLD,
+    "no_pending_sell",
+    "order_changed",
 )
 CANCEL_SELL = _post(
-    CommandName.CANCEL_SELL, "Take back the shares of the newest pending sell.", (), schemas.SOLD, "no_pending_sell"
+    CommandName.CANCEL_SELL,
+    "Take back the shares of the newest pending sell.",
+    (ORDER,),
+    schemas.SOLD,
+    "no_pending_sell",
+    "order_changed",
 )
 SET_BUY_AMOUNT = _post(
     CommandName.SET_BUY_AMOUNT,

@@ -25,6 +25,7 @@ STATUSES: Mapping[str, int] = {
     "invalid_symbol": 400,
     "invalid_user": 400,
     "invalid_filename": 400,
+    "invalid_order": 400,
     "invalid_header": 400,
     "invalid_json": 400,
     "missing_field": 400,

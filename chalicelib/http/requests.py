@@ -44,6 +44,8 @@ def read_command(
             raise UnknownFieldError(str(given)[:64], f"{operation.command} has no such field")
     for wanted in operation.fields:
         if wanted.name not in body:
+            if not wanted.required:
+                continue
             raise MissingFieldError(wanted.name, f"{operation.command} needs it")
         parameters[wanted.parameter] = wanted.parse(body[wanted.name], wanted.name)
     return Command(

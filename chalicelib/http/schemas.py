@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib.domain.commands import MAX_TRANSACTION, CommandName
 from chalicelib.domain.money import MAX_CENTS
-from chalicelib.domain.names import MAX_FILENAME_BYTES
+from chalicelib.domain.names import MAX_FILENAME_BYTES, MAX_ORDER
 
 Schema = Mapping[str, Any]
 
@@ -87,7 +87,19 @@ def or_null(schema: Schema) -> dict[str, Any]:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-_ORDER: Mapping[str, Schema] = {"symbol": STORED_SYMBOL, "shares": SOME_SHARES, "price": MONEY}
+ORDER: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_ORDER,
+    "description": "The number of an order.",
+    "examples": [17],
+}
+_ORDER: Mapping[str, Schema] = {
+    "order": {**ORDER, "minimum": 0, "description": "Its number; 0 for one of before orders had numbers."},
+    "symbol": STORED_SYMBOL,
+    "shares": SOME_SHARES,
+    "price": MONEY,
+}
 BOUGHT: Mapping[str, Schema] = {**_ORDER, "cost": MONEY}
 SOLD: Mapping[str, Schema] = {**_ORDER, "proceeds": MONEY}
 PENDING_BUY: Mapping[str, Schema] = {**BOUGHT, "expires_at": TIME}

@@ -174,7 +174,7 @@ class Trading:
                     quote = self._quote(command, hits)
                 if command.name is CommandName.DISPLAY_SUMMARY:
                     record = self.store.with_history(record)
-                decision = decide(record.account, command, quote, now, record.latest or ())
+                decision = decide(record.account, command, quote, now, record.version + 1, record.latest or ())
                 tried = record.version
                 after = self.store.save(record, decision.account, decision.entry, attempt)
                 return Found(decision.entry, after.version, attempt), False
@@ -196,10 +196,11 @@ class Trading:
 
 def _is_same(entry: Entry, command: Command) -> bool:
     """Tell whether an entry records this command; its transaction number may differ in a repeated request."""
-    return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all) == (
+    return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all, entry.order) == (
         command.name,
         command.symbol,
         command.amount_cents,
         command.filename,
         command.of_all,
+        command.order,
     )

@@ -6,7 +6,9 @@ changes the element that is still of the version it was decided on, or nothing (
     version        entries written so far; every write is guarded by it and raises it by one
     cash           available cents
     holdings       {symbol: shares}
-    pending_buys   [{tx, sym, n, price, value, until}], newest last; pending_sells the same
+    cost           {symbol: cents} that the shares held have cost, where known; absent in accounts of older builds
+    realised       cents gained by sales; absent likewise
+    pending_buys   [{tx, sym, n, price, value, until, num}], newest last; pending_sells the same
     buy_triggers   {symbol: {amount, price?, tx?}}; sell_triggers also n, the reserved shares
     armed          [{sym, from, to}]: for each trigger with a price, between which quotes (cents) it is due; one index
                    over the three finds the due ones
@@ -21,8 +23,8 @@ changes the element that is still of the version it was decided on, or nothing (
 the index, in order.
 
 Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
-file, all, key, id (of the write; begins with that of its attempt), out (absent when ok), msg, cash, srv (server), ev
-(events), res (result; larger ones as compressed JSON).
+file, all, key, ord (the order named), id (of the write; begins with that of its attempt), out (absent when ok), msg,
+cash, srv (server), ev (events), res (result; larger ones as compressed JSON).
 """
 
 import json
@@ -34,6 +36,7 @@ from bson import Binary, Int64
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
 from chalicelib.domain.commands import CommandName
+from chalicelib.domain.history import EXPLAINED_BY_RESULT
 from chalicelib.domain.journal import OK, CashMoved, Entry, Event, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote
 
@@ -62,6 +65,8 @@ def account_from_state(user: str, state: Mapping[str, Any]) -> Account:
             symbol: SellTrigger(trigger["amount"], trigger.get("price"), trigger["n"], trigger.get("tx"))
             for symbol, trigger in state["sell_triggers"].items()
         },
+        cost_cents=dict(state.get("cost", {})),
+        realised_cents=state.get("realised", 0),
     )
 
 
@@ -80,6 +85,8 @@ def new_account_fields(account: Account) -> Document:
     fields: Document = {
         "cash": Int64(account.cash_cents),
         "holdings": dict(account.holdings),
+        "cost": {symbol: Int64(cents) for symbol, cents in account.cost_cents.items()},
+        "realised": Int64(account.realised_cents),
         "pending_buys": [_order_document(order) for order in account.pending_buys],
         "pending_sells": [_order_document(order) for order in account.pending_sells],
         "buy_triggers": {symbol: _trigger_document(trigger) for symbol, trigger in account.buy_triggers.items()},
@@ -99,6 +106,9 @@ def changed_fields(before: Account, after: Account) -> dict[str, Document]:
     if before.cash_cents != after.cash_cents:
         to_set["cash"] = Int64(after.cash_cents)
     _diff_map("holdings", before.holdings, after.holdings, operators)
+    _diff_map("cost", before.cost_cents, after.cost_cents, operators)
+    if before.realised_cents != after.realised_cents:
+        to_set["realised"] = Int64(after.realised_cents)
     _diff_orders("pending_buys", before.pending_buys, after.pending_buys, operators)
     _diff_orders("pending_sells", before.pending_sells, after.pending_sells, operators)
     _diff_map("buy_triggers", before.buy_triggers, after.buy_triggers, operators)
@@ -169,6 +179,7 @@ def _order_document(order: PendingOrder) -> Document:
         "price": order.price_cents,
         "value": order.value_cents,
         "until": Int64(order.expires_at_ms),
+        "num": order.number,
     }
 
 
@@ -180,6 +191,7 @@ def _order_from(document: Mapping[str, Any]) -> PendingOrder:
         price_cents=document["price"],
         value_cents=document["value"],
         expires_at_ms=document["until"],
+        number=document.get("num", 0),
     )
 
 
@@ -205,13 +217,14 @@ def entry_document(entry: Entry, write_id: bytes, server: str) -> Document:
         "file": entry.filename,
         "all": entry.of_all or None,
         "key": entry.key,
+        "ord": entry.order,
         "id": write_id,
         "out": None if entry.outcome == OK else entry.outcome,
         "msg": entry.message,
         "cash": entry.cash_cents,
         "srv": server,
         "ev": [_event_document(event) for event in entry.events] or None,
-        "res": _packed(entry.result) if entry.key is not None and entry.result else None,
+        "res": _packed(entry.result) if entry.result and _is_result_kept(entry) else None,
     }
     return {name: value for name, value in document.items() if value is not None}
 
@@ -233,7 +246,13 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
         cash_cents=document["cash"],
         events=tuple(_event_from(event) for event in document.get("ev", ())),
         result=_unpacked(document.get("res")),
+        order=document.get("ord"),
     )
+
+
+def _is_result_kept(entry: Entry) -> bool:
+    """Tell whether a result is wanted again: by a repeated request, or for what happened to the account."""
+    return entry.key is not None or entry.command in EXPLAINED_BY_RESULT
 
 
 def _packed(result: Mapping[str, Any]) -> Document | Binary:
@@ -256,10 +275,12 @@ def _event_document(event: Event) -> Document:
     match event:
         case CashMoved(action, cents):
             return {action: cents}
-        case OrderExpired(command, transaction, symbol, value):
-            return {"expired": command, "tx": transaction, "sym": symbol, "value": value}
-        case TriggerFired(command, transaction, symbol, price):
-            return {"fired": command, "tx": transaction, "sym": symbol, "price": price}
+        case OrderExpired(command, transaction, symbol, value, order, shares, price):
+            known = {"expired": command, "tx": transaction, "sym": symbol, "value": value}
+            return known if order is None else {**known, "num": order, "n": shares, "price": price}
+        case TriggerFired(command, transaction, symbol, price, shares):
+            fired = {"fired": command, "tx": transaction, "sym": symbol, "price": price}
+            return fired if shares is None else {**fired, "n": shares}
         case QuoteHit(quote):
             return {
                 "hit": quote.symbol,
@@ -277,9 +298,10 @@ def _event_from(document: Mapping[str, Any]) -> Event:
         case {"remove": cents}:
             return CashMoved("remove", cents)
         case {"expired": command, "tx": transaction, "sym": symbol, "value": value}:
-            return OrderExpired(CommandName(command), transaction, symbol, value)
+            number, shares, price = document.get("num"), document.get("n"), document.get("price")
+            return OrderExpired(CommandName(command), transaction, symbol, value, number, shares, price)
         case {"fired": command, "tx": transaction, "sym": symbol, "price": price}:
-            return TriggerFired(CommandName(command), transaction, symbol, price)
+            return TriggerFired(CommandName(command), transaction, symbol, price, document.get("n"))
         case {"hit": symbol, "price": price, "user": user, "time": time, "crypto": crypto}:
             return QuoteHit(Quote(symbol, price, user, time, crypto))
     raise ValueError(f"not an event: {dict(document)}")

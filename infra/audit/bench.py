@@ -69,7 +69,7 @@ def _connect(mongo_uri: str, database: str) -> Database[dict[str, Any]]:
 
 def _measure(database: Database[dict[str, Any]], users: int, commands: int, place: str) -> Measured:
     command = Command(CommandName.DUMPLOG, "operator", commands + 1, filename="bench.xml", of_all=True)
-    entry = decide(Account("operator"), command, None, now_ms()).entry
+    entry = decide(Account("operator"), command, None, now_ms(), 1).entry
     dumps = Dumps(database, make_place(place, _LINK_SECONDS), now_ms)
     version = str(database.client.server_info()["version"])
     idle = psutil.Process().memory_info().rss

@@ -131,7 +131,7 @@ def _give(
     if name in PRICED and symbol is not None:
         hit = Quote(symbol, 100 + amount % 90_000, account.user, now_ms, f"key{number:029d}=")
         quote = QuoteAnswer(hit, cached=False)
-    decision = decide(account, command, quote, now_ms)
+    decision = decide(account, command, quote, now_ms, journal.written + 1)
     entry = bson.encode(entry_document(decision.entry, number.to_bytes(8, "big"), "bench"))
     journal.account = decision.account
     journal.written += 1

@@ -54,7 +54,7 @@ def _account() -> Document:
         symbol = None if name in {CommandName.ADD, CommandName.COMMIT_BUY} else _SYMBOL
         command = Command(name, account.user, number, symbol=symbol, amount_cents=cents, key=f"{number:012x}")
         quote = QuoteAnswer(Quote(_SYMBOL, _PRICE_CENTS, account.user, FIRST_MS, "key="), cached=True)
-        decision = decide(account, command, quote if name is CommandName.BUY else None, FIRST_MS + number)
+        decision = decide(account, command, quote if name is CommandName.BUY else None, FIRST_MS + number, number)
         account = decision.account
         entries.append(entry_document(decision.entry, number.to_bytes(8, "big"), "bench"))
     state = {

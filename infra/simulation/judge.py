@@ -111,10 +111,11 @@ def _decided(account: Account, entry: Entry, before: Sequence[Entry]) -> Decisio
         filename=entry.filename,
         of_all=entry.of_all,
         key=entry.key,
+        order=entry.order,
     )
     quote = QuoteAnswer(Quote(entry.symbol or "A", PRICE_CENTS, account.user, 10**15, "key"), cached=True)
     history = [past for older in reversed(before) if (past := older.past) is not None][:HISTORY_LENGTH]
-    return decide(account, command, quote, entry.timestamp_ms, history)
+    return decide(account, command, quote, entry.timestamp_ms, len(before) + 1, history)
 
 
 def _worth(account: Account) -> int:

@@ -53,7 +53,7 @@ def transactions(events: Events, kind: str = "userCommand") -> list[int]:
 def dumplog(now_ms: int, user: str = "auditor", filename: str = "log.xml", *, of_all: bool = True) -> Entry:
     """Return the entry of a DUMPLOG; it stands in no journal."""
     command = Command(CommandName.DUMPLOG, user, next(_NUMBERS), filename=filename, of_all=of_all)
-    return decide(Account(user), command, None, now_ms).entry
+    return decide(Account(user), command, None, now_ms, 1).entry
 
 
 @dataclass(frozen=True, slots=True)

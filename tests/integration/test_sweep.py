@@ -55,7 +55,7 @@ def test_a_due_buy_fires_once_and_stands_in_the_audit_log(shop: Shop) -> None:
     sweeper = sweeper_of(shop, PricedQuotes({"ABC": 980}))
     report = sweeper.sweep()
     assert (report.symbols, report.quotes, report.due, report.fired, report.complete) == (1, 1, 1, 1, True)
-    assert account_of(shop) == Account("jane", cash_cents=100, holdings={"ABC": 5})
+    assert account_of(shop) == Account("jane", cash_cents=100, holdings={"ABC": 5}, cost_cents={"ABC": 4900})
     again = sweeper.sweep()
     assert (again.symbols, again.due, again.fired) == (0, 0, 0)
     head = {"timestamp": str(shop.now_ms), "server": "sweeper", "transactionNum": str(number)}
@@ -71,7 +71,9 @@ def test_a_due_buy_fires_once_and_stands_in_the_audit_log(shop: Shop) -> None:
 def test_a_due_sell_fires_once_and_gives_the_shares_it_does_not_need_back(shop: Shop) -> None:
     number = sets_sell(shop)  # reserves 4 of 5 shares
     assert sweeper_of(shop, PricedQuotes({"ABC": 1700})).sweep().fired == 1  # sells 2
-    assert account_of(shop) == Account("jane", cash_cents=3400, holdings={"ABC": 3})
+    assert account_of(shop) == Account(
+        "jane", cash_cents=3400, holdings={"ABC": 3}, cost_cents={"ABC": 3000}, realised_cents=1400
+    )
     (firing,) = firings(shop)
     assert (firing["command"], firing["transactionNum"], firing["funds"]) == ("SET_SELL_TRIGGER", str(number), "17.00")
 
@@ -104,7 +106,7 @@ def test_an_amount_replaced_after_the_price_was_set_is_the_one_that_fires(shop: 
     shop.does("ADD", amount="21.00")
     shop.does("SET_BUY_AMOUNT", "ABC", "30.00")
     assert sweeper_of(shop, PricedQuotes({"ABC": 1000})).sweep().fired == 1
-    assert account_of(shop) == Account("jane", holdings={"ABC": 3})
+    assert account_of(shop) == Account("jane", holdings={"ABC": 3}, cost_cents={"ABC": 3000})
 
 
 def test_a_trigger_whose_price_was_changed_fires_under_the_number_of_the_change(shop: Shop) -> None:
@@ -346,7 +348,7 @@ def test_a_cancel_that_comes_after_the_firing_finds_no_trigger(shop: Shop) -> No
     assert shop.accounts.load("jane").account.buy_triggers
     sweeper_of(shop, PricedQuotes({"ABC": 1000})).sweep()
     assert shop.does("CANCEL_SET_BUY", "ABC").entry.outcome == "no_buy_amount"
-    assert account_of(shop) == Account("jane", holdings={"ABC": 5})
+    assert account_of(shop) == Account("jane", holdings={"ABC": 5}, cost_cents={"ABC": 5000})
 
 
 def test_another_command_between_reading_and_firing_is_kept_and_the_trigger_fires(shop: Shop) -> None:
@@ -355,7 +357,7 @@ def test_another_command_between_reading_and_firing_is_kept_and_the_trigger_fire
     store.happens = lambda: shop.does("ADD", amount="7.00")
     report = sweeper_of(shop, PricedQuotes({"ABC": 1000}), store=store).sweep()
     assert (report.fired, report.lost_races) == (1, 1)
-    assert account_of(shop) == Account("jane", cash_cents=700, holdings={"ABC": 5})
+    assert account_of(shop) == Account("jane", cash_cents=700, holdings={"ABC": 5}, cost_cents={"ABC": 5000})
 
 
 def test_two_sweeps_that_meet_at_an_account_fire_its_trigger_once(shop: Shop) -> None:
@@ -392,7 +394,7 @@ def test_a_firing_whose_answer_is_lost_happens_once_and_is_counted(shop: Shop, a
     store.applied = applied
     report = sweeper_of(shop, PricedQuotes({"ABC": 1000}), store=store).sweep()
     assert (report.fired, len(firings(shop))) == (1, 1)
-    assert account_of(shop) == Account("jane", holdings={"ABC": 5})
+    assert account_of(shop) == Account("jane", holdings={"ABC": 5}, cost_cents={"ABC": 5000})
 
 
 def test_a_sweep_is_not_fooled_by_what_its_process_remembers(shop: Shop) -> None:

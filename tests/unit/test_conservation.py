@@ -8,6 +8,7 @@ from chalicelib.domain.commands import CommandName
 from chalicelib.domain.expiry import give_back_expired
 from chalicelib.domain.journal import OK
 from chalicelib.domain.money import format_cents
+from chalicelib.domain.positions import held
 from chalicelib.domain.triggers import fire_due_triggers
 from tests.unit.trader import Trader
 
@@ -26,7 +27,7 @@ AMOUNTS = st.integers(min_value=1, max_value=30_000).map(format_cents)
 
 
 class Trading(RuleBasedStateMachine):
-    """A trader at one price for all: what the account is worth is what was added to it, always."""
+    """A trader who gives any commands in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +62,9 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def fire(self) -> None:
         before = self.trader.account.cash_cents
-        self.trader.account, _ = fire_due_triggers(self.trader.account, dict.fromkeys("ABC", 731))
+        self.trader.account, _ = fire_due_triggers(
+            self.trader.account, dict.fromkeys("ABC", int(self.trader.price.replace(".", "")))
+        )
         self.fired_cash += self.trader.account.cash_cents - before
 
     @invariant()
@@ -78,6 +81,18 @@ class Trading(RuleBasedStateMachine):
         assert self.trader.logged_cash() + self.fired_cash == self.trader.account.cash_cents
 
     @invariant()
+    def what_is_held_has_a_cost_and_all_that_was_gained_is_realised(self) -> None:
+        account = self.trader.account
+        assert set(account.cost_cents) == {symbol for symbol in "ABC" if held(account, symbol)}
+        assert all(cost >= 0 for cost in account.cost_cents.values())
+        paid = sum(account.cost_cents.values())
+        assert account.cash_cents + account.reserved_cents() + paid - account.realised_cents == self.added
+
+
+class AtOnePrice(Trading):
+    """At one price for all, what the account is worth is what was added to it, always."""
+
+    @invariant()
     def the_worth_is_what_was_added(self) -> None:
         account = self.trader.account
         shares = sum(account.holdings.values()) + sum(order.shares for order in account.pending_sells)
@@ -87,5 +102,16 @@ class Trading(RuleBasedStateMachine):
         assert account.cash_cents + reserved + shares * 731 == self.added
 
 
-TestTrading = Trading.TestCase
-TestTrading.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+class AtMovingPrices(Trading):
+    """What was gained and what is held account for every cent, whatever the prices were."""
+
+    @rule(price=st.sampled_from(["0.01", "7.30", "7.31", "7.32", "93.07"]))
+    def the_price_moves(self, price: str) -> None:
+        self.trader.price = price
+
+
+TestAtOnePrice = AtOnePrice.TestCase
+TestAtMovingPrices = AtMovingPrices.TestCase
+TestAtOnePrice.settings = TestAtMovingPrices.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None
+)

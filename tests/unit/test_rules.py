@@ -1,5 +1,7 @@
 """The sixteen commands, rule by rule (SPEC.md section 3)."""
 
+from dataclasses import replace
+
 import pytest
 
 from chalicelib.domain.account import PendingOrder
@@ -54,8 +56,8 @@ def test_quote_tells_the_price_and_changes_nothing() -> None:
 def test_a_quote_from_the_source_is_an_event_and_one_from_the_cache_is_not() -> None:
     quote = Quote("ABC", 1000, "jane", 5, "key")
     command = Command(CommandName.QUOTE, "jane", 1, symbol="ABC")
-    fresh = decide(Trader().account, command, QuoteAnswer(quote, cached=False), 10)
-    cached = decide(Trader().account, command, QuoteAnswer(quote, cached=True), 10)
+    fresh = decide(Trader().account, command, QuoteAnswer(quote, cached=False), 10, 1)
+    cached = decide(Trader().account, command, QuoteAnswer(quote, cached=True), 10, 1)
     assert fresh.entry.events == (QuoteHit(quote),)
     assert cached.entry.events == ()
 
@@ -64,10 +66,11 @@ def test_buy_takes_what_the_whole_shares_cost_and_leaves_the_rest() -> None:
     trader = rich()
     entry = trader.does("BUY", "ABC", "276.83")
     assert trader.account.cash_cents == 100000 - 27000
-    assert trader.account.pending_buys == (PendingOrder(2, "ABC", 27, 1000, 27000, 1_060_000),)
+    assert trader.account.pending_buys == (PendingOrder(2, "ABC", 27, 1000, 27000, 1_060_000, 2),)
     assert trader.account.holdings == {}
     assert entry.events == (CashMoved("remove", 27000),)
     assert trader.result() == {
+        "order": 2,
         "symbol": "ABC",
         "shares": 27,
         "price_cents": 1000,
@@ -149,6 +152,7 @@ def test_a_price_that_moves_does_not_touch_a_pending_order() -> None:
     trader.does("SELL", "ABC", "100.00")
     trader.price = "99.00"
     assert trader.does("COMMIT_SELL").result == {
+        "order": 4,
         "symbol": "ABC",
         "shares": 10,
         "price_cents": 1000,
@@ -260,7 +264,7 @@ def test_expired_buy_gives_the_cash_back_before_the_next_command_is_decided() ->
     trader.does("BUY", "ABC", "1000.00")
     entry = trader.waits(60_001).does("BUY", "XYZ", "500.00")
     assert entry.outcome == "ok"
-    assert entry.events == (OrderExpired(CommandName.BUY, 2, "ABC", 100000), CashMoved("remove", 50000))
+    assert entry.events == (OrderExpired(CommandName.BUY, 2, "ABC", 100000, 2, 100, 1000), CashMoved("remove", 50000))
     assert trader.account.cash_cents == 50000
 
 
@@ -269,7 +273,7 @@ def test_expired_sell_gives_the_shares_back_also_when_the_command_is_rejected() 
     trader.does("SELL", "ABC", "200.00")
     entry = trader.waits(60_001).does("COMMIT_SELL")
     assert entry.outcome == "no_pending_sell"
-    assert entry.events == (OrderExpired(CommandName.SELL, 4, "ABC", 20000),)
+    assert entry.events == (OrderExpired(CommandName.SELL, 4, "ABC", 20000, 4, 20, 1000),)
     assert trader.account.holdings == {"ABC": 20}
 
 
@@ -311,3 +315,42 @@ def test_summary_shows_all_of_the_account_and_the_latest_twenty_commands() -> No
         "amount_cents": None,
         "outcome": "no_buy_amount",
     }
+
+
+@pytest.mark.parametrize("name", ["COMMIT_BUY", "CANCEL_BUY"])
+def test_a_command_that_names_the_newest_buy_takes_it(name: str) -> None:
+    trader = rich()
+    trader.does("BUY", "AAA", "100.00")
+    newest = trader.does("BUY", "BBB", "200.00").result["order"]
+    assert trader.does(name, order=newest).result["symbol"] == "BBB"
+
+
+@pytest.mark.parametrize("name", ["COMMIT_BUY", "CANCEL_BUY"])
+def test_a_command_that_names_an_older_buy_is_rejected_and_changes_nothing(name: str) -> None:
+    trader = rich()
+    older = trader.does("BUY", "AAA", "100.00").result["order"]
+    trader.does("BUY", "BBB", "200.00")
+    before = trader.account
+    entry = trader.does(name, order=older)
+    assert (entry.outcome, entry.message) == ("order_changed", "the newest pending buy is order 3, not 2")
+    assert trader.account == before
+
+
+@pytest.mark.parametrize("name", ["COMMIT_SELL", "CANCEL_SELL"])
+def test_sells_are_named_as_buys_are(name: str) -> None:
+    trader = owner(20)
+    older = trader.does("SELL", "ABC", "100.00").result["order"]
+    newest = trader.does("SELL", "ABC", "50.00").result["order"]
+    assert trader.does(name, order=older).outcome == "order_changed"
+    assert trader.does(name, order=newest).result["shares"] == 5
+
+
+def test_without_a_pending_order_the_named_one_is_not_what_is_wrong() -> None:
+    assert rich().does("COMMIT_BUY", order=7).outcome == "no_pending_buy"
+
+
+def test_an_order_from_before_orders_had_numbers_is_never_the_one_named() -> None:
+    trader = rich()
+    trader.account = replace(trader.account, pending_buys=(PendingOrder(2, "ABC", 1, 1000, 1000, 1_060_000),))
+    assert trader.does("COMMIT_BUY", order=2).outcome == "order_changed"
+    assert trader.does("COMMIT_BUY").outcome == "ok"

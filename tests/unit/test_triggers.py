@@ -57,9 +57,9 @@ def test_a_sell_fires_at_its_price_and_above(quote: int, fired: bool) -> None:
 def test_a_buy_takes_whole_shares_and_gives_the_rest_back() -> None:
     trader = buyer("50.00", "10.00")
     assert fires(trader, 980)
-    assert trader.account == Account("jane", cash_cents=5000 + 100, holdings={"ABC": 5})
+    assert trader.account == Account("jane", cash_cents=5000 + 100, holdings={"ABC": 5}, cost_cents={"ABC": 4900})
     assert trader.entries[-1].events == (
-        TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 980),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 980, 5),
         CashMoved("add", 100),
     )
 
@@ -68,16 +68,18 @@ def test_a_buy_that_leaves_no_rest_moves_no_cash() -> None:
     trader = buyer("50.00", "10.00")
     assert fires(trader, 1000)
     assert (trader.account.cash_cents, trader.account.holdings) == (5000, {"ABC": 5})
-    assert trader.entries[-1].events == (TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 1000),)
+    assert trader.entries[-1].events == (TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 1000, 5),)
 
 
 def test_a_sell_takes_in_whole_shares_at_the_quote() -> None:
     trader = seller("50.00", "12.00")
     assert trader.account.holdings == {"ABC": 16}
     assert fires(trader, 1200)
-    assert trader.account == Account("jane", cash_cents=4800, holdings={"ABC": 16})
+    assert trader.account == Account(
+        "jane", cash_cents=4800, holdings={"ABC": 16}, cost_cents={"ABC": 16000}, realised_cents=800
+    )
     assert trader.entries[-1].events == (
-        TriggerFired(CommandName.SET_SELL_TRIGGER, 5, "ABC", 1200),
+        TriggerFired(CommandName.SET_SELL_TRIGGER, 5, "ABC", 1200, 4),
         CashMoved("add", 4800),
     )
 
@@ -85,13 +87,15 @@ def test_a_sell_takes_in_whole_shares_at_the_quote() -> None:
 def test_a_sell_at_a_higher_quote_gives_reserved_shares_back() -> None:
     trader = seller("50.00", "12.00")  # reserves 4
     assert fires(trader, 2000)  # sells 2
-    assert trader.account == Account("jane", cash_cents=4000, holdings={"ABC": 18})
+    assert trader.account == Account(
+        "jane", cash_cents=4000, holdings={"ABC": 18}, cost_cents={"ABC": 18000}, realised_cents=2000
+    )
 
 
 def test_a_sell_of_all_shares_leaves_no_holding_of_zero() -> None:
     trader = seller("240.00", "12.00")
     assert fires(trader, 1200)
-    assert trader.account == Account("jane", cash_cents=24000)
+    assert trader.account == Account("jane", cash_cents=24000, realised_cents=4000)
 
 
 def test_a_buy_of_less_than_a_share_waits() -> None:
@@ -154,9 +158,9 @@ def test_all_due_triggers_of_an_account_fire_in_one_entry_each_under_its_own_num
     assert decision is not None
     assert (decision.entry.transaction, decision.entry.origin) == (8, Origin.SYSTEM)
     assert decision.entry.events == (
-        TriggerFired(CommandName.SET_BUY_TRIGGER, 8, "XYZ", 1000),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 8, "XYZ", 1000, 5),
         CashMoved("add", 500),
-        TriggerFired(CommandName.SET_SELL_TRIGGER, 5, "ABC", 1200),
+        TriggerFired(CommandName.SET_SELL_TRIGGER, 5, "ABC", 1200, 4),
         CashMoved("add", 4800),
     )
 
@@ -170,7 +174,7 @@ def test_an_order_is_valid_up_to_its_sixtieth_second(waited: int, given_back: bo
     assert (decision is not None) is given_back
     if decision is not None:
         assert decision.account == Account("jane", cash_cents=10000)
-        assert decision.entry.events == (OrderExpired(CommandName.BUY, 2, "ABC", 3000),)
+        assert decision.entry.events == (OrderExpired(CommandName.BUY, 2, "ABC", 3000, 2, 3, 1000),)
 
 
 def test_an_expiry_and_a_firing_share_an_entry_and_keep_their_numbers() -> None:
@@ -178,11 +182,11 @@ def test_an_expiry_and_a_firing_share_an_entry_and_keep_their_numbers() -> None:
     trader.does("BUY", "XYZ", "20.00")
     decision = settle(trader.account, {"ABC": 990}, trader.waits(60_001).now_ms)
     assert decision is not None
-    assert decision.account == Account("jane", cash_cents=5000 + 50, holdings={"ABC": 5})
+    assert decision.account == Account("jane", cash_cents=5000 + 50, holdings={"ABC": 5}, cost_cents={"ABC": 4950})
     assert decision.entry.transaction == 3
     assert decision.entry.events == (
-        OrderExpired(CommandName.BUY, 4, "XYZ", 2000),
-        TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 990),
+        OrderExpired(CommandName.BUY, 4, "XYZ", 2000, 4, 2, 1000),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 3, "ABC", 990, 5),
         CashMoved("add", 50),
     )
 

@@ -22,7 +22,7 @@ class Trader:
     price: str = "10.00"
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    def does(self, name: str, symbol: str | None = None, amount: str | None = None) -> Entry:
+    def does(self, name: str, symbol: str | None = None, amount: str | None = None, order: int | None = None) -> Entry:
         """Decide a command now, at the current price."""
         command = Command(
             name=CommandName(name),
@@ -31,12 +31,13 @@ class Trader:
             symbol=symbol,
             amount_cents=None if amount is None else parse_cents(amount),
             filename="log.xml" if name == "DUMPLOG" else None,
+            order=order,
         )
         quote = None
         if command.name in PRICED:
             quote = QuoteAnswer(Quote(symbol or "", parse_cents(self.price), "jane", self.now_ms, "key"), cached=True)
         history = [past for entry in reversed(self.entries) if (past := entry.past) is not None]
-        decision = decide(self.account, command, quote, self.now_ms, history)
+        decision = decide(self.account, command, quote, self.now_ms, len(self.entries) + 1, history)
         self.account = decision.account
         self.entries.append(decision.entry)
         return decision.entry
@@ -64,7 +65,7 @@ def cash_moved(entry: Entry) -> int:
                 moved += cents
             case CashMoved("remove", cents):
                 moved -= cents
-            case OrderExpired(CommandName.BUY, _, _, cents):
+            case OrderExpired(CommandName.BUY, value_cents=cents):
                 moved += cents
             case _:
                 pass
