@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format fuzz replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
+.PHONY: help setup unit test check format fuzz replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -18,8 +18,14 @@ $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	touch $(STAMP)
 
+# Tests in several processes; those of one file stay together and share its servers.
+PYTEST = $(PY) -m pytest --numprocesses auto --dist loadfile
+
+unit: setup ## Run the unit tests: no servers, under two minutes
+	$(PYTEST) tests/unit
+
 test: setup ## Run the whole suite against a real MongoDB and Redis
-	$(PY) -m pytest
+	$(PYTEST)
 
 check: setup ## Lint, formatting and types
 	$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""Real servers for the tests: one mongod and one redis-server a session, started when a test first asks for them.
+"""Real servers for the tests: one mongod and one redis-server a test process, started when a test first asks for them.
 
 A server that is missing or does not start is a failure, never a skip.
 """
@@ -15,6 +15,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
+from redis import Redis
 
 from infra.host.binaries import BinaryMissingError, find_chromium, find_haproxy
 from infra.host.ports import free_port
@@ -41,7 +42,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _GONE_SECONDS = 30.0
+_MOST_PROCESSES = 8  # each with a mongod and a redis-server, and with stacks beside them
 _SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64", "--trigger-seconds", "0")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes `make test` runs tests in: one more than processors, since most tests wait."""
+    return min((os.cpu_count() or 1) + 1, _MOST_PROCESSES)
 
 
 @contextmanager
@@ -56,7 +64,7 @@ def _running(part: Part, logs: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a running one-member replica set, shared by the session."""
+    """Return the address of a running one-member replica set, shared by the tests of this process."""
     folder = tmp_path_factory.mktemp("mongod")
     port = free_port()
     part = mongod_part(folder / "data", port, os.environ, cache_gb=0.25, oplog_mb=64)
@@ -75,12 +83,19 @@ def mongo_database(mongo_uri: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a running redis-server, shared by the session."""
+def _redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("redis")
     port = free_port()
     with _running(redis_part(folder / "data", port, os.environ, memory_mb=64), folder):
         yield url_of(port)
+
+
+@pytest.fixture
+def redis_url(_redis_url: str) -> str:
+    """Return the address of a running redis-server that is empty: no test meets what another one left."""
+    with Redis.from_url(_redis_url) as client:
+        client.flushall()
+    return _redis_url
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,6 @@ class Setup:
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
     with client_of(redis_url) as client:
-        client.flushdb()
         yield client
 
 

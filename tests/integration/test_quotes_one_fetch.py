@@ -25,7 +25,6 @@ THREADS = 50
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
     with client_of(redis_url) as client:
-        client.flushdb()
         client.config_resetstat()
         yield client
 
