@@ -1,14 +1,21 @@
-"""Orders past their 60 s are given back, so that a trader never loses money or shares to an expiry (SPEC.md 3)."""
+"""Orders past their 60 s are given back, so that a trader never loses money or shares to an expiry (SPEC.md 3).
+
+Nor do they live longer than 60 s from when they are read, whatever time the server had that made them (SPEC.md 1).
+"""
 
 from dataclasses import replace
 
-from chalicelib.domain.account import Account, PendingOrder
+from chalicelib.domain.account import ORDER_LIFETIME_MS, Account, PendingOrder
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import Event, OrderExpired
 
 
 def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Event, ...]]:
-    """Return the account without its expired orders, their cash and shares given back, and an event for each."""
+    """Return the account without its expired orders, their cash and shares given back, and an event for each.
+
+    An order that was made ahead of `now_ms` counts as made now.
+    """
+    account = _made_by(account, now_ms)
     first = account.next_expiry_ms()
     if first is None or now_ms <= first:
         return account, ()
@@ -29,6 +36,17 @@ def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Eve
         *(_expired(CommandName.SELL, order) for order in old_sells),
     )
     return after, events
+
+
+def _made_by(account: Account, now_ms: int) -> Account:
+    latest_ms = now_ms + ORDER_LIFETIME_MS
+    if all(order.expires_at_ms <= latest_ms for order in (*account.pending_buys, *account.pending_sells)):
+        return account
+    buys, sells = (
+        tuple(replace(order, expires_at_ms=min(order.expires_at_ms, latest_ms)) for order in orders)
+        for orders in (account.pending_buys, account.pending_sells)
+    )
+    return replace(account, pending_buys=buys, pending_sells=sells)
 
 
 def _split(orders: tuple[PendingOrder, ...], now_ms: int) -> tuple[tuple[PendingOrder, ...], tuple[PendingOrder, ...]]:

@@ -5,7 +5,7 @@ entries of all users, spelled out (`chalicelib/audit/events.py`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -110,6 +110,13 @@ class Entry:
     events: tuple[Event, ...]
     result: Mapping[str, Any]
     order: int | None = None
+
+    def no_earlier_than(self, last_ms: int) -> "Entry":
+        """Return the entry in its place in time: a journal is in the order of its times, whatever the servers' clocks.
+
+        Decisions are made by the clock alone (SPEC.md section 1).
+        """
+        return self if self.timestamp_ms >= last_ms else replace(self, timestamp_ms=last_ms)
 
     @property
     def past(self) -> "PastCommand | None":

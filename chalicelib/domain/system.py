@@ -14,12 +14,14 @@ def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision
     """Give back the orders that have run out, then fire the triggers that are due at `prices` (cents by symbol).
 
     None when there is nothing to do. The entry has the number of the first transaction it settles; each event has that
-    of its own.
+    of its own. An order made ahead of `now_ms` is to run out in 60 s: such a change is an entry without an event.
     """
     after, expiries = give_back_expired(account, now_ms)
+    orders = () if after is account else (*after.pending_buys, *after.pending_sells)
     after, firings = fire_due_triggers(after, prices)
     events = (*firings, *expiries)
     caused_by = [event.transaction for event in events if isinstance(event, TriggerFired | OrderExpired)]
+    caused_by += [order.transaction for order in orders]
     if not caused_by:
         return None
     return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *firings)))

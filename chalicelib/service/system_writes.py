@@ -54,12 +54,13 @@ def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) 
             record = store.reload(user)
             if since is not None and (found := store.find_attempt(record, attempt, since)):
                 return Written(found.entry, lost_races)
-            decision = decide(record.account, max(clock(), record.last_ms))
+            decision = decide(record.account, clock())
             if decision is None:
                 return Written(None, lost_races)
             tried = record.version
-            store.save(record, decision.account, decision.entry, attempt)
-            return Written(decision.entry, lost_races)
+            entry = decision.entry.no_earlier_than(record.last_ms)
+            store.save(record, decision.account, entry, attempt)
+            return Written(entry, lost_races)
         except LostRaceError:
             lost_races += 1
         except UnknownOutcomeError as error:

@@ -169,15 +169,16 @@ class Trading:
                     return found, found.attempt != attempt
                 if not deadline.remaining_seconds():
                     break
-                now = max(self.clock(), record.last_ms)
+                now = self.clock()
                 if quote is not None and quote.quote.remaining_ms(now) <= 0:
                     quote = self._quote(command, hits)
                 if command.name is CommandName.DISPLAY_SUMMARY:
                     record = self.store.with_history(record)
                 decision = decide(record.account, command, quote, now, record.version + 1, record.latest or ())
+                entry = decision.entry.no_earlier_than(record.last_ms)
                 tried = record.version
-                after = self.store.save(record, decision.account, decision.entry, attempt)
-                return Found(decision.entry, after.version, attempt), False
+                after = self.store.save(record, decision.account, entry, attempt)
+                return Found(entry, after.version, attempt), False
             except LostRaceError:
                 continue
             except UnknownOutcomeError as error:

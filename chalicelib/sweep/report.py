@@ -18,6 +18,8 @@ class Report:
     fired             triggers
     expired           orders given back
     lost_races        writes that came second and were decided again
+    outdated          due accounts whose triggers wait for the next sweep, because their quotes ran out before they had
+                      their turn
     failed            accounts left as they are, for the next sweep: the log says why
     complete          whether all symbols and all that was due were visited in the time there was
     """
@@ -29,6 +31,7 @@ class Report:
     fired: int = 0
     expired: int = 0
     lost_races: int = 0
+    outdated: int = 0
     failed: int = 0
     complete: bool = True
     seconds: float = 0.0

@@ -123,6 +123,7 @@ class _Settled:
     """What came of an account; it was skipped when the time was up before its turn."""
 
     written: Written | None = None
+    outdated: bool = False
     failed: bool = False
     skipped: bool = False
 
@@ -235,8 +236,13 @@ class _Sweep:
     def _settle_one(self, user: str, quotes: Mapping[str, Quote], is_over: Callable[[], bool]) -> _Settled:
         if is_over():
             return _Settled(skipped=True)
+        settling = Settling(quotes)
         try:
-            return _Settled(self._write(user, partial(settle_at, quotes)))
+            written = self._write(user, settling)
+            if settling.outdated:
+                symbols = ", ".join(settling.outdated)
+                log.warning("the triggers of %s on %s wait for the next sweep: the quotes ran out", user, symbols)
+            return _Settled(written, outdated=bool(settling.outdated))
         except StoreUnavailableError as error:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)
         except Exception:
@@ -249,6 +255,7 @@ class _Sweep:
     def _count(self, settled: _Settled) -> None:
         report, written = self._report, settled.written
         report.failed += settled.failed
+        report.outdated += settled.outdated
         if written is not None:
             events = () if written.entry is None else written.entry.events
             report.fired += sum(isinstance(event, TriggerFired) for event in events)
@@ -264,7 +271,16 @@ def begin_after(place: str | None, symbols: Sequence[str]) -> list[str]:
     return [*symbols[start:], *symbols[:start]]
 
 
-def settle_at(quotes: Mapping[str, Quote], account: Account, now_ms: int) -> Decision | None:
-    """Settle an account at those of the quotes that may still be used; the others' triggers wait for a new quote."""
-    prices = {symbol: quote.price_cents for symbol, quote in quotes.items() if quote.remaining_ms(now_ms) > 0}
-    return settle(account, prices, now_ms)
+class Settling:
+    """Settles an account at those of some quotes that may still be used; the triggers on `outdated` symbols wait."""
+
+    def __init__(self, quotes: Mapping[str, Quote]) -> None:
+        self._quotes = quotes
+        self.outdated: list[str] = []
+
+    def __call__(self, account: Account, now_ms: int) -> Decision | None:
+        """Return what is to become of the account now, None when nothing; asked again after a lost race."""
+        usable = {symbol: quote for symbol, quote in self._quotes.items() if quote.remaining_ms(now_ms) > 0}
+        triggers = account.buy_triggers.keys() | account.sell_triggers.keys()
+        self.outdated = sorted(triggers & (self._quotes.keys() - usable.keys()))
+        return settle(account, {symbol: quote.price_cents for symbol, quote in usable.items()}, now_ms)

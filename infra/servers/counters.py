@@ -70,13 +70,15 @@ class Counters:
 class SweepCounters:
     """Counts sweeps, and what they did, of this process."""
 
-    def __init__(self) -> None:
-        registry = CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
         sweeps = Counter(
             "trading_sweeps", "Sweeps for due triggers and expired orders.", ["outcome"], registry=registry
         )
         self._sweeps = {outcome: sweeps.labels(outcome) for outcome in ("ok", "failed")}
         self._seconds = Counter("trading_sweep_seconds", "Seconds that sweeps took.", registry=registry)
+        left = Counter("trading_sweep_left", "What sweeps left for the next one.", ["reason"], registry=registry)
+        self._left = {reason: left.labels(reason) for reason in ("unpriced", "outdated", "failed")}
         self._fired = Counter("trading_sweep_fired", "Triggers that fired.", registry=registry)
         self._expired = Counter("trading_sweep_expired", "Expired orders given back.", registry=registry)
 
@@ -87,6 +89,8 @@ class SweepCounters:
             self._seconds.inc(report.seconds)
             self._fired.inc(report.fired)
             self._expired.inc(report.expired)
+            for reason, counter in self._left.items():
+                counter.inc(getattr(report, reason))
 
 
 class _Server(Collector):

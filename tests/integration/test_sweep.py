@@ -172,12 +172,17 @@ def test_a_symbol_whose_quote_cannot_be_had_is_counted_and_holds_up_no_other(sho
     assert [firing["stockSymbol"] for firing in firings(shop)] == ["XYZ"]
 
 
-def test_a_quote_that_is_too_old_by_now_fires_nothing(shop: Shop) -> None:
+def test_a_quote_that_is_too_old_by_now_fires_nothing_and_the_sweep_says_so(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     sets_buy(shop)
     old = PricedQuotes({"ABC": 900}, timestamp_ms=shop.now_ms - 60_000)
-    assert sweeper_of(shop, old).sweep().fired == 0
+    report = sweeper_of(shop, old).sweep()
+    assert (report.due, report.fired, report.outdated) == (1, 0, 1)
+    assert "the triggers of jane on ABC wait for the next sweep: the quotes ran out" in caplog.messages
     fresh = PricedQuotes({"ABC": 900}, timestamp_ms=shop.now_ms - 59_999)
-    assert sweeper_of(shop, fresh).sweep().fired == 1
+    report = sweeper_of(shop, fresh).sweep()
+    assert (report.fired, report.outdated) == (1, 0)
 
 
 class MeetingQuotes(PricedQuotes):

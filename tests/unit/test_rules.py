@@ -259,6 +259,26 @@ def test_an_order_is_valid_for_sixty_seconds_and_no_longer(waited_ms: int, outco
     assert trader.waits(waited_ms).does("COMMIT_BUY").outcome == outcome
 
 
+@pytest.mark.parametrize("command", ["BUY", "SELL"])
+@pytest.mark.parametrize(("waited_ms", "outcome"), [(60_000, "ok"), (60_001, "no_pending")])
+def test_an_order_made_an_hour_ahead_lives_for_sixty_seconds_from_when_it_is_read(
+    command: str, waited_ms: int, outcome: str
+) -> None:
+    """A server with a wrong clock made it; what is read counts as made now at the latest (SPEC.md section 1)."""
+    trader = owner(10)
+    trader.waits(3_600_000).does(command, "ABC", "30.00")
+    trader.waits(-3_600_000).does("ADD", amount="1.00")
+    orders = (*trader.account.pending_buys, *trader.account.pending_sells)
+    assert [order.expires_at_ms for order in orders] == [trader.now_ms + 60_000]
+    assert trader.waits(waited_ms).does(f"COMMIT_{command}").outcome.startswith(outcome)
+
+
+def test_an_entry_stands_behind_the_one_before_it_whatever_the_clocks() -> None:
+    entry = Trader().does("ADD", amount="1.00")
+    assert entry.no_earlier_than(entry.timestamp_ms - 1) is entry
+    assert entry.no_earlier_than(entry.timestamp_ms + 1).timestamp_ms == entry.timestamp_ms + 1
+
+
 def test_expired_buy_gives_the_cash_back_before_the_next_command_is_decided() -> None:
     trader = rich()
     trader.does("BUY", "ABC", "1000.00")

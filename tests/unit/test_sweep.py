@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import StoreUnavailableError
@@ -14,15 +15,17 @@ from chalicelib.sweep.report import Report
 from chalicelib.sweep.scheduled import publish
 from chalicelib.sweep.sweeper import WRITE_LIMIT_MS, begin_after
 from infra.local.supervisor import StopRequestedError
+from infra.servers.counters import SweepCounters
 from infra.servers.ticker import tick
 from tests.unit.test_settings import GOOD
 
-REPORT = Report(symbols=7, quotes=6, unpriced=1, due=4, fired=5, expired=2, lost_races=3, failed=0, seconds=0.25)
+REPORT = Report(symbols=7, quotes=6, unpriced=1, due=4, fired=5, expired=2, lost_races=3, outdated=8, seconds=0.25)
 
 
 def test_the_report_is_one_line_that_tells_everything() -> None:
     assert REPORT.line() == (
-        "sweep symbols=7 quotes=6 unpriced=1 due=4 fired=5 expired=2 lost_races=3 failed=0 complete=yes seconds=0.250"
+        "sweep symbols=7 quotes=6 unpriced=1 due=4 fired=5 expired=2 lost_races=3 outdated=8 failed=0 complete=yes "
+        "seconds=0.250"
     )
 
 
@@ -45,11 +48,24 @@ def test_the_metric_is_one_line_in_which_every_metric_has_its_value_and_unit() -
         "SweepFired": (5, "Count"),
         "SweepExpired": (2, "Count"),
         "SweepLostRaces": (3, "Count"),
+        "SweepOutdated": (8, "Count"),
         "SweepFailed": (0, "Count"),
         "SweepComplete": (1, "Count"),
         "SweepSeconds": (0.25, "Seconds"),
     }
     assert len(units) == len(fields(Report))
+
+
+def test_what_a_sweep_leaves_undone_is_counted_by_its_reason() -> None:
+    registry = CollectorRegistry()
+    counters = SweepCounters(registry)
+    counters(Report(unpriced=1, outdated=2, failed=3))
+    counters(Report(outdated=1))
+    left = {
+        reason: registry.get_sample_value("trading_sweep_left_total", {"reason": reason})
+        for reason in ("unpriced", "outdated", "failed")
+    }
+    assert left == {"unpriced": 1, "outdated": 3, "failed": 3}
 
 
 def test_the_metric_is_written_in_the_cloud_and_the_line_is_logged_everywhere(
