@@ -1,12 +1,44 @@
 """The clock, in one place."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Clock = Callable[[], int]
 """Returns the time: integer milliseconds since the Unix epoch, UTC."""
 
+OFFSET_FILE = "CLOCK_OFFSET_FILE"
+"""For tests of wrong clocks: the environment variable that names a file with the milliseconds to add to the clock.
+
+It is looked at whenever the time is asked for, so that a test can let the clock of a running server step; a file that
+is not there, or empty, adds nothing.
+"""
+
+_offset_file = os.environ.get(OFFSET_FILE)
+
 
 def now_ms() -> int:
     """Return the system's time in milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000
+    return now if _offset_file is None else now + _offset_ms(Path(_offset_file))
+
+
+def is_shifted() -> bool:
+    """Return whether this process was told to take its time from a test."""
+    return _offset_file is not None
+
+
+def set_offset(file: Path, offset_ms: int) -> None:
+    """Have the clock of the processes that were given this OFFSET_FILE step, in one moment for all of them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    fresh.write_text(str(offset_ms))
+    fresh.replace(file)
+
+
+def _offset_ms(file: Path) -> int:
+    try:
+        return int(file.read_text() or 0)
+    except FileNotFoundError:
+        return 0

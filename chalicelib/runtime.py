@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock, Thread
 from typing import Any
 
@@ -23,7 +24,7 @@ from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.function import starter
 from chalicelib.audit.places import make_place
 from chalicelib.audit.retention import Retention
-from chalicelib.clock import now_ms
+from chalicelib.clock import OFFSET_FILE, is_shifted, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
@@ -37,7 +38,9 @@ from chalicelib.quotes.sources import make_source
 from chalicelib.service.deadline import Turns
 from chalicelib.service.trading import Quotes, Trading
 from chalicelib.service.transaction_numbers import TransactionNumbers
+from chalicelib.service.trusted_clock import TrustedClock
 from chalicelib.store.accounts import Accounts
+from chalicelib.store.database_clock import database_ms
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
@@ -68,6 +71,7 @@ class Runtime:
     dumps: Dumps
     retention: Retention
     sweeper: Sweeper
+    clock: TrustedClock
     transactions: TransactionNumbers
     tokens: Tokens
     rate_limit: RateLimit | None
@@ -207,6 +211,7 @@ def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
     stages = Stages()
     database = connect_database(settings)
+    clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
     groups = connect_patiently(settings) if settings.group_commit > 1 else None
     writer = make_writer(database, groups, settings.group_commit)
@@ -219,7 +224,7 @@ def make_runtime(settings: Settings) -> Runtime:
         store=TimedStore(accounts, stages),
         quotes=TimedQuotes(quotes, stages),
         dumps=dumps,
-        clock=now_ms,
+        clock=clock,
         turns=Turns(),
         limit_ms=settings.command_timeout_ms,
     )
@@ -227,7 +232,7 @@ def make_runtime(settings: Settings) -> Runtime:
         store=Accounts(database, settings.server_name, RecentRecords(0)),  # what it visits is not what is traded next
         due=DueAccounts(database),
         quotes=quotes,
-        clock=now_ms,
+        clock=clock,
         limits=Limits(
             settings.sweep_limit_ms, settings.sweep_quotes_at_once, settings.sweep_writes_at_once, settings.sweep_batch
         ),
@@ -242,8 +247,9 @@ def make_runtime(settings: Settings) -> Runtime:
         trading=trading,
         logs=logs,
         dumps=dumps,
-        retention=Retention(logs, place, now_ms, settings.archive_days),
+        retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=sweeper,
+        clock=clock,
         transactions=TransactionNumbers(),
         tokens=make_tokens(settings),
         rate_limit=make_rate_limit(redis, settings),
@@ -267,6 +273,8 @@ def runtime() -> Runtime:
 def start() -> None:
     """Check the settings, set up the log and make the parts, before anything is served; raises SettingError."""
     set_up_logs(settings().log_level)
+    if is_shifted():
+        log.warning("%s is set: this process takes its time from a test", OFFSET_FILE)
     if settings().write_concern != WRITE_CONCERNS[0]:
         log.warning("WRITE_CONCERN=%s: a crash or a failover can lose answered commands", settings().write_concern)
     runtime()

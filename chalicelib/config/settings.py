@@ -18,6 +18,8 @@ WRITE_CONCERNS = ("majority-journaled", "majority", "one")
 """What must have happened to a write before its command is answered, the safest first and the default."""
 
 
+MOST_CLOCK_TOLERANCE_MS = 5_000
+
 _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
 
 
@@ -40,6 +42,7 @@ class Settings:
     mongo_timeout_ms: int
     write_concern: str
     command_timeout_ms: int
+    clock_tolerance_ms: int
     recent_accounts: int
     group_commit: int
     redis_url: str
@@ -186,6 +189,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
         write_concern=_one_of("WRITE_CONCERN", env, WRITE_CONCERNS[0], WRITE_CONCERNS),
         command_timeout_ms=_number("COMMAND_TIMEOUT_MS", env, 20_000, 100, 60_000),
+        clock_tolerance_ms=_number("CLOCK_TOLERANCE_MS", env, 2_000, 100, MOST_CLOCK_TOLERANCE_MS),
         recent_accounts=_number("RECENT_ACCOUNTS", env, 2_000, 0, 1_000_000),
         group_commit=_number("GROUP_COMMIT", env, 1, 1, 1_000),
         redis_url=_checked(

@@ -23,7 +23,8 @@ TradingError
 └── UnavailableError             nothing was changed; safe to send again with the same key
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable
-    └── AuthUnavailableError     auth_unavailable
+    ├── AuthUnavailableError     auth_unavailable
+    └── ClockSkewError           clock_skew
 """
 
 from typing import ClassVar
@@ -202,3 +203,16 @@ class AuthUnavailableError(UnavailableError):
     """The identity provider's keys could not be had, so nobody can say whether the token is good."""
 
     code = "auth_unavailable"
+
+
+class ClockSkewError(UnavailableError):
+    """This server's clock and the database's disagree, so it does not decide what depends on the time."""
+
+    code = "clock_skew"
+
+    def __init__(self, ahead_ms: int, tolerance_ms: int) -> None:
+        side = "ahead of" if ahead_ms > 0 else "behind"
+        super().__init__(
+            f"this server's clock is {abs(ahead_ms) / 1000:.1f} s {side} the database's and may be off by "
+            f"{tolerance_ms / 1000:g} s: nothing was changed; send it again"
+        )

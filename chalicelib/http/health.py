@@ -10,9 +10,12 @@ from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from chalicelib.clock import Clock
+from chalicelib.domain.errors import ClockSkewError
 from chalicelib.http.answers import json_response
 from chalicelib.http.problems import problem_response
 from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +23,20 @@ PROBE_SECONDS = 1.0
 """How long the database has to answer a health check."""
 
 
-def health_response(database: Database[Document], redis: Redis) -> Response:
+def health_response(database: Database[Document], redis: Redis, clock: Clock) -> Response:
     """Return 200, or 503 naming what is down.
 
     Without Redis commands still work, from the quote source: the answer is 200 and says what is missing, so that a load
     balancer does not take all servers out at once.
     """
     if not _answers("mongodb", lambda: _ping_database(database)):
+        return problem_response("store_unavailable", "down: mongodb", {"Retry-After": "1"})
+    try:
+        clock()
+    except ClockSkewError as error:
+        return problem_response(error.code, f"down: clock: {error}", {"Retry-After": "1"})
+    except StoreError as error:
+        log.warning("mongodb does not tell the time: %s", error)
         return problem_response("store_unavailable", "down: mongodb", {"Retry-After": "1"})
     if not _answers("redis", redis.ping):
         return json_response({"status": "degraded", "down": ["redis"]})

@@ -153,13 +153,17 @@ def _codes(operation: Operation) -> Iterator[str]:
     if "{symbol}" in operation.path:
         yield "invalid_symbol"
     yield from ("unauthorized", "forbidden", "rate_limited")
-    yield from ("store_unavailable", "auth_unavailable", *(("quote_unavailable",) if operation.is_priced else ()))
+    yield from (
+        "store_unavailable",
+        "auth_unavailable",
+        *(("quote_unavailable",) if operation.is_priced else ()),
+    )
     if operation.query:
         yield "missing_field"
     yield from (given.code for given in operation.query)
     if operation.command is None:
         return
-    yield from ("invalid_header", "idempotency_key_reused")
+    yield from ("invalid_header", "idempotency_key_reused", "clock_skew")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field", "unsupported_media_type")
     if any(given.required for given in operation.fields):

@@ -44,6 +44,7 @@ STATUSES: Mapping[str, int] = {
     "quote_unavailable": 503,
     "store_unavailable": 503,
     "auth_unavailable": 503,
+    "clock_skew": 503,
 }
 """The status of every code."""
 

@@ -193,7 +193,7 @@ def asset(version: str, name: str) -> Response:
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     parts = runtime()
-    return waiting.aside(partial(health_response, parts.database, parts.redis))
+    return waiting.aside(partial(health_response, parts.database, parts.redis, parts.clock))
 
 
 @serves(operations.OPENAPI)

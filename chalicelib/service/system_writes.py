@@ -8,6 +8,7 @@ from typing import Protocol
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
+from chalicelib.domain.errors import ClockSkewError
 from chalicelib.domain.journal import Entry
 from chalicelib.service.deadline import Deadline
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
@@ -42,7 +43,8 @@ def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) 
     """Decide on the account as it is now and save that; when another write came first, decide again.
 
     The record always comes from the database: an old one kept in the process could say "nothing to do", and no guard
-    checks an account that is not written. Raises StoreUnavailableError when the database did not confirm in time.
+    checks an account that is not written. Raises StoreUnavailableError when the database did not confirm in time, and
+    ClockSkewError.
     """
     attempt = secrets.token_bytes(8)
     deadline = Deadline(limit_ms)
@@ -63,7 +65,17 @@ def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) 
             return Written(entry, lost_races)
         except LostRaceError:
             lost_races += 1
-        except UnknownOutcomeError as error:
-            since = tried if since is None else since
+        except (UnknownOutcomeError, ClockSkewError) as error:
+            since = unknown_since(since, tried, error)
             deadline.note(error)
     raise deadline.store_unavailable()
+
+
+def unknown_since(since: int | None, tried: int | None, error: UnknownOutcomeError | ClockSkewError) -> int | None:
+    """Return the version from which on what was tried is to be looked for, after one more try that failed.
+
+    Raises a ClockSkewError again, which says that nothing was changed, unless the outcome of an earlier try is unknown.
+    """
+    if since is None and isinstance(error, ClockSkewError):
+        raise error
+    return tried if since is None else since

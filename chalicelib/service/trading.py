@@ -10,12 +10,12 @@ from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
-from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError
+from chalicelib.domain.errors import ClockSkewError, KeyReusedError, QuoteUnavailableError
 from chalicelib.domain.journal import Entry, Event, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import note_hit
 from chalicelib.service.deadline import Deadline, Turns
-from chalicelib.service.system_writes import write
+from chalicelib.service.system_writes import unknown_since, write
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.record import Found, Record
 
@@ -83,14 +83,16 @@ class Trading:
     def execute(self, command: Command) -> Answer:
         """Execute a command exactly once and return its outcome, which may be a rejection.
 
-        Raises KeyReusedError, QuoteUnavailableError, or StoreUnavailableError when the database did not confirm the
-        change in time; after the last two the same command with the same key may be sent again.
+        Raises KeyReusedError, QuoteUnavailableError, ClockSkewError, or StoreUnavailableError when the database did not
+        confirm the change in time; after the last three the same command with the same key may be sent again.
         """
         deadline = Deadline(self.limit_ms)
         found, looked_at = (None, None) if command.key is None else self._first_outcome(command, deadline)
         replayed = found is not None
         if found is None:
             hits: list[Quote] = []
+            if command.name in PRICED:
+                self._check_clock(deadline)  # no price is asked for in vain
             quote = self._quote(command, hits)
             with self.turns.of(command.user, deadline):
                 try:
@@ -113,6 +115,16 @@ class Trading:
         if not answer.cached:
             hits.append(answer.quote)
         return answer
+
+    def _check_clock(self, deadline: Deadline) -> None:
+        for _ in deadline.tries():
+            try:
+                self.clock()
+            except UnknownOutcomeError as error:
+                deadline.note(error)
+            else:
+                return
+        raise deadline.store_unavailable()
 
     def _note_unrecorded(self, command: Command, hits: Sequence[Quote], events: Sequence[Event]) -> None:
         """Record hits on the source that are not among the events of the command's entry.
@@ -181,8 +193,8 @@ class Trading:
                 return Found(entry, after.version, attempt), False
             except LostRaceError:
                 continue
-            except UnknownOutcomeError as error:
-                since = tried if since is None else since
+            except (UnknownOutcomeError, ClockSkewError) as error:
+                since = unknown_since(since, tried, error)
                 deadline.note(error)
         raise deadline.store_unavailable()
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def scheduled_sweep() -> dict[str, Any]:
     """Sweep once with the parts of this process and return the report.
 
-    Raises StoreUnavailableError: the failed run then shows in the function's own error metric.
+    Raises UnavailableError: the failed run then shows in the function's own error metric.
     """
     report = runtime().sweeper.sweep()
     publish(report, os.environ.get("AWS_LAMBDA_FUNCTION_NAME"), sys.stdout)

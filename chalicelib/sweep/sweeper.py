@@ -14,7 +14,7 @@ from typing import Protocol
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
-from chalicelib.domain.errors import QuoteUnavailableError, StoreUnavailableError
+from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import OrderExpired, TriggerFired
 from chalicelib.domain.quote import Quote
 from chalicelib.domain.system import note_hit, settle
@@ -95,11 +95,12 @@ class Sweeper:
     def sweep(self, stopping: Callable[[], bool] = never) -> Report:
         """Do what is due and return what was done; begin nothing new once `stopping` says so.
 
-        Raises StoreUnavailableError when the database does not say what there is to do. What was done by then is done,
-        and the next sweep goes on from there.
+        Raises StoreUnavailableError when the database does not say what there is to do, and ClockSkewError. What was
+        done by then is done, and the next sweep goes on from there.
         """
         try:
             self.store.make_indexes()
+            self.clock()
         except StoreError as error:
             raise StoreUnavailableError(f"the database does not answer: {error}") from error
         with (
@@ -215,7 +216,7 @@ class _Sweep:
                 return _Asked(answer.quote)
             note = partial(note_hit, answer.quote, holder.transaction)
             return _Asked(answer.quote, self._write(holder.user, note).lost_races)
-        except (QuoteUnavailableError, StoreUnavailableError) as error:
+        except UnavailableError as error:
             log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)
         except Exception:
             log.exception("the triggers on %s wait for the next sweep", symbol)
@@ -243,7 +244,7 @@ class _Sweep:
                 symbols = ", ".join(settling.outdated)
                 log.warning("the triggers of %s on %s wait for the next sweep: the quotes ran out", user, symbols)
             return _Settled(written, outdated=bool(settling.outdated))
-        except StoreUnavailableError as error:
+        except UnavailableError as error:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)
         except Exception:
             log.exception("what is due of %s waits for the next sweep", user)

@@ -19,6 +19,7 @@ const WORDS = {
   idempotency_key_reused: [null, "This was mixed up with another command; nothing was changed. Send it again."],
   quote_unavailable: [null, "No price could be had; nothing was changed. Send it again."],
   store_unavailable: [null, "The server could not store it in time. Send it again: it will be done once."],
+  clock_skew: [null, "The server's clock is wrong, so it does not trade; nothing was changed. Send it again."],
   auth_unavailable: [null, "Your token cannot be checked just now; nothing was changed. Send it again."],
   not_found: [null, "There is no such thing."],
 };

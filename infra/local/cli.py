@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             replicas=options.replicas,
             election_ms=options.election_ms,
             proxied=options.proxied,
+            settable_clocks=options.settable_clocks,
             mongo_cache_gb=options.mongo_cache_gb,
             mongo_oplog_mb=options.mongo_oplog_mb,
             redis_memory_mb=options.redis_memory_mb,
@@ -229,6 +230,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="after so long without a primary a new set elects another (%(default)s)",
     )
     command.add_argument("--proxied", action="store_true", help="put a proxy that can be cut before each member")
+    command.add_argument(
+        "--settable-clocks",
+        action="store_true",
+        help="for tests: add what stands in DATA/clocks/NAME, in ms, to the clock of the server NAME and the ticker",
+    )
     command.add_argument(
         "--quote-source",
         default="simulated:1",

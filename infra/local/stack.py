@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
-from chalicelib.clock import now_ms
+from chalicelib.clock import OFFSET_FILE, now_ms
 from chalicelib.config.settings import read_settings
 from chalicelib.quotes.sources import make_source
 from infra.host.affinity import left_by
@@ -76,6 +76,7 @@ class StackOptions:
     replicas: int = 1
     election_ms: int = DEFAULT_ELECTION_MS
     proxied: bool = False
+    settable_clocks: bool = False
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
@@ -260,12 +261,19 @@ def _network_part(stack: Stack) -> Part:
     )
 
 
+def clock_file(folder: Path, server_name: str) -> Path:
+    """Return where a test puts by how much the clock of a server is to be off (`chalicelib.clock.set_offset`)."""
+    return folder / "clocks" / server_name
+
+
 def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
     """Return the environment of a process that runs the app."""
     patience = {} if stack.quote_port is None else LEGACY_SETTINGS
+    clock = {OFFSET_FILE: str(clock_file(stack.folder.path, server_name))} if stack.options.settable_clocks else {}
     return {
         **patience,
         **os.environ,
+        **clock,
         "PYTHONUNBUFFERED": "1",
         "MONGO_URI": stack.mongo_uri,
         "MONGO_DATABASE": DATABASE,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from chalicelib.config.settings import SettingError, Settings, read_settings
-from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.domain.errors import UnavailableError
 from chalicelib.runtime import make_runtime
 from chalicelib.sweep.report import Report
 from infra.host.signals import STOP_OR_HANG_UP, is_pending
@@ -45,7 +45,7 @@ def tick(
             try:
                 report = sweep()
                 log.info("%s", report.line())
-            except StoreUnavailableError as error:
+            except UnavailableError as error:
                 log.warning("no sweep: %s", error)
             except Exception:
                 log.exception("a sweep failed for a reason nobody thought of")

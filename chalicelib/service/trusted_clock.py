@@ -1,0 +1,128 @@
+"""Whose time counts: a server goes by its own clock while that agrees with the database's (SPEC.md section 1).
+
+What is known of the clock comes from looks: the database was asked for its time, and half of the round trip is the
+error. Between looks the monotonic clock tells whether the system's was set. So
+
+- a look that is old, or failed, holds up nobody: the last one is used for as long as both clocks of this machine agree;
+- a clock that was set, or a machine that slept, is seen at the next command, which looks again before it is decided;
+- without any look, and with one that says the clock is off, nothing is decided.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from typing import NamedTuple
+
+from chalicelib.clock import Clock
+from chalicelib.domain.errors import ClockSkewError
+from chalicelib.store.errors import StoreError, UnknownOutcomeError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 30.0
+"""A look that is older is followed by another one at the next command."""
+
+PAUSE_SECONDS = 1.0
+"""Between a look that failed, or found the clock off, and the next one."""
+
+WAIT_SECONDS = 5.0
+"""How long one who cannot do without a look waits for that of another."""
+
+
+class _Look(NamedTuple):
+    """What a look has found: by how much our clock is ahead of the database's, and when it was, by both clocks."""
+
+    ahead_ms: float
+    error_ms: float
+    at_ms: int
+    at_seconds: float
+
+
+class TrustedClock:
+    """A Clock that raises ClockSkewError while it is off by more than the tolerance; safe to share between threads.
+
+    `database_ms` asks the database's primary for its time, and raises StoreError when there is no answer.
+    """
+
+    def __init__(
+        self,
+        database_ms: Clock,
+        tolerance_ms: int,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database_ms = database_ms
+        self._tolerance_ms = tolerance_ms
+        self._clock = clock
+        self._monotonic = monotonic
+        self._looking = Lock()
+        self._look: _Look | None = None
+        self._next_seconds = 0.0  # when the next look may be, after one of no use
+
+    def __call__(self) -> int:
+        """Return the time in milliseconds, by which a command may be decided.
+
+        Raises ClockSkewError, and UnknownOutcomeError when the database was never heard of.
+        """
+        look = self._look
+        if look is None or self._off_ms(look, self._clock()):
+            look = self._look_now(look)
+        elif self._is_old(look):
+            self._look_meanwhile()
+        now_ms = self._clock()
+        if off_ms := self._off_ms(look, now_ms):
+            raise ClockSkewError(round(off_ms), self._tolerance_ms)
+        return now_ms
+
+    def _off_ms(self, look: _Look, now_ms: int) -> float:
+        """Return by how much the clock is ahead by now; 0 while that is within the tolerance.
+
+        What the system's clock made since the look, and the monotonic one did not, it was set by.
+        """
+        was_set_ms = (now_ms - look.at_ms) - (self._monotonic() - look.at_seconds) * 1000
+        ahead_ms = look.ahead_ms + was_set_ms
+        return ahead_ms if abs(ahead_ms) - look.error_ms > self._tolerance_ms else 0.0
+
+    def _is_old(self, look: _Look) -> bool:
+        now_seconds = self._monotonic()
+        age_seconds = max(now_seconds - look.at_seconds, (self._clock() - look.at_ms) / 1000)
+        return age_seconds >= LOOK_SECONDS and now_seconds >= self._next_seconds
+
+    def _look_meanwhile(self) -> None:
+        """Look, unless another one does: what is known is good enough to go on by."""
+        if self._looking.acquire(blocking=False):
+            try:
+                self._look_again()
+            except StoreError as error:
+                log.warning("the database does not tell the time; the clock is trusted meanwhile: %s", error)
+            finally:
+                self._looking.release()
+
+    def _look_now(self, known: _Look | None) -> _Look:
+        """Return a look newer than `known`, or that one when it is from a moment ago."""
+        if not self._looking.acquire(timeout=WAIT_SECONDS):
+            raise UnknownOutcomeError("the database does not tell the time")
+        try:
+            look = self._look
+            if look is None:
+                return self._look_again()
+            if look is known and self._monotonic() >= self._next_seconds:
+                with suppress(StoreError):
+                    return self._look_again()
+            return look
+        finally:
+            self._looking.release()
+
+    def _look_again(self) -> _Look:
+        self._next_seconds = self._monotonic() + PAUSE_SECONDS
+        began = self._monotonic()
+        database_ms = self._database_ms()
+        ended, now_ms = self._monotonic(), self._clock()
+        error_ms = (ended - began) * 500
+        look = _Look(now_ms - error_ms - database_ms, error_ms, now_ms, ended)
+        if off_ms := self._off_ms(look, now_ms):
+            log.error("%s", ClockSkewError(round(off_ms), self._tolerance_ms))
+        self._look = look
+        return look
