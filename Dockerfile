@@ -2,10 +2,9 @@
 FROM python:3.11-slim
 
 WORKDIR /srv
-COPY requirements.txt requirements-dev.txt constraints.txt ./
-# The versions are those that are tested, from the one place that names them.
-RUN grep -E '^(chalice|greenlet|httptools|uvloop|prometheus-client|boto3|psutil)==' requirements-dev.txt > server.txt \
-    && pip install --no-cache-dir --requirement requirements.txt --requirement server.txt --constraint constraints.txt \
+# The versions are those that are tested: `make lock` writes them.
+COPY requirements-server.txt ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-server.txt \
     && useradd --system --no-create-home trading
 COPY app.py ./
 COPY chalicelib chalicelib

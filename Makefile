@@ -1,42 +1,62 @@
 # Everything runs from the virtual environment in .venv, which `make setup` builds from pinned requirements.
-# Debian's own Python where it can make environments: it is built with optimizations, and others often are not.
-PYTHON ?= $(or $(shell /usr/bin/python3.11 -c 'import ensurepip, sys, venv; print(sys.executable)' 2>/dev/null),python3.11)
+# `make PYTHON=/path/to/python` makes it with another Python than the newest there is.
+PYTHON ?=
 VENV := .venv
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+STACK := $(VENV)/.stack
+DEV := $(VENV)/.dev
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test check format fuzz replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
+.PHONY: help setup unit test check format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## Prepare the environment (.venv) and nothing else
+setup: $(STACK) ## Prepare the environment (.venv) and nothing else
 
-$(STAMP): requirements.txt requirements-dev.txt constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
-	touch $(STAMP)
+# An environment that is there keeps its Python; one whose Python is gone is made anew.
+$(STACK): requirements-stack.txt pyproject.toml hatch_build.py
+	@$(PY) -c '' 2>/dev/null || { python=$$(infra/host/find_python.sh "$(PYTHON)") || exit 1; \
+		echo "making $(VENV) with $$("$$python" --version), 300 MB when it is done"; \
+		"$$python" -m venv --clear $(VENV); }
+	$(PIP_INSTALL) --require-hashes --requirement requirements-stack.txt
+	$(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STACK)
+
+# What only tests and linters need.
+$(DEV): $(STACK) requirements-dev.txt
+	$(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
+	@touch $(DEV)
 
 # Tests in several processes; those of one file stay together and share its servers.
 PYTEST = $(PY) -m pytest --numprocesses auto --dist loadfile
 
-unit: setup ## Run the unit tests: no servers, under two minutes
+unit: $(DEV) ## Run the unit tests: no servers, under two minutes
 	$(PYTEST) tests/unit
 
-test: setup ## Run the whole suite against a real MongoDB and Redis
+test: $(DEV) ## Run the whole suite against a real MongoDB and Redis
 	$(PYTEST)
 
-check: setup ## Lint, formatting and types
+check: $(DEV) ## Lint, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: setup ## Format the code and fix what can be fixed by itself
+format: $(DEV) ## Format the code and fix what can be fixed by itself
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-fuzz: setup ## Try the interface with more than 5,000 cases a server, and raw HTTP with 5,000 mutations (another run: FUZZ_SEED=8)
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--annotation-style line --custom-compile-command "make lock" $(LOCK)
+
+lock: $(DEV) ## Write requirements*.txt from pyproject.toml (make lock LOCK=--upgrade: with the newest of what is not pinned there)
+	$(COMPILE) --group dev --output-file requirements-dev.txt >/dev/null
+	for group in stack server; do \
+		$(COMPILE) --group $$group --constraint requirements-dev.txt --output-file requirements-$$group.txt >/dev/null || exit 1; done
+	$(COMPILE) --group app --constraint requirements-dev.txt --output-file requirements.txt >/dev/null
+
+fuzz: $(DEV) ## Try the interface with more than 5,000 cases a server, and raw HTTP with 5,000 mutations (another run: FUZZ_SEED=8)
 	FUZZ_EXAMPLES=400 FUZZ_MUTATIONS=5000 $(PY) -m pytest -s tests/e2e/test_contract.py tests/e2e/test_fuzz.py
 
 replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
@@ -69,7 +89,7 @@ deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE
 destroy: setup ## Remove the stack from AWS; the bucket of audit logs stays
 	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
 
-screenshots: setup ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
+screenshots: $(DEV) ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
 	$(PY) -m infra.browser.screenshots
 
 cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis

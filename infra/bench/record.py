@@ -37,6 +37,7 @@ def begin(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool
     """Return the record of a run that begins now."""
     commit, dirty = _commit()
     described = machine.describe()
+    cache = find_redis_server()
     return {
         "bench": FORMAT,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,8 +49,8 @@ def begin(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool
         "machine": {name: described[name] for name in ("cpu", "cores", "memory_gb", "system")},
         "versions": {
             "python": described["python"],
-            "mongod": _version([str(find_mongod()), "--version"], "db version v"),
-            "redis-server": _version([str(find_redis_server()), "--version"], "Redis server v="),
+            "mongod": find_mongod().version,
+            cache.path.name: cache.version,
             **{f"{name} (Python)" if name == "redis" else name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "settings": {
@@ -131,11 +132,6 @@ def _git(*arguments: str) -> str | None:
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def _version(command: Sequence[str], after: str) -> str:
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return said.partition(after)[2].split()[0]
 
 
 def seconds_since(record: Record) -> float:

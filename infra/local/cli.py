@@ -28,6 +28,7 @@ from infra.local.stack import (
     FolderMismatchError,
     Stack,
     StackOptions,
+    check_programs,
     check_settings,
     parts_in_order,
     plan,
@@ -62,6 +63,8 @@ def up(options: StackOptions, data: Path, *, explain: bool = False) -> int:
             with folder.locked(signals.pause) as lock, contextlib.closing(reserve(options.port)):
                 stack = plan(options, folder)
                 check_settings(stack)
+                for remark in check_programs(stack):
+                    print(remark, file=sys.stderr)
                 _run(stack, Supervisor(folder.logs, signals, [lock]), explain=explain)
     except StopRequestedError:
         return 0

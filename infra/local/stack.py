@@ -14,7 +14,7 @@ from chalicelib.clock import OFFSET_FILE, now_ms
 from chalicelib.config.settings import read_settings
 from chalicelib.quotes.sources import make_source
 from infra.host.affinity import left_by
-from infra.host.binaries import find_haproxy
+from infra.host.binaries import find_haproxy, find_mongod, find_redis_server
 from infra.host.ports import HOST, listeners
 from infra.local.folder import StackFolder
 from infra.local.process import Part
@@ -180,6 +180,14 @@ def check_settings(stack: Stack) -> None:
     make_source(settings.quote_source, now_ms)
 
 
+def check_programs(stack: Stack) -> Iterator[str]:
+    """Yield what there is to say of the servers' programs; raises BinaryMissingError, before anything starts."""
+    for program in (find_mongod(), find_redis_server()):
+        yield from program.remarks()
+    if stack.statistics_port is not None:
+        find_haproxy()
+
+
 def parts_in_order(stack: Stack) -> Iterator[Part]:
     """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
     rest = _left_by_workers(stack.options)
@@ -200,8 +208,6 @@ def _parts(stack: Stack) -> Iterator[Part]:
     plain = dict(os.environ)
     (data / "dumps").mkdir(exist_ok=True)
     shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
-    if stack.statistics_port is not None:
-        find_haproxy()  # better said before anything starts
     if options.proxied:
         yield _network_part(stack)
     yield from _mongo_parts(stack)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_chalice_deploys_deploys_a_change_and_deletes(
     said = chalice("deploy")
     deployed = functions(client)
     assert {name: (found["Timeout"], found["MemorySize"]) for name, found in deployed.items()} == FUNCTIONS
-    assert {found["Runtime"] for found in deployed.values()} == {"python3.11"}
+    assert {found["Runtime"] for found in deployed.values()} == {f"python3.{sys.version_info.minor}"}
     assert {found["CodeSize"] < 10_000_000 for found in deployed.values()} == {True}
     assert deployed["day-trading-prod"]["Environment"]["Variables"]["MONGO_POOL_SIZE"] == "8"
     (api,) = client("apigateway").get_rest_apis()["items"]

@@ -95,7 +95,7 @@ def test_every_function_is_in_the_network_and_keeps_what_chalice_says_of_it(temp
     properties = template["Resources"][name]["Properties"]
     assert properties["VpcConfig"]["SubnetIds"] == {"Ref": "SubnetIds"}
     assert properties["Environment"]["Variables"]["MONGO_POOL_SIZE"] == "8"
-    assert (properties["Runtime"], properties["CodeUri"]) == ("python3.11", "./deployment.zip")
+    assert (properties["Runtime"], properties["CodeUri"]) == (f"python3.{sys.version_info.minor}", "./deployment.zip")
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

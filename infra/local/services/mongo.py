@@ -117,7 +117,7 @@ def member_parts(
 def _command(folder: Path, port: int, cache_gb: float, oplog_mb: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        str(find_mongod()),
+        str(find_mongod().path),
         *("--replSet", REPLICA_SET),
         *("--dbpath", str(folder)),
         *("--bind_ip", HOST),

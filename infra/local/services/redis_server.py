@@ -1,4 +1,4 @@
-"""redis-server as a cache on this machine: bounded, and nothing of it kept on disk."""
+"""valkey-server or redis-server as a cache on this machine: bounded, and nothing of it kept on disk."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,13 +20,13 @@ def redis_url(port: int) -> str:
 
 
 def redis_part(folder: Path, port: int, environment: Mapping[str, str], *, memory_mb: int = DEFAULT_MEMORY_MB) -> Part:
-    """Return a redis-server that keeps at most `memory_mb` megabytes, ready when it answers a PING.
+    """Return a valkey-server or redis-server that keeps at most `memory_mb` megabytes, ready when it answers a PING.
 
     What it holds lives for a minute, so it saves nothing; when it is full, what was used least recently goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [
-        str(find_redis_server()),
+        str(find_redis_server().path),
         *("--port", str(port)),
         *("--bind", HOST),
         *("--dir", str(folder)),
