@@ -9,7 +9,6 @@ from infra.servers.gateway.problems import Answer
 from infra.servers.gateway.requests import HttpRequest
 
 _ANSWER = {
-    "transaction": 1,
     "command": "ADD",
     "user": "somebody",
     "cash": "63511.53",
@@ -20,7 +19,7 @@ _ANSWER = {
     "expires_at": 1_790_000_000_000,
 }
 _BYTES = (
-    b'{"transaction":1,"command":"ADD","user":"somebody","cash":"63511.53","symbol":"ABC","shares":12,"price":"10.00",'
+    b'{"command":"ADD","user":"somebody","cash":"63511.53","symbol":"ABC","shares":12,"price":"10.00",'
     b'"cost":"120.00","expires_at":1790000000000}'
 )
 _WHOLE = Answer(200, [("Content-Type", "application/json")], _BYTES)

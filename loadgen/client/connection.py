@@ -1,12 +1,16 @@
-"""One kept-alive HTTP/1.1 connection at the cost of two system calls a request.
+"""One kept-alive HTTP/1.1 connection at the cost of three system calls a request.
 
 The load generator shares the machine with what it measures, so its own cost counts: http.client takes 250 us of CPU
-a request, most of it in the email package's header parser and in layers of buffering; this takes 70 us. It does what
-a client of one JSON interface needs: one request at a time, an answer with a length, in chunks or up to the close.
+a request, most of it in the email package's header parser and in layers of buffering; this takes 70 us. It sends one
+request at a time and reads a response with a length, in chunks, or up to the close.
 
 A request leaves in one send. A server that writes head and body apart, with Nagle's algorithm on (`chalice local`
-does), waits for our kernel's delayed acknowledgement, 40 ms, before the second part: TCP_QUICKACK, re-armed when an
-answer comes in parts, sends it at once.
+does), waits for our kernel's delayed acknowledgement, 40 ms, before the second part: TCP_QUICKACK, re-armed when a
+response comes in parts, sends it at once.
+
+A connection is never trusted: before it is used again it is looked at, and anything that came unasked, a byte or the
+end of the stream, means that it is replaced. So a stray response is not taken for that to the next request, unless it
+comes after the next request has left; what tells those apart is in the body (`loadgen.client.retry`).
 """
 
 import contextlib
@@ -16,6 +20,8 @@ import ssl
 import struct
 import sys
 import time
+import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from loadgen.client.encoding import Target
@@ -25,10 +31,11 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _KERNEL_TIMEOUTS = sys.platform != "win32"
+_PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class ExchangeError(Exception):
-    """A request that got no whole answer. `reason` is a stable word for statistics."""
+    """A request that got no whole response. `reason` is a stable word for statistics."""
 
     reason = "connection"
 
@@ -39,26 +46,20 @@ class ConnectError(ExchangeError):
     reason = "connect"
 
 
-class StaleConnectionError(ExchangeError):
-    """The server closed an idle connection before it read this request: another one may be tried at once."""
-
-    reason = "stale"
-
-
 class ExchangeTimeoutError(ExchangeError):
-    """No whole answer came in time."""
+    """No whole response came in time."""
 
     reason = "timeout"
 
 
-class BrokenAnswerError(ExchangeError):
-    """The answer was cut off, or is not what HTTP or the interface allows."""
+class BrokenResponseError(ExchangeError):
+    """The response was cut off, or is not what HTTP allows."""
 
     reason = "broken_answer"
 
 
-class Answer(NamedTuple):
-    """One HTTP answer. `head` is its status line and headers in lower case, each line ended by CRLF."""
+class Response(NamedTuple):
+    """One HTTP response. `head` is its status line and headers as they came, each line ended by CRLF."""
 
     status: int
     head: bytes
@@ -66,59 +67,96 @@ class Answer(NamedTuple):
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header, its name given in lower case; None when it is absent."""
-        return _header(self.head, name)
+        return _header(self.head, self.head.lower(), name)
 
 
 class Connection:
-    """A connection to one server, opened when first needed and again after each failure."""
+    """A connection to one server, opened when first needed and again when it is no longer good."""
 
     def __init__(
-        self, target: Target, timeout_s: float, tls: ssl.SSLContext | None = None, *, kernel_timeouts: bool = True
+        self,
+        target: Target,
+        timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+        on_connect: Callable[[int], None] | None = None,
+        *,
+        kernel_timeouts: bool = True,
     ) -> None:
-        """`kernel_timeouts` False leaves time-outs to Python's sockets: for gevent, whose sockets never block."""
+        """`on_connect` is told how long each connect took in us, name lookup and TLS included.
+
+        `kernel_timeouts` False leaves time-outs to Python's sockets: for gevent, whose sockets never block.
+        """
         self._kernel_timeouts = kernel_timeouts and _KERNEL_TIMEOUTS and tls is None
         self._target = target
         self._default_timeout_s = self._timeout_s = timeout_s
         self._tls = tls
+        self._on_connect = on_connect
         self._socket: socket.socket | None = None
-        self._used = False
+        self._prepared = False
         self._answering = False
 
-    def open(self) -> None:
-        """Open the connection, unless it is open. Raises ConnectError."""
-        if self._socket is None:
-            self._socket = self._connect()
-            self._used = False
+    def prepare(self, timeout_s: float | None = None) -> bool:
+        """Make the connection ready for a request, within `timeout_s` seconds (default: that of the connection).
 
-    def exchange(self, request: bytes, timeout_s: float | None = None) -> Answer:
-        """Send a request and return its answer. Raises ExchangeError; the connection is closed then.
-
-        The time-out, in seconds, is that for connecting, for sending and for the whole answer; `timeout_s` is another
-        one for this request only.
+        Return whether a kept connection had to be replaced. Raises ConnectError.
         """
         self._allow(self._default_timeout_s if timeout_s is None else timeout_s)
-        self.open()
+        replaced = False
+        if self._socket is not None and not self._is_quiet(self._socket):
+            self.close()
+            replaced = True
+        if self._socket is None:
+            self._socket = self._connect()
+        self._prepared = True
+        return replaced
+
+    def exchange(self, request: bytes, timeout_s: float | None = None) -> Response:
+        """Send a request and return its response. Raises ExchangeError; the connection is closed then.
+
+        `timeout_s`, in seconds, is that for sending and for the whole response, and for connecting where that is
+        still to be done.
+        """
+        if not self._prepared:
+            self.prepare(timeout_s)
+        self._prepared = False
         assert self._socket is not None
         deadline = time.monotonic() + self._timeout_s
         buffer = bytearray()
         self._answering = keep = False
         try:
             self._socket.sendall(request)
-            answer, keep = self._receive(self._socket, buffer, deadline)
+            response, keep = self._receive(self._socket, buffer, deadline, bodiless=request.startswith(b"HEAD "))
         except (OSError, ExchangeError) as error:
             raise self._explain(error) from error
         finally:
             if not keep:
                 self.close()
-        self._used = True
-        return answer
+        return response
 
     def close(self) -> None:
         """Close the connection, if it is open."""
+        self._prepared = False
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
             self._socket = None
+
+    def _is_quiet(self, connection: socket.socket) -> bool:
+        """Return whether nothing came since the last response: neither a byte nor the end of the stream."""
+        try:
+            if self._kernel_timeouts:
+                connection.recv(1, _PEEK)
+                return False
+            connection.settimeout(0.0)
+            try:
+                connection.recv(1)  # under TLS what came may be none of the server's words, such as a session ticket
+            finally:
+                connection.settimeout(self._timeout_s)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
 
     def _allow(self, timeout_s: float) -> None:
         if timeout_s != self._timeout_s:
@@ -129,28 +167,28 @@ class Connection:
     def _explain(self, error: OSError | ExchangeError) -> ExchangeError:
         """Return what an error means for the request."""
         if isinstance(error, TimeoutError | BlockingIOError | ssl.SSLWantReadError | ssl.SSLWantWriteError):
-            return ExchangeTimeoutError(f"no answer within {self._timeout_s:g} s")
+            return ExchangeTimeoutError(f"no whole response within {self._timeout_s:g} s")
         if isinstance(error, ExchangeError) and not isinstance(error, _ClosedError):
             return error
         if self._answering:
-            return BrokenAnswerError("the answer was cut off")
-        if self._used:
-            return StaleConnectionError("the server closed the idle connection")
-        return ExchangeError(f"the connection was lost: {_said(error)}")
+            return BrokenResponseError("the response was cut off")
+        return ExchangeError(f"the connection was lost after the request was sent: {_words(error)}")
 
     def _connect(self) -> socket.socket:
-        target = self._target
+        target, started_ns = self._target, time.perf_counter_ns()
         raw: socket.socket | None = None
         try:
             raw = socket.create_connection((target.host, target.port), timeout=self._timeout_s)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                return self._tls.wrap_socket(raw, server_hostname=target.host)
+                raw = self._tls.wrap_socket(raw, server_hostname=target.host)
             self._set_timeouts(raw)
         except (OSError, UnicodeError) as error:
             if raw is not None:
                 raw.close()
-            raise ConnectError(f"cannot connect to {target.url}: {_said(error)}") from error
+            raise ConnectError(f"cannot connect to {target.url}: {_words(error)}") from error
+        if self._on_connect is not None:
+            self._on_connect((time.perf_counter_ns() - started_ns) // 1000)
         return raw
 
     def _set_timeouts(self, connection: socket.socket) -> None:
@@ -164,62 +202,80 @@ class Connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
-    def _receive(self, source: socket.socket, buffer: bytearray, deadline: float) -> tuple[Answer, bool]:
-        """Return the answer and whether the connection may be used again."""
+    def _receive(
+        self, source: socket.socket, buffer: bytearray, deadline: float, *, bodiless: bool
+    ) -> tuple[Response, bool]:
+        """Return the response and whether the connection may be used again."""
         while True:
-            while (end := buffer.find(b"\r\n\r\n")) < 0:
-                if len(buffer) > MAX_HEAD_BYTES:
-                    raise BrokenAnswerError("the answer's headers do not end")
-                self._fill(source, buffer, deadline)
-            head = bytes(buffer[: end + 2]).lower()
+            head = self._take_head(source, buffer, deadline)
             match = _STATUS.match(head)
             if match is None:
-                raise BrokenAnswerError("the answer is not HTTP/1.1")
-            del buffer[: end + 4]
+                raise BrokenResponseError("the response is not HTTP/1.1")
             status = int(match[2])
+            if status == 101:
+                raise BrokenResponseError("the server switched protocols, which nobody asked for")
             if status >= 200:
                 break
-        keep = _keeps_open(head, old=match[1] == b"0")
-        body, delimited = self._read_body(source, buffer, deadline, status, head)
-        return Answer(status, head, body), keep and delimited and not buffer
+        lower = head.lower()
+        keep = _keeps_open(lower, old=match[1] == b"0")
+        if bodiless or status in {204, 304}:
+            return Response(status, head, b""), keep and not buffer
+        body, delimited = self._read_body(source, buffer, deadline, lower)
+        return Response(status, head, body), keep and delimited and not buffer
 
-    def _read_body(
-        self, source: socket.socket, buffer: bytearray, deadline: float, status: int, head: bytes
-    ) -> tuple[bytes, bool]:
+    def _take_head(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
+        """Take status line and headers from the buffer; lines that end in a bare LF come with CRLF."""
+        while True:
+            end = buffer.find(b"\r\n\r\n")
+            if buffer.find(b"\n\n", 0, end if end >= 0 else len(buffer)) < 0 <= end:
+                head = bytes(buffer[: end + 2])
+                del buffer[: end + 4]
+                return head
+            if (blank := _BLANK_LINE.search(buffer)) is not None:
+                head = _LINE_END.sub(b"\r\n", bytes(buffer[: blank.start()])) + b"\r\n"
+                del buffer[: blank.end()]
+                return head
+            if len(buffer) > MAX_HEAD_BYTES:
+                raise BrokenResponseError("the response's headers do not end")
+            self._fill(source, buffer, deadline)
+
+    def _read_body(self, source: socket.socket, buffer: bytearray, deadline: float, lower: bytes) -> tuple[bytes, bool]:
         """Return the body and whether its end was marked; what follows it stays in the buffer."""
-        if status in {204, 304}:
-            return b"", True
-        length = _header(head, b"content-length")
-        coding = _header(head, b"transfer-encoding")
+        length, coding = _content_length(lower), _header(lower, lower, b"transfer-encoding")
+        delimited = True
         if coding is not None:
             if coding != b"chunked":
-                raise BrokenAnswerError("the answer has an unknown transfer encoding")
-            return self._read_chunks(source, buffer, deadline), True
-        if length is not None:
-            if not length.isdigit() or len(length) > 12 or int(length) > MAX_BODY_BYTES:
-                raise BrokenAnswerError("the answer's length is not usable")
-            return self._take(source, buffer, deadline, int(length)), True
+                raise BrokenResponseError(f"the response has an unknown transfer encoding, {_text(coding)}")
+            body = self._read_chunks(source, buffer, deadline)
+        elif length is not None:
+            body = self._take(source, buffer, deadline, length)
+        else:
+            body, delimited = self._read_to_end(source, buffer, deadline), False
+        encoding = _header(lower, lower, b"content-encoding")
+        return (body if encoding is None else _decode(body, encoding)), delimited
+
+    def _read_to_end(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
         with contextlib.suppress(_ClosedError):
             while len(buffer) <= MAX_BODY_BYTES:
                 self._fill(source, buffer, deadline)
-            raise BrokenAnswerError("the answer is too large")
+            raise BrokenResponseError(f"the response is larger than {MAX_BODY_BYTES:,} bytes")
         body = bytes(buffer)
         buffer.clear()
-        return body, False
+        return body
 
     def _read_chunks(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
         body = bytearray()
         while True:
             size = self._take_line(source, buffer, deadline).split(b";")[0].strip()
             if not _CHUNK_SIZE.fullmatch(size) or len(body) + int(size, 16) > MAX_BODY_BYTES:
-                raise BrokenAnswerError("the answer's chunks are not usable")
+                raise BrokenResponseError("the response's chunks are not usable")
             if int(size, 16) == 0:
                 while self._take_line(source, buffer, deadline):
                     pass
                 return bytes(body)
             body += self._take(source, buffer, deadline, int(size, 16))
             if self._take_line(source, buffer, deadline):
-                raise BrokenAnswerError("the answer's chunks are not usable")
+                raise BrokenResponseError("the response's chunks are not usable")
 
     def _take(self, source: socket.socket, buffer: bytearray, deadline: float, length: int) -> bytes:
         while len(buffer) < length:
@@ -229,11 +285,11 @@ class Connection:
         return body
 
     def _take_line(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
-        while (end := buffer.find(b"\r\n")) < 0:
+        while (end := buffer.find(b"\n")) < 0:
             if len(buffer) > MAX_HEAD_BYTES:
-                raise BrokenAnswerError("a line of the answer does not end")
+                raise BrokenResponseError("a line of the response does not end")
             self._fill(source, buffer, deadline)
-        return self._take(source, buffer, deadline, end + 2)[:-2]
+        return self._take(source, buffer, deadline, end + 1).rstrip(b"\r\n")
 
     def _fill(self, source: socket.socket, buffer: bytearray, deadline: float) -> None:
         if self._answering:
@@ -245,7 +301,7 @@ class Connection:
         buffer += received
 
     def _hurry(self, source: socket.socket, deadline: float) -> None:
-        """Make the rest of an answer come now (TCP_QUICKACK), and not after the deadline."""
+        """Make the rest of a response come now (TCP_QUICKACK), and not after the deadline."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -257,22 +313,60 @@ class _ClosedError(ExchangeError):
     """The server closed the connection."""
 
 
-_STATUS = re.compile(rb"http/1\.([01]) ([1-5][0-9]{2})(?: |\r\n)")
+_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n)", re.IGNORECASE)
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-def _header(head: bytes, name: bytes) -> bytes | None:
-    start = head.find(b"\r\n" + name + b":")
+def _header(head: bytes, lower: bytes, name: bytes) -> bytes | None:
+    start = lower.find(b"\r\n" + name + b":")
     if start < 0:
         return None
     start += len(name) + 3
     return head[start : head.index(b"\r\n", start)].strip()
 
 
-def _keeps_open(head: bytes, *, old: bool) -> bool:
-    connection = _header(head, b"connection") or b""
+def _content_length(lower: bytes) -> int | None:
+    """Return the length that the headers give, None without one. Raises BrokenResponseError."""
+    value = _header(lower, lower, b"content-length")
+    if value is None:
+        return None
+    if lower.count(b"\r\ncontent-length:") > 1:
+        values = set(re.findall(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", lower))
+        if len(values) > 1:
+            said = " and ".join(sorted(map(_text, values)))
+            raise BrokenResponseError(f"the response has two different lengths, {said}")
+    if not value.isdigit() or len(value) > 12 or int(value) > MAX_BODY_BYTES:
+        raise BrokenResponseError(f"the response's length is not usable, {_text(value)}")
+    return int(value)
+
+
+def _decode(body: bytes, encoding: bytes) -> bytes:
+    """Return a body without its content encoding. Raises BrokenResponseError."""
+    if encoding == b"identity" or not body:
+        return body
+    if encoding not in {b"gzip", b"x-gzip", b"deflate"}:
+        raise BrokenResponseError(f"the response has an unknown content encoding, {_text(encoding)}")
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = inflater.decompress(body, MAX_BODY_BYTES)
+    except zlib.error as error:
+        raise BrokenResponseError(f"the response is not the {_text(encoding)} that it says: {error}") from error
+    if not inflater.eof:
+        raise BrokenResponseError(f"the response's {_text(encoding)} is cut off or too large")
+    return plain
+
+
+def _keeps_open(lower: bytes, *, old: bool) -> bool:
+    connection = _header(lower, lower, b"connection") or b""
     return b"keep-alive" in connection if old else b"close" not in connection
 
 
-def _said(error: Exception) -> str:
+def _text(value: bytes) -> str:
+    return value[:60].decode("latin-1")
+
+
+def _words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,15 +1,9 @@
-"""Commands as HTTP requests: the routes of the interface, and one request as the bytes that go out in one send."""
+"""HTTP requests as bytes: where they go, which headers they have."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii as json_string
-from urllib.parse import quote, urlsplit
-
-from loadgen.workload.files import FORMS, Command
-
-_READS = {"QUOTE", "DISPLAY_SUMMARY"}
+from urllib.parse import urlsplit
 
 
 class UrlError(ValueError):
@@ -81,16 +75,15 @@ def parse_header(text: str) -> tuple[str, str]:
     return name, value
 
 
-class Encoder:
-    """Writes requests for one target, token and run.
+class RequestWriter:
+    """Writes requests for one target and token, each as the bytes that go out in one send.
 
     `headers` are added to every request, and take the place of those of the same names that it would have. Without a
     token there is no Authorization.
     """
 
-    def __init__(self, target: Target, token: str, run_id: str, headers: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, target: Target, token: str, headers: Sequence[tuple[str, str]] = ()) -> None:
         self._prefix = target.prefix
-        self._run_id = run_id
         given = {name.lower() for name, _ in headers}
         common = {"Host": target.authority, "Authorization": f"Bearer {token}", "Accept": "application/json"}
         if not token:
@@ -101,63 +94,10 @@ class Encoder:
         types = [value for name, value in headers if name.lower() == "content-type"] or ["application/json"]
         self._json_headers = f"{self._headers}Content-Type: {types[-1]}\r\nContent-Length: "
 
-    def command(self, command: Command) -> bytes:
-        """Return the request of a command, with its idempotency key and its transaction number."""
-        number = command.transaction
-        identity = f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n"
-        path = self._prefix + _path(command)
-        if command.name in _READS:
-            return f"GET {path}{self._headers}{identity}\r\n".encode()
-        body = _body(command)
-        return f"POST {path}{self._json_headers}{len(body)}\r\n{identity}\r\n{body}".encode()
+    def get(self, path: str, more: str = "") -> bytes:
+        """Return a request that reads `path`; `more` are further header lines, each ended by CRLF."""
+        return f"GET {self._prefix}{path}{self._headers}{more}\r\n".encode()
 
-    def get(self, path: str) -> bytes:
-        """Return a request that reads `path`."""
-        return f"GET {self._prefix}{path}{self._headers}\r\n".encode()
-
-    def summary(self, user: str) -> bytes:
-        """Return a request for a user's summary that is not part of the workload."""
-        return self.get(f"{_user_path(user)}/summary")
-
-    def dumplog(self, filename: str) -> bytes:
-        """Return a request for the audit log of all users that is not part of the workload."""
-        body = f'{{"filename":{json_string(filename)}}}'
-        return f"POST {self._prefix}/dumplog{self._json_headers}{len(body)}\r\n\r\n{body}".encode()
-
-
-def method_and_path(command: Command, target: Target) -> tuple[str, str]:
-    """Return the method and the path of a command's request."""
-    return "GET" if command.name in _READS else "POST", target.prefix + _path(command)
-
-
-def _path(command: Command) -> str:
-    if command.user is None:
-        return "/dumplog"
-    user = _user_path(command.user)
-    if command.name == "QUOTE":
-        return f"{user}/quote/{_quoted(command.symbol or '')}"
-    return f"{user}/{_ACTIONS[command.name]}"
-
-
-_ACTIONS = {name: name.lower().replace("_", "-") for name in FORMS} | {"DISPLAY_SUMMARY": "summary"}
-
-
-@lru_cache(maxsize=1 << 16)
-def _user_path(user: str) -> str:
-    return f"/users/{quote(user, safe='')}"
-
-
-@lru_cache(maxsize=1 << 12)
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _body(command: Command) -> str:
-    """Return the JSON body, ASCII only, so that its length in characters is that in bytes."""
-    symbol, value = command.symbol, command.value
-    if value is None:
-        return "{}" if symbol is None else f'{{"symbol":{json_string(symbol)}}}'
-    field = FORMS[command.name][-1]
-    if symbol is None:
-        return f'{{"{field}":{json_string(value)}}}'
-    return f'{{"symbol":{json_string(symbol)},"{field}":{json_string(value)}}}'
+    def post(self, path: str, body: str, more: str = "") -> bytes:
+        """Return a request with a JSON body, which must be ASCII: so its length in characters is that in bytes."""
+        return f"POST {self._prefix}{path}{self._json_headers}{len(body)}\r\n{more}\r\n{body}".encode()

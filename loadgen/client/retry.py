@@ -1,7 +1,7 @@
-"""Delivering a request until it has a final answer, or must be given up.
+"""Sending a request until it has a final answer, or must be given up.
 
-Sending again is safe because every command carries an idempotency key, the same for all its tries. Tries are repeated
-in place, so nothing of the same user can overtake.
+Sending again is safe where the dialect says so: a trading command carries an idempotency key, the same for all its
+tries. Tries are repeated in place, so nothing of the same user can overtake.
 """
 
 import json
@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
-from loadgen.client.connection import Answer, Connection, ExchangeError, StaleConnectionError
+from loadgen.client.connection import Connection, ExchangeError, Response
+from loadgen.client.dialect import AnyItem, Dialect, Verdict
 
-FINAL_STATUSES = frozenset({200, 400, 409, 422})
-"""A success, a refusal for the request's form, a rejection by the rules, a reused key: the same however often sent."""
-
-RETRY_STATUSES = frozenset({429, 502, 503, 504})
-"""Not now: the same request may succeed later."""
+RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
+"""Not now: the same request may succeed later. A 408 may be that of the connection, sent while it was idle."""
 
 REFUSED_STATUSES = frozenset({401, 403})
 """The token is not accepted."""
@@ -51,8 +49,10 @@ class Outcome(NamedTuple):
     """What became of a request.
 
     `status` is that of the last answer, 0 without one. `code` is `ok`, the problem's code, or the reason why there is
-    no final answer. `latency_us` runs from the first send to the last byte of the last answer, in microseconds, all
-    tries and the waits between them included; `reasons` says why each try but the last one failed.
+    no final answer, and `said` explains it where the body does not. `latency_us` runs from the first send, at `sent_ns`
+    of `time.perf_counter_ns`, to the last byte of the last answer, all tries and the waits between them included; what
+    it took to connect before the first send, `connect_us`, is not part of it. `reasons` says why each try but the last
+    one failed; `reconnects` counts kept connections that were no longer good.
     """
 
     final: bool
@@ -66,75 +66,89 @@ class Outcome(NamedTuple):
     sent_ms: int
     received_ms: int
     latency_us: int
+    sent_ns: int = 0
+    connect_us: int = 0
+    said: str = ""
 
     @property
     def refused(self) -> bool:
         """Return whether the server did not accept the token."""
         return self.status in REFUSED_STATUSES
 
-
-class _Verdict(NamedTuple):
-    final: bool
-    again: bool
-    code: str
-    retry_after_s: float = 0.0
+    @property
+    def redirected(self) -> bool:
+        """Return whether the server sends its clients elsewhere."""
+        return 300 <= self.status < 400
 
 
-class Courier:
-    """Delivers requests one after another over one connection.
+class RetryingClient(Generic[AnyItem]):
+    """Sends requests one after another over one connection, each until it has a final answer or is given up.
 
     `stopping` ends the waits between tries: a request that waits then gets no further try.
     """
 
-    def __init__(self, connection: Connection, policy: RetryPolicy, stopping: threading.Event) -> None:
+    def __init__(
+        self, connection: Connection, dialect: Dialect[AnyItem], policy: RetryPolicy, stopping: threading.Event
+    ) -> None:
         self._connection = connection
+        self._dialect = dialect
         self._policy = policy
         self._stopping = stopping
 
-    def deliver(self, request: bytes, timeout_s: float | None = None) -> Outcome:
-        """Send a request, again and again where that may help; never raises for what the server or network does.
+    def send(self, item: AnyItem) -> Outcome:
+        """Send an item of the workload; never raises for what the server or network does."""
+        return self._deliver(self._dialect.encode(item), item, self._dialect.timeout_s(item))
 
-        `timeout_s` is another time-out for the tries of this request, in seconds.
-        """
-        sent_ms = time.time_ns() // 1_000_000
-        start = time.perf_counter_ns()
-        reasons: list[str] = []
-        reconnects = 0
-        while True:
-            answer: Answer | None = None
-            try:
-                answer = self._connection.exchange(request, timeout_s)
-                verdict = judge(answer)
-            except StaleConnectionError:
-                reconnects += 1
-                if reconnects == 1:
-                    continue
-                verdict = _Verdict(final=False, again=True, code=StaleConnectionError.reason)
-            except ExchangeError as error:
-                verdict = _Verdict(final=False, again=True, code=error.reason)
-            now = time.perf_counter_ns()
-            if not verdict.again or not self._wait(len(reasons), verdict, (now - start) / 1e9, timeout_s or 0.0):
-                break
-            reasons.append(verdict.code)
-        return Outcome(
-            verdict.final,
-            0 if answer is None else answer.status,
-            verdict.code,
-            b"" if answer is None else answer.body,
-            len(reasons) + 1,
-            tuple(reasons),
-            reconnects,
-            answer is not None and answer.header(b"idempotent-replayed") == b"true",
-            sent_ms,
-            time.time_ns() // 1_000_000,
-            (now - start) // 1000,
-        )
+    def read(self, request: bytes, timeout_s: float | None = None) -> Outcome:
+        """Send a request that is none of the workload and may be repeated, with another time-out in seconds."""
+        return self._deliver(request, None, timeout_s)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _wait(self, retry: int, verdict: _Verdict, elapsed_s: float, allowed_s: float) -> bool:
+    def _deliver(self, request: bytes, item: AnyItem | None, timeout_s: float | None) -> Outcome:
+        connection = self._connection
+        reasons: list[str] = []
+        reconnects = 0
+        began_ns = start_ns = time.perf_counter_ns()
+        sent_ms = 0
+        while True:
+            response: Response | None = None
+            try:
+                reconnects += connection.prepare(timeout_s)
+                if not sent_ms:
+                    start_ns, sent_ms = time.perf_counter_ns(), time.time_ns() // 1_000_000
+                response = connection.exchange(request, timeout_s)
+                verdict = self._dialect.judge(response, item)
+                if verdict.desynchronised:
+                    connection.close()
+            except ExchangeError as error:
+                again = not sent_ms or self._dialect.may_repeat(item)
+                verdict = Verdict(final=False, again=again, code=error.reason, said=str(error))
+            now_ns = time.perf_counter_ns()
+            if not verdict.again or not self._wait(len(reasons), verdict, (now_ns - began_ns) / 1e9, timeout_s or 0.0):
+                break
+            reasons.append(verdict.code)
+        received_ms = time.time_ns() // 1_000_000
+        return Outcome(
+            verdict.final,
+            0 if response is None else response.status,
+            verdict.code,
+            b"" if response is None else response.body,
+            len(reasons) + 1,
+            tuple(reasons),
+            reconnects,
+            response is not None and response.header(b"idempotent-replayed") == b"true",
+            sent_ms or received_ms,
+            received_ms,
+            (now_ns - start_ns) // 1000,
+            start_ns,
+            (start_ns - began_ns) // 1000,
+            verdict.said,
+        )
+
+    def _wait(self, retry: int, verdict: Verdict, elapsed_s: float, allowed_s: float) -> bool:
         """Wait before a retry; return False when there is none: too many, too late, or the run is stopping."""
         if retry >= self._policy.retries:
             return False
@@ -142,29 +156,6 @@ class Courier:
         if elapsed_s + wait_s >= max(self._policy.give_up_s, allowed_s):
             return False
         return not self._stopping.wait(wait_s)
-
-
-def judge(answer: Answer) -> _Verdict:
-    """Return whether an answer is final, worth another try, or neither."""
-    status = answer.status
-    problem = parse_object(answer.body)
-    if status == 200:
-        if problem is None:
-            return _Verdict(final=False, again=True, code="broken_answer")
-        return _Verdict(final=True, again=False, code="ok")
-    code = problem.get("code") if problem is not None else None
-    if status in RETRY_STATUSES:
-        return _Verdict(
-            final=False,
-            again=True,
-            code=code if isinstance(code, str) else f"http_{status}",
-            retry_after_s=_retry_after_s(answer),
-        )
-    if status in FINAL_STATUSES:
-        if not isinstance(code, str):
-            return _Verdict(final=False, again=True, code="broken_answer")
-        return _Verdict(final=True, again=False, code=code)
-    return _Verdict(final=False, again=False, code=code if isinstance(code, str) else f"http_{status}")
 
 
 def parse_object(body: bytes, parse_float: Callable[[str], Any] | None = None) -> dict[str, Any] | None:
@@ -176,9 +167,9 @@ def parse_object(body: bytes, parse_float: Callable[[str], Any] | None = None) -
     return value if isinstance(value, dict) else None
 
 
-def _retry_after_s(answer: Answer) -> float:
+def retry_after_s(response: Response) -> float:
     """Return what the server asks to wait, in seconds or as a date; 0 without a usable wish."""
-    value = answer.header(b"retry-after")
+    value = response.header(b"retry-after")
     if value is None:
         return 0.0
     text = value.decode("latin-1")
@@ -188,3 +179,11 @@ def _retry_after_s(answer: Answer) -> float:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
+
+
+def redirection(response: Response) -> str:
+    """Return where a response redirects to, in words; empty when it does not."""
+    location = response.header(b"location")
+    if not 300 <= response.status < 400 or location is None:
+        return ""
+    return f"the server redirects to {location.decode('latin-1')}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.results.statistics import Statistics
-from loadgen.run.session import FORMAT
+from loadgen.run.session import BULKY, FORMAT
 
 Report = dict[str, Any]
 
@@ -76,7 +76,7 @@ def merge(reports: Sequence[Report]) -> Report:
         statistics.add(statistics_of(report))
     figures = statistics.figures()
     top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
-    histograms, intervals = figures.pop("histograms"), figures.pop("intervals")
+    bulky = {name: figures.pop(name) for name in BULKY}
     cpu_s = sum(report["cost"]["cpu_s"] for report in ordered)
     merged = {
         "loadgen": FORMAT,
@@ -98,8 +98,7 @@ def merge(reports: Sequence[Report]) -> Report:
         "machines": list(
             {json.dumps(machine): machine for report in ordered for machine in report["machines"]}.values()
         ),
-        "intervals": intervals,
-        "histograms": histograms,
+        **bulky,
     }
     verifications = [report["verification"] for report in ordered if "verification" in report]
     if verifications:

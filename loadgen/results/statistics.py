@@ -174,6 +174,7 @@ class Statistics:
         self.retries = 0
         self.reconnects = 0
         self.replayed = 0
+        self.connect = Latencies()
         self.started_at_ms = 0
         self._started_ns = self._ended_ns = 0
 
@@ -212,6 +213,11 @@ class Statistics:
             latency_us = outcome.latency_us + (late_us or 0) if outcome.final else None
             self.timeline.record(self.seconds, latency_us, outcome.tries - 1)
 
+    def record_connect(self, took_us: int) -> None:
+        """Count a connection that was opened, and how long that took."""
+        with self._lock:
+            self.connect.record(took_us)
+
     def _record_trouble(self, outcome: Outcome) -> None:
         self.retries += outcome.tries - 1
         self.reconnects += outcome.reconnects
@@ -231,6 +237,7 @@ class Statistics:
             self.commands.setdefault(name, CommandStatistics()).add(command)
         self.timeline.add(other.timeline, later_ns / 1e9)
         self.retry_reasons.update(other.retry_reasons)
+        self.connect.add(other.connect)
         self.done += other.done
         self.errors += other.errors
         self.retries += other.retries
@@ -271,9 +278,11 @@ class Statistics:
                 "latency_ms": every.summary_ms(),
                 "corrected_ms": corrected.summary_ms() if corrected.count else None,
                 "first_try_ms": first.summary_ms(),
+                "connect_ms": self.connect.summary_ms(),
                 "by_command": by_command,
                 "intervals": self.timeline.figures(),
                 "histograms": {name: command.dump() for name, command in sorted(self.commands.items())},
+                "connect_histogram": self.connect.dump(),
             }
 
     @classmethod
@@ -289,5 +298,6 @@ class Statistics:
         for name, dumped in figures["histograms"].items():
             outcomes = figures["by_command"][name]["outcomes"]
             statistics.commands[name] = CommandStatistics.read(dumped, outcomes)
+        statistics.connect = Latencies.read(figures["connect_histogram"])
         statistics.timeline = Timeline.read(figures["intervals"])
         return statistics

@@ -4,7 +4,6 @@ from collections import Counter
 
 from rich.console import Console
 
-from loadgen.client.encoding import method_and_path
 from loadgen.run.replay import Server
 from loadgen.workload.files import Workload
 from loadgen.workload.streams import Part, owned
@@ -15,6 +14,7 @@ _SHOWN = 10
 def print_plan(workload: Workload, server: Server, processes: int, rate: float | None, console: Console) -> None:
     """Print how many commands of whom would go where, and the first requests."""
     commands, users = workload.commands, workload.users()
+    dialect = server.dialect()
     counts = Counter(command.name for command in commands)
     alone = sum(command.user is None for command in commands)
 
@@ -33,7 +33,7 @@ def print_plan(workload: Workload, server: Server, processes: int, rate: float |
         say(f"  by {processes} processes: {', '.join(f'{share:,}' for share in shares)} users")
     say("The first of them:")
     for command in commands[:_SHOWN]:
-        method, path = method_and_path(command, server.target)
+        method, path = dialect.request_line(command)
         say(f"  [{command.transaction}] {method} {path}")
     if len(commands) > _SHOWN:
         say(f"  and {len(commands) - _SHOWN:,} more")

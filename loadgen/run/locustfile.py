@@ -2,7 +2,7 @@
 
 The master goes through the stages of the workload, as `loadgen replay --processes` does, and the workers send them:
 each has the users that a hash of their names gives it, and sends every command of theirs once and in order. Locust's
-own users (`-u`) are the hands: each takes one stream after another and sends its next command. Locust counts and
+own users (`-u`) send: each takes one stream after another and sends its next command. Locust counts and
 reports; a command without a final answer is a failure.
 """
 
@@ -27,9 +27,10 @@ from locust.env import Environment  # noqa: E402
 from locust.runners import LocalRunner, MasterRunner  # noqa: E402
 
 from loadgen.client.connection import Connection  # noqa: E402
-from loadgen.client.encoding import Encoder, method_and_path, parse_url  # noqa: E402
-from loadgen.client.retry import Courier, RetryPolicy  # noqa: E402
-from loadgen.run.replay import DUMPLOG_TIMEOUT_S, explain  # noqa: E402
+from loadgen.client.encoding import RequestWriter, parse_url  # noqa: E402
+from loadgen.client.retry import RetryingClient, RetryPolicy  # noqa: E402
+from loadgen.dialects.trading import Trading  # noqa: E402
+from loadgen.run.replay import Client, explain  # noqa: E402
 from loadgen.workload.files import Command, WorkloadError, load  # noqa: E402
 from loadgen.workload.streams import Part, Stream, owned, stages  # noqa: E402
 
@@ -41,7 +42,7 @@ class NotAnsweredError(Exception):
     """A command that got no final answer."""
 
 
-class Hands:
+class Shared:
     """What the Locust users of one process share: the streams of the stage under way, and how to send."""
 
     def __init__(self, environment: Environment, run_id: str, part: Part) -> None:
@@ -50,7 +51,7 @@ class Hands:
         self._fire: Any = environment.events.request.fire
         self._runner = environment.runner
         self._target = parse_url(environment.host or "")
-        self._encoder = Encoder(self._target, options.token or "", run_id)
+        self._dialect = Trading(RequestWriter(self._target, options.token or ""), self._target, run_id)
         self._policy = RetryPolicy(options.timeout, options.retries, options.give_up)
         self._tls = _tls(options) if self._target.scheme == "https" else None
         is_mine = owned(Part(0, 1), part)
@@ -69,29 +70,27 @@ class Hands:
         if not self._left:
             self._say_done()
 
-    def courier(self) -> Courier:
+    def client(self) -> Client:
         """Return what sends for one user of Locust."""
         connection = Connection(self._target, self._policy.timeout_s, self._tls, kernel_timeouts=False)
-        return Courier(connection, self._policy, threading.Event())
+        return RetryingClient(connection, self._dialect, self._policy, threading.Event())
 
-    def work(self, courier: Courier) -> None:
+    def work(self, client: Client) -> None:
         """Wait for a stream and send its next command."""
         stream = self._streams.get()
         for _, command in stream:
-            self._send(courier, command)
+            self._send(client, command)
             self._streams.put(stream)
             self._left -= 1
             if not self._left:
                 self._say_done()
             return
 
-    def _send(self, courier: Courier, command: Command) -> None:
+    def _send(self, client: Client, command: Command) -> None:
         start = time.time()
-        outcome = courier.deliver(
-            self._encoder.command(command), DUMPLOG_TIMEOUT_S if command.name == "DUMPLOG" else None
-        )
+        outcome = client.send(command)
         self._fire(
-            request_type=method_and_path(command, self._target)[0],
+            request_type=self._dialect.request_line(command)[0],
             name=command.name,
             response_time=outcome.latency_us / 1000,
             response_length=len(outcome.body),
@@ -107,24 +106,24 @@ class Hands:
 
 
 class Trader(User):
-    """One pair of hands."""
+    """A user of Locust, which sends for one user of the workload after another."""
 
     def on_start(self) -> None:
         """Wait for the replay to begin."""
         _ready.wait()
-        self._courier = _hands[0].courier()
+        self._client = _shared[0].client()
 
     def on_stop(self) -> None:
         """Close the connection."""
-        self._courier.close()
+        self._client.close()
 
     @task
     def work(self) -> None:
         """Send the next command of some user."""
-        _hands[0].work(self._courier)
+        _shared[0].work(self._client)
 
 
-_hands: list[Hands] = []
+_shared: list[Shared] = []
 _ready = threading.Event()
 _done: "gevent.queue.Queue[tuple[str, int]]" = gevent.queue.Queue()
 """Which worker has come to the end of which stage; the master's."""
@@ -159,12 +158,12 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
 
 
 def _take_part(environment: Environment, msg: Any, **_: Any) -> None:
-    _hands[:] = [Hands(environment, msg.data["run_id"], Part(msg.data["number"], msg.data["of"]))]
+    _shared[:] = [Shared(environment, msg.data["run_id"], Part(msg.data["number"], msg.data["of"]))]
     _ready.set()
 
 
 def _begin_stage(environment: Environment, msg: Any, **_: Any) -> None:  # noqa: ARG001 (Locust's names)
-    _hands[0].begin(msg.data["stage"])
+    _shared[0].begin(msg.data["stage"])
 
 
 def _take_done(environment: Environment, msg: Any, **_: Any) -> None:  # noqa: ARG001 (Locust's names)

@@ -3,13 +3,15 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from loadgen.client.connection import ConnectError, Connection
-from loadgen.client.encoding import Encoder, Target
-from loadgen.client.retry import Courier, Outcome, RetryPolicy, parse_object
+from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
+from loadgen.dialects.trading import Trading
 from loadgen.results.answers import AnswerWriter
 from loadgen.results.statistics import Statistics
 from loadgen.run.scheduler import Timetable, Turns, work_through
@@ -17,8 +19,14 @@ from loadgen.workload.files import Command
 from loadgen.workload.streams import Stream
 
 DEFAULT_THREADS = 64
-DUMPLOG_TIMEOUT_S = 300.0
-"""The time-out of a DUMPLOG, which reads the whole log."""
+_CONNECTING = 32
+"""How many connections are opened at a time before a run."""
+
+
+Client = RetryingClient[Command]
+
+_EXPLANATIONS = ("detail", "message", "Message", "title")
+"""Where a problem says more about itself: ours, API Gateway's, and what there is else."""
 
 
 class ReplayError(Exception):
@@ -41,25 +49,45 @@ class Server:
     headers: tuple[tuple[str, str], ...] = ()
 
     @contextmanager
-    def couriers(self, count: int, stopping: threading.Event) -> Iterator[list[Courier]]:
-        """Give couriers, each with a connection of its own, and close them at the end.
+    def clients(
+        self, count: int, stopping: threading.Event, on_connect: Callable[[int], None] | None = None
+    ) -> Iterator[list[Client]]:
+        """Give clients, each with a connection of its own, open already, and close them at the end.
 
-        Raises ReplayError when the server cannot be reached at all.
+        `on_connect` is told how long each connect took, in us. Raises ReplayError when the server cannot be reached.
         """
-        connections = [Connection(self.target, self.policy.timeout_s, self.tls) for _ in range(max(1, count))]
+        connections = [
+            Connection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
+        ]
+        dialect = self.dialect()
         try:
-            connections[0].open()
-        except ConnectError as error:
-            raise ReplayError(str(error)) from error
-        try:
-            yield [Courier(connection, self.policy, stopping) for connection in connections]
+            _open(connections)
+            yield [RetryingClient(connection, dialect, self.policy, stopping) for connection in connections]
         finally:
             for connection in connections:
                 connection.close()
 
-    def encoder(self) -> Encoder:
-        """Return the writer of requests for this server."""
-        return Encoder(self.target, self.token, self.run_id, self.headers)
+    def dialect(self) -> Trading:
+        """Return how commands are sent to this server."""
+        return Trading(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
+
+
+def _open(connections: Sequence[Connection]) -> None:
+    """Open connections before any clock runs. Raises ReplayError when not even the first one can be opened.
+
+    The others are opened again when they are needed, so a failure is theirs to meet then.
+    """
+
+    def try_to(connection: Connection) -> None:
+        with suppress(ConnectError):
+            connection.prepare()
+
+    try:
+        connections[0].prepare()
+    except ConnectError as error:
+        raise ReplayError(str(error)) from error
+    with ThreadPoolExecutor(_CONNECTING, thread_name_prefix="connect") as pool:
+        list(pool.map(try_to, connections[1:]))
 
 
 class Replay:
@@ -74,18 +102,18 @@ class Replay:
         self,
         size: int,
         server: Server,
-        couriers: Sequence[Courier],
+        clients: Sequence[Client],
+        statistics: Statistics,
         stopping: threading.Event,
         recorder: AnswerWriter | None = None,
         rate: float | None = None,
     ) -> None:
-        self.statistics = Statistics()
+        self.statistics = statistics
         self.settled = bytearray(size)
         """By position in the workload: 1 once a command is answered, or was given up while the run went on."""
         self._started_ns = 0
         self._rate = rate
-        self._encoder = server.encoder()
-        self._couriers = couriers
+        self._clients = clients
         self._stopping = stopping
         self._recorder = recorder
         self._patience_s = 2 * server.policy.give_up_s
@@ -101,9 +129,9 @@ class Replay:
         """Send all commands of one stage."""
         self._answered_at = time.monotonic()
         if self._rate is None:
-            work_through(self._couriers, Turns(streams), self._send, self._stopping)
+            work_through(self._clients, Turns(streams), self._send, self._stopping)
         else:
-            work_through(self._couriers, Timetable(streams, self._due_ns), self._send_on_time, self._stopping)
+            work_through(self._clients, Timetable(streams, self._due_ns), self._send_on_time, self._stopping)
 
     @property
     def stopped(self) -> str | None:
@@ -114,13 +142,16 @@ class Replay:
         assert self._rate is not None
         return self._started_ns + int(item[0] * 1e9 / self._rate)
 
-    def _send_on_time(self, courier: Courier, item: tuple[int, Command]) -> None:
-        self._send(courier, item, max(0, time.perf_counter_ns() - self._due_ns(item)) // 1000)
+    def _send_on_time(self, client: Client, item: tuple[int, Command]) -> None:
+        self._deliver(client, item, self._due_ns(item))
 
-    def _send(self, courier: Courier, item: tuple[int, Command], late_us: int | None = None) -> None:
+    def _send(self, client: Client, item: tuple[int, Command]) -> None:
+        self._deliver(client, item, None)
+
+    def _deliver(self, client: Client, item: tuple[int, Command], due_ns: int | None) -> None:
         position, command = item
-        timeout_s = DUMPLOG_TIMEOUT_S if command.name == "DUMPLOG" else None
-        outcome = courier.deliver(self._encoder.command(command), timeout_s)
+        outcome = client.send(command)
+        late_us = None if due_ns is None else max(0, outcome.sent_ns - due_ns) // 1000
         if outcome.final:
             self._answered_at = time.monotonic()
             self.settled[position] = 1
@@ -135,6 +166,8 @@ class Replay:
         """Stop the run when no later command can do better than this one."""
         if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
             self._trouble = RefusedError(f"the server does not accept the token: {explain(outcome)}")
+        elif outcome.redirected and not self.statistics.answered:
+            self._trouble = ReplayError(f"{explain(outcome)}: give that address as --url")
         elif time.monotonic() - self._answered_at > self._patience_s:
             self._trouble = ReplayError(
                 f"no command was answered for {self._patience_s:g} s; the last one ended with: {explain(outcome)}"
@@ -144,24 +177,24 @@ class Replay:
 
 
 def read_summaries(
-    users: Sequence[str], server: Server, couriers: Sequence[Courier], stopping: threading.Event
+    users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event
 ) -> dict[str, Outcome]:
     """Return each user's summary as the server answers it; users are missing when `stopping` was set.
 
     Raises RefusedError at the first summary that the token may not read.
     """
-    encoder = server.encoder()
+    dialect = server.dialect()
     outcomes: dict[str, Outcome] = {}
     refused: list[Outcome] = []
 
-    def read(courier: Courier, user: str) -> None:
-        outcome = courier.deliver(encoder.summary(user))
+    def read(client: Client, user: str) -> None:
+        outcome = client.read(dialect.summary(user))
         if outcome.refused:
             refused.append(outcome)
             stopping.set()
         outcomes[user] = outcome
 
-    work_through(couriers, Turns((user,) for user in users), read, stopping)
+    work_through(clients, Turns((user,) for user in users), read, stopping)
     if refused:
         raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
     return outcomes
@@ -170,6 +203,6 @@ def read_summaries(
 def explain(outcome: Outcome) -> str:
     """Return an outcome in words: status, code and what the server said."""
     problem = parse_object(outcome.body) or {}
-    said = problem.get("detail") or problem.get("message") or problem.get("Message") or problem.get("title")
+    said = outcome.said or next((problem[name] for name in _EXPLANATIONS if problem.get(name)), None)
     words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
     return f"{words} ({said})" if isinstance(said, str) else words

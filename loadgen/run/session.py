@@ -24,8 +24,11 @@ from loadgen.workload.files import Command, Workload
 from loadgen.workload.selection import EVERYTHING, Selection
 from loadgen.workload.streams import Part, Stream, owned, owner, stages
 
-FORMAT = 2
+FORMAT = 3
 """The version of a report's form."""
+
+BULKY = ("intervals", "histograms", "connect_histogram")
+"""What comes last in a report: it is for programs."""
 
 KEPT_KEYS = 64
 """How many idempotency keys of a user a server must remember (the interface promises at least so many)."""
@@ -92,8 +95,9 @@ def _run_here(
     threads: int,
     total: int,
 ) -> _Run:
-    with staying_on(options.processor), server.couriers(threads, interrupt.stopping) as couriers:
-        run = Replay(len(workload.commands), server, couriers, interrupt.stopping, recorder, options.rate)
+    statistics, stopping = Statistics(), interrupt.stopping
+    with staying_on(options.processor), server.clients(threads, stopping, statistics.record_connect) as clients:
+        run = Replay(len(workload.commands), server, clients, statistics, stopping, recorder, options.rate)
         before_s = time.process_time()
         with _progress(run.statistics, total, options):
             run.start()
@@ -132,9 +136,13 @@ def _run_fleet(
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
             count = threads // processes + (number < threads % processes)
             writer = None if recorder is None else AnswerWriter(parts[number], None)
-            on = staying_on(options.processor, number)
-            with on, writer or contextlib.nullcontext(), server.couriers(count, stopping) as couriers:
-                yield Replay(len(workload.commands), server, couriers, stopping, writer, options.rate)
+            statistics = Statistics()
+            with (
+                staying_on(options.processor, number),
+                writer or contextlib.nullcontext(),
+                server.clients(count, stopping, statistics.record_connect) as clients,
+            ):
+                yield Replay(len(workload.commands), server, clients, statistics, stopping, writer, options.rate)
 
         before_s = time.process_time()
         with fleet.launched(launch, plan, share), _progress(fleet, total, options):
@@ -168,8 +176,8 @@ def _recording(
     )
     with AnswerWriter(options.answers, header) as writer:
         if options.baseline:
-            with server.couriers(threads, interrupt.stopping) as couriers:
-                summaries = read_summaries(workload.users(), server, couriers, interrupt.stopping)
+            with server.clients(threads, interrupt.stopping) as clients:
+                summaries = read_summaries(workload.users(), server, clients, interrupt.stopping)
             for user, outcome in summaries.items():
                 if outcome.status == 200:
                     writer.add_baseline(user, outcome.body)
@@ -194,7 +202,7 @@ def _report(
     """Return the figures of a run, with what was run against what."""
     figures = run.statistics.figures()
     top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
-    histograms, intervals = figures.pop("histograms"), figures.pop("intervals")
+    bulky = {name: figures.pop(name) for name in BULKY}
     return {
         "loadgen": FORMAT,
         **top,
@@ -223,8 +231,7 @@ def _report(
             "cpu_us_per_command": round(run.cpu_s * 1e6 / run.statistics.done, 1) if run.statistics.done else None,
         },
         "machines": [machine.describe()],
-        "intervals": intervals,
-        "histograms": histograms,
+        **bulky,
     }
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 BODY = (
-    b'{"transaction": 1, "command": "ADD", "user": "somebody", "cash": "63511.53", "symbol": "ABC", "shares": 12, '
+    b'{"command": "ADD", "user": "somebody", "cash": "63511.53", "symbol": "ABC", "shares": 12, '
     b'"price": "10.00", "cost": "120.00", "expires_at": 1790000000000}'
 )
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)

@@ -14,10 +14,11 @@ from typing import Any, BinaryIO, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from loadgen.client.retry import Courier, Outcome, parse_object
+from loadgen.client.retry import Outcome, parse_object
+from loadgen.dialects.trading import DUMPLOG_TIMEOUT_S
 from loadgen.results.answers import AnswerFile, Recorded
 from loadgen.results.findings import Findings, Verification
-from loadgen.run.replay import DUMPLOG_TIMEOUT_S, ReplayError, Server, explain, read_summaries
+from loadgen.run.replay import Client, ReplayError, Server, explain, read_summaries
 from loadgen.verify.audit_log import AuditLogError, read_events
 from loadgen.verify.log_scan import LogScan, UserLog, compare_order
 from loadgen.verify.model import QUOTED, Account
@@ -64,10 +65,10 @@ def verify(
         )
     run = _read_run(workload, file, _chosen(workload, options), findings)
     users = [user for user in run.of_user if not _invalid(user)]
-    with server.couriers(min(options.threads, max(1, len(users))), stopping) as couriers:
-        summaries = read_summaries(users, server, couriers, stopping)
+    with server.clients(min(options.threads, max(1, len(users))), stopping) as clients:
+        summaries = read_summaries(users, server, clients, stopping)
         bodies = _bodies(users, summaries)
-        scan = _scan_log(run, file, bodies, server, couriers[0], findings) if options.log else None
+        scan = _scan_log(run, file, bodies, server, clients[0], findings) if options.log else None
     if scan is None:
         findings.note(
             "The audit log was not read: expiry is judged by the clock, a trigger's firing shows as a difference, "
@@ -141,14 +142,14 @@ def _scan_log(
     file: AnswerFile,
     bodies: Mapping[str, Mapping[str, Any]],
     server: Server,
-    courier: Courier,
+    client: Client,
     findings: Findings,
 ) -> LogScan | None:
     """Return what the audit log says, None when it cannot be had."""
     starts = {user: _number(body) for user, body in file.baselines()} if file.header.baseline else {}
     logs = {user: UserLog(starts.get(user), _number(body)) for user, body in bodies.items()}
     scan = LogScan(run.commands, run.unanswered, logs, run.book, findings)
-    outcome = courier.deliver(server.encoder().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
+    outcome = client.read(server.dialect().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
     if outcome.status != 200:
         findings.note(f"The server gives no audit log of all users: {explain(outcome)}.")
         return None

@@ -58,6 +58,7 @@ class StubServer(ThreadingHTTPServer):
         self.misbehave: Misbehaviour | None = None
         self.tamper: Callable[[Request, int, dict[str, Any]], tuple[int, dict[str, Any]]] | None = None
         self.links = False
+        self.slow_handshake_s = 0.0
         self.lock = threading.Lock()
         self.attempts: Counter[str | None] = Counter()
         self._open: set[socket.socket] = set()
@@ -69,6 +70,10 @@ class StubServer(ThreadingHTTPServer):
     def commands(self) -> list[Request]:
         """Return the requests that carry a command of a workload."""
         return [request for request in self.requests if request.key is not None]
+
+    def get_request(self) -> Any:
+        time.sleep(self.slow_handshake_s)
+        return super().get_request()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self.lock:

@@ -165,9 +165,9 @@ def test_a_connection_that_the_server_closed_while_idle_costs_no_retry(
 
     stub.misbehave = misbehave
     out = tmp_path / "out.json"
-    assert run("ADD,a,1.00\nADD,a,2.00\nADD,a,3.00", "--json", str(out)) == 0
+    assert run("ADD,a,1.00\nADD,a,2.00\nADD,a,3.00", "--rate", "10", "--json", str(out)) == 0
     report = report_of(out)
-    assert (report["retries"], report["reconnects"]) == (0, 2)
+    assert (report["retries"], report["reconnects"], report["connect_ms"]["count"]) == (0, 2, 3)
     assert stub.connections == 3
 
 

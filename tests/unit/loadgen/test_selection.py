@@ -13,7 +13,7 @@ import pytest
 
 from infra.local.stack import PROJECT
 from loadgen.cli import main
-from loadgen.client.encoding import Encoder, HeaderError, parse_header, parse_url
+from loadgen.client.encoding import HeaderError, RequestWriter, parse_header, parse_url
 from loadgen.run.session import resume
 from loadgen.workload.files import Command
 from loadgen.workload.streams import Part
@@ -158,8 +158,13 @@ def test_it_is_said_when_going_on_would_repeat_more_than_a_server_remembers() ->
 
 
 def lines_sent(headers: list[tuple[str, str]]) -> list[str]:
-    encoder = Encoder(parse_url("http://h:1"), "t", "r", headers)
-    return encoder.command(Command(1, "ADD", "u", None, "1")).decode().split("\r\n\r\n")[0].split("\r\n")[1:]
+    return (
+        RequestWriter(parse_url("http://h:1"), "t", headers)
+        .post("/users/u/add", "{}")
+        .decode()
+        .split("\r\n\r\n")[0]
+        .split("\r\n")[1:]
+    )
 
 
 def test_headers_are_added_to_every_request_and_replace_those_of_the_same_name() -> None:

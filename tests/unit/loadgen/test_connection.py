@@ -1,5 +1,6 @@
 """The HTTP exchange against a real socket that answers what the test says, byte for byte."""
 
+import gzip
 import socket
 import threading
 import time
@@ -9,13 +10,12 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from loadgen.client.connection import (
-    Answer,
-    BrokenAnswerError,
+    BrokenResponseError,
     ConnectError,
     Connection,
     ExchangeError,
     ExchangeTimeoutError,
-    StaleConnectionError,
+    Response,
 )
 from loadgen.client.encoding import parse_url
 
@@ -23,6 +23,7 @@ Script = Callable[[socket.socket, int], None]
 """Answers one request on a connection; the number says which request of all connections it is, from 0."""
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+ZIPPED = gzip.compress(b'{"a": "bc"}')
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -66,7 +67,7 @@ def _read_request(connection: socket.socket) -> bool:
     return True
 
 
-def exchange(script: Script, timeout_s: float = 2.0) -> Answer:
+def exchange(script: Script, timeout_s: float = 2.0) -> Response:
     """Return the answer to one request."""
     with serving(script) as url:
         connection = Connection(parse_url(url), timeout_s)
@@ -98,8 +99,25 @@ def sends(*pieces: bytes, close: bool = True, pause_s: float = 0.0) -> Script:
         b'HTTP/1.1 200 OK\r\n\r\n{"a": "bc"}',
         b'HTTP/1.0 200 OK\r\n\r\n{"a": "bc"}',
         b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
+        b'HTTP/1.1 200 OK\nContent-Length: 11\n\n{"a": "bc"}',
+        b'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n4\n{"a"\n7\n: "bc"}\n0\n\n',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + ZIPPED,
     ],
-    ids=["length", "odd case", "chunked", "until close", "http 1.0", "after 100"],
+    ids=[
+        "length",
+        "odd case",
+        "chunked",
+        "until close",
+        "http 1.0",
+        "after 100",
+        "bare LF",
+        "chunked with bare LF",
+        "one length twice",
+        "gzip",
+        "gzip until close",
+    ],
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_an_answer_of_any_form_is_read_however_it_is_cut(answer: bytes, size: int) -> None:
@@ -128,11 +146,44 @@ def test_headers_are_found_by_name_whatever_their_case() -> None:
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
         b"X" * 100_000,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + ZIPPED[:20],
     ],
 )
 def test_an_answer_that_is_cut_off_or_is_none_is_broken(answer: bytes) -> None:
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(BrokenResponseError):
         exchange(sends(answer))
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        (b"Content-Length: 2\r\nContent-Length: 3", "two different lengths, 2 and 3"),
+        (b"Content-Length: 2\r\nContent-Encoding: br", "an unknown content encoding, br"),
+        (b"Transfer-Encoding: gzip", "an unknown transfer encoding, gzip"),
+        (b"Content-Length: two", "length is not usable, two"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_is_named(headers: bytes, said: str) -> None:
+    with pytest.raises(BrokenResponseError, match=said):
+        exchange(sends(b"HTTP/1.1 200 OK\r\n%s\r\n\r\n{}" % headers))
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_an_answer_that_has_no_body_by_its_status_leaves_the_connection_usable(status: bytes) -> None:
+    with serving(sends(b"HTTP/1.1 %s\r\nContent-Length: 7\r\n\r\n" % status, close=False)) as url:
+        connection = Connection(parse_url(url), 2.0)
+        assert [connection.exchange(REQUEST).body for _ in range(3)] == [b"", b"", b""]
+        assert connection.prepare() is False
+        connection.close()
+
+
+def test_a_head_request_is_answered_without_the_body_that_its_headers_announce() -> None:
+    with serving(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", close=False)) as url:
+        connection = Connection(parse_url(url), 2.0)
+        assert connection.exchange(REQUEST.replace(b"GET", b"HEAD")).status == 200
+        connection.close()
 
 
 def test_no_answer_in_time_is_a_timeout_and_the_next_request_has_a_new_connection() -> None:
@@ -156,26 +207,61 @@ def test_an_answer_that_drips_does_not_outlast_its_timeout_for_long() -> None:
     assert time.monotonic() - start < 2.9
 
 
-def test_a_connection_is_used_again_and_a_stale_one_is_told_apart() -> None:
+@pytest.mark.parametrize(
+    "unasked",
+    [b"", b"\r\n", FINE, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"],
+    ids=["end", "a line", "another answer", "a 408"],
+)
+def test_a_connection_on_which_anything_came_unasked_is_replaced_before_a_request_is_sent(unasked: bytes) -> None:
+    seen: list[int] = []
+
     def script(connection: socket.socket, number: int) -> None:
         connection.sendall(FINE)
+        seen.append(connection.fileno())
+        if number == 1:
+            time.sleep(0.05)
+            connection.sendall(unasked)
+            if not unasked:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(script) as url:
+        connection = Connection(parse_url(url), 2.0)
+        replaced = []
+        for number in range(4):
+            if number == 2:
+                time.sleep(0.2)
+            replaced.append(connection.prepare())
+            assert connection.exchange(REQUEST).status == 200
+        connection.close()
+    assert replaced == [False, False, True, False]
+
+
+def test_a_server_that_reads_a_request_and_closes_is_not_taken_for_one_that_closed_while_idle() -> None:
+    def script(connection: socket.socket, number: int) -> None:
         if number == 1:
             connection.shutdown(socket.SHUT_RDWR)
+        else:
+            connection.sendall(FINE)
 
     with serving(script) as url:
         connection = Connection(parse_url(url), 2.0)
         connection.exchange(REQUEST)
-        connection.exchange(REQUEST)
-        with pytest.raises(StaleConnectionError):
+        with pytest.raises(ExchangeError) as raised:
             connection.exchange(REQUEST)
-        assert connection.exchange(REQUEST).status == 200
         connection.close()
-
-
-def test_a_first_request_that_is_dropped_is_not_taken_for_a_stale_connection() -> None:
-    with pytest.raises(ExchangeError) as raised:
-        exchange(lambda connection, _: connection.shutdown(socket.SHUT_RDWR))
     assert raised.value.reason == "connection"
+
+
+def test_each_connect_is_reported_with_its_time() -> None:
+    took_us: list[int] = []
+    with serving(sends(FINE)) as url:
+        connection = Connection(parse_url(url), 2.0, None, took_us.append)
+        connection.exchange(REQUEST)
+        connection.close()
+        connection.exchange(REQUEST)
+        connection.close()
+    assert len(took_us) == 2
+    assert all(0 < took < 2_000_000 for took in took_us)
 
 
 @pytest.mark.parametrize("header", [b"Connection: close\r\n", b""])

@@ -1,0 +1,124 @@
+"""The sixteen commands of the trading interface over HTTP: their routes, and what their answers mean."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as json_string
+from typing import Any
+from urllib.parse import quote
+
+from loadgen.client.connection import Response
+from loadgen.client.dialect import Verdict
+from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.retry import RETRY_STATUSES, parse_object, redirection, retry_after_s
+from loadgen.workload.files import FORMS, Command
+
+DUMPLOG_TIMEOUT_S = 300.0
+"""The time-out of a DUMPLOG, which reads the whole log."""
+
+_FINAL_STATUSES = frozenset({200, 400, 409, 422})
+"""A success, a refusal for the request's form, a rejection by the rules, a reused key: the same however often sent."""
+
+_READS = {"QUOTE", "DISPLAY_SUMMARY"}
+
+
+class Trading:
+    """Trading commands, with an idempotency key each: the run's id and the command's number."""
+
+    def __init__(self, writer: RequestWriter, target: Target, run_id: str) -> None:
+        self._writer = writer
+        self._target = target
+        self._run_id = run_id
+
+    def encode(self, item: Command) -> bytes:
+        """Return the request of a command, with its idempotency key and its transaction number."""
+        number = item.transaction
+        identity = f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n"
+        if item.name in _READS:
+            return self._writer.get(_path(item), identity)
+        return self._writer.post(_path(item), _body(item), identity)
+
+    def request_line(self, item: Command) -> tuple[str, str]:
+        """Return method and path of a command's request."""
+        return "GET" if item.name in _READS else "POST", self._target.prefix + _path(item)
+
+    def timeout_s(self, item: Command) -> float | None:
+        """Return the time-out of a DUMPLOG, None for the other commands."""
+        return DUMPLOG_TIMEOUT_S if item.name == "DUMPLOG" else None
+
+    def may_repeat(self, item: Command | None) -> bool:  # noqa: ARG002 (the same for all)
+        """Return True: every command has its key."""
+        return True
+
+    def judge(self, response: Response, item: Command | None) -> Verdict:
+        """Return what a response is worth. An answer that names another command's transaction is that command's."""
+        status = response.status
+        body = parse_object(response.body)
+        if status == 200:
+            return _judge_success(body, item)
+        found = body.get("code") if body is not None else None
+        code = found if isinstance(found, str) else f"http_{status}"
+        if status in RETRY_STATUSES:
+            return Verdict(final=False, again=True, code=code, retry_after_s=retry_after_s(response))
+        if status in _FINAL_STATUSES:
+            if not isinstance(found, str):
+                return _broken(f"the answer has status {status} and no code of the interface")
+            return Verdict(final=True, again=False, code=code)
+        return Verdict(final=False, again=False, code=code, said=redirection(response))
+
+    def summary(self, user: str) -> bytes:
+        """Return a request for a user's summary that is not part of the workload."""
+        return self._writer.get(f"{_user_path(user)}/summary")
+
+    def dumplog(self, filename: str) -> bytes:
+        """Return a request for the audit log of all users that is not part of the workload."""
+        return self._writer.post("/dumplog", f'{{"filename":{json_string(filename)}}}')
+
+
+_OK = Verdict(final=True, again=False, code="ok")
+
+
+def _judge_success(body: Mapping[str, Any] | None, item: Command | None) -> Verdict:
+    if body is None:
+        return _broken("the answer is not a JSON object")
+    number = body.get("transaction")
+    if item is None or number is None or number == item.transaction:
+        return _OK
+    said = f"the answer is that to command [{number}], not to [{item.transaction}]"
+    return Verdict(final=False, again=True, code="other_answer", said=said, desynchronised=True)
+
+
+def _broken(said: str) -> Verdict:
+    return Verdict(final=False, again=True, code="broken_answer", said=said, desynchronised=True)
+
+
+def _path(command: Command) -> str:
+    if command.user is None:
+        return "/dumplog"
+    user = _user_path(command.user)
+    if command.name == "QUOTE":
+        return f"{user}/quote/{_quoted(command.symbol or '')}"
+    return f"{user}/{_ACTIONS[command.name]}"
+
+
+_ACTIONS = {name: name.lower().replace("_", "-") for name in FORMS} | {"DISPLAY_SUMMARY": "summary"}
+
+
+@lru_cache(maxsize=1 << 16)
+def _user_path(user: str) -> str:
+    return f"/users/{quote(user, safe='')}"
+
+
+@lru_cache(maxsize=1 << 12)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _body(command: Command) -> str:
+    """Return the JSON body, ASCII only."""
+    symbol, value = command.symbol, command.value
+    if value is None:
+        return "{}" if symbol is None else f'{{"symbol":{json_string(symbol)}}}'
+    field = FORMS[command.name][-1]
+    if symbol is None:
+        return f'{{"{field}":{json_string(value)}}}'
+    return f'{{"symbol":{json_string(symbol)},"{field}":{json_string(value)}}}'
