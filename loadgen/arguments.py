@@ -117,6 +117,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "answered and how fast. A command without a user waits for all before it and holds all after it."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="workload file, one `[N] COMMAND,user,args` a line")
+    _add_strict(parser)
     _add_server(parser)
     load = parser.add_argument_group("load")
     _add_threads(load)
@@ -180,12 +181,17 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "model of the accounts. Nobody else may change these accounts between the replay and this."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the workload file that was replayed")
+    _add_strict(parser)
     parser.add_argument("--answers", type=Path, required=True, metavar="FILE", help="what `replay --answers` recorded")
     _add_server(parser)
     _add_threads(parser)
     parser.add_argument("--users", type=_names, metavar="A,B", help="check these users only (default: all)")
     _add_no_log(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON to OUT")
+
+
+def _add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--strict", action="store_true", help="refuse a file with untidy lines instead of mending them")
 
 
 def _add_merge(parser: argparse.ArgumentParser) -> None:

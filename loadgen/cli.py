@@ -54,7 +54,7 @@ def _replay(options: argparse.Namespace) -> int:
     require_writable(options.json, options.csv, options.html, options.answers)
     server = arguments.server(options, options.run_id or secrets.token_hex(6))
     selection = arguments.selection(options)
-    workload = selection.choose(load(options.file))
+    workload = selection.choose(_load(options))
     mine = selection.part(workload)
     if not mine.commands:
         raise UsageError(f"{options.file}: nothing is left to send")
@@ -96,6 +96,15 @@ def _replay(options: argparse.Namespace) -> int:
     if interrupt.requested:
         return INTERRUPTED
     return _exit_code(report, options.fail_on, failed_gates)
+
+
+def _load(options: argparse.Namespace) -> Workload:
+    """Return the workload of a file, and say how many of its lines were mended."""
+    workload = load(options.file, strict=options.strict)
+    if workload.mended:
+        lines = "1 untidy line was" if workload.mended == 1 else f"{workload.mended:,} untidy lines were"
+        print(f"loadgen: {workload.source}: {lines} mended; --strict refuses them", file=sys.stderr)
+    return workload
 
 
 def _exit_code(report: Report, gates: Sequence[Gate], failed_gates: bool) -> int:
@@ -149,7 +158,7 @@ def _verify(options: argparse.Namespace) -> int:
     require_writable(options.json)
     header = AnswerFile(options.answers).header
     server = arguments.server(options, header.run_id)
-    workload = load(options.file)
+    workload = _load(options)
     try:
         replayed = header.selection.part(header.selection.choose(workload))
     except SelectionError as error:

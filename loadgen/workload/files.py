@@ -1,9 +1,12 @@
 """Workload files: one command a line, `[N] COMMAND,user,args`, N being its transaction number.
 
 The parser judges the form of a line, not the values in it: whether an amount is money or a symbol exists is for the
-server to say, and its refusal is an answer like any other. docs/loadgen.md describes the form.
+server to say, and its refusal is an answer like any other. What is only untidy (a byte order mark, blank and comment
+lines, blanks around a line or its fields, none or several after the number) is mended and counted, unless the reader is
+strict. docs/loadgen.md describes the form.
 """
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -77,33 +80,42 @@ class WorkloadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The commands of a file, in its order."""
+    """The commands of a file, in its order; `mended` is how many of its lines were untidy."""
 
     source: str
     commands: list[Command]
+    mended: int = 0
 
     def users(self) -> list[str]:
         """Return the users, each once, in the order in which they first appear."""
         return list(dict.fromkeys(command.user for command in self.commands if command.user is not None))
 
 
-def load(path: Path) -> Workload:
+def load(path: Path, *, strict: bool = False) -> Workload:
     """Return the workload in a file. Raises WorkloadError, also when the file cannot be read."""
     try:
         with path.open("rb") as file:
-            return parse(file, str(path))
+            return parse(file, str(path), strict=strict)
     except OSError as error:
         raise WorkloadError(str(path), [Problem(0, error.strerror or str(error))], 1) from error
 
 
-def parse(file: BinaryIO, source: str = "workload") -> Workload:
-    """Return the workload in an open file, read line by line. Raises WorkloadError naming every bad line."""
+def parse(file: BinaryIO, source: str = "workload", *, strict: bool = False) -> Workload:
+    """Return the workload in an open file, read line by line.
+
+    Raises WorkloadError naming every bad line; with `strict` also those that would be mended.
+    """
     commands: list[Command] = []
     problems: list[Problem] = []
-    total = 0
+    total = mended = 0
     lines_of: dict[int, int] = {}
     for number, line in _lines(file):
         parsed = _parse_line(line)
+        if isinstance(parsed, str) and not strict and (mended_line := _mended(line, number)) is not None:
+            mended += 1
+            if not mended_line:
+                continue
+            parsed = _parse_line(mended_line)
         if isinstance(parsed, Command):
             first = lines_of.setdefault(parsed.transaction, number)
             if first == number:
@@ -118,7 +130,7 @@ def parse(file: BinaryIO, source: str = "workload") -> Workload:
         problems.append(Problem(0, "the file is empty: it has no command"))
     if problems:
         raise WorkloadError(source, problems, total)
-    return Workload(source, commands)
+    return Workload(source, commands, mended)
 
 
 def format_command(command: Command) -> str:
@@ -162,6 +174,8 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 _LINE = re.compile(r"\[([1-9][0-9]{0,18})\] ([A-Z_]+),([^,]+)(?:,([^,]+))?(?:,([^,]+))?", re.ASCII)
+_UNTIDY = re.compile(rb"\[([^\]]*)\][ \t]*([^ \t].*)")
+_BLANKS = b" \t"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ABSENT = 5
 _SHAPES: dict[tuple[str, int], tuple[int, int, int]] = {}
@@ -203,7 +217,21 @@ def _parse_line(raw: bytes) -> Command | str:
 
 
 def _has_blank(groups: tuple[str | None, ...]) -> bool:
-    return any(group is not None and group.isspace() for group in groups)
+    return any(group is not None and group != group.strip() for group in groups)
+
+
+def _mended(raw: bytes, number: int) -> bytes | None:
+    """Return an untidy line as it is meant, empty when it means nothing; None when nothing can be mended."""
+    if len(raw) > MAX_LINE_BYTES:
+        return None
+    text = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+    text = text.strip(_BLANKS)
+    if not text or text.startswith(b"#"):
+        return b""
+    match = _UNTIDY.fullmatch(text)
+    if match is not None:
+        text = b"[%s] %s" % (match[1], b",".join(field.strip(_BLANKS) for field in match[2].split(b",")))
+    return None if text == raw else text
 
 
 def _diagnose(line: str, length: int) -> str:
@@ -212,6 +240,8 @@ def _diagnose(line: str, length: int) -> str:
         return f"the line is longer than {MAX_LINE_BYTES} bytes"
     if not line:
         return "the line is blank; blank lines may stand only at the end of the file"
+    if line.startswith("\ufeff"):
+        return "the line begins with a byte order mark"
     if control := _CONTROL.search(line):
         return f"character {control.start() + 1} is a control character: the file is binary or damaged"
     return _diagnose_text(line)
@@ -238,6 +268,8 @@ def _diagnose_fields(name: str, fields: list[str]) -> str:
     for field, value in zip(form[-len(fields) :], fields, strict=True):
         if not value.strip():
             return f"{name} needs {wanted}; its {field} is empty"
+        if value != value.strip(" "):
+            return f"its {field} has a blank before or behind it: {value[:40]!r}"
     return f"{name} needs {wanted}; the line holds a character that cannot be printed"
 
 

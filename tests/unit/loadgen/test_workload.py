@@ -12,6 +12,7 @@ from loadgen.workload.files import (
     MAX_TRANSACTION,
     Command,
     Problem,
+    Workload,
     WorkloadError,
     format_command,
     load,
@@ -24,9 +25,9 @@ def commands_in(text: bytes) -> list[Command]:
     return parse(io.BytesIO(text)).commands
 
 
-def problems_in(text: bytes) -> list[Problem]:
+def problems_in(text: bytes, *, strict: bool = False) -> list[Problem]:
     with pytest.raises(WorkloadError) as raised:
-        parse(io.BytesIO(text))
+        parse(io.BytesIO(text), strict=strict)
     return raised.value.problems
 
 
@@ -77,9 +78,7 @@ def test_the_last_line_needs_no_end() -> None:
         (b"[99999999999999999999999999] ADD,u,1", "transaction number '9999"),
         ("[٣] ADD,u,1".encode(), "transaction number '٣'"),
         (b"ADD,u,1", "does not begin with a transaction number"),
-        (b"[2]ADD,u,1", "does not begin with a transaction number"),
         (b"[2 ADD,u,1", "does not begin with a transaction number"),
-        (b" [2] ADD,u,1", "does not begin with a transaction number"),
         (b"[2] PAY,u,1", "unknown command 'PAY'"),
         (b"[2] add,u,1", "unknown command 'add'"),
         (b"[2] ", "does not begin with a transaction number"),
@@ -98,18 +97,66 @@ def test_the_last_line_needs_no_end() -> None:
         (b"[2] SET_BUY_TRIGGER,u,S,", "its price is empty"),
         (b"[2] DUMPLOG,", "its filename is empty"),
         (b"[2] ADD,u\x00,1", "character 10 is a control character"),
-        (b"[2] ADD,u\t,1", "character 10 is a control character"),
         (b"[2] ADD,u,1\xff", "byte 12 is not UTF-8"),
         ("[2] ADD,u\u2028,1".encode(), "a character that cannot be printed"),
         (b"[2] ADD,u," + b"1" * MAX_LINE_BYTES, f"longer than {MAX_LINE_BYTES} bytes"),
-        (b"", "the line is blank"),
-        (b"   ", "the line is blank"),
     ],
 )
 def test_a_malformed_line_is_named_with_its_number_and_reason(line: bytes, reason: str) -> None:
     problems = problems_in(b"[1] ADD,u,1\n" + line + b"\n[3] ADD,u,1\n")
     assert [problem.line for problem in problems] == [2]
     assert reason in problems[0].reason
+
+
+UNTIDY = [
+    (b"", "the line is blank"),
+    (b"   ", "the line is blank"),
+    (b"\t", "character 1 is a control character"),
+    (b"# deposits", "does not begin with a transaction number"),
+    (b"  # [2] ADD,u,1", "does not begin with a transaction number"),
+    (b"[2]ADD,u,1", "does not begin with a transaction number"),
+    (b"[2]  ADD,u,1", "unknown command ' ADD'"),
+    (b"[2]\tADD,u,1", "control character"),
+    (b" [2] ADD,u,1", "does not begin with a transaction number"),
+    (b"\t[2] ADD,u,1", "control character"),
+    (b"[2] ADD,u,1\t", "control character"),
+    (b"[2] ADD, u, 1", "its user has a blank before or behind it"),
+    (b"[2] ADD,u ,1", "its user has a blank before or behind it"),
+    (b"[2] ADD,u\t,1", "character 10 is a control character"),
+    (b"[2] ADD ,u,1", "unknown command 'ADD '"),
+]
+
+
+@pytest.mark.parametrize("line", [line for line, _ in UNTIDY])
+def test_an_untidy_line_is_mended_and_counted(line: bytes) -> None:
+    workload = parse(io.BytesIO(b"[1] ADD,u,1\n" + line + b"\n[3] ADD,u,1\n"))
+    meant = [Command(2, "ADD", "u", None, "1")] if line.strip().startswith(b"[") else []
+    assert workload.commands == [Command(1, "ADD", "u", None, "1"), *meant, Command(3, "ADD", "u", None, "1")]
+    assert workload.mended == 1
+
+
+@pytest.mark.parametrize(("line", "reason"), UNTIDY)
+def test_a_strict_reader_refuses_an_untidy_line_and_says_what_it_is(line: bytes, reason: str) -> None:
+    problems = problems_in(b"[1] ADD,u,1\n" + line + b"\n[3] ADD,u,1\n", strict=True)
+    assert [problem.line for problem in problems] == [2]
+    assert reason in problems[0].reason
+
+
+def test_a_byte_order_mark_is_mended_at_the_start_of_the_file_and_nowhere_else() -> None:
+    marked = b"\xef\xbb\xbf[1] ADD,u,1\n"
+    assert parse(io.BytesIO(marked)) == Workload("workload", [Command(1, "ADD", "u", None, "1")], mended=1)
+    assert "byte order mark" in problems_in(marked, strict=True)[0].reason
+    assert "byte order mark" in problems_in(b"[2] ADD,u,1\n" + marked)[0].reason
+
+
+def test_a_tidy_file_needs_no_mending() -> None:
+    assert parse(io.BytesIO(b"[1] ADD,u,1 \r\n[2] DUMPLOG,my log.xml\n\n"), strict=True).mended == 0
+
+
+def test_mending_does_not_make_a_command_of_what_is_none() -> None:
+    assert "unknown command 'PAY'" in problems_in(b" [1]PAY, u, 1\n")[0].reason
+    assert "transaction number ' 1'" in problems_in(b"[ 1] ADD,u,1\n")[0].reason
+    assert problems_in(b"# nothing\n\n# at all\n")[0].reason == "the file is empty: it has no command"
 
 
 def test_a_transaction_number_used_twice_is_named_with_both_lines() -> None:
