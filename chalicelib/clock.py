@@ -1,12 +1,17 @@
-"""The clock, in one place."""
+"""The clocks, in one place."""
 
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from chalicelib.domain.moment import Moment
+
 Clock = Callable[[], int]
 """Returns the time: integer milliseconds since the Unix epoch, UTC."""
+
+Moments = Callable[[], Moment]
+"""Returns this moment, by the wall clock and by one that only goes forward."""
 
 OFFSET_FILE = "CLOCK_OFFSET_FILE"
 """For tests of wrong clocks: the environment variable that names a file with the milliseconds to add to the clock.
@@ -22,6 +27,11 @@ def now_ms() -> int:
     """Return the system's time in milliseconds since the Unix epoch."""
     now = time.time_ns() // 1_000_000
     return now if _offset_file is None else now + _offset_ms(Path(_offset_file))
+
+
+def moment() -> Moment:
+    """Return this moment."""
+    return Moment(now_ms(), time.monotonic_ns() // 1_000_000)
 
 
 def is_shifted() -> bool:

@@ -24,7 +24,7 @@ from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.function import starter
 from chalicelib.audit.places import make_place
 from chalicelib.audit.retention import Retention
-from chalicelib.clock import OFFSET_FILE, is_shifted, now_ms
+from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
@@ -32,10 +32,12 @@ from chalicelib.observe.timing import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.questions import Audit, Questions
 from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
 from chalicelib.service.deadline import Turns
+from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.trading import Quotes, Trading
 from chalicelib.service.transaction_numbers import TransactionNumbers
 from chalicelib.service.trusted_clock import TrustedClock
@@ -66,6 +68,7 @@ class Runtime:
     groups: Database[Document] | None
     writer: Writer
     accounts: Accounts
+    shared_quotes: SharedQuotes
     trading: Trading
     logs: Database[Document]
     dumps: Dumps
@@ -79,7 +82,9 @@ class Runtime:
     observers: Observers
 
     def close(self) -> None:
-        """Finish the writes that have begun and close the connections."""
+        """Hear out the quote source, finish the writes that have begun and close the connections."""
+        if not self.shared_quotes.finish():
+            log.warning("questions to the quote source are still open: their answers will not be in the audit log")
         self.writer.close()
         if self.groups is not None:
             self.groups.client.close()
@@ -157,11 +162,20 @@ def connect_redis(settings: Settings) -> Redis:
         raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
 
 
-def connect_quotes(redis: Redis, settings: Settings) -> Quotes:
-    """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source."""
-    cache = QuoteCache(redis, now_ms, Breaker(settings.quote_cache_pause_ms / 1000))
-    shared = SharedQuotes(cache, make_source(settings.quote_source, now_ms), Patience.of(settings))
-    return KeptQuotes(shared, now_ms, settings.recent_quotes) if settings.recent_quotes else shared
+def connect_quotes(redis: Redis, settings: Settings, audit_late: Audit) -> SharedQuotes:
+    """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source.
+
+    `audit_late` records the answers that come too late to be used.
+    """
+    cache = QuoteCache(redis, settings.redis_namespace, moment, Breaker(settings.quote_cache_pause_ms / 1000))
+    source = make_source(settings.quote_source, now_ms)
+    questions = Questions(source, audit_late, moment, settings.quote_open_questions)
+    return SharedQuotes(cache, questions, Patience.of(settings))
+
+
+def kept_in_process(quotes: Quotes, settings: Settings) -> Quotes:
+    """Return the quotes, kept in the process as the settings say."""
+    return KeptQuotes(quotes, moment, settings.recent_quotes) if settings.recent_quotes else quotes
 
 
 def make_tokens(settings: Settings) -> Tokens:
@@ -183,7 +197,7 @@ def make_rate_limit(redis: Redis, settings: Settings) -> RateLimit | None:
     if settings.rate_limit == 0:
         return None
     breaker = Breaker(settings.quote_cache_pause_ms / 1000)
-    return RateLimit(redis, settings.rate_limit, settings.rate_limit_seconds, breaker)
+    return RateLimit(redis, settings.redis_namespace, settings.rate_limit, settings.rate_limit_seconds, breaker)
 
 
 def make_observers(settings: Settings) -> Observers:
@@ -216,7 +230,10 @@ def make_runtime(settings: Settings) -> Runtime:
     groups = connect_patiently(settings) if settings.group_commit > 1 else None
     writer = make_writer(database, groups, settings.group_commit)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
-    quotes = connect_quotes(redis, settings)
+    turns, transactions = Turns(), TransactionNumbers()
+    late = LateAnswers(accounts, clock, turns, transactions, settings.command_timeout_ms)
+    shared_quotes = connect_quotes(redis, settings, late.record)
+    quotes = kept_in_process(shared_quotes, settings)
     logs = connect_database(settings, LOG_TIMEOUT_MS)
     place = make_place(settings.dump_place, settings.dump_link_seconds)
     dumps = Dumps(logs, place, now_ms, make_hand_over(settings))
@@ -225,7 +242,7 @@ def make_runtime(settings: Settings) -> Runtime:
         quotes=TimedQuotes(quotes, stages),
         dumps=dumps,
         clock=clock,
-        turns=Turns(),
+        turns=turns,
         limit_ms=settings.command_timeout_ms,
     )
     sweeper = Sweeper(
@@ -244,13 +261,14 @@ def make_runtime(settings: Settings) -> Runtime:
         groups=groups,
         writer=writer,
         accounts=accounts,
+        shared_quotes=shared_quotes,
         trading=trading,
         logs=logs,
         dumps=dumps,
         retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=sweeper,
         clock=clock,
-        transactions=TransactionNumbers(),
+        transactions=transactions,
         tokens=make_tokens(settings),
         rate_limit=make_rate_limit(redis, settings),
         stages=stages,

@@ -14,11 +14,17 @@ from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 log = logging.getLogger(__name__)
 
 # The generic cell rate algorithm: one key a user holds when all that was taken will have been paid for at the steady
-# rate. In microseconds of Redis's own clock, so that servers need not agree on theirs. Returns how long to wait.
+# rate. In microseconds of Redis's own clock, so that servers need not agree on theirs. More than a window
+# ahead, or of another type, is nothing that we wrote: nobody is shut out by it. Returns how long to wait.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local paid = math.max(now, tonumber(redis.call('GET', KEYS[1]) or 0)) + ARGV[1]
+local stored = redis.pcall('GET', KEYS[1])
+local held = type(stored) == 'string' and tonumber(stored) or 0
+if not (held <= now + ARGV[2]) then
+  held = 0
+end
+local paid = math.max(now, held) + ARGV[1]
 local wait = paid - now - ARGV[2]
 if wait > 0 then
   return wait
@@ -35,8 +41,9 @@ class RateLimit:
     service, and must not be what takes it down.
     """
 
-    def __init__(self, redis: Redis, commands: int, seconds: int, breaker: Breaker) -> None:
+    def __init__(self, redis: Redis, namespace: str, commands: int, seconds: int, breaker: Breaker) -> None:
         self._redis = redis
+        self._namespace = namespace
         self._window_us = seconds * 1_000_000
         self._interval_us = max(1, self._window_us // commands)
         self._breaker = breaker
@@ -58,4 +65,4 @@ class RateLimit:
             raise RateLimitedError(math.ceil(wait_us / 1_000_000))
 
     def _wait_us(self, user: str) -> int:
-        return int(self._redis.eval(_TAKE, 1, f"rate:{user}", self._interval_us, self._window_us))
+        return int(self._redis.eval(_TAKE, 1, f"{self._namespace}:rate:{user}", self._interval_us, self._window_us))

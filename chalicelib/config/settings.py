@@ -17,6 +17,8 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 WRITE_CONCERNS = ("majority-journaled", "majority", "one")
 """What must have happened to a write before its command is answered, the safest first and the default."""
 
+DEFAULT_DATABASE = "day_trading"
+MAX_NAMESPACE_LENGTH = 128
 
 MOST_CLOCK_TOLERANCE_MS = 5_000
 
@@ -46,6 +48,7 @@ class Settings:
     recent_accounts: int
     group_commit: int
     redis_url: str
+    redis_namespace: str
     redis_timeout_ms: int
     quote_source: str
     recent_quotes: int
@@ -53,6 +56,7 @@ class Settings:
     quote_limit_ms: int
     quote_first_pause_ms: int
     quote_longest_pause_ms: int
+    quote_open_questions: int
     quote_lock_spare_ms: int
     quote_poll_ms: int
     quote_cache_pause_ms: int
@@ -124,6 +128,13 @@ def _one_of(name: str, env: Mapping[str, str], default: str, values: tuple[str, 
     return value
 
 
+def _namespace(env: Mapping[str, str]) -> str:
+    value = _text("REDIS_NAMESPACE", env, _text("MONGO_DATABASE", env, DEFAULT_DATABASE))
+    if not (value.isprintable() and value == "".join(value.split()) and len(value) <= MAX_NAMESPACE_LENGTH):
+        raise SettingError("REDIS_NAMESPACE", value, f"1 to {MAX_NAMESPACE_LENGTH} printable characters without blanks")
+    return value
+
+
 def _secret(env: Mapping[str, str]) -> str | None:
     value = env.get("AUTH_SECRET")
     if value is None and "AUTH_JWKS_URL" in env:
@@ -184,7 +195,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
             "a mongodb:// or mongodb+srv:// address",
             lambda value: value.startswith(("mongodb://", "mongodb+srv://")),
         ),
-        mongo_database=_text("MONGO_DATABASE", env, "day_trading"),
+        mongo_database=_text("MONGO_DATABASE", env, DEFAULT_DATABASE),
         mongo_pool_size=_number("MONGO_POOL_SIZE", env, 100, 1, 1000),
         mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
         write_concern=_one_of("WRITE_CONCERN", env, WRITE_CONCERNS[0], WRITE_CONCERNS),
@@ -198,6 +209,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
             "a redis:// or rediss:// address",
             lambda value: value.startswith(("redis://", "rediss://")),
         ),
+        redis_namespace=_namespace(env),
         redis_timeout_ms=_number("REDIS_TIMEOUT_MS", env, 250, 10, 10_000),
         quote_source=_text("QUOTE_SOURCE", env),
         recent_quotes=_number("RECENT_QUOTES", env, 2_000, 0, 100_000),
@@ -205,6 +217,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         quote_limit_ms=_number("QUOTE_LIMIT_MS", env, 5_000, 100, 60_000),
         quote_first_pause_ms=_number("QUOTE_FIRST_PAUSE_MS", env, 10, 1, 10_000),
         quote_longest_pause_ms=_number("QUOTE_LONGEST_PAUSE_MS", env, 250, 1, 10_000),
+        quote_open_questions=_number("QUOTE_OPEN_QUESTIONS", env, 512, 1, 10_000),
         quote_lock_spare_ms=_number("QUOTE_LOCK_SPARE_MS", env, 500, 50, 10_000),
         quote_poll_ms=_number("QUOTE_POLL_MS", env, 50, 5, 1_000),
         quote_cache_pause_ms=_number("QUOTE_CACHE_PAUSE_MS", env, 1_000, 10, 60_000),

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, field
 
+from chalicelib.domain.moment import Moment
+
 QUOTE_LIFETIME_MS = 60_000
-"""A quote may be used for 60 s from when its server made it."""
+"""A quote may be used for 60 s from when the question was sent."""
+
+LONG_AGO = Moment(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The price of a symbol, the user it was asked for, when its server made it, and the server's crypto key.
+    """What the quote server answered: the price of a symbol, for whom it was asked, its time, and its crypto key.
 
-    `timestamp_ms` is the server's own time, as it is audited. `ahead_ms` is by how much that lay in the future when
-    the quote arrived: it takes no part in the 60 s, which then count from the arrival.
+    `timestamp_ms` is the server's own time, audited and answered as it came; nothing depends on it.
     """
 
     symbol: str
@@ -19,16 +22,19 @@ class Quote:
     user: str
     timestamp_ms: int
     cryptokey: str
-    ahead_ms: int = field(default=0, compare=False)
-
-    def remaining_ms(self, now_ms: int) -> int:
-        """Return for how long the quote may still be used; 0 or less when it is too old."""
-        return self.timestamp_ms - self.ahead_ms + QUOTE_LIFETIME_MS - now_ms
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteAnswer:
-    """A quote and whether it came from the cache; if not, this answer is a hit on the source, to be audited."""
+    """A quote, whether it came from the cache, and when the source was asked for it.
+
+    If it did not come from the cache, this answer is a hit on the source, to be audited.
+    """
 
     quote: Quote
     cached: bool
+    asked: Moment = field(default=LONG_AGO, compare=False)
+
+    def remaining_ms(self, now: Moment) -> int:
+        """Return for how long the quote may still be used; 0 or less when it is too old."""
+        return QUOTE_LIFETIME_MS - self.asked.age_ms(now)

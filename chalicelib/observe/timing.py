@@ -112,3 +112,7 @@ class TimedQuotes:
             return answer
         finally:
             spent.quote += time.perf_counter() - began
+
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
+        return self.quotes.is_current(answer)

@@ -1,8 +1,12 @@
 """Quotes shared by all functions through Redis, and the lock that lets one of them ask the source (SPEC.md section 4).
 
-Two keys a symbol: `quote:ABC`, the quote, gone 60 s after it was made; `quote:ABC:lock`, the token of the one who asks,
-gone by itself when that one is. Nothing here raises for what Redis does: a cache that is down, slow or full holds no
-quotes and grants no locks.
+Two keys a symbol, in the deployment's namespace: `day_trading:quote:ABC`, the quote, gone 60 s after the question was
+sent; `day_trading:quote:ABC:lock`, the token of the one who asks, gone by itself when that one is. Nothing here raises
+for what Redis does: a cache that is down, slow or full holds no quotes and grants no locks. What stands there and is
+none of ours (another type, no expiry or a longer one than we give) counts as nothing, and is replaced.
+
+How old a quote is, both its time and its expiry say, and the one that says older is right: so neither a server with a
+wrong clock nor a stamp from the future makes it last longer.
 """
 
 import json
@@ -11,13 +15,15 @@ from enum import Enum
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from chalicelib.clock import Clock
+from chalicelib.clock import Moments
+from chalicelib.domain.moment import Moment
 from chalicelib.domain.money import MAX_CENTS
-from chalicelib.domain.quote import Quote
+from chalicelib.domain.quote import QUOTE_LIFETIME_MS, Quote, QuoteAnswer
 from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 
 log = logging.getLogger(__name__)
@@ -26,20 +32,32 @@ MAX_STORED_BYTES = 1024
 """More is not one of our quotes, and is not parsed."""
 
 _NO_TIME_MS = 10**15
-"""In the year 33658; what stands in the cache for a time must fit where times are stored."""
+"""In the year 33658; what stands in the cache for our own time is below."""
 
-# A lock without an expiry is none of ours and would never end: it counts as free.
-_CLAIM = """
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[1] and redis.call('PTTL', KEYS[1]) >= 0 then
-  return 0
+_NO_SERVER_TIME = 10**18
+"""What stands there for the quote server's must fit where numbers are stored."""
+
+_NO_EXPIRY = -1
+"""What Redis says is left of a key that never ends."""
+
+_LONGEST_LOCK_MS = 60_000
+"""More than the longest that the settings allow."""
+
+# A lock of another type, or that would never end or not for long, is none of ours: it counts as free.
+_CLAIM = f"""
+local owner = redis.pcall('GET', KEYS[1])
+if type(owner) == 'string' and owner ~= ARGV[1] then
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 and left <= {_LONGEST_LOCK_MS} then
+    return 0
+  end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0
@@ -56,28 +74,30 @@ class Claim(Enum):
 
 
 class QuoteCache:
-    """The quotes and locks in Redis."""
+    """The quotes and locks in Redis, under keys that begin with `namespace`."""
 
-    def __init__(self, redis: Redis, clock: Clock, breaker: Breaker) -> None:
+    def __init__(self, redis: Redis, namespace: str, moments: Moments, breaker: Breaker) -> None:
         self._redis = redis
-        self._clock = clock
+        self._namespace = namespace
+        self._moments = moments
         self._breaker = breaker
         self._outage_log = SeldomLog(log)
         self._value_log = SeldomLog(log)
 
-    def read(self, symbol: str) -> Quote | None:
+    def read(self, symbol: str) -> QuoteAnswer | None:
         """Return the quote of a symbol while it may be used."""
         if (began := self._breaker.begin()) is None:
             return None
         try:
-            stored = self._redis.get(_key(symbol))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                self._look(pipeline, symbol)
+                left, stored = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             self._note(error, began)
             return None
-        self._note_success()
-        return self._usable(symbol, stored)
+        return self._usable(symbol, left, stored, began)
 
-    def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, Quote | None]:
+    def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, QuoteAnswer | None]:
         """Take or renew the lock of a symbol for so long, unless another has it; return also a quote that is there.
 
         Both in this order in one round trip: a quote that was stored before the lock came free is not missed.
@@ -86,31 +106,31 @@ class QuoteCache:
             return Claim.NOBODY_KNOWS, None
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.eval(_CLAIM, 1, _lock_key(symbol), token, lifetime_ms)
-                pipeline.get(_key(symbol))
-                claimed, stored = pipeline.execute(raise_on_error=False)
+                pipeline.eval(_CLAIM, 1, self._lock_key(symbol), token, lifetime_ms)
+                self._look(pipeline, symbol)
+                claimed, left, stored = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             self._note(error, began)
             return Claim.NOBODY_KNOWS, None
-        quote = self._usable(symbol, self._result(stored, began))
+        answer = self._usable(symbol, left, stored, began)
         match self._result(claimed, began):
             case None:
-                return Claim.NOBODY_KNOWS, quote
+                return Claim.NOBODY_KNOWS, answer
             case 0:
-                return Claim.THEIRS, quote
+                return Claim.THEIRS, answer
             case _:
-                return Claim.OURS, quote
+                return Claim.OURS, answer
 
-    def release(self, symbol: str, token: str, quote: Quote | None) -> None:
+    def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
         """Store a quote, if there is one and it may still be used, and give the lock back if it is still ours."""
         if (began := self._breaker.begin()) is None:
             return
-        remaining_ms = 0 if quote is None else quote.remaining_ms(self._clock())
+        remaining_ms = 0 if answer is None else answer.remaining_ms(self._moments())
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                if quote is not None and remaining_ms > 0:
-                    pipeline.set(_key(symbol), quote_to_json(quote), px=remaining_ms)
-                pipeline.eval(_RELEASE, 1, _lock_key(symbol), token)
+                if answer is not None and remaining_ms > 0:
+                    pipeline.set(self._key(symbol), stored_form(answer), px=remaining_ms)
+                pipeline.eval(_RELEASE, 1, self._lock_key(symbol), token)
                 results = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             self._note(error, began)
@@ -118,14 +138,23 @@ class QuoteCache:
         for result in results:
             self._result(result, began)
 
-    def _usable(self, symbol: str, stored: Any) -> Quote | None:
-        if stored is None:
+    def _look(self, pipeline: Pipeline, symbol: str) -> None:
+        """Ask for what is left of a quote's time, and then for the quote: another one in between counts as older."""
+        pipeline.pttl(self._key(symbol))
+        pipeline.get(self._key(symbol))
+
+    def _usable(self, symbol: str, left: Any, stored: Any, began: float) -> QuoteAnswer | None:
+        left_ms = self._result(left, began)
+        if isinstance(stored, ResponseError) and "WRONGTYPE" in str(stored):
+            stored = b""
+        elif (stored := self._result(stored, began)) is None or left_ms is None:
             return None
-        quote = quote_from_json(stored, symbol)
-        if quote is None:
-            self._value_log.warning("what stands in the cache as the quote of %s is none", symbol)
+        now = self._moments()
+        answer = read_stored_form(stored, symbol, left_ms, now)
+        if answer is None:
+            self._value_log.warning("what stands in the cache as the quote of %s is none of ours", symbol)
             return None
-        return quote if quote.remaining_ms(self._clock()) > 0 else None
+        return answer if answer.remaining_ms(now) > 0 else None
 
     def _result(self, result: Any, began: float) -> Any:
         """Return the result of one of several commands, None when it failed."""
@@ -145,38 +174,43 @@ class QuoteCache:
         if self._breaker.succeeded():
             log.warning("the quote cache is in use again")
 
+    def _key(self, symbol: str) -> str:
+        return f"{self._namespace}:quote:{symbol}"
 
-def quote_to_json(quote: Quote) -> bytes:
+    def _lock_key(self, symbol: str) -> str:
+        return f"{self._namespace}:quote:{symbol}:lock"
+
+
+def stored_form(answer: QuoteAnswer) -> bytes:
     """Return a quote as it stands in Redis."""
-    parts = [quote.symbol, quote.price_cents, quote.user, quote.timestamp_ms, quote.cryptokey, quote.ahead_ms]
+    quote = answer.quote
+    parts = [quote.symbol, quote.price_cents, quote.user, quote.timestamp_ms, quote.cryptokey, answer.asked.wall_ms]
     return json.dumps(parts, separators=(",", ":")).encode()
 
 
-def quote_from_json(stored: bytes, symbol: str) -> Quote | None:
-    """Return the quote of a symbol that `quote_to_json` stored, None for anything else."""
-    if len(stored) > MAX_STORED_BYTES:
+def read_stored_form(stored: bytes, symbol: str, left_ms: int, now: Moment) -> QuoteAnswer | None:
+    """Return the quote of a symbol that `stored_form` made and that expires in `left_ms`, None for anything else."""
+    if len(stored) > MAX_STORED_BYTES or not left_ms <= QUOTE_LIFETIME_MS or left_ms == _NO_EXPIRY:
         return None
     try:
         parts = json.loads(stored)
     except (ValueError, RecursionError):
         return None
     match parts:
-        case [str(its_symbol), int(price), str(user), int(timestamp), str(cryptokey), int(ahead)]:
+        case [str(its_symbol), int(price), str(user), int(its_time), str(cryptokey), int(asked_ms)]:
             good = (
                 its_symbol == symbol
-                and not any(isinstance(number, bool) for number in (price, timestamp, ahead))
+                and not any(isinstance(number, bool) for number in (price, its_time, asked_ms))
                 and 0 < price <= MAX_CENTS
-                and 0 <= ahead <= timestamp < _NO_TIME_MS
+                and -_NO_SERVER_TIME < its_time < _NO_SERVER_TIME
+                and 0 <= asked_ms < _NO_TIME_MS
                 and all(text.isascii() and text.isprintable() for text in (user, cryptokey))
             )
-            return Quote(its_symbol, price, user, timestamp, cryptokey, ahead) if good else None
+            if not good:
+                return None
+            age_ms = max(0, now.wall_ms - asked_ms, QUOTE_LIFETIME_MS - left_ms)
+            return QuoteAnswer(
+                Quote(its_symbol, price, user, its_time, cryptokey), cached=True, asked=now.earlier(age_ms)
+            )
         case _:
             return None
-
-
-def _key(symbol: str) -> str:
-    return f"quote:{symbol}"
-
-
-def _lock_key(symbol: str) -> str:
-    return f"quote:{symbol}:lock"

@@ -3,7 +3,9 @@ r"""The legacy quote server: a line out, a line in, and no trust in the second o
     ->  ABC,jane\n
     <-  12.50,ABC,jane,1700000000000,IRrR7UeTO35kSWUgG0QJKmB35sL27FKM7AVhP5qpjCg=\n
 
-A price is only ever taken from an answer that is right in every field. All else is a failed try.
+Quote servers differ in what they make of the second line. It is read leniently where that cannot change a price: the
+end of the connection ends it as well as LF or CRLF, fields may have blanks around them, a price any number of places of
+which all behind the second are zeros, and the server's time may be any number. All else is a failed try.
 """
 
 import re
@@ -12,20 +14,20 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from chalicelib.clock import Clock
-from chalicelib.domain.errors import InvalidAmountError
-from chalicelib.domain.money import parse_cents
+from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.errors import BadAnswerError, FailedTryError
 
 MAX_LINE_BYTES = 512
-"""The longest answer that is read: twice what its longest fields add up to."""
+"""The longest answer that is read, its line end included: twice what its longest fields add up to."""
 
 MAX_CRYPTOKEY_LENGTH = 128
 
 _FIELDS = 5
-_TIMESTAMP = re.compile(r"[0-9]{1,15}", re.ASCII)
+_PRICE = re.compile(r"([0-9]{0,12})(?:\.([0-9]{0,2})0*)?", re.ASCII)
+_TIME = re.compile(r"([+-]?[0-9]{1,18})(?:\.[0-9]*)?", re.ASCII)
 _CRYPTOKEY = re.compile(rf"[!-~]{{1,{MAX_CRYPTOKEY_LENGTH}}}", re.ASCII)
+_BLANKS = " \t\r\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,8 @@ class Address:
 class LegacySource:
     """Asks a legacy quote server; a connection a question, as it closes them."""
 
-    def __init__(self, address: Address, clock: Clock) -> None:
+    def __init__(self, address: Address) -> None:
         self._address = address
-        self._clock = clock
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
         """Ask once; raises FailedTryError unless a good answer is there within the time."""
@@ -66,50 +67,53 @@ class LegacySource:
                 line = _read_line(connection, end)
         except OSError as error:
             raise FailedTryError(f"{type(error).__name__}: {error}") from error
-        return parse_answer(line, symbol, user, self._clock())
+        return parse_answer(line, symbol, user)
 
 
-def parse_answer(line: bytes, symbol: str, user: str, now_ms: int) -> Quote:
-    """Return the quote in an answer, given as its line with the line end; raises BadAnswerError.
+def parse_answer(line: bytes, symbol: str, user: str) -> Quote:
+    """Return the quote in an answer, with or without its line end; raises BadAnswerError.
 
-    It must name the symbol and the user that were asked for, a price as SPEC.md section 1 has it, a time no more than
-    60 s ago and a printable crypto key. A time in the future counts as now.
+    It must name the symbol and the user that were asked for, a price above 0 that is exact in cents, a number as its
+    time and a printable crypto key.
     """
-    price, its_symbol, its_user, timestamp, cryptokey = _fields_of(line)
+    price, its_symbol, its_user, its_time, cryptokey = _fields_of(line)
     if its_symbol != symbol:
         raise BadAnswerError("it is for another symbol")
     if its_user != user:
         raise BadAnswerError("it is for another user")
-    if not _TIMESTAMP.fullmatch(timestamp):
-        raise BadAnswerError("its time is not one in milliseconds")
+    if (server_time := _TIME.fullmatch(its_time)) is None:
+        raise BadAnswerError("its time is not a number")
     if not _CRYPTOKEY.fullmatch(cryptokey):
         raise BadAnswerError("its crypto key is not a printable one")
-    try:
-        price_cents = parse_cents(price, "price")
-    except InvalidAmountError as error:
-        raise BadAnswerError(str(error)) from error
-    made_ms = int(timestamp)
-    quote = Quote(symbol, price_cents, user, made_ms, cryptokey, ahead_ms=max(0, made_ms - now_ms))
-    if quote.remaining_ms(now_ms) <= 0:
-        raise BadAnswerError("it is too old already; do the clocks agree?")
-    return quote
+    return Quote(symbol, _cents_of(price), user, int(server_time[1]), cryptokey)
+
+
+def _cents_of(price: str) -> int:
+    match = _PRICE.fullmatch(price)
+    if match is None or not (match[1] or match[2]):
+        raise BadAnswerError("its price is not a number that is exact in cents")
+    cents = int(match[1] or "0") * 100 + int((match[2] or "").ljust(2, "0"))
+    if not 0 < cents <= MAX_CENTS:
+        raise BadAnswerError("its price is not above 0 and at most 1000000000.00")
+    return cents
 
 
 def _fields_of(line: bytes) -> list[str]:
     if len(line) > MAX_LINE_BYTES:
         raise BadAnswerError("the line is too long")
-    if not line.endswith(b"\n"):
-        raise BadAnswerError("the line has no end")
     if not line.isascii():
         raise BadAnswerError("the line is not ASCII")
-    fields = line[:-1].decode("ascii").split(",")
+    fields = [field.strip(_BLANKS) for field in line.removesuffix(b"\n").decode("ascii").split(",")]
     if len(fields) != _FIELDS:
         raise BadAnswerError(f"the line has {len(fields)} fields and not {_FIELDS}")
     return fields
 
 
 def _read_line(connection: socket.socket, end: float) -> bytes:
-    """Return what comes up to the first line end, all of it when none comes, little more than MAX_LINE_BYTES of it."""
+    """Return what comes up to the first line end, all of it when none comes, little more than MAX_LINE_BYTES of it.
+
+    What comes behind the line end is not looked at: whether any of it is here yet is chance.
+    """
     read = bytearray()
     while b"\n" not in read and len(read) <= MAX_LINE_BYTES:
         connection.settimeout(_until(end))
@@ -117,7 +121,8 @@ def _read_line(connection: socket.socket, end: float) -> bytes:
         if not some:
             break
         read += some
-    return bytes(read)
+    line, end_of_line, _ = bytes(read).partition(b"\n")
+    return line + end_of_line
 
 
 def _until(end: float) -> float:

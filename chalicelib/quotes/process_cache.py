@@ -1,10 +1,11 @@
 """Quotes that a process has had, kept until they run out: no round trip for a price that cannot have changed."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from threading import Lock
 from typing import Protocol
 
-from chalicelib.clock import Clock
+from chalicelib.clock import Moments
 from chalicelib.domain.quote import QuoteAnswer
 
 
@@ -13,6 +14,9 @@ class Quotes(Protocol):
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the current quote, or raise QuoteUnavailableError."""
+
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
 
 
 class KeptQuotes:
@@ -23,9 +27,9 @@ class KeptQuotes:
     while this process goes on with the old one, within its 60 s (SPEC.md section 4).
     """
 
-    def __init__(self, quotes: Quotes, clock: Clock, limit: int) -> None:
+    def __init__(self, quotes: Quotes, moments: Moments, limit: int) -> None:
         self._quotes = quotes
-        self._clock = clock
+        self._moments = moments
         self._limit = limit
         self._lock = Lock()
         self._kept: OrderedDict[str, QuoteAnswer] = OrderedDict()
@@ -33,12 +37,16 @@ class KeptQuotes:
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the current quote of a symbol, asked for by `user` if nobody has; raises QuoteUnavailableError."""
         kept = self._kept.get(symbol)
-        if kept is not None and kept.quote.remaining_ms(self._clock()) > 0:
+        if kept is not None and kept.remaining_ms(self._moments()) > 0:
             return kept
         answer = self._quotes.get(symbol, user)
         with self._lock:
-            self._kept[symbol] = QuoteAnswer(answer.quote, cached=True)
+            self._kept[symbol] = replace(answer, cached=True)
             self._kept.move_to_end(symbol)
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return answer
+
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
+        return self._quotes.is_current(answer)

@@ -3,19 +3,18 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from chalicelib import waiting
+from chalicelib.clock import Moments, moment
 from chalicelib.domain.errors import QuoteUnavailableError
-from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import Claim
 from chalicelib.quotes.circuit_breaker import Monotonic, SeldomLog
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.single_flight import Flights
-from chalicelib.quotes.sources import QuoteSource
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +22,37 @@ log = logging.getLogger(__name__)
 class Cache(Protocol):
     """Where quotes are shared; see `chalicelib.quotes.cache.QuoteCache`."""
 
-    def read(self, symbol: str) -> Quote | None:
+    def read(self, symbol: str) -> QuoteAnswer | None:
         """Return the quote of a symbol while it may be used."""
 
-    def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, Quote | None]:
+    def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, QuoteAnswer | None]:
         """Take or renew the lock of a symbol, unless another has it; return also a quote that is there."""
 
-    def release(self, symbol: str, token: str, quote: Quote | None) -> None:
+    def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
         """Store a quote, if there is one, and give the lock back."""
+
+
+class Inquiry(Protocol):
+    """The questions of one fetch; see `chalicelib.quotes.questions.Inquiry`."""
+
+    def ask(self, seconds: float) -> int:
+        """Ask once more, for an answer within so many seconds; return the question's number."""
+
+    def wait(self, seconds: float, question: int | None = None) -> QuoteAnswer | None:
+        """Return the first answer to any question, or raise FailedTryError when that one fails."""
+
+    def end(self) -> None:
+        """Use no answer from now on."""
+
+
+class Questions(Protocol):
+    """How the source is asked; see `chalicelib.quotes.questions.Questions`."""
+
+    def about(self, symbol: str, user: str) -> Inquiry:
+        """Begin an inquiry about a symbol."""
+
+    def finish(self, seconds: float) -> bool:
+        """Wait until all open questions have ended."""
 
 
 class SharedQuotes:
@@ -43,16 +65,16 @@ class SharedQuotes:
     def __init__(
         self,
         cache: Cache,
-        source: QuoteSource,
+        questions: Questions,
         patience: Patience,
+        moments: Moments = moment,
         monotonic: Monotonic = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._cache = cache
-        self._source = source
+        self._questions = questions
         self._patience = patience
+        self._moments = moments
         self._monotonic = monotonic
-        self._sleep = sleep
         self._flights = Flights()
         self._log = SeldomLog(log)
 
@@ -63,32 +85,49 @@ class SharedQuotes:
         """
         return waiting.aside(partial(self._get, symbol, user))
 
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
+        return answer.remaining_ms(self._moments()) > 0
+
+    def finish(self) -> bool:
+        """Hear out the questions that are open; return whether that was possible within the limit of one quote."""
+        return self._questions.finish(self._patience.limit_ms / 1000)
+
     def _get(self, symbol: str, user: str) -> QuoteAnswer:
-        if (quote := self._cache.read(symbol)) is not None:
-            return QuoteAnswer(quote, cached=True)
+        if (answer := self._cache.read(symbol)) is not None:
+            return answer
         return self._flights.join(symbol, partial(self._fetch, symbol, user), self._patience.limit_ms / 1000)
 
     def _fetch(self, symbol: str, user: str) -> QuoteAnswer:
-        """Ask the source, or wait for the process that does; take over when that one gives up or dies."""
+        """Ask the source, or wait for the process that does; take over when that one gives up or dies.
+
+        A question that is not answered in time is followed by another one, and is still open: the first answer counts.
+        """
         token = secrets.token_hex(8)
         end = self._monotonic() + self._patience.limit_ms / 1000
-        quote, mine, failed, last = None, False, 0, "another process was asking"
+        answer, mine, failed, last = None, False, 0, "another process was asking"
+        inquiry = self._questions.about(symbol, user)
         try:
             while (left := end - self._monotonic()) > 0:
                 claim, found = self._cache.claim(symbol, token, self._patience.lock_ms)
                 mine = claim is not Claim.THEIRS
                 if found is not None:
-                    return QuoteAnswer(found, cached=True)
+                    return found
                 if mine:
                     try:
-                        quote = self._source.ask(symbol, user, min(left, self._patience.try_ms / 1000))
-                        return QuoteAnswer(quote, cached=False)
+                        answer = inquiry.wait(min(left, self._patience.try_ms / 1000), inquiry.ask(left))
+                        last = f"no answer within {self._patience.try_ms} ms"
                     except FailedTryError as error:
-                        failed, last = failed + 1, str(error)
-                pause = self._patience.pause_seconds(failed) if mine else self._patience.poll_seconds()
-                self._sleep(max(0.0, min(pause, end - self._monotonic())))
+                        last = str(error)
+                    failed += 1
+                if answer is None:
+                    pause = self._patience.pause_seconds(failed) if mine else self._patience.poll_seconds()
+                    answer = inquiry.wait(max(0.0, min(pause, end - self._monotonic())))
+                if answer is not None:
+                    return answer
         finally:
+            inquiry.end()
             if mine:
-                self._cache.release(symbol, token, quote)
+                self._cache.release(symbol, token, answer)
         self._log.warning("no quote of %s after %d failed tries, the last one: %s", symbol, failed, last)
         raise QuoteUnavailableError(f"no quote of {symbol} could be had; send the command again")

@@ -1,10 +1,11 @@
 """One fetch for all threads of a process: the first one fetches, the others share what it gets."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Lock
 
 from chalicelib.domain.errors import QuoteUnavailableError
-from chalicelib.domain.quote import Quote, QuoteAnswer
+from chalicelib.domain.quote import QuoteAnswer
 
 
 class _Flight:
@@ -12,7 +13,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.landed = Event()
-        self.quote: Quote | None = None
+        self.answer: QuoteAnswer | None = None
 
 
 class Flights:
@@ -35,15 +36,14 @@ class Flights:
                 flight = self._flights[symbol] = _Flight()
         if first:
             return self._lead(symbol, flight, fetch)
-        if not flight.landed.wait(limit_seconds) or flight.quote is None:
+        if not flight.landed.wait(limit_seconds) or flight.answer is None:
             raise QuoteUnavailableError(f"no quote of {symbol} could be had; send the command again")
-        return QuoteAnswer(flight.quote, cached=True)
+        return replace(flight.answer, cached=True)
 
     def _lead(self, symbol: str, flight: _Flight, fetch: Callable[[], QuoteAnswer]) -> QuoteAnswer:
         try:
-            answer = fetch()
-            flight.quote = answer.quote
-            return answer
+            flight.answer = fetch()
+            return flight.answer
         finally:  # whatever happened: nobody waits for a flight that does not land
             with self._lock:
                 del self._flights[symbol]

@@ -18,7 +18,7 @@ class QuoteSource(Protocol):
     """Makes quotes."""
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
-        """Ask once for a new quote, one that may be used now; raises FailedTryError when there is none in time."""
+        """Ask once for a new quote; raises FailedTryError when there is none in time."""
 
 
 class FixedSource:
@@ -91,7 +91,7 @@ def make_source(setting: str, clock: Clock) -> QuoteSource:
         return SimulatedSource(rest, clock)
     if kind == "tcp":
         try:
-            return LegacySource(Address.parse(setting), clock)
+            return LegacySource(Address.parse(setting))
         except ValueError as error:
             raise SettingError("QUOTE_SOURCE", setting, f"tcp://HOST:PORT ({error})") from error
     raise SettingError("QUOTE_SOURCE", setting, "fixed:PRICE, simulated:SEED or tcp://HOST:PORT")

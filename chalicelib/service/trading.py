@@ -48,6 +48,9 @@ class Quotes(Protocol):
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the current quote, or raise QuoteUnavailableError."""
 
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
+
 
 class Dumps(Protocol):
     """Writes audit logs; see `chalicelib.audit.dumps.Dumps`."""
@@ -182,7 +185,7 @@ class Trading:
                 if not deadline.remaining_seconds():
                     break
                 now = self.clock()
-                if quote is not None and quote.quote.remaining_ms(now) <= 0:
+                if quote is not None and not self.quotes.is_current(quote):
                     quote = self._quote(command, hits)
                 if command.name is CommandName.DISPLAY_SUMMARY:
                     record = self.store.with_history(record)

@@ -16,7 +16,7 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import OrderExpired, TriggerFired
-from chalicelib.domain.quote import Quote
+from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import note_hit, settle
 from chalicelib.service import system_writes
 from chalicelib.service.system_writes import Decide, Written, write
@@ -114,7 +114,7 @@ class Sweeper:
 class _Asked:
     """What came of asking for the quote of a symbol; neither a quote nor a failure when its triggers are gone."""
 
-    quote: Quote | None = None
+    answer: QuoteAnswer | None = None
     lost_races: int = 0
     failed: bool = False
 
@@ -169,12 +169,12 @@ class _Sweep:
         symbols = begin_after(due.place(), due.symbols())
         all_fired = True
         for answers in self._answers(symbols):
-            quotes = {asked.quote.symbol: asked.quote for asked in answers if asked.quote is not None}
+            quotes = {asked.answer.quote.symbol: asked.answer for asked in answers if asked.answer is not None}
             report.symbols += len(answers)
             report.quotes += len(quotes)
             report.unpriced += sum(asked.failed for asked in answers)
             report.lost_races += sum(asked.lost_races for asked in answers)
-            prices = {symbol: quote.price_cents for symbol, quote in quotes.items()}
+            prices = {symbol: answer.quote.price_cents for symbol, answer in quotes.items()}
             all_fired &= self._settle(self._counted(due.due(prices, batch)), quotes, self._is_over)
         if report.symbols == len(symbols) and all_fired:
             return
@@ -213,16 +213,18 @@ class _Sweep:
                 return _Asked()
             answer = sweeper.quotes.get(symbol, holder.user)
             if answer.cached:
-                return _Asked(answer.quote)
+                return _Asked(answer)
             note = partial(note_hit, answer.quote, holder.transaction)
-            return _Asked(answer.quote, self._write(holder.user, note).lost_races)
+            return _Asked(answer, self._write(holder.user, note).lost_races)
         except UnavailableError as error:
             log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)
         except Exception:
             log.exception("the triggers on %s wait for the next sweep", symbol)
         return _Asked(failed=True)
 
-    def _settle(self, batches: Iterator[list[str]], quotes: Mapping[str, Quote], is_over: Callable[[], bool]) -> bool:
+    def _settle(
+        self, batches: Iterator[list[str]], quotes: Mapping[str, QuoteAnswer], is_over: Callable[[], bool]
+    ) -> bool:
         """Settle the accounts until it is over; tell whether all of them had their turn."""
         for users in batches:
             random.shuffle(users)  # so that sweeps at the same time seldom meet at an account
@@ -234,10 +236,10 @@ class _Sweep:
                 return False
         return True
 
-    def _settle_one(self, user: str, quotes: Mapping[str, Quote], is_over: Callable[[], bool]) -> _Settled:
+    def _settle_one(self, user: str, quotes: Mapping[str, QuoteAnswer], is_over: Callable[[], bool]) -> _Settled:
         if is_over():
             return _Settled(skipped=True)
-        settling = Settling(quotes)
+        settling = Settling(quotes, self._sweeper.quotes.is_current)
         try:
             written = self._write(user, settling)
             if settling.outdated:
@@ -275,13 +277,14 @@ def begin_after(place: str | None, symbols: Sequence[str]) -> list[str]:
 class Settling:
     """Settles an account at those of some quotes that may still be used; the triggers on `outdated` symbols wait."""
 
-    def __init__(self, quotes: Mapping[str, Quote]) -> None:
+    def __init__(self, quotes: Mapping[str, QuoteAnswer], is_current: Callable[[QuoteAnswer], bool]) -> None:
         self._quotes = quotes
+        self._is_current = is_current
         self.outdated: list[str] = []
 
     def __call__(self, account: Account, now_ms: int) -> Decision | None:
         """Return what is to become of the account now, None when nothing; asked again after a lost race."""
-        usable = {symbol: quote for symbol, quote in self._quotes.items() if quote.remaining_ms(now_ms) > 0}
+        usable = {symbol: answer for symbol, answer in self._quotes.items() if self._is_current(answer)}
         triggers = account.buy_triggers.keys() | account.sell_triggers.keys()
         self.outdated = sorted(triggers & (self._quotes.keys() - usable.keys()))
-        return settle(account, {symbol: quote.price_cents for symbol, quote in usable.items()}, now_ms)
+        return settle(account, {symbol: answer.quote.price_cents for symbol, answer in usable.items()}, now_ms)

@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from chalicelib.clock import now_ms
+from chalicelib.clock import moment
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
-from chalicelib.runtime import connect_quotes, connect_redis
+from chalicelib.runtime import connect_quotes, connect_redis, kept_in_process
 from infra.local.part_settings import settings_with
 
 
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = settings_with(REDIS_URL=options.redis_url, QUOTE_SOURCE="simulated:1")
     redis = connect_redis(settings)
     redis.flushdb()
-    quotes = connect_quotes(redis, settings)
-    cache = QuoteCache(redis, now_ms, Breaker(settings.quote_cache_pause_ms / 1000))
+    quotes = kept_in_process(connect_quotes(redis, settings, lambda _: None), settings)
+    cache = QuoteCache(redis, settings.redis_namespace, moment, Breaker(settings.quote_cache_pause_ms / 1000))
     quotes.get("WARM", "bench")
     symbols = [f"C{number}" for number in range(options.symbols)]
     found = {

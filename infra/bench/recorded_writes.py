@@ -112,6 +112,10 @@ class _Quotes:
         self._known[symbol] = QuoteAnswer(quote, cached=True)
         return QuoteAnswer(quote, cached=False)
 
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote is one of these."""
+        return answer.quote.symbol in self._known
+
 
 class _NoDumps:
     """A workload's DUMPLOG is of no user, and left out."""

@@ -1,6 +1,6 @@
 """The command line of the quote server.
 
-python -m infra.quote_server --port 4444 --delay 0:4 --fail 0.05 --seed 1
+python -m infra.quote_server --port 4444 --delay recorded --fail 0.05 --seed 1
 
 It prints `ready HOST:PORT` when it answers. Ask it as the legacy server is asked, `ABC,jane` and a line end, or ask for
 its counts with `STATS`. SIGTERM and SIGINT stop it; it ends by printing the counts.
@@ -22,7 +22,7 @@ from infra.host.ports import HOST
 from infra.quote_server.behaviour import MAX_SKEW_MS, Behaviour, Delay, Failure, parse_delay
 from infra.quote_server.server import DEFAULT_CONNECTIONS, QuoteServer
 
-DEFAULT_DELAY = "0:4"
+DEFAULT_DELAY = "recorded"
 DEFAULT_FAIL_RATE = 0.05
 GRACE_SECONDS = 5.0
 
@@ -71,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--delay",
         type=_delay,
         default=DEFAULT_DELAY,
-        help="of an answer in seconds: X, A:B (uniform) or exp:MEAN (%(default)s)",
+        help="of an answer in seconds: recorded (as the course's server), X, A:B (uniform) or exp:MEAN (%(default)s)",
     )
     parser.add_argument(
         "--fail", type=_between(float, 0.0, 1.0), default=DEFAULT_FAIL_RATE, help="how often, 0 to 1 (%(default)s)"
@@ -91,7 +91,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--skew-ms",
         type=_between(int, -MAX_SKEW_MS, MAX_SKEW_MS),
         default=0,
-        help="by how much the server's clock is ahead (%(default)s)",
+        help="by how much the server's clock is ahead, below 0 behind (%(default)s)",
     )
     parser.add_argument(
         "--connections",

@@ -12,7 +12,7 @@ from collections import Counter
 from chalicelib.clock import Clock
 from chalicelib.domain.money import format_cents
 from chalicelib.quotes.sources import QuoteSource
-from infra.quote_server.behaviour import Behaviour, Failure, garbage
+from infra.quote_server.behaviour import Behaviour, Failure, beginning, garbage
 
 MAX_QUESTION_BYTES = 256
 QUESTION_SECONDS = 10.0
@@ -117,7 +117,7 @@ class QuoteServer:
             case Failure.GARBAGE:
                 await _send(writer, garbage(answer, source))
             case Failure.HALF:
-                await _send(writer, answer[: len(answer) // 2])
+                await _send(writer, beginning(answer))
 
     def _line(self, symbol: str, user: str) -> bytes:
         quote = self._prices.ask(symbol, user, timeout_seconds=0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import QuoteUnavailableError
-from chalicelib.runtime import connect_quotes, connect_redis
+from chalicelib.runtime import connect_quotes, connect_redis, kept_in_process
 
 
 def _say(line: str) -> None:
@@ -23,7 +23,7 @@ def _say(line: str) -> None:
 def main(symbol: str, threads: int) -> None:
     """Say `ready`, wait for a line, ask, and print what each thread got."""
     settings = read_settings(os.environ)
-    quotes = connect_quotes(connect_redis(settings), settings)
+    quotes = kept_in_process(connect_quotes(connect_redis(settings), settings, lambda _: None), settings)
     told = Barrier(threads + 1)
 
     def ask(number: int) -> dict[str, Any]:

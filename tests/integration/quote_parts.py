@@ -12,14 +12,22 @@ from typing import Any, Self
 
 from redis import Redis
 
+from chalicelib.clock import Moments, moment
 from chalicelib.domain.quote import Quote
+from chalicelib.quotes.cache import QuoteCache
+from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.errors import FailedTryError
+from chalicelib.quotes.questions import Audit, Questions
+from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.shared import SharedQuotes
+from chalicelib.quotes.sources import QuoteSource
 from infra.host.ports import free_port
 from infra.local import process as parts
 from infra.local.process import Part, RunningPart
 from infra.local.services.quote_server import quote_server_part, quote_source, server_statistics
 from infra.local.services.redis_server import redis_part, redis_url
 
+NAMESPACE = "of_the_tests"
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "MONGO_URI": "mongodb://127.0.0.1:1/",
@@ -118,18 +126,30 @@ def hits(server: OwnServer) -> int:
 class CountedSource:
     """A source of one price that counts and can be down."""
 
-    now_ms: int
     asked: int = 0
     down: bool = False
     users: list[str] = field(default_factory=list)
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
-        """Return a quote, made now."""
+        """Return a quote."""
         self.asked += 1
         self.users.append(user)
         if self.down:
             raise FailedTryError("down")
-        return Quote(symbol, 1000 + self.asked, user, self.now_ms, f"key{self.asked}")
+        return Quote(symbol, 1000 + self.asked, user, 17, f"key{self.asked}")
+
+
+def shared_quotes(
+    redis: Redis,
+    source: QuoteSource,
+    patience: Patience,
+    moments: Moments = moment,
+    breaker: Breaker | None = None,
+    audit_late: Audit = lambda _: None,
+) -> SharedQuotes:
+    """Return the quotes of a process that shares a Redis."""
+    cache = QuoteCache(redis, NAMESPACE, moments, breaker or Breaker(1.0))
+    return SharedQuotes(cache, Questions(source, audit_late, moments, 512), patience, moments)
 
 
 class Asker:

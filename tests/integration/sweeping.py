@@ -26,6 +26,8 @@ from tests.unit.trader import Trader
 AUDITOR = "auditor"
 """The operator who asks for audit logs."""
 
+AT_MS = 1_700_000_000_000
+
 LIMITS = Limits(time_ms=60_000, quotes_at_once=4, writes_at_once=4, batch=100)
 
 
@@ -38,7 +40,7 @@ class PricedQuotes:
 
     prices: dict[str, int]
     cached: bool = True
-    timestamp_ms: int = 10**15
+    too_old: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
@@ -46,7 +48,11 @@ class PricedQuotes:
         self.asked.append((symbol, user))
         if symbol not in self.prices:
             raise QuoteUnavailableError(f"no price of {symbol}")
-        return QuoteAnswer(Quote(symbol, self.prices[symbol], user, self.timestamp_ms, "key"), self.cached)
+        return QuoteAnswer(Quote(symbol, self.prices[symbol], user, AT_MS, "key"), self.cached)
+
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        """Return whether a quote may still be used."""
+        return not self.too_old
 
 
 def sweeper_of(shop: Shop, quotes: Any, limits: Limits = LIMITS, store: Accounts | None = None) -> Sweeper:

@@ -42,7 +42,7 @@ def test_a_due_trigger_fires_after_an_entry_from_the_future(shop: Shop, ahead: S
     shop.does("SET_BUY_AMOUNT", "ABC", "50.00")
     shop.does("SET_BUY_TRIGGER", "ABC", "10.00")
     ahead.does("ADD", amount="1.00")
-    report = sweeper_of(shop, PricedQuotes({"ABC": 900}, timestamp_ms=shop.now_ms)).sweep()
+    report = sweeper_of(shop, PricedQuotes({"ABC": 900})).sweep()
     assert (report.due, report.fired, report.outdated) == (1, 1, 0)
 
 

@@ -23,8 +23,8 @@ def redis(redis_url: str) -> Iterator[Redis]:
         yield redis
 
 
-def limit_of(redis: Redis, commands: int, seconds: int) -> RateLimit:
-    return RateLimit(redis, commands, seconds, Breaker(60.0))
+def limit_of(redis: Redis, commands: int, seconds: int, namespace: str = "of_the_tests") -> RateLimit:
+    return RateLimit(redis, namespace, commands, seconds, Breaker(60.0))
 
 
 def takes(limit: RateLimit, user: str) -> bool:
@@ -65,10 +65,29 @@ def test_a_command_is_taken_again_when_it_was_said_that_it_would(redis: Redis) -
     assert takes(limit, user)
 
 
+def test_another_deployment_on_the_same_redis_counts_for_itself(redis: Redis) -> None:
+    user = someone()
+    assert [takes(limit_of(redis, 1, 3600), user) for _ in range(2)] == [True, False]
+    assert takes(limit_of(redis, 1, 3600, "another"), user)
+
+
+@pytest.mark.parametrize("stored", ["garbage", "nan", "inf", "1e300", str(10**18), "-1e300"])
+def test_nobody_is_shut_out_by_what_others_wrote(redis: Redis, stored: str) -> None:
+    user = someone()
+    redis.set(f"of_the_tests:rate:{user}", stored)
+    assert [takes(limit_of(redis, 1, 3600), user) for _ in range(2)] == [True, False]
+
+
+def test_a_count_of_another_type_is_no_obstacle_and_heals(redis: Redis) -> None:
+    user = someone()
+    redis.lpush(f"of_the_tests:rate:{user}", "a")
+    assert [takes(limit_of(redis, 1, 3600), user) for _ in range(2)] == [True, False]
+
+
 def test_what_is_counted_leaves_by_itself(redis: Redis) -> None:
     user = someone()
     limit_of(redis, 10, 5).take(user)
-    assert 0 < int(redis.pttl(f"rate:{user}")) <= 500
+    assert 0 < int(redis.pttl(f"of_the_tests:rate:{user}")) <= 500
 
 
 def test_redis_away_lets_everybody_through_and_is_not_waited_for_each_time() -> None:

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.clock import now_ms
+from chalicelib.clock import moment
+from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker
 from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
-from tests.integration.quote_parts import CountedSource, OwnServer, client_of, own_redis, url_of
+from tests.integration.quote_parts import (
+    NAMESPACE,
+    CountedSource,
+    OwnServer,
+    client_of,
+    own_redis,
+    shared_quotes,
+    url_of,
+)
 
 TIMEOUT_SECONDS = 0.2
 PAUSE_SECONDS = 0.3
@@ -29,13 +38,13 @@ def redis(tmp_path: Path) -> Iterator[OwnServer]:
 
 @pytest.fixture
 def source() -> CountedSource:
-    return CountedSource(now_ms())
+    return CountedSource()
 
 
 @pytest.fixture
 def quotes(redis: OwnServer, source: CountedSource) -> Iterator[SharedQuotes]:
     with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
-        yield SharedQuotes(QuoteCache(client, now_ms, Breaker(PAUSE_SECONDS)), source, Patience())
+        yield shared_quotes(client, source, Patience(), breaker=Breaker(PAUSE_SECONDS))
 
 
 def comes_from_the_cache_again(quotes: SharedQuotes) -> bool:
@@ -94,3 +103,30 @@ def test_a_redis_that_was_killed_is_used_again_after_its_return(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     redis.start()
     assert comes_from_the_cache_again(quotes)
+
+
+def test_a_failed_release_opens_the_breaker(source: CountedSource, redis: OwnServer) -> None:
+    """The cache goes away while the source is asked: three stores that fail are an outage as three reads would be."""
+    with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
+        breaker = Breaker(60.0)
+        cache = QuoteCache(client, NAMESPACE, moment, breaker)
+        answer = QuoteAnswer(source.ask("ABC", "jane", 1.0), cached=False, asked=moment())
+        redis.kill()
+        for _ in range(FAILURES_TO_BREAK):
+            assert breaker.begin() is not None
+            cache.release("ABC", "token", answer)
+        assert breaker.begin() is None
+
+
+def test_a_release_that_redis_refuses_is_no_outage(
+    source: CountedSource, redis: OwnServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        breaker = Breaker(60.0)
+        cache = QuoteCache(client, NAMESPACE, moment, breaker)
+        for _ in range(FAILURES_TO_BREAK + 1):
+            cache.release("ABC", "token", QuoteAnswer(source.ask("ABC", "jane", 1.0), cached=False, asked=moment()))
+        assert breaker.begin() is not None
+        assert len(messages(caplog, OUTAGE)) == 1

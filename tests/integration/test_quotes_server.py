@@ -25,7 +25,7 @@ PATIENT_SECONDS = 20.0
 
 
 def source(server: OwnServer) -> LegacySource:
-    return LegacySource(Address(HOST, server.port), now_ms)
+    return LegacySource(Address(HOST, server.port))
 
 
 def test_it_answers_with_the_simulated_price_its_own_time_and_a_key(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_try_ends_with_its_time(tmp_path: Path, arguments: tuple[str, ...]) ->
 
 def test_nobody_listening_is_a_failed_try() -> None:
     with pytest.raises(FailedTryError, match="ConnectionRefusedError"):
-        LegacySource(Address(HOST, free_port()), now_ms).ask("ABC", "jane", PATIENT_SECONDS)
+        LegacySource(Address(HOST, free_port())).ask("ABC", "jane", PATIENT_SECONDS)
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def one_answer(answer: Callable[[socket.socket], None]) -> Iterator[LegacySource
 
         thread = threading.Thread(target=converse)
         thread.start()
-        yield LegacySource(Address(HOST, listening.getsockname()[1]), now_ms)
+        yield LegacySource(Address(HOST, listening.getsockname()[1]))
         thread.join(30)
 
 
@@ -124,20 +124,39 @@ def test_an_endless_line_is_not_read_to_its_end() -> None:
     assert sent < 50_000_000
 
 
-def test_a_server_whose_clock_is_ahead_gives_quotes_of_60_s_with_its_own_time(tmp_path: Path) -> None:
-    with own_quote_server(tmp_path, "--skew-ms", "3600000") as server:
+@pytest.mark.parametrize("skew_ms", [3_600_000, -254_000, -3_600_000])
+def test_a_server_with_another_clock_gives_quotes_with_its_own_time(tmp_path: Path, skew_ms: int) -> None:
+    with own_quote_server(tmp_path, "--skew-ms", str(skew_ms)) as server:
         quote = source(server).ask("ABC", "jane", PATIENT_SECONDS)
-    now = now_ms()
-    assert quote.timestamp_ms > now + 3_500_000
-    assert 50_000 < quote.remaining_ms(now) <= 60_000
+    assert abs(quote.timestamp_ms - skew_ms - now_ms()) < 50_000
 
 
-def test_a_server_whose_clock_is_a_minute_behind_gives_none(tmp_path: Path) -> None:
-    with (
-        own_quote_server(tmp_path, "--skew-ms", "-60000") as server,
-        pytest.raises(BadAnswerError, match="too old"),
-    ):
-        source(server).ask("ABC", "jane", PATIENT_SECONDS)
+@pytest.mark.parametrize(
+    ("said", "cents"),
+    [
+        ("9.5,ABC,jane,1700000000,key", 950),
+        ("5,ABC,jane,0,key\r\n", 500),
+        ("5.000000, ABC, jane, 1700000000.25, key \n", 500),
+        (".99,ABC,jane,1,key\nmore of it\n", 99),
+    ],
+)
+def test_the_quote_servers_of_others_are_understood(said: str, cents: int) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(said.encode())
+
+    with one_answer(answer) as asked:
+        assert asked.ask("ABC", "jane", PATIENT_SECONDS).price_cents == cents
+
+
+@pytest.mark.parametrize("said", ["12.50,XYZ,jane,1,key\n", "12.505,ABC,jane,1,key\n", "-12.50,ABC,jane,1,key\n", ""])
+def test_a_lie_is_a_failed_try(said: str) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(said.encode())
+
+    with one_answer(answer) as asked, pytest.raises(BadAnswerError):
+        asked.ask("ABC", "jane", PATIENT_SECONDS)
 
 
 def send(port: int, data: bytes) -> bytes:

@@ -286,27 +286,29 @@ def hits_in_journal(shop: Shop) -> list[str]:
 
 
 class FreshQuotes:
-    """Quotes that are hits on the source, made `age_ms` ago for the first and now for those after it."""
+    """Quotes that are hits on the source, the first of which is too old at once if the test says so."""
 
-    def __init__(self, shop: Shop, age_ms: int, meanwhile: Callable[[], object] = lambda: None) -> None:
-        self.shop, self.age_ms, self.meanwhile, self.asked = shop, age_ms, meanwhile, 0
+    def __init__(self, *, first_is_old: bool = False, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.first_is_old, self.meanwhile, self.asked = first_is_old, meanwhile, 0
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         self.meanwhile()
         self.asked += 1
-        made_ms = self.shop.now_ms - (self.age_ms if self.asked == 1 else 0)
-        return QuoteAnswer(Quote(symbol, 1000, user, made_ms, f"hit-{self.asked}"), cached=False)
+        return QuoteAnswer(Quote(symbol, 1000, user, 17, f"hit-{self.asked}"), cached=False)
+
+    def is_current(self, answer: QuoteAnswer) -> bool:
+        return not (self.first_is_old and answer.quote.cryptokey == "hit-1")
 
 
 def test_a_quote_that_ran_out_before_it_was_used_is_recorded_all_the_same(shop: Shop) -> None:
-    shop.trading = replace(shop.trading, quotes=FreshQuotes(shop, age_ms=60_000))
+    shop.trading = replace(shop.trading, quotes=FreshQuotes(first_is_old=True))
     assert shop.does("QUOTE", "ABC").result["cryptokey"] == "hit-2"
     assert hits_in_journal(shop) == ["hit-1", "hit-2"]
 
 
 def test_a_quote_asked_for_in_vain_is_recorded_when_another_request_with_the_key_was_faster(shop: Shop) -> None:
     other = Shop(shop.settings)
-    faster = FreshQuotes(shop, 0, lambda: other.does("QUOTE", "ABC", key="once"))
+    faster = FreshQuotes(meanwhile=lambda: other.does("QUOTE", "ABC", key="once"))
     shop.trading = replace(shop.trading, quotes=faster)
     assert shop.does("QUOTE", "ABC", key="once").replayed
     assert hits_in_journal(shop) == ["hit-1"]
@@ -315,7 +317,7 @@ def test_a_quote_asked_for_in_vain_is_recorded_when_another_request_with_the_key
 
 def test_a_quote_asked_for_in_vain_is_recorded_when_the_key_turns_out_to_be_anothers(shop: Shop) -> None:
     other = Shop(shop.settings)
-    faster = FreshQuotes(shop, 0, lambda: other.does("ADD", amount="1.00", key="once"))
+    faster = FreshQuotes(meanwhile=lambda: other.does("ADD", amount="1.00", key="once"))
     shop.trading = replace(shop.trading, quotes=faster)
     with pytest.raises(KeyReusedError):
         shop.does("QUOTE", "ABC", key="once")
@@ -324,7 +326,7 @@ def test_a_quote_asked_for_in_vain_is_recorded_when_the_key_turns_out_to_be_anot
 
 
 def test_a_quote_that_ran_out_is_recorded_also_when_there_is_no_other(shop: Shop) -> None:
-    quotes = FreshQuotes(shop, age_ms=60_000)
+    quotes = FreshQuotes(first_is_old=True)
 
     def no_second() -> None:
         if quotes.asked == 1:
@@ -337,14 +339,7 @@ def test_a_quote_that_ran_out_is_recorded_also_when_there_is_no_other(shop: Shop
     assert hits_in_journal(shop) == ["hit-1"]
 
 
-def test_a_hit_is_recorded_once_though_its_time_lay_in_the_future_and_its_answer_was_lost(shop: Shop) -> None:
-    """How far ahead a quote's time was is not in the journal, and makes no other hit of it."""
-
-    class Ahead(FreshQuotes):
-        def get(self, symbol: str, user: str) -> QuoteAnswer:
-            answer = super().get(symbol, user)
-            return replace(answer, quote=replace(answer.quote, timestamp_ms=shop.now_ms + 9, ahead_ms=9))
-
+def test_a_hit_is_recorded_once_though_the_answer_to_its_write_was_lost(shop: Shop) -> None:
     class Deaf(Accounts):
         """Accounts whose first write is not confirmed."""
 
@@ -358,7 +353,7 @@ def test_a_hit_is_recorded_once_though_its_time_lay_in_the_future_and_its_answer
             return after
 
     deaf = Deaf(shop.database, "deaf", RecentRecords(0))
-    shop.trading = replace(shop.trading, quotes=Ahead(shop, 0), store=deaf)
+    shop.trading = replace(shop.trading, quotes=FreshQuotes(), store=deaf)
     shop.does("QUOTE", "ABC")
     assert deaf.lost
     assert hits_in_journal(shop) == ["hit-1"]

@@ -151,7 +151,7 @@ def test_a_quote_is_had_once_a_symbol_in_the_name_of_someone_with_a_trigger_on_i
 
 def test_a_hit_on_the_source_is_audited_where_the_trigger_is_also_when_nothing_fires(shop: Shop) -> None:
     number = sets_buy(shop)
-    assert sweeper_of(shop, PricedQuotes({"ABC": 1500}, cached=False, timestamp_ms=shop.now_ms)).sweep().fired == 0
+    assert sweeper_of(shop, PricedQuotes({"ABC": 1500}, cached=False)).sweep().fired == 0
     kind, fields = audit(shop.settings)[-1]
     assert kind == "quoteServer"
     assert (fields["transactionNum"], fields["username"], fields["price"]) == (str(number), "jane", "15.00")
@@ -176,11 +176,11 @@ def test_a_quote_that_is_too_old_by_now_fires_nothing_and_the_sweep_says_so(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     sets_buy(shop)
-    old = PricedQuotes({"ABC": 900}, timestamp_ms=shop.now_ms - 60_000)
+    old = PricedQuotes({"ABC": 900}, too_old=True)
     report = sweeper_of(shop, old).sweep()
     assert (report.due, report.fired, report.outdated) == (1, 0, 1)
     assert "the triggers of jane on ABC wait for the next sweep: the quotes ran out" in caplog.messages
-    fresh = PricedQuotes({"ABC": 900}, timestamp_ms=shop.now_ms - 59_999)
+    fresh = PricedQuotes({"ABC": 900})
     report = sweeper_of(shop, fresh).sweep()
     assert (report.fired, report.outdated) == (1, 0)
 

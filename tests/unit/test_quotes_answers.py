@@ -1,4 +1,6 @@
-"""An answer of the legacy server is a price only when it is right in every field."""
+"""An answer of a quote server is read leniently where that cannot change a price, and refused everywhere else."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,24 +16,26 @@ GOOD = f"12.50,ABC,jane,{NOW},{KEY}\n".encode()
 
 
 def parse(line: bytes) -> Quote:
-    return parse_answer(line, "ABC", "jane", NOW)
+    return parse_answer(line, "ABC", "jane")
 
 
 def test_a_good_answer_is_a_quote_with_the_servers_own_time_and_key() -> None:
-    assert parse(GOOD) == Quote("ABC", 1250, "jane", NOW, KEY, ahead_ms=0)
+    assert parse(GOOD) == Quote("ABC", 1250, "jane", NOW, KEY)
 
 
 @pytest.mark.parametrize(
-    ("price", "cents"), [("0.01", 1), ("5", 500), ("5.1", 510), ("007.50", 750), ("1000000000.00", 100_000_000_000)]
+    ("price", "cents"),
+    [("0.01", 1), ("5", 500), ("5.1", 510), ("9.5", 950), ("5.", 500), ("5.000000", 500), ("9.500", 950), (".99", 99)]
+    + [(".5", 50), ("007.50", 750), ("1000000000.00", 100_000_000_000), (" 12.50\t", 1250)],
 )
-def test_a_price_has_up_to_two_places_and_is_within_bounds(price: str, cents: int) -> None:
+def test_a_price_may_have_any_places_that_are_exact_in_cents(price: str, cents: int) -> None:
     assert parse(GOOD.replace(b"12.50", price.encode())).price_cents == cents
 
 
 @pytest.mark.parametrize(
     "price",
-    ["0", "0.00", "-12.50", "+12.50", "12.505", "1000000000.01", "99999999999", "1e3", "", " 12.50", "12,50", "NaN"]
-    + ["Infinity", ".5", "5.", "0x10", "1_000", "12.50 "],
+    ["0", "0.00", "-12.50", "+12.50", "12.505", "1000000000.01", "99999999999", "1e3", "", "12,50", "NaN"]
+    + ["Infinity", ".", ".00", "0.001", "12.5000001", "1 2.50", "0x10", "1_000", "9" * 300],
 )
 def test_an_absurd_price_is_no_price(price: str) -> None:
     with pytest.raises(BadAnswerError):
@@ -41,12 +45,11 @@ def test_an_absurd_price_is_no_price(price: str) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"", "no end"),
+        (b"", "1 fields"),
         (b"\n", "1 fields"),
-        (GOOD[:-1], "no end"),
-        (GOOD[: len(GOOD) // 2], "no end"),
+        (GOOD[:25], "4 fields"),
+        (GOOD.replace(b"12.50,", b""), "4 fields"),
         (GOOD[:15] + b"\n", "4 fields"),
-        (GOOD + b"more", "no end"),
         (GOOD + GOOD, "fields"),
         (GOOD.replace(b"ABC", b"ABD"), "another symbol"),
         (GOOD.replace(b"ABC", b"abc"), "another symbol"),
@@ -54,13 +57,13 @@ def test_an_absurd_price_is_no_price(price: str) -> None:
         (GOOD.replace(b",jane", b""), "4 fields"),
         (GOOD.replace(b"\n", b",more\n"), "6 fields"),
         (GOOD.replace(b"jane", "jané".encode()), "not ASCII"),
-        (GOOD.replace(str(NOW).encode(), b"yesterday"), "not one in milliseconds"),
-        (GOOD.replace(str(NOW).encode(), b"-1"), "not one in milliseconds"),
-        (GOOD.replace(str(NOW).encode(), b"9" * 16), "not one in milliseconds"),
+        (GOOD.replace(str(NOW).encode(), b"yesterday"), "not a number"),
+        (GOOD.replace(str(NOW).encode(), b""), "not a number"),
+        (GOOD.replace(str(NOW).encode(), b"NaN"), "not a number"),
+        (GOOD.replace(str(NOW).encode(), b"9" * 19), "not a number"),
         (GOOD.replace(KEY.encode(), b""), "not a printable"),
         (GOOD.replace(KEY.encode(), b"a\x00b"), "not a printable"),
         (GOOD.replace(KEY.encode(), b"a b"), "not a printable"),
-        (GOOD.replace(b"\n", b"\r\n"), "not a printable"),
         (GOOD.replace(KEY.encode(), b"k" * (MAX_CRYPTOKEY_LENGTH + 1)), "not a printable"),
         (GOOD.replace(KEY.encode(), b"k" * MAX_LINE_BYTES), "too long"),
     ],
@@ -70,21 +73,22 @@ def test_any_other_fault_of_the_answer_is_a_failed_try_that_says_what_is_wrong(l
         parse(line)
 
 
-def test_the_60_seconds_count_from_the_servers_time() -> None:
-    quote = parse_answer(GOOD, "ABC", "jane", NOW + 20_000)
-    assert (quote.remaining_ms(NOW + 20_000), quote.remaining_ms(NOW + 60_000)) == (40_000, 0)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"", b"\r", b" \n", b"\x00\n"])
+def test_a_line_ends_with_lf_or_crlf_or_the_connection(end: bytes) -> None:
+    assert parse(GOOD.replace(b"\n", end)) == parse(GOOD)
 
 
-def test_a_quote_of_59_seconds_ago_is_one_and_of_60_is_none() -> None:
-    assert parse_answer(GOOD, "ABC", "jane", NOW + 59_999).remaining_ms(NOW + 59_999) == 1
-    with pytest.raises(BadAnswerError, match="too old"):
-        parse_answer(GOOD, "ABC", "jane", NOW + 60_000)
+def test_fields_may_have_blanks_around_them() -> None:
+    assert parse(GOOD.replace(b",", b" ,\t ")) == parse(GOOD)
 
 
-def test_a_time_in_the_future_is_kept_for_the_audit_and_counts_as_now() -> None:
-    quote = parse_answer(GOOD, "ABC", "jane", NOW - 86_400_000)
-    assert quote.timestamp_ms == NOW
-    assert quote.remaining_ms(NOW - 86_400_000) == 60_000
+@pytest.mark.parametrize(
+    ("its_time", "audited"),
+    [("1699999746000", NOW - 254_000), ("1700000000", 1_700_000_000), ("1700000000.123", 1_700_000_000), ("0", 0)]
+    + [("-1", -1), ("+5", 5), ("42.", 42), ("9" * 18, 10**18 - 1)],
+)
+def test_any_number_is_the_servers_time_and_decides_nothing(its_time: str, audited: int) -> None:
+    assert parse(GOOD.replace(str(NOW).encode(), its_time.encode())) == replace(parse(GOOD), timestamp_ms=audited)
 
 
 @given(st.binary(max_size=600))
@@ -94,14 +98,13 @@ def test_no_bytes_make_anything_but_a_quote_or_a_failed_try(line: bytes) -> None
 
 
 @given(st.integers(0, len(GOOD) - 1), st.binary(max_size=3))
-def test_a_damaged_answer_never_becomes_a_quote_of_another_symbol_user_or_time(place: int, damage: bytes) -> None:
+def test_a_damaged_answer_never_becomes_a_quote_of_another_symbol_or_user(place: int, damage: bytes) -> None:
     try:
         quote = parse(GOOD[:place] + damage + GOOD[place + 1 :])
     except BadAnswerError:
         return
     assert (quote.symbol, quote.user) == ("ABC", "jane")
     assert 0 < quote.price_cents <= 100_000_000_000
-    assert 0 < quote.remaining_ms(NOW) <= 60_000
 
 
 @pytest.mark.parametrize(

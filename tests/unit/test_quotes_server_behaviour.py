@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.quotes.errors import BadAnswerError
 from chalicelib.quotes.legacy import MAX_LINE_BYTES, parse_answer
-from infra.quote_server.behaviour import garbage, parse_delay
+from infra.quote_server.behaviour import beginning, garbage, parse_delay
 
 NOW = 1_700_000_000_000
 ANSWER = f"12.50,ABC,jane,{NOW},key\n".encode()
@@ -36,7 +36,21 @@ def test_an_exponential_delay_has_its_mean_and_an_end() -> None:
     assert max(drawn) == 60
 
 
-@pytest.mark.parametrize("text", ["", "-1", "4:0", "0:61", "1:2:3", "exp:", "nan", "0:inf", "1e3", "exp:61"])
+def test_the_recorded_delay_is_mostly_short_and_else_whole_seconds() -> None:
+    drawn = draws("recorded")
+    assert sum(0.005 < seconds < 0.013 for seconds in drawn) / len(drawn) == pytest.approx(0.69, abs=0.03)
+    for whole, share in ((1, 0.14), (2, 0.08), (3, 0.05), (4, 0.04)):
+        assert sum(abs(seconds - whole) < 0.01 for seconds in drawn) / len(drawn) == pytest.approx(share, abs=0.02)
+
+
+def test_half_an_answer_is_never_taken_for_a_whole_one() -> None:
+    with pytest.raises(BadAnswerError, match="4 fields"):
+        parse_answer(beginning(ANSWER), "ABC", "jane")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "4:0", "0:61", "1:2:3", "exp:", "nan", "0:inf", "1e3", "exp:61", "Recorded"]
+)
 def test_anything_else_is_no_delay(text: str) -> None:
     with pytest.raises(ValueError, match="is not"):
         parse_delay(text)
@@ -46,4 +60,4 @@ def test_anything_else_is_no_delay(text: str) -> None:
 def test_garbage_is_never_taken_for_an_answer(seed: int) -> None:
     line = garbage(ANSWER, random.Random(seed))
     with pytest.raises(BadAnswerError):
-        parse_answer(line[: MAX_LINE_BYTES + 1], "ABC", "jane", NOW)
+        parse_answer(line[: MAX_LINE_BYTES + 1], "ABC", "jane")

@@ -37,3 +37,25 @@ def test_a_time_out_of_its_bounds_is_refused(name: str, low: int, high: int) -> 
     for bad in (low - 1, high + 1):
         with pytest.raises(SettingError, match=f"^setting {name}: got '{bad}'"):
             read_settings({**GOOD, name: str(bad)})
+
+
+def test_keys_in_redis_begin_with_the_database_unless_a_setting_says_otherwise() -> None:
+    assert read_settings(GOOD).redis_namespace == "day_trading"
+    assert read_settings({**GOOD, "MONGO_DATABASE": "shop"}).redis_namespace == "shop"
+    assert read_settings({**GOOD, "MONGO_DATABASE": "shop", "REDIS_NAMESPACE": "one"}).redis_namespace == "one"
+
+
+@pytest.mark.parametrize("value", ["", " ", "a b", "a\n", "n" * 129])
+def test_a_namespace_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingError, match=r"^setting REDIS_NAMESPACE: got "):
+        read_settings({**GOOD, "REDIS_NAMESPACE": value})
+
+
+@pytest.mark.parametrize(("value", "good"), [("0", False), ("1", True), ("10000", True), ("10001", False)])
+def test_open_questions_have_a_bound(value: str, *, good: bool) -> None:
+    environment = {**GOOD, "QUOTE_OPEN_QUESTIONS": value}
+    if good:
+        assert read_settings(environment).quote_open_questions == int(value)
+    else:
+        with pytest.raises(SettingError, match=r"^setting QUOTE_OPEN_QUESTIONS: got "):
+            read_settings(environment)
