@@ -48,6 +48,7 @@ from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
 from chalicelib.store.lines import Lines
 from chalicelib.store.patient import SELECTION_MS, PatientPool
+from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GROUPS_AT_ONCE, GroupWriter, SingleWriter, Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
@@ -72,6 +73,7 @@ class Runtime:
     trading: Trading
     logs: Database[Document]
     dumps: Dumps
+    reads: AccountReads
     retention: Retention
     sweeper: Sweeper
     clock: TrustedClock
@@ -265,6 +267,7 @@ def make_runtime(settings: Settings) -> Runtime:
         trading=trading,
         logs=logs,
         dumps=dumps,
+        reads=AccountReads(database),
         retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=sweeper,
         clock=clock,

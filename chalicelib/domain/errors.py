@@ -7,6 +7,7 @@ TradingError
 │   ├── InvalidUserError         invalid_user
 │   ├── InvalidFilenameError     invalid_filename
 │   ├── InvalidOrderError        invalid_order
+│   ├── InvalidQueryError        invalid_query
 │   ├── InvalidHeaderError       invalid_header
 │   ├── InvalidJsonError         invalid_json
 │   ├── MissingFieldError        missing_field
@@ -76,6 +77,12 @@ class InvalidOrderError(FieldError):
     """The number of an order that is not a whole number from 1."""
 
     code = "invalid_order"
+
+
+class InvalidQueryError(FieldError):
+    """A query parameter that does not have the form API.md gives it."""
+
+    code = "invalid_query"
 
 
 class InvalidHeaderError(FieldError):

@@ -2,21 +2,25 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from chalice.app import Request, Response
 
-from chalicelib.domain.errors import TradingError
+from chalicelib.access.tokens import Caller
+from chalicelib.domain.errors import StoreUnavailableError, TradingError
 from chalicelib.domain.names import parse_user
 from chalicelib.http.answers import answer_response
-from chalicelib.http.operations import XML, Operation
+from chalicelib.http.operations import ACCOUNT, HISTORY, XML, Operation
 from chalicelib.http.problems import error_response, problem_response
+from chalicelib.http.reads import account_response, history_response
 from chalicelib.http.requests import read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.runtime import Runtime
 from chalicelib.service.trading import Answer
+from chalicelib.store.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -90,23 +94,55 @@ class _Given:
         self.replayed = False
 
 
+def show_account(parts: Runtime, request: Request, user: str) -> Response:
+    """Return an account as it is: a read, which leaves nothing behind; raises TradingError."""
+    _caller(parts, request, user)
+    given = read_query(request, ACCOUNT)
+    with _reading():
+        return account_response(parts.reads, user, given["after"], request.headers.get("if-none-match"))
+
+
+def show_history(parts: Runtime, request: Request, user: str) -> Response:
+    """Return a page of what happened to an account: a read, which leaves nothing behind; raises TradingError."""
+    _caller(parts, request, user)
+    given = read_query(request, HISTORY)
+    with _reading():
+        return history_response(parts.reads, user, given["before"], given["limit"], given["kind"], given["format"])
+
+
 def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: str | None) -> Response:
     """Return a log that DUMPLOG has written, of `user` or, for an operator, of all; raises TradingError.
 
     It is no command: it changes nothing and is not audited, but who asked for it stands in the server's log.
     """
+    caller = _caller(parts, request, user)
+    filename = read_query(request, operation)["filename"]
+    text = parts.dumps.read(user, filename, MAX_LOG_BYTES)
+    log.info("a log of %s was handed out to %s", user or "all users", caller.user)
+    return Response(text.decode(), headers={"Content-Type": XML, "Content-Disposition": "attachment"})
+
+
+def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
+    """Return who asks for a read of `user`, None for one of all, which is for operators; raises TradingError."""
     caller = parts.tokens.check(request.headers.get("authorization"))
     if user is None:
         caller.must_be_operator()
     else:
         caller.must_act_for(user)
-        user = parse_user(user)
+        parse_user(user)
     if parts.rate_limit is not None and not caller.is_operator:
         parts.rate_limit.take(caller.user)
-    filename = read_query(request, operation)["filename"]
-    text = parts.dumps.read(user, filename, MAX_LOG_BYTES)
-    log.info("a log of %s was handed out to %s", user or "all users", caller.user)
-    return Response(text.decode(), headers={"Content-Type": XML, "Content-Disposition": "attachment"})
+    return caller
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Turn the store's errors into the interface's."""
+    try:
+        yield
+    except StoreError as error:
+        log.warning("the database did not answer a read: %s", error)
+        raise StoreUnavailableError("the database did not answer; a read changes nothing, send it again") from error
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""Headers that every answer has."""
+"""Headers of answers, and those of requests that answers depend on."""
 
 from collections.abc import Mapping
 
@@ -10,3 +10,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
 }
 """For an answer that does not bring its own: nobody keeps it, frames it, or takes it for a page."""
+
+
+def matches_etag(if_none_match: str, etag: str) -> bool:
+    """Tell whether an If-None-Match header names an entity tag, weak or strong (RFC 9110, section 13.1.2)."""
+    given = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in given or "*" in given

@@ -10,12 +10,12 @@ from functools import cache
 from typing import Any
 
 from chalicelib.http import schemas
-from chalicelib.http.operations import HEALTH, JSON, OPENAPI, OPERATIONS, PAGE, Field, Operation
+from chalicelib.http.operations import ACCOUNT, HEALTH, JSON, OPENAPI, OPERATIONS, PAGE, Field, Operation
 from chalicelib.http.page import asset_names
 from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
 from chalicelib.http.schemas import Schema, an_object
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 """Of the interface: the second number rises when something is added, the first when a client could break."""
 
 _ABOUT = """\
@@ -75,6 +75,7 @@ _HEADERS: Mapping[int, Mapping[str, Any]] = {
     429: _RETRY_AFTER,
     503: _RETRY_AFTER,
 }
+_WITH_ETAG = (PAGE, ACCOUNT)
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "user": {"name": "user", "in": "path", "required": True, "schema": schemas.USER},
     "symbol": {"name": "symbol", "in": "path", "required": True, "schema": schemas.SYMBOL},
@@ -86,7 +87,11 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[0-9a-f]{12}$", "examples": ["0123456789ab"]},
     },
     "name": {"name": "name", "in": "path", "required": True, "schema": {"enum": asset_names()}},
-    "filename": {"name": "filename", "in": "query", "required": True, "schema": schemas.FILENAME},
+    **{
+        given.name: {"name": given.name, "in": "query", "required": given.required, "schema": given.schema}
+        for operation in OPERATIONS
+        for given in operation.query
+    },
     "key": {
         "name": "Idempotency-Key",
         "in": "header",
@@ -158,7 +163,7 @@ def _codes(operation: Operation) -> Iterator[str]:
         "auth_unavailable",
         *(("quote_unavailable",) if operation.is_priced else ()),
     )
-    if operation.query:
+    if any(given.required for given in operation.query):
         yield "missing_field"
     yield from (given.code for given in operation.query)
     if operation.command is None:
@@ -184,7 +189,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.method == "POST":
         described["requestBody"] = _request_body(operation.fields)
-    unchanged = {"304": {"description": "It is still what the client has."}} if operation is PAGE else {}
+    unchanged = {"304": {"description": "It is still what the client has."}} if operation in _WITH_ETAG else {}
     described["responses"] = {"200": _success(operation), **unchanged} | {
         str(status): {"$ref": f"#/components/responses/{codes[0]}"} if len(codes) == 1 else _failure(status, codes)
         for status, codes in codes_of(operation).items()
@@ -207,16 +212,17 @@ def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
 
 
 def _success(operation: Operation) -> dict[str, Any]:
-    if operation.media_types != (JSON,):
-        file = {"schema": {"type": "string"}}
-        return {"description": "The file.", "content": dict.fromkeys(operation.media_types, file)}
+    files: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in operation.media_types if kind != JSON}
+    if JSON not in operation.media_types:
+        return {"description": "The file.", "content": files}
     schema = _answer(operation)
     example = {name: _example(inner) for name, inner in schema["properties"].items()}
     content: dict[str, Any] = {"schema": schema}
     if operation is not OPENAPI:
         content["example"] = example
     headers = {"headers": _HEADERS[200]} if operation.command is not None else {}
-    return {"description": "It is done." if operation.command else "The answer.", **headers, "content": {JSON: content}}
+    description = "It is done." if operation.command else "The answer."
+    return {"description": description, **headers, "content": {JSON: content, **files}}
 
 
 def _answer(operation: Operation) -> dict[str, Any]:
@@ -225,6 +231,8 @@ def _answer(operation: Operation) -> dict[str, Any]:
         return an_object({"status": {"enum": ["ok", "degraded"]}, "down": down}, optional=frozenset({"down"}))
     if operation is OPENAPI:
         return {"type": "object", "properties": {"openapi": {"const": "3.1.0"}}, "required": ["openapi"]}
+    if operation.command is None:
+        return an_object(operation.answer, operation.optional)
     common: dict[str, Schema] = {
         "transaction": schemas.TRANSACTION,
         "command": {"const": str(operation.command)},
@@ -263,7 +271,7 @@ def _example(schema: Schema) -> Any:
         return {name: _example(inner) for name, inner in schema["properties"].items()}
     if kind == "array":
         return [_example(schema["items"])]
-    return {"boolean": True, "string": "..."}[kind]
+    return None if isinstance(kind, list) else {"boolean": True, "string": "..."}[kind]
 
 
 if __name__ == "__main__":

@@ -12,17 +12,28 @@ from chalicelib.domain.money import parse_cents
 from chalicelib.domain.names import parse_filename, parse_order, parse_symbol
 from chalicelib.http import schemas
 from chalicelib.http.page import ASSET_TYPES, INDEX_TYPE
-from chalicelib.http.schemas import Schema, a_list, an_object
+from chalicelib.http.query import (
+    FORMATS,
+    KINDS,
+    parse_event_id,
+    parse_format,
+    parse_kind,
+    parse_limit,
+    parse_sequence,
+)
+from chalicelib.http.schemas import Schema, a_list, an_object, or_null
+from chalicelib.service.reads import MOST_ENTRIES
 
 Parser = Callable[[object, str], Any]
 
 JSON = "application/json"
 XML = "application/xml"
+CSV = "text/csv"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a body: its name on the wire and in the command, what checks it, and what it is refused with.
+    """A field of a body or query: its name on the wire and in the command, what checks it, and what it is refused with.
 
     One that is not `required` may be left out.
     """
@@ -64,11 +75,20 @@ class Operation:
         return self.command in PRICED
 
 
+def _query(name: str, parse: Parser, schema: Schema) -> Field:
+    return Field(name, name, parse, schema, "invalid_query", required=False)
+
+
 SYMBOL = Field("symbol", "symbol", parse_symbol, schemas.SYMBOL, "invalid_symbol")
 AMOUNT = Field("amount", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
 PRICE = Field("price", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
 FILENAME = Field("filename", "filename", parse_filename, schemas.FILENAME, "invalid_filename")
 ORDER = Field("order", "order", parse_order, schemas.ORDER, "invalid_order", required=False)
+AFTER = _query("after", parse_event_id, schemas.EVENT_ID)
+BEFORE = _query("before", parse_sequence, schemas.SEQUENCE)
+LIMIT = _query("limit", parse_limit, schemas.LIMIT)
+KIND = _query("kind", parse_kind, schemas.choice(KINDS))
+FORMAT = _query("format", parse_format, schemas.choice(FORMATS))
 
 _BELOW, _FUNDS, _SHARES = "amount_below_price", "insufficient_funds", "insufficient_shares"
 _CACHED: Mapping[str, Schema] = {"cached": schemas.BOOLEAN}
@@ -203,12 +223,7 @@ DISPLAY_SUMMARY = Operation(
     "The account, its triggers, its pending orders (newest last) and its latest commands (newest first).",
     CommandName.DISPLAY_SUMMARY,
     answer={
-        "holdings": {
-            "type": "object",
-            "propertyNames": {"pattern": schemas.STORED_SYMBOL["pattern"]},
-            "additionalProperties": schemas.SOME_SHARES,
-            "examples": [{"ABC": 12}],
-        },
+        "holdings": schemas.HOLDINGS,
         "pending_buys": a_list(an_object(schemas.PENDING_BUY)),
         "pending_sells": a_list(an_object(schemas.PENDING_SELL)),
         "buy_triggers": a_list(an_object(schemas.BUY_TRIGGER)),
@@ -254,6 +269,26 @@ DUMPED_LOG_OF_ALL = Operation(
     query=(FILENAME,),
     media_types=(XML,),
 )
+ACCOUNT = Operation(
+    "account",
+    "GET",
+    "/users/{user}/account",
+    "The account as it is, and what happened to it: a read, which makes no account and leaves nothing in the log.",
+    query=(AFTER,),
+    answer=schemas.ACCOUNT,
+)
+HISTORY = Operation(
+    "history",
+    "GET",
+    "/users/{user}/history",
+    "The entries of the user's journal, newest first, page by page: a read, which leaves nothing in the log.",
+    query=(BEFORE, LIMIT, KIND, FORMAT),
+    answer={
+        "entries": a_list(schemas.history_entry(_REJECTIONS), most=MOST_ENTRIES),
+        "next": or_null(schemas.SEQUENCE),
+    },
+    media_types=(JSON, CSV),
+)
 HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.", public=True)
 OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.", public=True)
 PAGE = Operation("page", "GET", "/", "The trader's page.", media_types=(INDEX_TYPE,), public=True)
@@ -269,5 +304,6 @@ ASSET = Operation(
 OPERATIONS: tuple[Operation, ...] = (
     *(ADD, QUOTE, BUY, COMMIT_BUY, CANCEL_BUY, SELL, COMMIT_SELL, CANCEL_SELL),
     *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, CANCEL_SET_BUY, SET_SELL_AMOUNT, SET_SELL_TRIGGER, CANCEL_SET_SELL),
-    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, HEALTH, OPENAPI, PAGE, ASSET),
+    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, ACCOUNT, HISTORY),
+    *(HEALTH, OPENAPI, PAGE, ASSET),
 )

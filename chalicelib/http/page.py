@@ -16,6 +16,7 @@ from chalice.app import Request, Response
 
 from chalicelib.config.settings import Settings
 from chalicelib.domain.errors import NotFoundError
+from chalicelib.http.headers import matches_etag
 
 WEB = Path(__file__).parents[1] / "web"
 INDEX = "index.html"
@@ -87,7 +88,7 @@ def index_response(request: Request, settings: Settings) -> Response:
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "ETag": etag,
     }
-    if etag in (request.headers.get("if-none-match") or ""):
+    if matches_etag(request.headers.get("if-none-match") or "", etag):
         return Response("", status_code=304, headers=headers)
     return Response(text, headers={"Content-Type": INDEX_TYPE, **headers})
 

@@ -26,6 +26,7 @@ STATUSES: Mapping[str, int] = {
     "invalid_user": 400,
     "invalid_filename": 400,
     "invalid_order": 400,
+    "invalid_query": 400,
     "invalid_header": 400,
     "invalid_json": 400,
     "missing_field": 400,

@@ -59,12 +59,15 @@ def read_command(
 
 
 def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:
-    """Return what is given behind the path; raises a RequestError that names the first thing wrong with it."""
+    """Return the query parameters, None for one left out; raises a RequestError that names the first thing wrong."""
     given: Mapping[str, str] = request.query_params or {}
     for wanted in operation.query:
-        if wanted.name not in given:
-            raise MissingFieldError(wanted.name, "it must stand behind the path")
-    return {wanted.parameter: wanted.parse(given[wanted.name], wanted.name) for wanted in operation.query}
+        if wanted.required and wanted.name not in given:
+            raise MissingFieldError(wanted.name, "missing query parameter")
+    return {
+        wanted.parameter: wanted.parse(given[wanted.name], wanted.name) if wanted.name in given else None
+        for wanted in operation.query
+    }
 
 
 def read_key(value: str | None) -> str | None:

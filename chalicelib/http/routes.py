@@ -11,7 +11,7 @@ from chalicelib import waiting
 from chalicelib.config.settings import read_cors_origin
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
-from chalicelib.http.execution import answers_problems, execute, hand_out_log
+from chalicelib.http.execution import answers_problems, execute, hand_out_log, show_account, show_history
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
@@ -175,6 +175,18 @@ def dumped_log(user: str) -> Response:
 def dumped_log_of_all() -> Response:
     """Return the log of all users that DUMPLOG has written, for operators."""
     return hand_out_log(runtime(), routes.current_request, operations.DUMPED_LOG_OF_ALL, None)
+
+
+@serves(operations.ACCOUNT)
+def account(user: str) -> Response:
+    """Return an account as it is, with what happened to it lately."""
+    return show_account(runtime(), routes.current_request, user)
+
+
+@serves(operations.HISTORY)
+def history(user: str) -> Response:
+    """Return what happened to an account, page by page."""
+    return show_history(runtime(), routes.current_request, user)
 
 
 @serves(operations.PAGE)

@@ -4,10 +4,11 @@ The parsers of `chalicelib/domain` decide what is accepted; tests hold the schem
 answer of the running system against the schemas of bodies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.domain.commands import MAX_TRANSACTION, CommandName
+from chalicelib.domain.history import EventKind
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.names import MAX_FILENAME_BYTES, MAX_ORDER
 
@@ -82,6 +83,11 @@ def a_list(items: Schema, most: int | None = None) -> dict[str, Any]:
     return {"type": "array", "items": items, **({} if most is None else {"maxItems": most})}
 
 
+def choice(values: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of one of some values, by default the first."""
+    return {"type": "string", "enum": list(values), "default": values[0], "examples": [values[0]]}
+
+
 def or_null(schema: Schema) -> dict[str, Any]:
     """Return a schema that takes null as well."""
     return {**schema, "type": [schema["type"], "null"]}
@@ -119,6 +125,86 @@ DUMPED: Mapping[str, Schema] = {
     "url": {**TEXT, "description": "A link that needs no token, for a while; where the place has such links."},
 }
 DUMPED_OPTIONAL = frozenset({"url"})
+
+
+SEQUENCE: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "description": "The sequence number of an entry in the user's journal.",
+    "examples": [17],
+}
+LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50, "examples": [50]}
+EVENT_ID: Schema = {
+    "type": "string",
+    "pattern": r"^[0-9]{1,15}\.[0-9]{1,15}$",
+    "description": "The id of an event: the sequence number of its entry, and its place in it.",
+    "examples": ["17.0"],
+}
+_EVENT: Mapping[str, Schema] = {
+    "id": EVENT_ID,
+    "timestamp": TIME,
+    "kind": {"type": "string", "enum": [str(kind) for kind in EventKind]},
+    "transaction": TRANSACTION,
+    "order": {**ORDER, "minimum": 0},
+    "side": {"type": "string", "enum": ["buy", "sell"]},
+    "symbol": STORED_SYMBOL,
+    "shares": SHARES,
+    "price": MONEY,
+    "money": MONEY,
+}
+EVENT = an_object(_EVENT, optional=frozenset({"order", "side", "symbol", "shares", "price", "money"}))
+POSITIONS: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": STORED_SYMBOL["pattern"]},
+    "additionalProperties": an_object(
+        {
+            "shares": {**SOME_SHARES, "description": "All that is held, reserved ones included."},
+            "reserved": SHARES,
+            "cost": {**or_null(MONEY), "description": "What they have cost, by average cost; null where unknown."},
+        }
+    ),
+    "examples": [{"ABC": {"shares": 12, "reserved": 3, "cost": "1500.00"}}],
+}
+HOLDINGS: Schema = {
+    "type": "object",
+    "propertyNames": {"pattern": STORED_SYMBOL["pattern"]},
+    "additionalProperties": SOME_SHARES,
+    "examples": [{"ABC": 12}],
+}
+ACCOUNT: Mapping[str, Schema] = {
+    "user": USER,
+    "exists": BOOLEAN,
+    "version": {"type": "integer", "minimum": 0, "examples": [17]},
+    "cash": MONEY,
+    "reserved_cash": MONEY,
+    "holdings": HOLDINGS,
+    "positions": POSITIONS,
+    "realised": {**MONEY, "pattern": r"^-?[0-9]+\.[0-9]{2}$"},
+    "pending_buys": a_list(an_object(PENDING_BUY)),
+    "pending_sells": a_list(an_object(PENDING_SELL)),
+    "buy_triggers": a_list(an_object(BUY_TRIGGER)),
+    "sell_triggers": a_list(an_object(SELL_TRIGGER)),
+    "events": a_list(EVENT, most=200),
+    "more": BOOLEAN,
+}
+
+
+def history_entry(outcomes: frozenset[str]) -> dict[str, Any]:
+    """Return the schema of an entry of the history, whose outcome is `ok` or the code of a rejection."""
+    return an_object(
+        {
+            "sequence": SEQUENCE,
+            "transaction": TRANSACTION,
+            "timestamp": TIME,
+            "command": {"type": ["string", "null"], "enum": [*(str(name) for name in CommandName), None]},
+            "outcome": {"type": "string", "enum": ["ok", *sorted(outcomes)]},
+            "detail": or_null(TEXT),
+            "symbol": or_null(STORED_SYMBOL),
+            "amount": or_null(MONEY),
+            "cash": MONEY,
+            "events": a_list(EVENT),
+        }
+    )
 
 
 def past_command(outcomes: frozenset[str]) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""Query parameters of reads, each checked by one parser (API.md)."""
+
+from chalicelib.domain.errors import InvalidQueryError
+from chalicelib.service.reads import MOST_ENTRIES, EventId
+
+KINDS = ("all", "trades")
+FORMATS = ("json", "csv")
+
+
+def parse_event_id(value: object, field: str) -> EventId:
+    """Return the place that an event's id names; raises InvalidQueryError unless it is of the form `17.0`."""
+    sequence, dot, place = str(value).partition(".")
+    if not (dot and _is_count(sequence) and _is_count(place)):
+        raise InvalidQueryError(field, "must be the id of an event, such as 17.0")
+    return EventId(int(sequence), int(place))
+
+
+def parse_sequence(value: object, field: str) -> int:
+    """Return a sequence number; raises InvalidQueryError unless it is a whole number from 1."""
+    if not _is_count(str(value)) or int(str(value)) < 1:
+        raise InvalidQueryError(field, "must be the sequence number of an entry, a whole number from 1")
+    return int(str(value))
+
+
+def parse_limit(value: object, field: str) -> int:
+    """Return a number of entries; raises InvalidQueryError unless it is 1 to 200."""
+    if not _is_count(str(value)) or not 1 <= int(str(value)) <= MOST_ENTRIES:
+        raise InvalidQueryError(field, f"must be a whole number from 1 to {MOST_ENTRIES}")
+    return int(str(value))
+
+
+def parse_kind(value: object, field: str) -> str:
+    """Return a kind of history; raises InvalidQueryError for any but `all` and `trades`."""
+    return _one_of(KINDS, value, field)
+
+
+def parse_format(value: object, field: str) -> str:
+    """Return a format of history; raises InvalidQueryError for any but `json` and `csv`."""
+    return _one_of(FORMATS, value, field)
+
+
+def _one_of(choices: tuple[str, ...], value: object, field: str) -> str:
+    if value not in choices:
+        raise InvalidQueryError(field, f"must be {' or '.join(choices)}")
+    return str(value)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 15

@@ -1,0 +1,77 @@
+"""Reads that are no commands (API.md): an account, what happened to it, and its journal page by page."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from chalicelib.domain.history import AccountEvent, events_of, is_trade
+from chalicelib.store.reads import AccountReads, Numbered, Snapshot
+
+LATEST_EVENTS = 20
+MOST_EVENTS = 200
+MOST_ENTRIES = 200
+DEFAULT_ENTRIES = 50
+
+MOST_SCANNED = 20_000
+"""How many entries are looked through for one page of trades: the next page goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventId:
+    """The place of an event: its entry's sequence number, and which of the entry's events it is, from 0."""
+
+    sequence: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events of an account; `more` tells that there are others beyond the last one."""
+
+    events: tuple[AccountEvent, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries of a journal, newest first; `next` is where the next page begins (`before`), None at the end."""
+
+    entries: tuple[Numbered, ...]
+    next: int | None
+
+
+def latest_events(reads: AccountReads, snapshot: Snapshot) -> Events:
+    """Return the latest events, newest first."""
+    newest = (
+        event
+        for numbered in islice(reads.newest_first(snapshot), MOST_SCANNED)
+        for event in reversed(events_of(numbered.entry, numbered.sequence))
+    )
+    return _bounded(newest, LATEST_EVENTS)
+
+
+def events_after(reads: AccountReads, snapshot: Snapshot, after: EventId) -> Events:
+    """Return the events after one, oldest first."""
+    oldest = (
+        event
+        for numbered in reads.after(snapshot, after.sequence - 1)
+        for event in events_of(numbered.entry, numbered.sequence)
+        if (event.sequence, event.place) > (after.sequence, after.place)
+    )
+    return _bounded(oldest, MOST_EVENTS)
+
+
+def history_page(reads: AccountReads, user: str, before: int | None, limit: int, *, only_trades: bool) -> Page:
+    """Return a page of a user's journal; with `only_trades` of the entries by which shares changed hands."""
+    wanted: list[Numbered] = []
+    for scanned, numbered in enumerate(reads.newest_first(reads.snapshot(user), before)):
+        if len(wanted) == limit or scanned == MOST_SCANNED:
+            return Page(tuple(wanted), numbered.sequence + 1)
+        if not only_trades or is_trade(numbered.entry, numbered.sequence):
+            wanted.append(numbered)
+    return Page(tuple(wanted), None)
+
+
+def _bounded(events: Iterable[AccountEvent], most: int) -> Events:
+    found = tuple(islice(events, most + 1))
+    return Events(found[:most], len(found) > most)

@@ -1,0 +1,102 @@
+"""Accounts and journals as they are, for reads that are no commands (API.md): nothing is written, nothing is made.
+
+What is read has been confirmed by a majority, as everything the store reads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pymongo import ASCENDING, DESCENDING
+from pymongo.database import Database
+
+from chalicelib.domain.account import Account
+from chalicelib.domain.journal import Entry
+from chalicelib.store.accounts import part_id
+from chalicelib.store.documents import STATE, Document, account_from_state, entry_from_document, state_of
+from chalicelib.store.writers import outcomes
+
+_BATCH_PARTS = 4
+
+
+class Numbered(NamedTuple):
+    """An entry of a journal and its sequence number."""
+
+    sequence: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An account at one version, with the open end of its journal, oldest first; version 0 is no account."""
+
+    account: Account
+    version: int
+    open_from: int
+    open_entries: tuple[Document, ...]
+
+
+class AccountReads:
+    """Reads accounts and journals; safe to share between threads. Methods raise StoreError without the database."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._accounts = database["accounts"]
+        self._journal = database["journal"]
+
+    def version(self, user: str) -> int:
+        """Return the version of an account, which rises with every entry; 0 when there is none."""
+        with outcomes():
+            document = self._accounts.find_one({"_id": user}, {f"{STATE}.version": 1})
+        return 0 if document is None else int(state_of(document)["version"])
+
+    def snapshot(self, user: str) -> Snapshot:
+        """Return an account as it is, an empty one where there is none."""
+        with outcomes():
+            document = self._accounts.find_one({"_id": user})
+        if document is None:
+            return Snapshot(Account(user), 0, 1, ())
+        state = state_of(document)
+        account = account_from_state(user, state)
+        return Snapshot(account, state["version"], state["open_from"], tuple(state["open"]))
+
+    def newest_first(self, snapshot: Snapshot, before: int | None = None) -> Iterator[Numbered]:
+        """Yield the entries of a journal, the newest first, from the one before the sequence number `before`.
+
+        Entries that have been archived are not among them.
+        """
+        for numbered in reversed(list(_numbered(snapshot.open_from, snapshot.open_entries))):
+            if before is None or numbered.sequence < before:
+                yield numbered
+        user = snapshot.account.user
+        end = snapshot.open_from if before is None else min(before, snapshot.open_from)
+        for part in self._parts({"$gt": f"{user}:", "$lt": part_id(user, end)}, DESCENDING):
+            for numbered in reversed(list(_numbered(part["from"], part["entries"]))):
+                if numbered.sequence < end:
+                    yield numbered
+
+    def after(self, snapshot: Snapshot, sequence: int) -> Iterator[Numbered]:
+        """Yield the entries of a journal after a sequence number, the oldest first."""
+        user, following = snapshot.account.user, sequence + 1
+        if following < snapshot.open_from:
+            first = next(self._parts({"$gt": f"{user}:", "$lte": part_id(user, following)}, DESCENDING), None)
+            begin = part_id(user, following) if first is None else first["_id"]
+            for part in self._parts({"$gte": begin, "$lt": part_id(user, snapshot.open_from)}, ASCENDING):
+                for numbered in _numbered(part["from"], part["entries"]):
+                    if following <= numbered.sequence < snapshot.open_from:
+                        yield numbered
+        for numbered in _numbered(snapshot.open_from, snapshot.open_entries):
+            if numbered.sequence >= following:
+                yield numbered
+
+    def _parts(self, ids: Document, direction: int) -> Iterator[Document]:
+        wanted = {"from": 1, "entries": 1}
+        with (
+            outcomes(),
+            self._journal.find({"_id": ids}, wanted).sort("_id", direction).batch_size(_BATCH_PARTS) as parts,
+        ):
+            yield from parts
+
+
+def _numbered(first: int, documents: "tuple[Document, ...] | list[Document]") -> Iterator[Numbered]:
+    for sequence, document in enumerate(documents, start=first):
+        yield Numbered(sequence, entry_from_document(document))
