@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
 
 from pymongo import MongoClient
@@ -17,6 +17,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chalicelib import concurrency
 from chalicelib.access.jwks import KeyRing, fetch_from
 from chalicelib.access.rate_limit import RateLimit
 from chalicelib.access.tokens import ProviderTokens, SecretTokens, TokenKind, Tokens
@@ -46,11 +47,9 @@ from chalicelib.store.database_clock import database_ms
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
-from chalicelib.store.lines import Lines
-from chalicelib.store.patient import SELECTION_MS, PatientPool
 from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import GROUPS_AT_ONCE, GroupWriter, SingleWriter, Writer
+from chalicelib.store.writers import SingleWriter, Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,6 @@ class Runtime:
     settings: Settings
     database: Database[Document]
     redis: Redis
-    groups: Database[Document] | None
     writer: Writer
     accounts: Accounts
     shared_quotes: SharedQuotes
@@ -88,21 +86,19 @@ class Runtime:
         if not self.shared_quotes.finish():
             log.warning("questions to the quote source are still open: their answers will not be in the audit log")
         self.writer.close()
-        if self.groups is not None:
-            self.groups.client.close()
         self.database.client.close()
         self.logs.client.close()
         self.redis.close()
 
 
-def connect_database(settings: Settings, answer_ms: int | None = None, **own: Any) -> Database[Document]:
+def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
     Writes are confirmed as WRITE_CONCERN says, by default once they are in the journals of a majority; what is read has
     been confirmed likewise, so that no answer rests on what a failover could take back. What a fault of the network
     interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must;
-    but for groups of writes (`chalicelib/store/writers.py`).
-    An operation may take `answer_ms`, else what the settings say. `own` are options of the driver in place of these.
+    but for groups of writes (`chalicelib.store.grouped`).
+    An operation may take `answer_ms`, else what the settings say.
     Raises SettingError for an address that is none.
     """
     options: dict[str, Any] = {
@@ -115,23 +111,11 @@ def connect_database(settings: Settings, answer_ms: int | None = None, **own: An
         "connect": answer_ms is None,  # what is seldom used connects when it is
     }
     try:
-        client: MongoClient[Document] = MongoClient(settings.mongo_uri, **options | own)
+        client: MongoClient[Document] = MongoClient(settings.mongo_uri, **options)
     except (PyMongoError, ValueError) as error:
         raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
     write_concern, read_concern = _concerns(settings)
     return client.get_database(settings.mongo_database, write_concern=write_concern, read_concern=read_concern)
-
-
-def connect_patiently(settings: Settings) -> Database[Document]:
-    """Return the database on connections for groups of writes (`chalicelib/store/patient.py`)."""
-    return connect_database(
-        settings,
-        serverSelectionTimeoutMS=SELECTION_MS,
-        minPoolSize=0,  # the address may ask for more than there may be
-        maxPoolSize=GROUPS_AT_ONCE,
-        maxConnecting=GROUPS_AT_ONCE,
-        _pool_class=PatientPool,
-    )
 
 
 def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:
@@ -217,10 +201,13 @@ def make_hand_over(settings: Settings) -> HandOver | None:
     return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
 
 
-def make_writer(database: Database[Document], groups: Database[Document] | None, limit: int) -> Writer:
-    """Return who sends groups of up to `limit` writes over the connections for `groups`; without those, each alone."""
-    accounts = database["accounts"]
-    return SingleWriter(accounts) if groups is None else GroupWriter(accounts, limit, lines=Lines(groups))
+def make_writer(database: Database[Document], limit: int) -> Writer:
+    """Return who sends writes: in groups of up to `limit`, or each alone."""
+    if limit == 1:
+        return SingleWriter(database["accounts"])
+    from chalicelib.store.grouped.writer import GroupWriter  # noqa: PLC0415 - in the cloud nothing gathers
+
+    return GroupWriter(database["accounts"], limit)
 
 
 def make_runtime(settings: Settings) -> Runtime:
@@ -229,8 +216,7 @@ def make_runtime(settings: Settings) -> Runtime:
     database = connect_database(settings)
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
-    groups = connect_patiently(settings) if settings.group_commit > 1 else None
-    writer = make_writer(database, groups, settings.group_commit)
+    writer = make_writer(database, settings.group_commit)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
     turns, transactions = Turns(), TransactionNumbers()
     late = LateAnswers(accounts, clock, turns, transactions, settings.command_timeout_ms)
@@ -260,7 +246,6 @@ def make_runtime(settings: Settings) -> Runtime:
         settings=settings,
         database=database,
         redis=redis,
-        groups=groups,
         writer=writer,
         accounts=accounts,
         shared_quotes=shared_quotes,
@@ -279,7 +264,7 @@ def make_runtime(settings: Settings) -> Runtime:
     )
 
 
-_making = Lock()
+_making = concurrency.Lock()
 _made: list[Runtime] = []
 
 

@@ -26,7 +26,6 @@ from infra.local.services.mongo import mongo_uri as uri_of
 from infra.local.services.mongo import mongod_part
 from infra.local.services.redis_server import redis_part
 from infra.local.services.redis_server import redis_url as url_of
-from tests.ways import Together, on_a_loop, on_threads
 
 StartStack = Callable[..., BackgroundStack]
 """Called with arguments of `infra.local up` and optionally `data`, a folder; returns the running stack."""
@@ -143,10 +142,3 @@ def stack(tmp_path: Path) -> Iterator[StartStack]:
             return stacks.enter_context(_stack_that_leaves_nothing(data, arguments))
 
         yield start
-
-
-@pytest.fixture(params=[on_threads, on_a_loop], ids=["threads", "loop"])
-def together(request: pytest.FixtureRequest) -> Together:
-    """Return what makes calls at the same time, in each way of waiting in turn."""
-    made: Together = request.param
-    return made

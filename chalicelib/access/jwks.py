@@ -4,12 +4,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from threading import Lock
 
 import jwt
 
-from chalicelib import waiting
+from chalicelib import concurrency
 from chalicelib.domain.errors import AuthUnavailableError
 
 log = logging.getLogger(__name__)
@@ -36,7 +34,7 @@ class KeyRing:
     def __init__(self, fetch: Fetch, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = -math.inf
         self._next_fetch_at = -math.inf
@@ -46,9 +44,6 @@ class KeyRing:
         key, age = self._keys.get(kid), self._age_seconds()
         if key is not None and age < LIFETIME_SECONDS:
             return key
-        return waiting.aside(partial(self._find_or_fetch, kid))
-
-    def _find_or_fetch(self, kid: str) -> jwt.PyJWK | None:
         # One that knows the key need not wait for another one that asks.
         may_go_on = kid in self._keys and self._age_seconds() < LAST_RESORT_SECONDS
         if self._lock.acquire(blocking=not may_go_on):

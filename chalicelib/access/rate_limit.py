@@ -2,12 +2,10 @@
 
 import logging
 import math
-from functools import partial
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from chalicelib import waiting
 from chalicelib.domain.errors import RateLimitedError
 from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 
@@ -54,7 +52,7 @@ class RateLimit:
         if (began := self._breaker.begin()) is None:
             return
         try:
-            wait_us = waiting.aside(partial(self._wait_us, user))
+            wait_us = self._wait_us(user)
         except RedisError as error:
             self._breaker.failed(began)
             self._outage_log.warning("commands are not limited while Redis fails: %s", error)

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
 from typing import Any, Protocol
 
 import jwt
 
+from chalicelib import concurrency
 from chalicelib.access.jwks import KeyRing
 from chalicelib.clock import Clock
 from chalicelib.domain.errors import ForbiddenError, InvalidUserError, UnauthorizedError
@@ -164,7 +164,7 @@ class Tokens:
     def __init__(self, kinds: Sequence[TokenKind], clock: Clock) -> None:
         self._kinds = {algorithm: kind for kind in kinds for algorithm in kind.algorithms}
         self._clock = clock
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._checked: OrderedDict[bytes, tuple[Caller, int]] = OrderedDict()
 
     def check(self, authorization: str | None) -> Caller:

@@ -15,14 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, OperationFailure, PyMongoError
 
-from chalicelib import waiting
+from chalicelib import concurrency
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
@@ -95,9 +94,6 @@ class Dumps:
         Raises StoreUnavailableError when the journal cannot be read, the log cannot be written, or somebody else is
         still writing it: the same command with the same key then finds out what became of it.
         """
-        return waiting.aside(partial(self._write_or_find, entry, user, sequence))
-
-    def _write_or_find(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
         assert entry.filename is not None
         dump_id = f"{user}:{sequence}"
         asked = {
@@ -130,11 +126,8 @@ class Dumps:
         """
         if self._place.has_links:
             raise NotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
-        return waiting.aside(partial(self._read, _path(user, filename), most_bytes))
-
-    def _read(self, path: str, most_bytes: int) -> bytes:
         try:
-            with self._place.open(path) as file:
+            with self._place.open(_path(user, filename)) as file:
                 text = file.read(most_bytes + 1)
         except FileNotFoundError:
             raise NotFoundError("no DUMPLOG has written a log of this name") from None
@@ -164,7 +157,7 @@ class Dumps:
                     raise StoreUnavailableError(f"there is no dump {dump_id}")
                 if "done" in there or not wait or limit.remaining_ms() == 0:
                     return there
-                time.sleep(_POLL_SECONDS)
+                concurrency.sleep(_POLL_SECONDS)
                 continue
             try:
                 with lease.kept():
@@ -278,7 +271,7 @@ class _Lease:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Renew the lease, from a thread of its own: MongoDB may take longer to sort than the lease lasts."""
-        over = threading.Event()
+        over = concurrency.Event()
 
         def renew() -> None:
             while not over.wait(LEASE_MS / 3000):

@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from chalice.app import Blueprint, CORSConfig, Request, Response
 
-from chalicelib import waiting
 from chalicelib.config.settings import read_cors_origin
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
@@ -205,7 +203,7 @@ def asset(version: str, name: str) -> Response:
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     parts = runtime()
-    return waiting.aside(partial(health_response, parts.database, parts.redis, parts.clock))
+    return health_response(parts.database, parts.redis, parts.clock)
 
 
 @serves(operations.OPENAPI)

@@ -26,7 +26,7 @@ class Spent:
 
 
 class Stages:
-    """What the command that runs here has spent; each thread, and each greenlet, runs a command of its own."""
+    """What the command that runs here has spent; each thread runs a command of its own."""
 
     def __init__(self) -> None:
         self._spent: ContextVar[Spent] = ContextVar("spent")

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable
-from threading import Lock
+
+from chalicelib import concurrency
 
 Monotonic = Callable[[], float]
 """Returns seconds that only ever go up."""
@@ -24,7 +25,7 @@ class Breaker:
     def __init__(self, pause_seconds: float, monotonic: Monotonic = time.monotonic) -> None:
         self._pause_seconds = pause_seconds
         self._monotonic = monotonic
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._failures = 0
         self._changed = 0.0
         self._next_try = 0.0
@@ -69,7 +70,7 @@ class SeldomLog:
     def __init__(self, log: logging.Logger, monotonic: Monotonic = time.monotonic) -> None:
         self._log = log
         self._monotonic = monotonic
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._silent_until: float | None = None
         self._unsaid = 0
 

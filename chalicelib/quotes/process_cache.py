@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from dataclasses import replace
-from threading import Lock
 from typing import Protocol
 
+from chalicelib import concurrency
 from chalicelib.clock import Moments
 from chalicelib.domain.quote import QuoteAnswer
 
@@ -31,7 +31,7 @@ class KeptQuotes:
         self._quotes = quotes
         self._moments = moments
         self._limit = limit
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._kept: OrderedDict[str, QuoteAnswer] = OrderedDict()
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:

@@ -6,9 +6,10 @@ is a hit on the source all the same, and is handed on to be audited: within its 
 
 import logging
 from collections.abc import Callable
-from threading import Condition, Lock, Thread
+from threading import Thread
 from time import monotonic
 
+from chalicelib import concurrency
 from chalicelib.clock import Moments
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.errors import FailedTryError
@@ -28,7 +29,7 @@ class Questions:
         self._audit_late = audit_late
         self._moments = moments
         self._most_open = most_open
-        self._changed = Condition()
+        self._changed = concurrency.Condition()
         self._open = 0
 
     def about(self, symbol: str, user: str) -> "Inquiry":
@@ -85,7 +86,7 @@ class Inquiry:
         self.symbol = symbol
         self.user = user
         self._questions = questions
-        self._changed = Condition(Lock())
+        self._changed = concurrency.Condition(concurrency.Lock())
         self._asked = 0
         self._failures: dict[int, BaseException] = {}
         self._answer: QuoteAnswer | None = None

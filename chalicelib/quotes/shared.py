@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import Protocol
 
-from chalicelib import waiting
 from chalicelib.clock import Moments, moment
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
@@ -83,7 +82,9 @@ class SharedQuotes:
 
         Of all who get the same quote exactly one gets it as not cached: the one that asked the source.
         """
-        return waiting.aside(partial(self._get, symbol, user))
+        if (answer := self._cache.read(symbol)) is not None:
+            return answer
+        return self._flights.join(symbol, partial(self._fetch, symbol, user), self._patience.limit_ms / 1000)
 
     def is_current(self, answer: QuoteAnswer) -> bool:
         """Return whether a quote may still be used."""
@@ -92,11 +93,6 @@ class SharedQuotes:
     def finish(self) -> bool:
         """Hear out the questions that are open; return whether that was possible within the limit of one quote."""
         return self._questions.finish(self._patience.limit_ms / 1000)
-
-    def _get(self, symbol: str, user: str) -> QuoteAnswer:
-        if (answer := self._cache.read(symbol)) is not None:
-            return answer
-        return self._flights.join(symbol, partial(self._fetch, symbol, user), self._patience.limit_ms / 1000)
 
     def _fetch(self, symbol: str, user: str) -> QuoteAnswer:
         """Ask the source, or wait for the process that does; take over when that one gives up or dies.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Event, Lock
 
+from chalicelib import concurrency
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 
@@ -12,7 +12,7 @@ class _Flight:
     """One fetch under way."""
 
     def __init__(self) -> None:
-        self.landed = Event()
+        self.landed = concurrency.Event()
         self.answer: QuoteAnswer | None = None
 
 
@@ -20,7 +20,7 @@ class Flights:
     """The fetches under way in this process, at most one a symbol."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
         self._flights: dict[str, _Flight] = {}
 
     def join(self, symbol: str, fetch: Callable[[], QuoteAnswer], limit_seconds: float) -> QuoteAnswer:

@@ -5,11 +5,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator
-from threading import Lock
 
-from chalicelib import waiting
+from chalicelib import concurrency
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.waiting import Baton
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,7 @@ class Deadline:
             yield number
             if not self.remaining_seconds():
                 return
-            waiting.pause(min(random.uniform(0, longest), self.remaining_seconds()))  # noqa: S311  # jitter, no secret
+            concurrency.sleep(min(random.uniform(0, longest), self.remaining_seconds()))  # noqa: S311  # jitter, no secret
             longest, number = min(longest * 2, LONGEST_PAUSE_SECONDS), number + 1
 
     def note(self, error: Exception) -> None:
@@ -52,8 +50,8 @@ class Turns:
     """Lets those who ask for one user's turn have it one after the other, first come, first served."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._queues: dict[str, deque[Baton]] = {}  # of each user whose turn somebody has: who waits for it
+        self._lock = concurrency.Lock()
+        self._queues: dict[str, deque[concurrency.Event]] = {}  # of each user whose turn somebody has: who waits for it
 
     def of(self, user: str, deadline: Deadline) -> "_Turn":
         """Return what holds the turn of a user as long as it is entered.
@@ -64,13 +62,13 @@ class Turns:
 
     def take(self, user: str, deadline: Deadline) -> None:
         """Have the turn of a user from now on; raises StoreUnavailableError when it does not come in time."""
-        mine: Baton | None = None
+        mine: concurrency.Event | None = None
         with self._lock:
             queue = self._queues.get(user)
             if queue is None:
                 self._queues[user] = deque()
             else:
-                mine = waiting.baton()
+                mine = concurrency.Event()
                 queue.append(mine)
         if mine is not None and not mine.wait(deadline.remaining_seconds()):
             self._give_up(user, mine)
@@ -84,9 +82,9 @@ class Turns:
             if following is None:
                 del self._queues[user]
         if following is not None:
-            following.give()
+            following.set()
 
-    def _give_up(self, user: str, mine: Baton) -> None:
+    def _give_up(self, user: str, mine: concurrency.Event) -> None:
         with self._lock:
             queue = self._queues[user]
             is_still_waiting = mine in queue

@@ -7,8 +7,8 @@ servers the chance that any two share them is 1 in 1,400.
 
 import os
 import secrets
-import threading
 
+from chalicelib import concurrency
 from chalicelib.clock import Clock, now_ms
 
 EPOCH_MS = 1_704_067_200_000
@@ -23,7 +23,7 @@ class TransactionNumbers:
 
     def __init__(self, clock: Clock = now_ms) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = concurrency.Lock()
         self._pid = 0
         self._node = 0
         self._tick = 0

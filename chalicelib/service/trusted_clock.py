@@ -12,9 +12,9 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
 from typing import NamedTuple
 
+from chalicelib import concurrency
 from chalicelib.clock import Clock
 from chalicelib.domain.errors import ClockSkewError
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
@@ -57,7 +57,7 @@ class TrustedClock:
         self._tolerance_ms = tolerance_ms
         self._clock = clock
         self._monotonic = monotonic
-        self._looking = Lock()
+        self._looking = concurrency.Lock()
         self._look: _Look | None = None
         self._next_seconds = 0.0  # when the next look may be, after one of no use
 

@@ -8,7 +8,6 @@ document are used: a standalone mongod, a replica set, a sharded cluster and Doc
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,7 +19,6 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from chalicelib import waiting
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import (
@@ -106,9 +104,6 @@ class Accounts:
 
     def reload(self, user: str) -> Record:
         """Return the record of a user as the database has it now."""
-        return waiting.aside(partial(self._read, user))
-
-    def _read(self, user: str) -> Record:
         if not self._indexed:
             self.make_indexes()
         with outcomes():
@@ -144,7 +139,7 @@ class Accounts:
         wanted = key_hash(key)
         for part in record.closed:
             if part.may_hold(wanted):
-                for found in waiting.aside(partial(self._read_part, record.account.user, part.first)):
+                for found in self._read_part(record.account.user, part.first):
                     if found.entry.key == key:
                         return found
         return None
@@ -155,9 +150,6 @@ class Accounts:
             return found
         if record.open_from <= since + 1:
             return None
-        return waiting.aside(partial(self._find_in_parts, record, attempt, since))
-
-    def _find_in_parts(self, record: Record, attempt: bytes, since: int) -> Found | None:
         for part in self._parts_newest_first(record.account.user):
             for found in _entries(part):
                 if found.attempt == attempt:
@@ -170,9 +162,6 @@ class Accounts:
         """Return a record that knows the user's latest commands; reads the journal if it does not know them yet."""
         if record.latest is not None:
             return record
-        return waiting.aside(partial(self._read_history, record))
-
-    def _read_history(self, record: Record) -> Record:
         latest = (past for entry in self._newest_first(record) if (past := entry.past) is not None)
         return replace(record, latest=tuple(islice(latest, HISTORY_LENGTH)))
 
@@ -240,7 +229,7 @@ class Accounts:
             "entries": [RawBSONDocument(raw) for raw in entries],
         }
         with outcomes():
-            count = waiting.aside(partial(self._copy_part, part))
+            count = self._copy_part(part)
         if count > len(entries):
             # Another process closed a part that is longer than what we know: it has a newer version.
             raise LostRaceError(user)

@@ -1,8 +1,8 @@
 """The records that a process has used lately."""
 
 from collections import OrderedDict
-from threading import Lock
 
+from chalicelib import concurrency
 from chalicelib.store.record import Record
 
 
@@ -16,7 +16,7 @@ class RecentRecords:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._records: OrderedDict[str, Record] = OrderedDict()
-        self._lock = Lock()
+        self._lock = concurrency.Lock()
 
     def get(self, user: str) -> Record | None:
         """Return the record of a user, None when it is not here."""

@@ -20,7 +20,8 @@ from pymongo.database import Database
 
 from chalicelib.runtime import connect_database
 from chalicelib.store.documents import STATE, Document, state_of
-from chalicelib.store.writers import GroupWriter, SingleWriter
+from chalicelib.store.grouped.writer import GroupWriter
+from chalicelib.store.writers import SingleWriter
 from infra.bench.recorded_writes import Write, record
 from infra.local.part_settings import settings_with
 from infra.local.stack import GROUPED_WRITES

@@ -24,7 +24,7 @@ FORMAT = 1
 RESULTS = PROJECT / "bench" / "results"
 """Where the records are that are kept."""
 
-_PACKAGES = ("chalice", "httptools", "uvloop", "pymongo", "redis")
+_PACKAGES = ("chalice", "gevent", "httptools", "pymongo", "redis")
 
 Record = dict[str, Any]
 

@@ -49,14 +49,14 @@ class BackgroundStack:
 
 @contextlib.contextmanager
 def running_stack(
-    data: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    data: Path, *arguments: str, environment: Mapping[str, str] | None = None, project: Path = PROJECT
 ) -> Iterator[BackgroundStack]:
     """Run `infra.local up` with `arguments` on a free port, or the one they name; stop it at the end.
 
-    `environment` is added to ours: settings of the app, say. Raises StackFailedError when it does not become ready, or
-    does not exit with 0 although it was only asked to stop.
+    `environment` is added to ours: settings of the app, say. `project` is the tree whose code runs. Raises
+    StackFailedError when it does not become ready, or does not exit with 0 although it was only asked to stop.
     """
-    process = _start(data, arguments, environment or {})
+    process = _start(data, arguments, environment or {}, project)
     try:
         yield _wait_until_ready(process, data)
     finally:
@@ -76,7 +76,9 @@ def _stop(process: "subprocess.Popen[str]") -> int:
             process.stdout.close()
 
 
-def _start(data: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+def _start(
+    data: Path, arguments: Sequence[str], environment: Mapping[str, str], project: Path
+) -> "subprocess.Popen[str]":
     command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
     command += [sys.executable, "-m", "infra.local", "up", "--data", str(data), *arguments]
     if "--port" not in arguments:
@@ -86,7 +88,7 @@ def _start(data: Path, arguments: Sequence[str], environment: Mapping[str, str])
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=PROJECT,
+        cwd=project,
         env={**os.environ, **environment},
         start_new_session=True,  # a Ctrl-C is ours: we stop it
     )

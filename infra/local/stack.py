@@ -33,7 +33,7 @@ from infra.local.services.quote_server import LEGACY_SETTINGS, quote_server_part
 from infra.local.services.redis_server import DEFAULT_MEMORY_MB, redis_part, redis_url
 from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
 from infra.servers import metrics
-from infra.servers.gateway.server import DEFAULT_BACKLOG, DEFAULT_BUSY_POLL_US, DEFAULT_CONNECTIONS, DEFAULT_THREADS
+from infra.servers.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS
 
 PROJECT = Path(__file__).parents[2]
 DATABASE = "day_trading"
@@ -64,10 +64,8 @@ class StackOptions:
     servers: int = 1
     balance: str = "user"
     workers: int = 1
-    threads: int = DEFAULT_THREADS
     connections: int = DEFAULT_CONNECTIONS
     backlog: int = DEFAULT_BACKLOG
-    busy_poll_us: int = DEFAULT_BUSY_POLL_US
     quote_source: str = "simulated:1"
     quote_delay: str = DEFAULT_DELAY
     quote_fail: float = DEFAULT_FAIL_RATE
@@ -305,10 +303,9 @@ def _server_part(stack: Stack, server: haproxy.Server) -> Part:
     ]
     command += ["--port", str(server.port), "--workers", str(options.workers), "--name", server.name]
     if kind == "gateway":
-        command += ["--threads", str(options.threads), "--connections", str(options.connections)]
+        command += ["--connections", str(options.connections)]
         command += ["--backlog", str(options.backlog)]
         command += ["--processor", str(stack.servers.index(server) * options.workers)]
-        command += ["--busy-poll-us", str(options.busy_poll_us if _left_by_workers(options) else 0)]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
     why_not_ready = partial(why_not_healthy, server.port, options.workers)
     part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)

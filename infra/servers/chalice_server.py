@@ -33,9 +33,9 @@ from infra.host import guard
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
-from infra.servers.gateway.connection import BODY_LIMIT_BYTES
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.requests import BODY_LIMIT_BYTES
 from infra.servers.gateway.server import DEFAULT_IDLE_SECONDS
 from infra.servers.workers import run_workers
 

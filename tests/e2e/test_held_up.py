@@ -54,7 +54,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, silent_provider: str) -> Iter
         "AUTH_AUDIENCE": "traders",
         "AUTH_TIMEOUT_MS": "20000",
     }
-    options = ("--workers", "1", "--threads", "100", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
+    options = ("--workers", "1", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
     with running_stack(tmp_path_factory.mktemp("shop"), *options, *SMALL, environment=patience) as stack:
         yield stack
 

@@ -1,10 +1,11 @@
 """How writes gather to groups, and how groups go out, on a real mongod."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Barrier, Event
@@ -17,17 +18,15 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from chalicelib import waiting
-from chalicelib.runtime import connect_patiently
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
-from chalicelib.store.lines import Lines
+from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import GroupWriter, SingleWriter
+from chalicelib.store.writers import SingleWriter
+from infra.local.stack import PROJECT
 from tests.integration.shop import Shop
 from tests.integration.writes import outcome, write_of
-from tests.ways import Together, on_a_loop
 
 SECONDS = 60.0
 
@@ -110,69 +109,13 @@ def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -
     writer.close()
 
 
-def test_on_a_loop_the_next_group_goes_out_before_those_of_the_last_are_told(shop: Shop) -> None:
+def test_in_the_gateway_a_group_takes_all_who_are_there_and_the_next_goes_out_before_those_are_told(shop: Shop) -> None:
     """Else the database would wait for their answers to be made."""
-    events: list[str] = []
-
-    class Noting:
-        """Lines that note what is sent."""
-
-        def close(self) -> None:
-            """Do nothing."""
-
-        def command(self, command: dict[str, Any]) -> Any:
-            events.append(f"send {len(command['updates'])}")
-            waiting.pause(0.05)
-            return shop.database.command(command)
-
-    lines: Any = Noting()
-    writer = GroupWriter(shop.database["accounts"], limit=2, at_once=1, lines=lines)
-
-    def write(number: int) -> None:
-        writer.write(write_of(f"user{number}", 0, b"attempt!"))
-        events.append(f"told {number}")
-
-    on_a_loop(*(partial(write, number) for number in range(5)))
-    writer.close()
+    program = "tests.integration.cooperative_groups"
+    command = [sys.executable, "-m", program, shop.settings.mongo_uri, shop.settings.mongo_database]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=True)
+    events = done.stdout.splitlines()
     assert events == ["send 1", "told 0", "send 2", "told 2", "send 2", "told 1", "told 4", "told 3"]
-
-
-def test_a_group_goes_aside_when_its_connections_know_of_no_server(shop: Shop, together: Together) -> None:
-    nowhere = connect_patiently(replace(shop.settings, mongo_uri="mongodb://127.0.0.1:1/?directConnection=true"))
-    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(nowhere))
-    together(*(partial(writer.write, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)))
-    assert shop.database["accounts"].count_documents({"state.version": 1}) == 4
-    writer.close()
-    nowhere.client.close()
-
-
-def test_an_address_that_asks_for_many_connections_gets_no_more_of_these(shop: Shop) -> None:
-    uri = shop.settings.mongo_uri
-    groups = connect_patiently(replace(shop.settings, mongo_uri=f"{uri}{'&' if '?' in uri else '/?'}minPoolSize=50"))
-    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
-    writer.write(write_of("jane", 0, b"attempt!"))
-    size = groups.client.options.pool_options
-    assert (size.min_pool_size, size.max_pool_size) == (0, 2)
-    writer.close()
-    groups.client.close()
-
-
-def test_connections_that_were_idle_are_used_again(shop: Shop, together: Together) -> None:
-    """The driver looks whether one that was idle for more than a second still stands."""
-    groups = connect_patiently(shop.settings)
-    writer = GroupWriter(shop.database["accounts"], 8, lines=Lines(groups))
-
-    def now_and_then() -> None:
-        for version in range(3):
-            writer.write(write_of("jane", version, b"attempt%d" % version))
-            waiting.pause(1.1)
-
-    together(now_and_then)
-    assert shop.database["accounts"].count_documents({"state.version": 3}) == 1
-    writer.close()
-    (server,) = groups.client._topology._servers.values()
-    assert server.pool.active_sockets == 0, "given back"
-    groups.client.close()
 
 
 def test_a_group_is_confirmed_as_the_accounts_ask_for(shop: Shop) -> None:

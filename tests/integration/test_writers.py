@@ -12,29 +12,24 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from chalicelib.domain.account import Account
-from chalicelib.runtime import connect_patiently
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
-from chalicelib.store.lines import Lines
+from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import GroupWriter, SingleWriter, Writer
+from chalicelib.store.writers import SingleWriter, Writer
 from tests.integration.shop import Shop
 from tests.integration.test_store import FULL_ENTRY
 from tests.integration.writes import outcome, write_of
 
 
-@pytest.fixture(params=["single", "group", "patient"])
+@pytest.fixture(params=["single", "group"])
 def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
     """Return each kind of writer in turn: what is said here holds for all."""
-    groups = connect_patiently(shop.settings) if request.param == "patient" else None
-    lines = None if groups is None else Lines(groups)
     accounts = shop.database["accounts"]
-    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8, lines=lines)
+    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8)
     yield writer
     writer.close()
-    if groups is not None:
-        groups.client.close()
 
 
 def test_a_write_applies_to_its_version_and_to_no_other(writer: Writer, shop: Shop) -> None:

@@ -3,13 +3,11 @@
 import os
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from chalice.app import Chalice, Response
 
-from chalicelib import waiting
 from infra.servers.gateway.problems import Answer
 from infra.servers.gateway.requests import HttpRequest
 
@@ -25,7 +23,7 @@ def health() -> dict[str, str]:
 @app.route("/echo/{word}", methods=["GET", "POST"])
 def echo(word: str) -> dict[str, Any]:
     """Answer with what the request was, read after others have had time to overwrite it."""
-    waiting.pause(_barrier_seconds)
+    time.sleep(_barrier_seconds)
     request = app.current_request
     assert request is not None
     return {
@@ -47,14 +45,7 @@ def slow(seconds: str) -> dict[str, str]:
     """Take some seconds, after noting in a file that it has begun."""
     with Path(os.environ["BEGUN"]).open("a") as begun:
         begun.write(f"{seconds}\n")
-    waiting.pause(float(seconds))
-    return {"slept": seconds}
-
-
-@app.route("/blocked/{seconds}")
-def blocked(seconds: str) -> dict[str, str]:
-    """Call something that takes some seconds and knows nothing of other requests."""
-    waiting.aside(partial(time.sleep, float(seconds)))
+    time.sleep(float(seconds))
     return {"slept": seconds}
 
 

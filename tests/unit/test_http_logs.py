@@ -5,16 +5,13 @@ import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 import pytest
 
-from chalicelib import waiting
 from chalicelib.observe.commands import Observers, QuotedFrom, Seen
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
 from chalicelib.observe.timing import Stages
-from tests.ways import on_a_loop, on_threads
 
 SEEN = Seen(
     request_id="r-1",
@@ -132,17 +129,11 @@ class _Writes(io.StringIO):
         return len(text)
 
 
-def test_on_one_thread_the_lines_of_commands_that_are_answered_together_go_out_together() -> None:
-    stream = _Writes()
-    log = CommandLog(stream)
-    on_a_loop(*[partial(log, SEEN)] * 5, partial(waiting.pause, 0.05))
-    assert [len(text.splitlines()) for text in stream.writes] == [5]
-
-
 def test_lines_of_many_threads_are_whole_and_none_is_lost() -> None:
     stream = _Writes()
     log = CommandLog(stream)
-    on_threads(*[partial(_say_often, log, number) for number in range(8)])
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: _say_often(log, number), range(8)))
     transactions = [json.loads(line)["transaction"] for text in stream.writes for line in text.splitlines()]
     assert sorted(transactions) == list(range(8 * 500))
 

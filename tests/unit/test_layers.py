@@ -1,11 +1,21 @@
 """The domain knows nothing of the outside, and what ships knows nothing of the tools around it."""
 
 import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import bson
+import pymongo
 import pytest
 
 ROOT = Path(__file__).parents[2]
+OURS = [
+    ROOT / "app.py",
+    *(path for name in ("chalicelib", "infra", "loadgen", "tests") for path in (ROOT / name).rglob("*.py")),
+]
 PURE = {"collections", "dataclasses", "decimal", "enum", "re", "typing", "chalicelib"}
 
 
@@ -34,3 +44,61 @@ def test_what_ships_does_not_import_the_tools_around_it(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "loadgen").rglob("*.py")), ids=lambda path: path.name)
 def test_the_load_generator_shares_nothing_with_the_system(path: Path) -> None:
     assert not {name for name in imported(path) if name.split(".")[0] in {"chalicelib", "infra", "app"}}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "chalicelib").rglob("*.py")), ids=lambda path: path.name)
+def test_locks_events_and_pauses_come_from_one_place(path: Path) -> None:
+    """A simulation puts its own there. Threads that are started, and the time that is looked at, are something else."""
+    if path == ROOT / "chalicelib/concurrency.py":
+        return
+    taken = re.findall(r"threading\.(?!Thread\b)\w+|from threading import (?!Thread\n).*|time\.sleep", path.read_text())
+    assert taken == []
+
+
+def names_taken(path: Path) -> Iterator[str]:
+    """Yield the names that a file takes from others: by import, as an attribute, as an option."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+
+
+def test_no_private_name_of_the_driver_is_used() -> None:
+    """Neither those that it marks as its own, nor the modules that its documentation does not have."""
+    driver = "\n".join(
+        path.read_text() for module in (pymongo, bson) for path in Path(module.__path__[0]).rglob("*.py")
+    )
+    of_driver = set(re.findall(r"\b_[a-z]\w+", driver))
+    of_ours = {
+        name
+        for path in OURS
+        for name in re.findall(r"(?:def |self\.|^\s*|class )(_[a-z]\w+)", path.read_text(), re.MULTILINE)
+    }
+    of_driver -= of_ours | {"_exit", "_replace"}  # documented: the operating system's, and that of named tuples
+    assert "_op_msg" in of_driver
+    for path in OURS:
+        modules = imported(path)
+        if not any(name.split(".")[0] in {"bson", "pymongo"} for name in modules):
+            continue  # what of others it looks into, the linter sees
+        assert not of_driver & set(names_taken(path)), path
+        internal = r"pymongo\.(synchronous|network_layer|pool|message|helpers_shared|topology|_\w+)\b"
+        assert not {name for name in modules if re.match(internal, name)}, path
+
+
+def test_a_cold_start_does_not_import_what_groups_writes() -> None:
+    """Nor anything that makes the gateway's connections."""
+    program = (
+        "import sys\nfrom chalicelib.runtime import make_writer, connect_database\n"
+        "from infra.local.part_settings import settings_with\n"
+        "import app\ndatabase = connect_database(settings_with(MONGO_URI='mongodb://127.0.0.1:1/?connect=false'), 1)\n"
+        "make_writer(database, {limit})\nprint([name for name in sys.modules if name.startswith({names})])"
+    )
+    names = ("chalicelib.store.grouped", "gevent", "greenlet")
+    found = []
+    for limit in (1, 128):
+        command = [sys.executable, "-c", program.format(limit=limit, names=names)]
+        found.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip())
+    assert found == ["[]", "['chalicelib.store.grouped', 'chalicelib.store.grouped.writer']"]

@@ -27,9 +27,6 @@ from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 
 _FORGETFUL = {"RECENT_ACCOUNTS": "0"}
-_SLEEPING = ("--busy-poll-us", "0")
-"""What the gateway takes for a command is to be seen, not how it waits for the next one."""
-
 _PACE_PER_SECOND = 1
 """How fast a user with a long past gave its commands."""
 
@@ -62,7 +59,7 @@ class Growth(Plain):
         """Replay on each of the systems."""
         found: list[Measured] = []
         for count in bench.sizes.systems:
-            with bench_stack(_folder(bench, count), *_SLEEPING, environment=_FORGETFUL) as stack:
+            with bench_stack(_folder(bench, count), environment=_FORGETFUL) as stack:
                 if count == min(bench.sizes.systems):
                     found += _of_pasts(bench, stack, count)
                 found += _of_system(bench, stack, count)

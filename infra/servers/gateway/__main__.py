@@ -1,7 +1,11 @@
 """`python -m infra.servers.gateway`."""
 
-import sys
+from gevent import monkey
 
-from infra.servers.gateway.server import main
+monkey.patch_all()
+
+import sys  # noqa: E402 - nothing may be imported before it is patched
+
+from infra.servers.gateway.server import main  # noqa: E402
 
 sys.exit(main())

@@ -4,13 +4,11 @@ import base64
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from chalice.app import Chalice
 
-from chalicelib import waiting
 from infra.servers import metrics
 from infra.servers.api_gateway_events import Context, RequestIds, make_event
 from infra.servers.gateway.isolation import isolate_requests
@@ -83,7 +81,7 @@ class Gateway:
     def _metrics(self, request: HttpRequest, page: Callable[[str | None], Answer]) -> Answer:
         if request.method not in {"GET", "HEAD"}:
             return metrics.REFUSAL
-        return waiting.aside(partial(page, request.headers.get("authorization")))
+        return page(request.headers.get("authorization"))
 
 
 def _route(pattern: str, app: Chalice) -> _Route:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+BODY_LIMIT_BYTES = 64 * 1024
+
 
 @dataclass(slots=True)
 class HttpRequest:

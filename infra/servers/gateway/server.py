@@ -1,4 +1,4 @@
-"""The gateway as a program: worker processes, each with the adapter behind an event loop.
+"""The gateway as a program: worker processes, each with the adapter behind its connections.
 
     python -m infra.servers.gateway --port 8000 --workers 2
 
@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import uvloop
 from chalice.app import Chalice
 
 from infra.host import guard
@@ -26,22 +25,15 @@ from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
-from infra.servers.gateway.worker import Limits, listen, serve
+from infra.servers.gateway.listener import Limits, Worker, listen
 from infra.servers.workers import run_workers
 
-DEFAULT_THREADS = 64
 DEFAULT_CONNECTIONS = 4_096
 DEFAULT_BACKLOG = 2_048
-DEFAULT_BUSY_POLL_US = 9_000
-"""Longer than a group of writes takes, so that a worker with something to do never sleeps."""
-
 DEFAULT_IDLE_SECONDS = 65
 DEFAULT_GRACE_SECONDS = 15
 OBJECTS_BEFORE_COLLECTION = 20_000
 """So many more new objects than freed ones, before the youngest are looked through."""
-
-SWITCH_SECONDS = 0.0005
-"""A thread that has an answer of the database waits at most so long for the one that serves; by default it is 5 ms."""
 
 
 def load_app(spec: str) -> Chalice:
@@ -69,23 +61,20 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     """Be the worker `number`, from 1, of the server `parent_pid`."""
     guard.die_with_parent(parent_pid)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    stays = stay_on(options.processor, number)
+    stay_on(options.processor, number)
     os.environ["SERVER_NAME"] = f"{options.name}-{number}"
     handler = load_handler(options.app)
     _collect_seldom()
-    sys.setswitchinterval(SWITCH_SECONDS)
     limits = Limits(
-        options.threads,
         options.connections,
         options.backlog,
         options.idle_seconds,
         options.grace_seconds,
-        options.busy_poll_us / 1e6 if stays else 0.0,
     )
     listener = listen(options.host, options.port, options.backlog)
-    uvloop.run(serve(handler, listener, limits, _say))
+    Worker(handler, limits).serve(listener, _say)
     sys.stdout.flush()
-    os._exit(0)  # a thread that still waits for somebody has had its time
+    os._exit(0)  # what still waits for somebody has had its time
 
 
 def _collect_seldom() -> None:
@@ -139,12 +128,6 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server's size, which the local stack hands on."""
     parser.add_argument("--workers", type=_positive, default=1, help="processes (%(default)s)")
     parser.add_argument(
-        "--threads",
-        type=_positive,
-        default=DEFAULT_THREADS,
-        help="calls that wait at the same time for a database, a quote or a disk, a worker (%(default)s)",
-    )
-    parser.add_argument(
         "--connections",
         type=_positive,
         default=DEFAULT_CONNECTIONS,
@@ -153,24 +136,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backlog", type=_positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
     )
-    parser.add_argument(
-        "--busy-poll-us",
-        type=_not_negative,
-        default=DEFAULT_BUSY_POLL_US,
-        metavar="MICROSECONDS",
-        help="how long a worker with a processor to itself looks for news before it sleeps; 0: not (%(default)s)",
-    )
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value
-
-
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
     return value
