@@ -12,6 +12,7 @@ from typing import TypeVar
 from loadgen.client.encoding import HeaderError, Target, UrlError, parse_header, parse_url
 from loadgen.client.retry import RetryPolicy
 from loadgen.results.compare import DEFAULT_METRICS, METRICS
+from loadgen.results.outputs import Outputs
 from loadgen.results.thresholds import Gate, GateError, parse_gate
 from loadgen.run.affinity import ANY, LAST, parse_processor
 from loadgen.run.processes import can_fork
@@ -58,7 +59,7 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
         ("report", commands.report, _add_report, "show a saved report again, as tables or a page; judge it by gates"),
     ):
         one = adding.add_parser(name, help=summary)
-        one.set_defaults(run=run)
+        one.set_defaults(run=run, run_name=name)
         add(one)
     return parser
 
@@ -82,15 +83,14 @@ def selection(options: argparse.Namespace) -> Selection:
     return Selection(options.users, options.from_transaction, options.limit, options.shard)
 
 
-def require_writable(*paths: Path | None) -> None:
-    """Find out before a long run that its result could not be written. Raises UsageError."""
-    for path in paths:
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder, not a file")
-        if not path.parent.is_dir():
-            raise UsageError(f"{path} cannot be written: there is no folder {path.parent}")
+REPORT_OUTPUTS = ("json", "csv", "csv_by_command", "html")
+"""The attributes of arguments that name outputs of a report."""
+
+
+def outputs(options: argparse.Namespace, names: Sequence[str], inputs: Sequence[Path]) -> Outputs:
+    """Return the outputs that these attributes of the arguments name, opened. Raises OutputError."""
+    others = {"--answers": options.answers} if options.run_name == "replay" else {}
+    return Outputs({name: getattr(options, name) for name in names}, others, inputs)
 
 
 def _tls(options: argparse.Namespace, target: Target) -> ssl.SSLContext | None:
@@ -199,6 +199,7 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
         "Add up the reports of the shards of one run: counts, and latencies exactly, from their histograms."
     )
     parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="what `replay --shard --json` wrote")
+    parser.add_argument("--partial", action="store_true", help="take some of the shards of the run for all of them")
     _add_outputs(parser)
     parser.add_argument("--quiet", action="store_true", help="show no tables")
 
@@ -241,8 +242,11 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_outputs(parser: "argparse._ActionsContainer") -> None:
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON to OUT")
+    parser.add_argument(
+        "--json", type=Path, metavar="OUT", help="write the report as JSON to OUT (- is standard output)"
+    )
     parser.add_argument("--csv", type=Path, metavar="OUT", help="write the figures by second as CSV to OUT")
+    parser.add_argument("--csv-by-command", type=Path, metavar="OUT", help="write the figures by command as CSV to OUT")
     parser.add_argument("--html", type=Path, metavar="OUT", help="write the report as one self-contained page to OUT")
     parser.add_argument(
         "--fail-on",

@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,22 +12,31 @@ from pathlib import Path
 from rich.console import Console
 
 from loadgen import arguments
-from loadgen.arguments import UsageError, require_writable
+from loadgen.arguments import REPORT_OUTPUTS, UsageError
 from loadgen.results.answers import AnswerFile, AnswersError
 from loadgen.results.compare import compare, differences, print_comparison, too_low
 from loadgen.results.findings import Verification
-from loadgen.results.html import write_page
-from loadgen.results.report_files import Report, ReportError, merge, read_report, write_csv, write_json
+from loadgen.results.html import page
+from loadgen.results.outputs import OutputError, Outputs, check_distinct
+from loadgen.results.report_files import (
+    Report,
+    ReportError,
+    as_csv,
+    as_csv_by_command,
+    as_json,
+    merge,
+    read_report,
+)
 from loadgen.results.terminal import print_report, print_verification
 from loadgen.results.thresholds import Gate, judge
 from loadgen.run.dry_run import print_plan
-from loadgen.run.interrupt import Interrupt
+from loadgen.run.interrupt import Interrupt, signals_handled
 from loadgen.run.replay import ReplayError, Server
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.verify.verify import VerifyOptions, verify
 from loadgen.workload.files import Workload, WorkloadError, load, write
 from loadgen.workload.generate import GenerateError, generate
-from loadgen.workload.selection import SelectionError
+from loadgen.workload.selection import Selection, SelectionError
 
 OK, FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes (docs/loadgen.md)."""
@@ -38,8 +48,9 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments.parser(commands).parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
-    except (WorkloadError, UsageError, GenerateError, ReportError, SelectionError) as error:
+        with signals_handled(signal.default_int_handler):
+            return run(options)
+    except (WorkloadError, UsageError, OutputError, GenerateError, ReportError, SelectionError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     except (ReplayError, AnswersError, OSError) as error:
@@ -51,7 +62,6 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    require_writable(options.json, options.csv, options.html, options.answers)
     server = arguments.server(options, options.run_id or secrets.token_hex(6))
     selection = arguments.selection(options)
     workload = selection.choose(_load(options))
@@ -59,10 +69,23 @@ def _replay(options: argparse.Namespace) -> int:
     if not mine.commands:
         raise UsageError(f"{options.file}: nothing is left to send")
     if options.dry_run:
-        print_plan(mine, server, options.processes, options.rate, Console(soft_wrap=True))
+        print_plan(mine, server, options.processes, options.rate, selection.shard, Console(soft_wrap=True))
         return OK
+    with arguments.outputs(options, REPORT_OUTPUTS, [options.file]) as outputs:
+        print(f"loadgen: run {server.run_id}", file=sys.stderr)
+        return _replay_into(outputs, workload, mine, server, selection, options)
+
+
+def _replay_into(
+    outputs: Outputs,
+    workload: Workload,
+    mine: Workload,
+    server: Server,
+    selection: Selection,
+    options: argparse.Namespace,
+) -> int:
     interrupt = Interrupt()
-    console = Console(quiet=options.quiet)
+    console = Console(quiet=options.quiet, stderr=outputs.take_standard_output)
     verification = None
     with _answers_path(options) as answers:
         wanted = ReplayOptions(
@@ -90,12 +113,12 @@ def _replay(options: argparse.Namespace) -> int:
             else:
                 report["verification"] = {**verification.figures(), "sentence": verification.sentence()}
     failed_gates = _judge(report, options.fail_on)
-    _write(report, options)
+    written = _write(report, outputs)
     if verification is not None:
         print_verification(verification, console if verification.passed else Console(stderr=options.quiet))
     if interrupt.requested:
         return INTERRUPTED
-    return _exit_code(report, options.fail_on, failed_gates)
+    return _exit_code(report, options.fail_on, failed_gates) if written else FAILED
 
 
 def _load(options: argparse.Namespace) -> Workload:
@@ -145,29 +168,33 @@ def _judge(report: Report, gates: Sequence[Gate]) -> bool:
     return bool(failed)
 
 
-def _write(report: Report, options: argparse.Namespace) -> None:
-    if options.json is not None:
-        write_json(options.json, report)
-    if options.csv is not None:
-        write_csv(options.csv, report)
-    if options.html is not None:
-        write_page(options.html, report)
+def _write(report: Report, outputs: Outputs) -> bool:
+    """Write a report to its outputs; return whether all could be written. What cannot be kept as JSON is shown."""
+    forms = {"json": as_json, "csv": as_csv, "csv_by_command": as_csv_by_command, "html": page}
+    failures = {name: outputs.write(name, form(report)) for name, form in forms.items() if name in outputs}
+    for failure in filter(None, failures.values()):
+        print(f"loadgen: {failure}", file=sys.stderr)
+    if failures.get("json") is not None:
+        print("loadgen: the report as JSON:", file=sys.stderr)
+        print(as_json(report))
+    return not any(failures.values())
 
 
 def _verify(options: argparse.Namespace) -> int:
-    require_writable(options.json)
     header = AnswerFile(options.answers).header
     server = arguments.server(options, header.run_id)
-    workload = _load(options)
-    try:
-        replayed = header.selection.part(header.selection.choose(workload))
-    except SelectionError as error:
-        raise ReplayError(f"these are the answers to another workload: {error}") from error
-    verification = _prove(replayed, options.answers, server, options)
-    if options.json is not None:
-        write_json(options.json, verification.figures())
-    print_verification(verification, Console())
-    return OK if verification.passed else FAILED
+    with arguments.outputs(options, ["json"], [options.file, options.answers]) as outputs:
+        workload = _load(options)
+        try:
+            replayed = header.selection.part(header.selection.choose(workload))
+        except SelectionError as error:
+            raise ReplayError(f"these are the answers to another workload: {error}") from error
+        verification = _prove(replayed, options.answers, server, options)
+        failure = outputs.write("json", as_json(verification.figures())) if "json" in outputs else None
+        print_verification(verification, Console(stderr=outputs.take_standard_output))
+        if failure is not None:
+            print(f"loadgen: {failure}", file=sys.stderr)
+    return OK if verification.passed and failure is None else FAILED
 
 
 def _prove(workload: Workload, answers: Path, server: Server, options: argparse.Namespace) -> Verification:
@@ -193,18 +220,18 @@ def _answers_path(options: argparse.Namespace) -> Iterator[Path | None]:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    require_writable(options.out)
     commands = generate(options.users, options.commands, options.symbols, options.seed)
     if options.out is None:
         write(commands, sys.stdout.buffer)
-    else:
-        with options.out.open("wb") as file:
-            write(commands, file)
+        return OK
+    check_distinct({"--out": options.out}, [])
+    with options.out.open("wb") as file:
+        write(commands, file)
     return OK
 
 
 def _merge(options: argparse.Namespace) -> int:
-    return _show(merge([read_report(path) for path in options.reports]), options)
+    return _show(merge([read_report(path) for path in options.reports], partial=options.partial), options)
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -213,10 +240,11 @@ def _report(options: argparse.Namespace) -> int:
 
 def _show(report: Report, options: argparse.Namespace) -> int:
     """Show a report that was made before; return what the run is worth."""
-    require_writable(options.json, options.csv, options.html)
-    print_report(report, Console(quiet=options.quiet))
-    failed_gates = _judge(report, options.fail_on)
-    _write(report, options)
+    with arguments.outputs(options, REPORT_OUTPUTS, options.reports) as outputs:
+        print_report(report, Console(quiet=options.quiet, stderr=outputs.take_standard_output))
+        failed_gates = _judge(report, options.fail_on)
+        if not _write(report, outputs):
+            return FAILED
     if report["interrupted"]:
         return INTERRUPTED
     return _exit_code(report, options.fail_on, failed_gates)

@@ -8,7 +8,7 @@ import gzip
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,16 +51,25 @@ class Header:
     selection: Selection = EVERYTHING
 
 
-class AnswerWriter:
-    """Writes an answers file; any thread may add to it."""
+FLUSH_S = 1.0
+"""How often answers are handed to the kernel: so much is lost at most when the load generator is killed."""
 
-    def __init__(self, path: Path, header: Header | None) -> None:
+
+class AnswerWriter:
+    """Writes an answers file; any thread may add to it. `trouble` says why it can no longer be written, if so."""
+
+    def __init__(self, path: Path, header: Header | None, *, compressed: bool = False) -> None:
         """Begin a file; without a header it is one to be joined to another one. Raises AnswersError."""
+        self.trouble: str | None = None
+        self.path, self.compressed = path, compressed
         try:
-            self._file = _open(path, "wb")
+            self._file = _open(path, "wb", compressed=compressed)
         except OSError as error:
             raise AnswersError(f"cannot write {path}: {error.strerror}") from error
         self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_regularly, name="answers", daemon=True)
+        self._flusher.start()
         if header is not None:
             self._write(
                 {
@@ -90,11 +99,20 @@ class AnswerWriter:
 
     def flush(self) -> None:
         """Write what was added so far: a process that is forked next has nothing of it to write."""
-        self._file.flush()
+        with self._lock:
+            self._try(self._file.flush)
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
+        self._closing.set()
+        self._flusher.join()
+        with self._lock:
+            self._try(self._file.close)
+
+    def join(self, parts: Sequence[Path]) -> None:
+        """Finish the file with the answers in other files of the same kind, which are deleted."""
+        self.close()
+        self._try(lambda: _append(self.path, parts))
 
     def __enter__(self) -> Self:
         return self
@@ -105,20 +123,25 @@ class AnswerWriter:
         self.close()
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line).encode() + b"\n")
+        line_of = json.dumps(line).encode() + b"\n"
+        self._try(lambda: self._file.write(line_of))
 
     def _put(self, start: bytes) -> None:
         with self._lock:
-            self._file.write(start + b"}\n")
+            self._try(lambda: self._file.write(start + b"}\n"))
 
+    def _flush_regularly(self) -> None:
+        while not self._closing.wait(FLUSH_S):
+            self.flush()
 
-def join(path: Path, parts: Sequence[Path]) -> None:
-    """Add the answers in other files of the same kind to a file, and delete those. Raises OSError."""
-    with path.open("ab") as file:
-        for part in parts:
-            with part.open("rb") as source:
-                shutil.copyfileobj(source, file, 1 << 20)
-            part.unlink()
+    def _try(self, write: Callable[[], object]) -> None:
+        """Do something with the file, once it failed no more."""
+        if self.trouble is not None and not self._closing.is_set():
+            return
+        try:
+            write()
+        except OSError as error:
+            self.trouble = self.trouble or f"the answers cannot be written to {self.path}: {error.strerror or error}"
 
 
 class AnswerFile:
@@ -174,7 +197,7 @@ class AnswerFile:
     def _lines(self) -> Iterator[dict[str, Any]]:
         number = 0
         try:
-            with _open(self._path, "rb") as file:
+            with _open(self._path, "rb", compressed=self._path.suffix == ".gz") as file:
                 for number, raw in enumerate(file, 1):
                     line = parse_object(raw)
                     if line is None:
@@ -186,10 +209,18 @@ class AnswerFile:
             raise AnswersError(f"cannot read {self._path}{after}: {said}") from error
 
 
-def _open(path: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
-    if path.suffix == ".gz":
+def _open(path: Path, mode: Literal["rb", "wb"], *, compressed: bool) -> BinaryIO:
+    if compressed:
         return cast("BinaryIO", gzip.open(path, mode, compresslevel=4))
     return path.open(mode, buffering=1 << 18)
+
+
+def _append(path: Path, parts: Sequence[Path]) -> None:
+    with path.open("ab") as file:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+            part.unlink()
 
 
 def _one_line(body: bytes) -> bytes:

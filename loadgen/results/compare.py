@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from loadgen.results.report_files import latency
+
 DEFAULT_METRICS = ("rate", "p50", "p99")
 _PERCENTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 METRICS = ("rate", *_PERCENTILES)
@@ -38,12 +40,6 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Line]:
         one, other = (latency(report["by_command"][name]) for report in (first, second))
         lines += [_line(f"{name} {figure}", one.get(figure), other.get(figure)) for figure in ("p50", "p99")]
     return lines
-
-
-def latency(figures: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return the latencies that count: those from the intended start where the run had one."""
-    found: Mapping[str, float] = figures["corrected_ms"] or figures["latency_ms"]
-    return found
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

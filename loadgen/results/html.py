@@ -8,8 +8,7 @@ from typing import Any
 
 from loadgen.results import charts
 from loadgen.results.charts import Series, number
-from loadgen.results.compare import latency
-from loadgen.results.report_files import statistics_of
+from loadgen.results.report_files import latency, statistics_of
 from loadgen.results.statistics import Latencies, Statistics
 from loadgen.results.timeline import Interval
 
@@ -20,11 +19,6 @@ _CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95
 _TIMED = (("p50", "s1"), ("p90", "s2"), ("p99", "s3"), ("max", "s4"))
 
 Rows = Sequence[tuple[str, str]]
-
-
-def write_page(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as a page. Raises OSError."""
-    path.write_text(page(report), encoding="utf-8")
 
 
 def page(report: Mapping[str, Any]) -> str:

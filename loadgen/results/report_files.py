@@ -1,12 +1,13 @@
 """Reports as files: written, read again, and added up over the machines of one run."""
 
 import csv
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen.results.statistics import Statistics
+from loadgen.results.statistics import PERCENTILES, Statistics
 from loadgen.run.session import BULKY, FORMAT
 
 Report = dict[str, Any]
@@ -16,20 +17,47 @@ class ReportError(Exception):
     """A file that is not a report, or reports that do not belong together."""
 
 
-def write_json(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report as JSON. Raises OSError."""
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+def as_json(report: Mapping[str, Any]) -> str:
+    """Return a report as JSON."""
+    return json.dumps(report, indent=2) + "\n"
 
 
-def write_csv(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report's figures over time as CSV, a row an interval (docs/loadgen.md). Raises OSError."""
+def as_csv(report: Mapping[str, Any]) -> str:
+    """Return a report's figures over time as CSV, a row an interval (docs/loadgen.md)."""
     columns = ["t", "commands", "errors", "retries", "p50", "p90", "p99", "max"]
     names = {"t": "second", **{column: f"{column}_ms" for column in columns[4:]}}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([names.get(column, column) for column in columns])
-        for row in report["intervals"]["rows"]:
-            writer.writerow(["" if row[column] is None else row[column] for column in columns])
+    heads = [names.get(column, column) for column in columns]
+    return _csv(heads, ([row[column] for column in columns] for row in report["intervals"]["rows"]))
+
+
+def as_csv_by_command(report: Mapping[str, Any]) -> str:
+    """Return a report's figures by command as CSV, the last row all of them (docs/loadgen.md)."""
+    percentiles = [f"p{percent:g}" for percent in PERCENTILES]
+    heads = ["command", "commands", "errors", *(f"{name}_ms" for name in ("mean", *percentiles, "max"))]
+    named = [*report["by_command"].items(), ("all", report)]
+    return _csv(
+        heads,
+        (
+            [name, figures["commands"], figures["errors"]]
+            + [latency(figures).get(column) for column in ("mean", *percentiles, "max")]
+            for name, figures in named
+        ),
+    )
+
+
+def latency(figures: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return the latencies that count: those from the intended start where the run had one."""
+    found: Mapping[str, float] = figures["corrected_ms"] or figures["latency_ms"]
+    return found
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(heads)
+    for row in rows:
+        writer.writerow(["" if value is None else value for value in row])
+    return text.getvalue()
 
 
 def read_report(path: Path) -> Report:
@@ -59,8 +87,11 @@ _COMMON = ("id", "workload", "model", "rate", "users", "from_transaction", "limi
 _SUMMED = ("commands", "users_sent", "threads", "processes")
 
 
-def merge(reports: Sequence[Report]) -> Report:
-    """Return the report of all machines of one run; histograms are added exactly. Raises ReportError."""
+def merge(reports: Sequence[Report], *, partial: bool = False) -> Report:
+    """Return the report of all machines of one run; histograms are added exactly.
+
+    Raises ReportError when they are not the parts of one run, each once, and all of them unless it may be `partial`.
+    """
     ordered = sorted(reports, key=lambda report: int(report["run"]["started_at_ms"]))
     runs = [report["run"] for report in ordered]
     first = runs[0]
@@ -68,9 +99,8 @@ def merge(reports: Sequence[Report]) -> Report:
         if any(run[name] != first[name] for run in runs):
             found = ", ".join(dict.fromkeys(str(run[name]) for run in runs))
             raise ReportError(f"these are not parts of one run: {name} differs ({found})")
-    shards = [run["shard"] for run in runs]
-    if len(set(shards)) < len(shards):
-        raise ReportError(f"these are not parts of one run: shard {max(shards, key=shards.count)} is there twice")
+    shards = [shard for run in runs for shard in run["shard"].split(", ")]
+    _check_shards(shards, partial=partial)
     statistics = Statistics()
     for report in ordered:
         statistics.add(statistics_of(report))
@@ -88,7 +118,7 @@ def merge(reports: Sequence[Report]) -> Report:
             **first,
             **{name: sum(run[name] for run in runs) for name in _SUMMED},
             "url": ", ".join(dict.fromkeys(run["url"] for run in runs)),
-            "shard": ", ".join(shards),
+            "shard": ", ".join(sorted(shards, key=_shard_number)),
         },
         **figures,
         "cost": {
@@ -104,3 +134,19 @@ def merge(reports: Sequence[Report]) -> Report:
     if verifications:
         merged["verification"] = {"passed": all(found["passed"] for found in verifications), "parts": verifications}
     return merged
+
+
+def _check_shards(shards: Sequence[str], *, partial: bool) -> None:
+    """Raise ReportError unless each shard of one division is there once."""
+    if len(set(shards)) < len(shards):
+        raise ReportError(f"these are not parts of one run: shard {max(shards, key=shards.count)} is there twice")
+    divisions = sorted({int(shard.partition("/")[2]) for shard in shards})
+    if len(divisions) > 1:
+        raise ReportError(f"these are not parts of one run: shards of different divisions, {', '.join(shards)}")
+    missing = [shard for number in range(divisions[0]) if (shard := f"{number + 1}/{divisions[0]}") not in shards]
+    if missing and not partial:
+        raise ReportError(f"missing shards: {', '.join(missing)}. Give all reports, or --partial for a part of the run")
+
+
+def _shard_number(shard: str) -> int:
+    return int(shard.partition("/")[0])

@@ -96,11 +96,13 @@ class CommandStatistics:
     retried: Latencies | None = None
     corrected: Latencies | None = None
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter)
+    errors: int = 0
 
     def record(self, outcome: Outcome, late_us: int | None) -> None:
         """Count a command; `late_us` is how long after its intended start it was sent, None if it had none."""
         self.outcomes[outcome.status, outcome.code] += 1
         if not outcome.final:
+            self.errors += 1
             return
         if outcome.tries == 1:
             self.first_try.record(outcome.latency_us)
@@ -116,6 +118,7 @@ class CommandStatistics:
     def add(self, other: "CommandStatistics") -> None:
         """Count what another one counted."""
         self.outcomes.update(other.outcomes)
+        self.errors += other.errors
         for kind in _KINDS:
             theirs: Latencies | None = getattr(other, kind)
             if theirs is not None:
@@ -137,6 +140,7 @@ class CommandStatistics:
         first_try_ms = self.first_try.summary_ms()
         return {
             "commands": self.outcomes.total(),
+            "errors": self.errors,
             "latency_ms": first_try_ms if self.retried is None else self.all_tries().summary_ms(),
             "first_try_ms": first_try_ms,
             "corrected_ms": None if self.corrected is None else self.corrected.summary_ms(),
@@ -149,13 +153,13 @@ class CommandStatistics:
         return {kind: latencies.dump() for kind, latencies in kinds.items() if latencies is not None}
 
     @classmethod
-    def read(cls, dumped: Mapping[str, Any], outcomes: Mapping[str, int]) -> Self:
+    def read(cls, dumped: Mapping[str, Any], figures: Mapping[str, Any]) -> Self:
         """Return what was dumped. Raises KeyError, TypeError and ValueError for other things."""
-        command = cls()
+        command = cls(errors=int(figures["errors"]))
         for kind in _KINDS:
             if kind in dumped:
                 setattr(command, kind, Latencies.read(dumped[kind]))
-        for outcome, count in outcomes.items():
+        for outcome, count in figures["outcomes"].items():
             status, _, code = outcome.partition(" ")
             command.outcomes[int(status), code] = int(count)
         return command
@@ -296,8 +300,7 @@ class Statistics:
             setattr(statistics, name, int(figures[name]))
         statistics.retry_reasons.update(figures["retry_reasons"])
         for name, dumped in figures["histograms"].items():
-            outcomes = figures["by_command"][name]["outcomes"]
-            statistics.commands[name] = CommandStatistics.read(dumped, outcomes)
+            statistics.commands[name] = CommandStatistics.read(dumped, figures["by_command"][name])
         statistics.connect = Latencies.read(figures["connect_histogram"])
         statistics.timeline = Timeline.read(figures["intervals"])
         return statistics

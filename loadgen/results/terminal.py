@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadgen.results.compare import latency
 from loadgen.results.findings import Verification
+from loadgen.results.report_files import latency
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:

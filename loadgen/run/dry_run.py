@@ -11,7 +11,9 @@ from loadgen.workload.streams import Part, owned
 _SHOWN = 10
 
 
-def print_plan(workload: Workload, server: Server, processes: int, rate: float | None, console: Console) -> None:
+def print_plan(
+    workload: Workload, server: Server, processes: int, rate: float | None, shard: Part, console: Console
+) -> None:
     """Print how many commands of whom would go where, and the first requests."""
     commands, users = workload.commands, workload.users()
     dialect = server.dialect()
@@ -28,7 +30,7 @@ def print_plan(workload: Workload, server: Server, processes: int, rate: float |
     if rate is not None:
         say(f"  on schedule at {rate:g} commands/s: {len(commands) / rate:,.1f} s")
     if processes > 1:
-        parts = [owned(Part(0, 1), Part(number, processes)) for number in range(processes)]
+        parts = [owned(shard, Part(number, processes)) for number in range(processes)]
         shares = [sum(map(is_mine, users)) for is_mine in parts]
         say(f"  by {processes} processes: {', '.join(f'{share:,}' for share in shares)} users")
     say("The first of them:")

@@ -1,11 +1,27 @@
-"""Ctrl-C: the first one ends a run cleanly, the second one at once."""
+"""Ctrl-C and SIGTERM, which mean the same: the first one ends a run cleanly, the second one at once."""
 
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+@contextmanager
+def signals_handled(handler: Handler) -> Iterator[None]:
+    """Have the signals that end a program handled so while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [(number, signal.signal(number, handler)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for number, previous in before:
+            signal.signal(number, previous)
 
 
 class Interrupt:
@@ -17,15 +33,9 @@ class Interrupt:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Take Ctrl-C while the block runs: the first sets `stopping`, the second raises KeyboardInterrupt."""
-        if threading.current_thread() is not threading.main_thread():
+        """Take the signals while the block runs: the first sets `stopping`, the second raises KeyboardInterrupt."""
+        with signals_handled(self._handle):
             yield
-            return
-        before = signal.signal(signal.SIGINT, self._handle)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         if self.requested:

@@ -1,8 +1,8 @@
 """Several processes that send one workload: each has its users, a thread for some of them at a time, and its figures.
 
 The processes are forked when the workload is read, so that they share it. The first process goes through the stages
-and tells them which one to send; a stage is over when each has said so. Processes ignore Ctrl-C: they end when they
-are told to, and at once when the first one is gone.
+and tells them which one to send; a stage is over when each has said so. Processes ignore Ctrl-C and SIGTERM: they end
+when they are told to, and at once when the first one is gone.
 """
 
 import gc
@@ -49,7 +49,7 @@ class Fleet:
     def __init__(self, count: int, size: int, stopping: threading.Event) -> None:
         self.done = self.errors = self.retries = 0
         self.statistics = Statistics()
-        self.settled = bytearray(size)
+        self.answered = bytearray(size)
         self.cpu_s = 0.0
         self.stopped: str | None = None
         self._stopping = stopping
@@ -137,16 +137,16 @@ class Fleet:
                     self._stopping.set()
             case "failed", said:
                 raise FleetError(f"process {number + 1} of the load generator: {said}")
-            case "result", figures, settled, cpu_s:
-                self._add(figures, settled, cpu_s)
+            case "result", figures, answered, cpu_s:
+                self._add(figures, answered, cpu_s)
             case _:
                 pass
 
-    def _add(self, figures: Mapping[str, Any], settled: bytes, cpu_s: float) -> None:
+    def _add(self, figures: Mapping[str, Any], answered: bytes, cpu_s: float) -> None:
         self.statistics.add(Statistics.read(figures, self.statistics.started_at_ms))
         self.cpu_s += cpu_s
-        both = int.from_bytes(self.settled) | int.from_bytes(settled)
-        self.settled = bytearray(both.to_bytes(len(self.settled)))
+        both = int.from_bytes(self.answered) | int.from_bytes(answered)
+        self.answered = bytearray(both.to_bytes(len(self.answered)))
 
 
 class _Process:
@@ -202,7 +202,8 @@ def _work(
     share: Share,
 ) -> None:
     """Be a process of the fleet."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number_of_signal in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they are the first one's
+        signal.signal(number_of_signal, signal.SIG_IGN)
     for other in others:  # else nobody would notice that the first process is gone
         other.close()
     stopping = threading.Event()
@@ -211,7 +212,7 @@ def _work(
         try:
             with launch(number, stopping) as replay:
                 _Process(link, replay, mine).obey(stopping)
-            link.send(("result", replay.statistics.figures(), bytes(replay.settled), time.process_time()))
+            link.send(("result", replay.statistics.figures(), bytes(replay.answered), time.process_time()))
         except (EOFError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 (said by the first process)

@@ -109,14 +109,14 @@ class Replay:
         rate: float | None = None,
     ) -> None:
         self.statistics = statistics
-        self.settled = bytearray(size)
-        """By position in the workload: 1 once a command is answered, or was given up while the run went on."""
+        self.answered = bytearray(size)
+        """By position in the workload: 1 once a command has its final answer."""
         self._started_ns = 0
         self._rate = rate
         self._clients = clients
         self._stopping = stopping
         self._recorder = recorder
-        self._patience_s = 2 * server.policy.give_up_s
+        self._longest_silence_s = 2 * server.policy.give_up_s
         self._trouble: ReplayError | None = None
         self._answered_at = time.monotonic()
 
@@ -127,6 +127,7 @@ class Replay:
 
     def run(self, streams: Sequence[Stream]) -> None:
         """Send all commands of one stage."""
+        time.sleep(max(0, self._started_ns - time.perf_counter_ns()) / 1e9)  # one start for all processes
         self._answered_at = time.monotonic()
         if self._rate is None:
             work_through(self._clients, Turns(streams), self._send, self._stopping)
@@ -154,26 +155,32 @@ class Replay:
         late_us = None if due_ns is None else max(0, outcome.sent_ns - due_ns) // 1000
         if outcome.final:
             self._answered_at = time.monotonic()
-            self.settled[position] = 1
+            self.answered[position] = 1
         else:
-            self.settled[position] = not self._stopping.is_set()
             self._consider_stopping(outcome)
         self.statistics.record(command.name, outcome, late_us)
         if self._recorder is not None:
             self._recorder.add(command, outcome)
+            if self._recorder.trouble is not None:
+                self._stop(ReplayError(self._recorder.trouble))
 
     def _consider_stopping(self, outcome: Outcome) -> None:
         """Stop the run when no later command can do better than this one."""
         if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
-            self._trouble = RefusedError(f"the server does not accept the token: {explain(outcome)}")
+            self._stop(RefusedError(f"the server does not accept the token: {explain(outcome)}"))
         elif outcome.redirected and not self.statistics.answered:
-            self._trouble = ReplayError(f"{explain(outcome)}: give that address as --url")
-        elif time.monotonic() - self._answered_at > self._patience_s:
-            self._trouble = ReplayError(
-                f"no command was answered for {self._patience_s:g} s; the last one ended with: {explain(outcome)}"
+            self._stop(ReplayError(f"{explain(outcome)}: give that address as --url"))
+        elif time.monotonic() - self._answered_at > self._longest_silence_s:
+            self._stop(
+                ReplayError(
+                    f"no command was answered for {self._longest_silence_s:g} s; "
+                    f"the last one ended with: {explain(outcome)}"
+                )
             )
-        if self._trouble is not None:
-            self._stopping.set()
+
+    def _stop(self, why: ReplayError) -> None:
+        self._trouble = self._trouble or why
+        self._stopping.set()
 
 
 def read_summaries(

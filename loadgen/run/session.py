@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadgen.results import answers, machine
+from loadgen.results import machine
 from loadgen.results.answers import AnswerWriter, Header
+from loadgen.results.outputs import written_beside
 from loadgen.results.statistics import Statistics
 from loadgen.run.affinity import staying_on
 from loadgen.run.interrupt import Interrupt
@@ -57,7 +58,7 @@ class _Run:
     """What a run left behind, whether it was one process or several."""
 
     statistics: Statistics
-    settled: bytearray
+    answered: bytearray
     stopped: str | None
     cpu_s: float
 
@@ -76,6 +77,8 @@ def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt
             run = _run_fleet(
                 workload, plan, server, options, interrupt, recorder, threads, processes, len(mine.commands)
             )
+    if recorder is not None:
+        run.stopped = run.stopped or recorder.trouble
     return _report(workload, mine, server, options, run, interrupt, users=users, threads=threads, processes=processes)
 
 
@@ -108,7 +111,7 @@ def _run_here(
         cpu_s = time.process_time() - before_s
     if run.stopped is not None and not run.statistics.answered:
         raise ReplayError(run.stopped)
-    return _Run(run.statistics, run.settled, run.stopped, cpu_s)
+    return _Run(run.statistics, run.answered, run.stopped, cpu_s)
 
 
 def _run_fleet(
@@ -128,14 +131,15 @@ def _run_fleet(
     def share(user: str | None) -> int:
         return (owner(user, shard) or 0) % processes
 
-    with tempfile.TemporaryDirectory(prefix="loadgen-", dir=options.answers and options.answers.parent) as folder:
-        suffix = options.answers.suffix if options.answers else ""  # the parts are of the kind of what they become
-        parts = [Path(folder) / f"{number}{suffix}" for number in range(processes)]
+    with tempfile.TemporaryDirectory(
+        prefix="loadgen-", dir=None if recorder is None else recorder.path.parent
+    ) as folder:
+        parts = [Path(folder) / str(number) for number in range(processes)]
 
         @contextmanager
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
             count = threads // processes + (number < threads % processes)
-            writer = None if recorder is None else AnswerWriter(parts[number], None)
+            writer = None if recorder is None else AnswerWriter(parts[number], None, compressed=recorder.compressed)
             statistics = Statistics()
             with (
                 staying_on(options.processor, number),
@@ -148,12 +152,11 @@ def _run_fleet(
         with fleet.launched(launch, plan, share), _progress(fleet, total, options):
             fleet.run(plan, share)
         cpu_s = time.process_time() - before_s + fleet.cpu_s
-        if recorder is not None and options.answers is not None:
-            recorder.close()
-            answers.join(options.answers, parts)
+        if recorder is not None:
+            recorder.join(parts)
     if fleet.stopped is not None and not fleet.statistics.answered:
         raise ReplayError(fleet.stopped)
-    return _Run(fleet.statistics, fleet.settled, fleet.stopped, cpu_s)
+    return _Run(fleet.statistics, fleet.answered, fleet.stopped, cpu_s)
 
 
 @contextmanager
@@ -174,7 +177,11 @@ def _recording(
     header = Header(
         server.run_id, server.target.url, len(workload.commands), started_ms, options.baseline, options.selection
     )
-    with AnswerWriter(options.answers, header) as writer:
+    compressed = options.answers.suffix == ".gz"
+    with (
+        written_beside(options.answers, server.run_id) as beside,
+        AnswerWriter(beside, header, compressed=compressed) as writer,
+    ):
         if options.baseline:
             with server.clients(threads, interrupt.stopping) as clients:
                 summaries = read_summaries(workload.users(), server, clients, interrupt.stopping)
@@ -208,7 +215,7 @@ def _report(
         **top,
         "interrupted": interrupt.requested,
         "stopped": run.stopped,
-        "resume": resume(workload.commands, run.settled, options.selection.shard, server.run_id),
+        "resume": resume(workload.commands, run.answered, options.selection.shard, server.run_id),
         "run": {
             "id": server.run_id,
             "url": server.target.url,
@@ -235,7 +242,7 @@ def _report(
     }
 
 
-def resume(commands: Sequence[Command], settled: bytearray, shard: Part, run_id: str) -> dict[str, Any] | None:
+def resume(commands: Sequence[Command], answered: bytearray, shard: Part, run_id: str) -> dict[str, Any] | None:
     """Return how to go on with a run that did not come to its end, None when it did.
 
     `repeats` is how many commands of one user would then be sent a second time, at most: they are not applied again
@@ -245,7 +252,7 @@ def resume(commands: Sequence[Command], settled: bytearray, shard: Part, run_id:
     first: int | None = None
     repeated: Counter[str] = Counter()
     for position, command in enumerate(commands):
-        if not settled[position]:
+        if not answered[position]:
             if first is None and is_mine(command.user):
                 first = position
         elif first is not None and command.user is not None:

@@ -238,6 +238,8 @@ def spoil(path: Path, **changes: Any) -> Path:
         ({"id": "other"}, "these are not parts of one run: id differs (r, other)"),
         ({"workload": "other"}, "workload differs"),
         ({"shard": "1/3"}, "shard 1/3 is there twice"),
+        ({"shard": "2/2"}, "shards of different divisions, 1/3, 2/2"),
+        ({}, "missing shards: 3/3. Give all reports, or --partial"),
         ({"loadgen": 1}, "is not a report of this version"),
         ({"histograms": {"ADD": {"first_try": {"histogram": "HISTnonsense"}}}}, "is not a whole report"),
         ({"intervals": None}, "is not a whole report"),
@@ -248,6 +250,33 @@ def test_reports_that_do_not_belong_together_are_refused(
 ) -> None:
     assert main(["merge", str(shards[0]), str(spoil(shards[1], **changes))]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_some_of_the_shards_are_added_up_when_that_is_asked_for(shards: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "some.json"
+    assert main(["merge", "--partial", str(shards[2]), str(shards[0]), "--json", str(out)]) == 0
+    assert report_of(out)["run"]["shard"] == "1/3, 3/3"
+    assert main(["merge", str(out), str(shards[1]), "--json", str(tmp_path / "all.json")]) == 0
+    assert report_of(tmp_path / "all.json")["commands"] == 241
+
+
+def test_the_clock_of_several_processes_starts_no_earlier_than_they_send(
+    stub: StubServer, write_workload: WriteWorkload, tmp_path: Path
+) -> None:
+    """In the closed model too: else more commands a second are reported than the server saw."""
+    arrived: list[float] = []
+
+    def note(handler: Handler, request: Request) -> bool:
+        arrived.append(time.monotonic())
+        handler.carry_out(request)
+        arrived.append(time.monotonic())
+        return True
+
+    stub.misbehave = note
+    out = tmp_path / "out.json"
+    replayed(stub, write_workload("ADD,user0,1.00\nADD,user1,1.00"), "--processes", "2", "--json", out)
+    rounded = 0.0005
+    assert report_of(out)["seconds"] + rounded >= max(arrived) - min(arrived)
 
 
 def test_files_that_are_no_reports_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

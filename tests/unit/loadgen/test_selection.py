@@ -16,7 +16,7 @@ from loadgen.cli import main
 from loadgen.client.encoding import HeaderError, RequestWriter, parse_header, parse_url
 from loadgen.run.session import resume
 from loadgen.workload.files import Command
-from loadgen.workload.streams import Part
+from loadgen.workload.streams import Part, owned
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, report_of, start, start_replay, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer, running
@@ -112,6 +112,24 @@ def test_a_dry_run_says_what_would_be_sent_and_sends_nothing(
     assert "[5] POST /prod/dumplog" in said
     assert "and 16 more" in said
     assert stub.connections == 0
+
+
+def test_a_dry_run_of_a_shard_says_how_its_users_are_parted(
+    stub: StubServer, write_workload: WriteWorkload, capsys: pytest.CaptureFixture[str]
+) -> None:
+    users = [f"user{number}" for number in range(12)]
+    path = write_workload("\n".join(f"ADD,{user},1.00" for user in users))
+    shares = []
+    for shard in (0, 1):
+        options = ["--dry-run", "--processes", "2", "--shard", f"{shard + 1}/2"]
+        assert main(["replay", str(path), "--url", stub.url, *options]) == 0
+        found = re.search(r"by 2 processes: (\d+), (\d+) users", capsys.readouterr().out)
+        assert found is not None
+        wanted = [sum(map(owned(Part(shard, 2), Part(process, 2)), users)) for process in (0, 1)]
+        assert [int(share) for share in found.groups()] == wanted
+        shares += wanted
+    assert sum(shares) == 12
+    assert min(shares) > 0
 
 
 def test_a_run_that_was_interrupted_goes_on_where_it_stopped_and_applies_nothing_twice(

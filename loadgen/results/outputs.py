@@ -1,0 +1,177 @@
+"""The files that a command writes: checked and opened before anything is done, written beside, and renamed when whole.
+
+So a long run does not end with a result that cannot be written, and a failure leaves what stood there before.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+STANDARD_OUTPUT = Path("-")
+
+
+class OutputError(Exception):
+    """An output that cannot be written, or that would overwrite an input or another output."""
+
+
+class Output:
+    """One text file, or standard output for `-`. What is no regular file, such as a pipe, is written in place."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises OutputError."""
+        self.path = path
+        self._partial: Path | None = None
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def write(self, text: str) -> None:
+        """Write it all, once. Raises OSError; what stood there before then still does."""
+        if self._partial is None:
+            self._file.write(text)
+            self._file.flush()
+            return
+        with self._file:
+            self._file.write(text)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._partial.replace(self._target)
+        self._partial = None
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        with suppress(OSError):
+            if self._file is not sys.stdout:
+                self._file.close()
+            if self._partial is not None:
+                self._partial.unlink(missing_ok=True)
+
+    def _open(self) -> TextIO:
+        if self.path == STANDARD_OUTPUT:
+            return sys.stdout
+        self._target = self.path.resolve()  # a link stays one
+        if is_special(self._target):
+            return self._target.open("w", encoding="utf-8", newline="")
+        mode = self._target.stat().st_mode & 0o777 if self._target.exists() else 0o666 & ~_umask()
+        number, name = tempfile.mkstemp(prefix=f".{self._target.name}.", suffix=".partial", dir=self._target.parent)
+        self._partial = Path(name)
+        self._partial.chmod(mode)
+        return os.fdopen(number, "w", encoding="utf-8", newline="")
+
+
+class Outputs:
+    """The outputs of a command by their options (`--json`), opened together."""
+
+    def __init__(
+        self, paths: Mapping[str, Path | None], others: Mapping[str, Path | None], inputs: Sequence[Path]
+    ) -> None:
+        """Open the outputs in `paths`, which have the attributes of the arguments as keys. Raises OutputError.
+
+        None of them may be one of `others` (files that somebody else writes) or of the `inputs`, and no two the same.
+        """
+        wanted = {name: path for name, path in paths.items() if path is not None}
+        options = {"--" + name.replace("_", "-"): path for name, path in wanted.items()}
+        check_distinct({**options, **{name: path for name, path in others.items() if path is not None}}, inputs)
+        self._outputs: dict[str, Output] = {}
+        try:
+            for name, path in wanted.items():
+                self._outputs[name] = Output(path)
+        except OutputError:
+            self.close()
+            raise
+
+    @property
+    def take_standard_output(self) -> bool:
+        """Return whether one of them is standard output, so that nothing else may be."""
+        return any(output.path == STANDARD_OUTPUT for output in self._outputs.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._outputs
+
+    def write(self, name: str, text: str) -> str | None:
+        """Write one of them; return what went wrong."""
+        output = self._outputs[name]
+        try:
+            output.write(text)
+        except OSError as error:
+            return f"cannot write {output.path}: {error.strerror or error}"
+        return None
+
+    def close(self) -> None:
+        """Leave nothing behind of what was not written."""
+        for output in self._outputs.values():
+            output.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_distinct(outputs: Mapping[str, Path], inputs: Sequence[Path]) -> None:
+    """Raise OutputError when an output is a folder, has none, or is an input or another output."""
+    seen: dict[object, str] = {}
+    read = {_identity(path): path for path in inputs}
+    for name, path in outputs.items():
+        if path.is_dir():
+            raise OutputError(f"{name} {path} is a folder, not a file")
+        if path != STANDARD_OUTPUT and not path.parent.is_dir():
+            raise OutputError(f"{name} {path} cannot be written: there is no folder {path.parent}")
+        if is_special(path):
+            continue
+        identity = _identity(path)
+        if identity in read:
+            raise OutputError(f"{name} {path} would overwrite {read[identity]}, which is read")
+        if identity in seen:
+            raise OutputError(f"{seen[identity]} and {name} are the same file, {path}: give each a name of its own")
+        seen[identity] = name
+
+
+def is_special(path: Path) -> bool:
+    """Return whether there is something at a path that is neither a regular file nor a folder."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def written_beside(path: Path, run_id: str) -> Iterator[Path]:
+    """Give where to write a file while a run lasts, and rename it to `path` at the end, however the run ended.
+
+    The name has the run's id: what a killed run leaves behind is not overwritten by the next one. Raises OutputError.
+    """
+    if is_special(path):
+        yield path
+        return
+    beside = path.with_name(f"{path.name}.{run_id}.partial")
+    if beside.exists():
+        raise OutputError(f"{beside} is what an earlier run with this id left behind: move it away first")
+    try:
+        yield beside
+    finally:
+        with suppress(FileNotFoundError):
+            beside.replace(path)
+
+
+def _identity(path: Path) -> object:
+    """Return what two names of one file have in common."""
+    if path == STANDARD_OUTPUT:
+        return "-"
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
