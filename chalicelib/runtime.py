@@ -32,6 +32,7 @@ from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.observe.timing import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.history import PriceHistory
 from chalicelib.quotes.process_cache import KeptQuotes
 from chalicelib.quotes.questions import Audit, Questions
 from chalicelib.quotes.retry_policy import Patience
@@ -39,6 +40,7 @@ from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
 from chalicelib.service.deadline import Turns
 from chalicelib.service.late_answers import LateAnswers
+from chalicelib.service.prices import Prices
 from chalicelib.service.trading import Quotes, Trading
 from chalicelib.service.transaction_numbers import TransactionNumbers
 from chalicelib.service.trusted_clock import TrustedClock
@@ -72,6 +74,8 @@ class Runtime:
     logs: Database[Document]
     dumps: Dumps
     reads: AccountReads
+    prices: Prices
+    price_history: PriceHistory
     retention: Retention
     sweeper: Sweeper
     clock: TrustedClock
@@ -253,6 +257,8 @@ def make_runtime(settings: Settings) -> Runtime:
         logs=logs,
         dumps=dumps,
         reads=AccountReads(database),
+        prices=Prices(quotes, accounts, clock, transactions, settings.quote_limit_ms, settings.command_timeout_ms),
+        price_history=PriceHistory(redis, settings.redis_namespace),
         retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=sweeper,
         clock=clock,

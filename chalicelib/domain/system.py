@@ -1,6 +1,6 @@
 """What the system does to an account by itself, and the entries that record it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
@@ -8,6 +8,9 @@ from chalicelib.domain.expiry import give_back_expired
 from chalicelib.domain.journal import OK, Entry, Event, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote
 from chalicelib.domain.triggers import fire_due_triggers
+
+SYSTEM_JOURNAL = "$system"
+"""The account whose journal has what was done for no user's command; no user id has a `$`, so nobody acts for it."""
 
 
 def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision | None:
@@ -25,6 +28,11 @@ def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision
     if not caused_by:
         return None
     return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *firings)))
+
+
+def note_hits(quotes: Sequence[Quote], transaction: int, account: Account, now_ms: int) -> Decision:
+    """Record that the quote source was asked for a read of prices, which is no command."""
+    return Decision(account, _entry(account, transaction, now_ms, tuple(QuoteHit(quote) for quote in quotes)))
 
 
 def note_hit(quote: Quote, transaction: int, account: Account, now_ms: int) -> Decision:

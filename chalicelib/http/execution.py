@@ -10,12 +10,13 @@ from typing import Any
 from chalice.app import Request, Response
 
 from chalicelib.access.tokens import Caller
+from chalicelib.clock import moment, now_ms
 from chalicelib.domain.errors import StoreUnavailableError, TradingError
-from chalicelib.domain.names import parse_user
+from chalicelib.domain.names import parse_symbol, parse_user
 from chalicelib.http.answers import answer_response
-from chalicelib.http.operations import ACCOUNT, HISTORY, XML, Operation
+from chalicelib.http.operations import ACCOUNT, HISTORY, PRICE_HISTORY, PRICES, XML, Operation
 from chalicelib.http.problems import error_response, problem_response
-from chalicelib.http.reads import account_response, history_response
+from chalicelib.http.reads import account_response, history_response, price_history_response, prices_response
 from chalicelib.http.requests import read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.runtime import Runtime
@@ -130,9 +131,29 @@ def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
     else:
         caller.must_act_for(user)
         parse_user(user)
+    _count(parts, caller)
+    return caller
+
+
+def _count(parts: Runtime, caller: Caller) -> None:
+    """Count a request of a trader for its limit; raises RateLimitedError."""
     if parts.rate_limit is not None and not caller.is_operator:
         parts.rate_limit.take(caller.user)
-    return caller
+
+
+def show_prices(parts: Runtime, request: Request, user: str) -> Response:
+    """Return current prices: a read; a hit on the source stands in the journal of the system. Raises TradingError."""
+    caller = _caller(parts, request, user)
+    given = read_query(request, PRICES)
+    return prices_response(parts.prices, given["symbols"], caller.user, moment())
+
+
+def show_price_history(parts: Runtime, request: Request, symbol: str) -> Response:
+    """Return the prices that were seen of a symbol, which are everybody's; raises TradingError."""
+    caller = parts.tokens.check(request.headers.get("authorization"))
+    _count(parts, caller)
+    given = read_query(request, PRICE_HISTORY)
+    return price_history_response(parts.price_history, parse_symbol(symbol), given["since"], now_ms())
 
 
 @contextmanager
@@ -154,8 +175,7 @@ def _answer(
         user = caller.user
     caller.must_act_for(user)
     given.user = parse_user(user)
-    if parts.rate_limit is not None and not caller.is_operator:
-        parts.rate_limit.take(caller.user)
+    _count(parts, caller)
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction
     answer = parts.trading.execute(command)

@@ -10,7 +10,18 @@ from functools import cache
 from typing import Any
 
 from chalicelib.http import schemas
-from chalicelib.http.operations import ACCOUNT, HEALTH, JSON, OPENAPI, OPERATIONS, PAGE, Field, Operation
+from chalicelib.http.operations import (
+    ACCOUNT,
+    HEALTH,
+    JSON,
+    OPENAPI,
+    OPERATIONS,
+    PAGE,
+    PRICE_HISTORY,
+    PRICES,
+    Field,
+    Operation,
+)
 from chalicelib.http.page import asset_names
 from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
 from chalicelib.http.schemas import Schema, an_object
@@ -157,18 +168,21 @@ def _codes(operation: Operation) -> Iterator[str]:
         yield "invalid_user"
     if "{symbol}" in operation.path:
         yield "invalid_symbol"
-    yield from ("unauthorized", "forbidden", "rate_limited")
+    if "{user}" in operation.path or operation.of_all:
+        yield "forbidden"
+    yield from ("unauthorized", "rate_limited")
     yield from (
         "store_unavailable",
         "auth_unavailable",
-        *(("quote_unavailable",) if operation.is_priced else ()),
+        *(("quote_unavailable",) if operation.is_priced or operation is PRICE_HISTORY else ()),
+        *(("clock_skew",) if operation.command is not None or operation is PRICES else ()),
     )
     if any(given.required for given in operation.query):
         yield "missing_field"
     yield from (given.code for given in operation.query)
     if operation.command is None:
         return
-    yield from ("invalid_header", "idempotency_key_reused", "clock_skew")
+    yield from ("invalid_header", "idempotency_key_reused")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field", "unsupported_media_type")
     if any(given.required for given in operation.fields):

@@ -20,6 +20,8 @@ from chalicelib.http.query import (
     parse_kind,
     parse_limit,
     parse_sequence,
+    parse_symbols,
+    parse_time,
 )
 from chalicelib.http.schemas import Schema, a_list, an_object, or_null
 from chalicelib.service.reads import MOST_ENTRIES
@@ -84,6 +86,8 @@ AMOUNT = Field("amount", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_a
 PRICE = Field("price", "amount_cents", parse_cents, schemas.AMOUNT, "invalid_amount")
 FILENAME = Field("filename", "filename", parse_filename, schemas.FILENAME, "invalid_filename")
 ORDER = Field("order", "order", parse_order, schemas.ORDER, "invalid_order", required=False)
+SYMBOLS = Field("symbols", "symbols", parse_symbols, schemas.SYMBOLS, "invalid_symbol")
+SINCE = _query("since", parse_time, schemas.TIME)
 AFTER = _query("after", parse_event_id, schemas.EVENT_ID)
 BEFORE = _query("before", parse_sequence, schemas.SEQUENCE)
 LIMIT = _query("limit", parse_limit, schemas.LIMIT)
@@ -289,6 +293,37 @@ HISTORY = Operation(
     },
     media_types=(JSON, CSV),
 )
+PRICES = Operation(
+    "prices",
+    "GET",
+    "/users/{user}/prices",
+    "Current quotes of up to 50 symbols: a read; a hit on the source stands in the log of all, not in the user's.",
+    query=(SYMBOLS,),
+    answer={
+        "prices": {
+            "type": "object",
+            "propertyNames": {"pattern": schemas.STORED_SYMBOL["pattern"]},
+            "additionalProperties": an_object(schemas.PRICED),
+            "examples": [{"ABC": {name: value["examples"][0] for name, value in schemas.PRICED.items()}}],
+        },
+        "unavailable": {**a_list(schemas.STORED_SYMBOL), "examples": [["XYZ"]]},
+    },
+)
+PRICE_HISTORY = Operation(
+    "price_history",
+    "GET",
+    "/prices/{symbol}/history",
+    "The prices seen of a symbol in the last 24 h, oldest first: at most one a minute, and 500 in all.",
+    query=(SINCE,),
+    answer={
+        "points": {
+            "type": "array",
+            "maxItems": 500,
+            "items": {"type": "array", "prefixItems": [schemas.TIME, schemas.MONEY], "minItems": 2, "maxItems": 2},
+            "examples": [[[1735689600000, "12.34"]]],
+        },
+    },
+)
 HEALTH = Operation("health", "GET", "/health", "Whether this server can do its work.", public=True)
 OPENAPI = Operation("openapi", "GET", "/openapi.json", "This document.", public=True)
 PAGE = Operation("page", "GET", "/", "The trader's page.", media_types=(INDEX_TYPE,), public=True)
@@ -304,6 +339,6 @@ ASSET = Operation(
 OPERATIONS: tuple[Operation, ...] = (
     *(ADD, QUOTE, BUY, COMMIT_BUY, CANCEL_BUY, SELL, COMMIT_SELL, CANCEL_SELL),
     *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, CANCEL_SET_BUY, SET_SELL_AMOUNT, SET_SELL_TRIGGER, CANCEL_SET_SELL),
-    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, ACCOUNT, HISTORY),
+    *(DISPLAY_SUMMARY, DUMPLOG, DUMPLOG_OF_ALL, DUMPED_LOG, DUMPED_LOG_OF_ALL, ACCOUNT, HISTORY, PRICES, PRICE_HISTORY),
     *(HEALTH, OPENAPI, PAGE, ASSET),
 )

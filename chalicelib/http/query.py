@@ -1,10 +1,12 @@
 """Query parameters of reads, each checked by one parser (API.md)."""
 
 from chalicelib.domain.errors import InvalidQueryError
+from chalicelib.domain.names import parse_symbol
 from chalicelib.service.reads import MOST_ENTRIES, EventId
 
 KINDS = ("all", "trades")
 FORMATS = ("json", "csv")
+MOST_SYMBOLS = 50
 
 
 def parse_event_id(value: object, field: str) -> EventId:
@@ -26,6 +28,21 @@ def parse_limit(value: object, field: str) -> int:
     """Return a number of entries; raises InvalidQueryError unless it is 1 to 200."""
     if not _is_count(str(value)) or not 1 <= int(str(value)) <= MOST_ENTRIES:
         raise InvalidQueryError(field, f"must be a whole number from 1 to {MOST_ENTRIES}")
+    return int(str(value))
+
+
+def parse_symbols(value: object, field: str) -> tuple[str, ...]:
+    """Return 1 to 50 stock symbols, each once; raises InvalidQueryError, or InvalidSymbolError that names one."""
+    given = str(value).split(",")
+    if len(given) > MOST_SYMBOLS:
+        raise InvalidQueryError(field, f"must be 1 to {MOST_SYMBOLS} symbols, has {len(given)}")
+    return tuple(dict.fromkeys(parse_symbol(symbol, field) for symbol in given))
+
+
+def parse_time(value: object, field: str) -> int:
+    """Return a time in ms since the epoch; raises InvalidQueryError unless it is a whole number."""
+    if not _is_count(str(value)):
+        raise InvalidQueryError(field, "must be a time in milliseconds since the Unix epoch")
     return int(str(value))
 
 

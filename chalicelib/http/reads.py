@@ -1,8 +1,8 @@
-"""The answers to reads that are no commands (API.md): an account with its latest events, and its history."""
+"""The answers to reads that are no commands (API.md): an account, its history, prices and the prices seen."""
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chalice.app import Response
@@ -10,10 +10,14 @@ from chalice.app import Response
 from chalicelib.domain.account import Account
 from chalicelib.domain.answers import bought, buy_trigger_view, sell_trigger_view, sold
 from chalicelib.domain.history import AccountEvent, events_of
+from chalicelib.domain.moment import Moment
+from chalicelib.domain.money import format_cents
 from chalicelib.domain.positions import held
 from chalicelib.http.answers import json_response, on_the_wire
 from chalicelib.http.headers import matches_etag
 from chalicelib.http.operations import CSV
+from chalicelib.quotes.history import PriceHistory
+from chalicelib.service.prices import Prices
 from chalicelib.service.reads import DEFAULT_ENTRIES, EventId, Page, events_after, history_page, latest_events
 from chalicelib.store.reads import AccountReads, Numbered, Snapshot
 
@@ -48,6 +52,31 @@ def history_response(
         return Response(_csv(page), headers=headers)
     body = {"entries": [_entry_view(numbered) for numbered in page.entries], "next": page.next}
     return json_response(on_the_wire(body))
+
+
+def prices_response(prices: Prices, symbols: Sequence[str], user: str, moment: Moment) -> Response:
+    """Return the current prices of symbols, and those that cannot be had; raises StoreUnavailableError."""
+    answers = prices.get(symbols, user)
+    body = {
+        "prices": {
+            symbol: {
+                "price_cents": answer.quote.price_cents,
+                "timestamp": answer.quote.timestamp_ms,
+                "valid_until": moment.wall_ms + max(0, answer.remaining_ms(moment)),
+                "cached": answer.cached,
+            }
+            for symbol, answer in answers.items()
+            if answer is not None
+        },
+        "unavailable": [symbol for symbol, answer in answers.items() if answer is None],
+    }
+    return json_response(on_the_wire(body))
+
+
+def price_history_response(history: PriceHistory, symbol: str, since_ms: int | None, now_ms: int) -> Response:
+    """Return the prices seen of a symbol, oldest first; raises QuoteUnavailableError when Redis does not answer."""
+    points = history.points(symbol, since_ms or 0, now_ms)
+    return json_response({"points": [[point.at_ms, format_cents(point.price_cents)] for point in points]})
 
 
 def _etag(version: int) -> str:

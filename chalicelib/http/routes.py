@@ -9,7 +9,15 @@ from chalice.app import Blueprint, CORSConfig, Request, Response
 from chalicelib.config.settings import read_cors_origin
 from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
-from chalicelib.http.execution import answers_problems, execute, hand_out_log, show_account, show_history
+from chalicelib.http.execution import (
+    answers_problems,
+    execute,
+    hand_out_log,
+    show_account,
+    show_history,
+    show_price_history,
+    show_prices,
+)
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
@@ -185,6 +193,18 @@ def account(user: str) -> Response:
 def history(user: str) -> Response:
     """Return what happened to an account, page by page."""
     return show_history(runtime(), routes.current_request, user)
+
+
+@serves(operations.PRICES)
+def prices(user: str) -> Response:
+    """Return the current prices of several symbols."""
+    return show_prices(runtime(), routes.current_request, user)
+
+
+@serves(operations.PRICE_HISTORY)
+def price_history(symbol: str) -> Response:
+    """Return the prices that the system has seen of a symbol."""
+    return show_price_history(runtime(), routes.current_request, symbol)
 
 
 @serves(operations.PAGE)

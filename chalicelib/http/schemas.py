@@ -112,6 +112,18 @@ PENDING_BUY: Mapping[str, Schema] = {**BOUGHT, "expires_at": TIME}
 PENDING_SELL: Mapping[str, Schema] = {**SOLD, "expires_at": TIME}
 BUY_TRIGGER: Mapping[str, Schema] = {"symbol": STORED_SYMBOL, "amount": MONEY, "price": or_null(MONEY)}
 SELL_TRIGGER: Mapping[str, Schema] = {**BUY_TRIGGER, "shares": SHARES}
+SYMBOLS: Schema = {
+    "type": "string",
+    "description": "1 to 50 stock symbols, with commas between them.",
+    "pattern": "^[A-Za-z]{1,3}(,[A-Za-z]{1,3}){0,49}$",
+    "examples": ["ABC,XYZ"],
+}
+PRICED: Mapping[str, Schema] = {
+    "price": MONEY,
+    "timestamp": {**TIME, "description": "The quote server's time, in milliseconds since the Unix epoch."},
+    "valid_until": TIME,
+    "cached": {**BOOLEAN, "examples": [True]},
+}
 QUOTED: Mapping[str, Schema] = {
     "symbol": STORED_SYMBOL,
     "price": MONEY,

@@ -25,6 +25,7 @@ from chalicelib.domain.moment import Moment
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import QUOTE_LIFETIME_MS, Quote, QuoteAnswer
 from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
+from chalicelib.quotes.history import Point, PriceHistory
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class QuoteCache:
 
     def __init__(self, redis: Redis, namespace: str, moments: Moments, breaker: Breaker) -> None:
         self._redis = redis
+        self._history = PriceHistory(redis, namespace)
         self._namespace = namespace
         self._moments = moments
         self._breaker = breaker
@@ -130,6 +132,7 @@ class QuoteCache:
             with self._redis.pipeline(transaction=False) as pipeline:
                 if answer is not None and remaining_ms > 0:
                     pipeline.set(self._key(symbol), stored_form(answer), px=remaining_ms)
+                    self._history.add(pipeline, symbol, Point(answer.asked.wall_ms, answer.quote.price_cents))
                 pipeline.eval(_RELEASE, 1, self._lock_key(symbol), token)
                 results = pipeline.execute(raise_on_error=False)
         except RedisError as error:
