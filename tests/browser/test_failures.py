@@ -275,9 +275,7 @@ def test_a_double_click_settles_one_order_and_a_held_key_sends_once(floor: Backg
         assert ask(floor, "POST", f"/users/two-orders/{name}", token, body)[0] == 200
     visit = visits(floor).open(token)
     page = visit.page
-    box = visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 1 share of TWO").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 1 share of TWO").hover()
     for _ in range(4):
         page.mouse.down()
         page.mouse.up()
