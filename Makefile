@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test check format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
+.PHONY: help setup unit test mutants check format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,14 +29,18 @@ $(DEV): $(STACK) requirements-dev.txt
 	$(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
 	@touch $(DEV)
 
-# Tests in several processes; those of one file stay together and share its servers.
-PYTEST = $(PY) -m pytest --numprocesses auto --dist loadfile
+# Tests in several processes; those of one file stay together and share its servers. In the order of the folders: the files
+# that take a minute come first, and the many small ones fill up the rest.
+PYTEST = $(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 unit: $(DEV) ## Run the unit tests: no servers, under two minutes
 	$(PYTEST) tests/unit
 
 test: $(DEV) ## Run the whole suite against a real MongoDB and Redis
 	$(PYTEST)
+
+mutants: $(DEV) ## Put small faults into the code, one at a time, and see whether tests notice (options: MUTANTS="--area domain --seed 2")
+	$(PY) -m infra.mutants $(MUTANTS)
 
 check: $(DEV) ## Lint, formatting and types
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,86 @@
+"""The command line: draws a fixed sample of faults, tries each, and says which the tests did not notice."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+from infra.local.stack import PROJECT
+from infra.mutants.areas import AREAS, Area, equivalents
+from infra.mutants.faults import Fault, faults_of
+from infra.mutants.trial import Copy, Outcome, TrialError
+
+_LEAST_PERCENT = 95.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 when enough of the faults were noticed, 1 when not, 2 when the tests cannot be run."""
+    options = _parser().parse_args(arguments)
+    areas = [area for area in AREAS if not options.area or area.name in options.area]
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies: SimpleQueue[Copy] = SimpleQueue()
+        for number in range(options.processes):
+            copies.put(Copy.make(Path(folder) / str(number)))
+        try:
+            scores = [_try_area(area, copies, options) for area in areas]
+        except TrialError as error:
+            print(f"mutants: {error}", file=sys.stderr)
+            return 2
+    return 0 if min(scores) >= options.least else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.mutants", description=__doc__)
+    names = [area.name for area in AREAS]
+    parser.add_argument("--area", action="append", choices=names, help="only this one (may be given several times)")
+    parser.add_argument("--sample", type=int, default=50, metavar="N", help="faults an area (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="draws another sample (default: %(default)s)")
+    parser.add_argument("--file", metavar="TEXT", default="", help="only faults of modules whose path has this in it")
+    parser.add_argument("--no-servers", action="store_true", help="unit tests alone must notice")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--least", type=float, default=_LEAST_PERCENT, metavar="PERCENT", help="to be killed (default: %(default)s)"
+    )
+    return parser
+
+
+def sample_of(area: Area, size: int, seed: int, only: str = "") -> list[Fault]:
+    """Draw faults of an area: the same ones as long as the functions that they are in stay the same."""
+    files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / area.folder).rglob("*.py"))
+    faults = [fault for file in files if only in file for fault in faults_of(PROJECT, file)]
+    return sorted(faults, key=lambda fault: fault.rank(seed))[:size]
+
+
+def _try_area(area: Area, copies: "SimpleQueue[Copy]", options: argparse.Namespace) -> float:
+    """Try a sample of an area's faults, print what became of them, and return the percentage that was killed."""
+    reasons = equivalents()
+    drawn = sample_of(area, options.sample, options.seed, options.file)
+    faults = [fault for fault in drawn if fault.name not in reasons]
+    copy = copies.get()
+    baseline = copy.baseline(area, servers=not options.no_servers)
+    copies.put(copy)
+
+    def try_one(fault: Fault) -> Outcome:
+        copy = copies.get()
+        try:
+            return copy.outcome(fault, area, baseline)
+        finally:
+            copies.put(copy)
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        outcomes = list(pool.map(try_one, faults))
+    counts = Counter(outcomes)
+    killed = len(faults) - counts[Outcome.SURVIVED]
+    percent = 100 * killed / max(len(faults), 1)
+    parts = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+    print(f"{area.name}: {percent:.1f} % of {len(faults)} ({parts}; {len(drawn) - len(faults)} equivalent left out)")
+    for fault, outcome in zip(faults, outcomes, strict=True):
+        if outcome is Outcome.SURVIVED:
+            print(f"  survived, line {fault.line}: {fault.name}")
+    sys.stdout.flush()
+    return percent

@@ -1,0 +1,105 @@
+"""One fault at a time in a copy of the project, and the tests that must notice it run there."""
+
+import enum
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.stack import PROJECT
+from infra.mutants.areas import Area, files_of
+from infra.mutants.faults import Fault
+
+_COPIED = ("app.py", "chalicelib", "infra", "loadgen", "tests", "pyproject.toml", "docs", ".chalice")
+_LONGEST_BASELINE = 600.0
+
+
+class Outcome(enum.Enum):
+    """What became of a fault."""
+
+    UNIT = "killed by a unit test"
+    SERVERS = "killed by a test on servers"
+    SLOW = "killed: the tests came to no end"
+    SURVIVED = "survived"
+
+
+class TrialError(Exception):
+    """The tests cannot be run, or fail without any fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the project in a folder of its own; the project itself is never touched."""
+
+    root: Path
+
+    @classmethod
+    def make(cls, root: Path) -> "Copy":
+        """Copy what the tests need."""
+        for name in _COPIED:
+            source = PROJECT / name
+            if source.is_dir():
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                root.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, root / name)
+        return cls(root)
+
+    def baseline(self, area: Area, *, servers: bool) -> dict[tuple[str, ...], float]:
+        """Return how long the tests of an area take. Raises TrialError when they fail with nothing wrong."""
+        taken = {}
+        for patterns in (area.unit, area.servers if servers else ()):
+            tests = files_of(self.root, patterns)
+            began = time.monotonic()
+            if tests and (code := self._run(tests, _LONGEST_BASELINE)) != 0:
+                raise TrialError(
+                    f"{area.name}: the tests fail without any fault (pytest says {code}): {' '.join(tests)}"
+                )
+            taken[patterns] = time.monotonic() - began
+        return taken
+
+    def outcome(self, fault: Fault, area: Area, baseline: dict[tuple[str, ...], float]) -> Outcome:
+        """Put a fault in, run the tests until one fails, and take it out again."""
+        file = self.root / fault.file
+        sound = file.read_bytes()
+        file.write_bytes(fault.put_into(sound))
+        try:
+            for patterns, killed in ((area.unit, Outcome.UNIT), (area.servers, Outcome.SERVERS)):
+                if patterns and patterns in baseline:
+                    code = self._run(files_of(self.root, patterns), 30.0 + 5 * baseline[patterns])
+                    if code != 0:
+                        return Outcome.SLOW if code is None else killed
+            return Outcome.SURVIVED
+        finally:
+            file.write_bytes(sound)
+
+    def _run(self, tests: Sequence[str], limit_seconds: float) -> int | None:
+        """Run tests to the first that fails; return 0 (passed), 1 (failed), 2 (cannot be imported), None (no end)."""
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+        command = [sys.executable, "-B", "-m", "pytest", *options, *tests]
+        process = subprocess.Popen(
+            command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            said, _ = process.communicate(timeout=limit_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end_all_of(process)
+        if process.returncode not in {0, 1, 2}:
+            raise TrialError(f"pytest ended with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
+        return process.returncode
+
+
+def _end_all_of(process: "subprocess.Popen[bytes]") -> None:
+    """End what the tests may have left, too: they are a session of their own."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
