@@ -10,37 +10,53 @@ for unknown paths.
 Chalice looks at paths as they were sent; API Gateway, and the rest of the world, take `%41` for the same as `A`. So
 does this server: characters that mean nothing in a path are decoded first.
 
-What Chalice would take at its word is refused before it sees it (`_refusal`): it does not know chunked bodies, so one
-would be read as the next request; it believes the first of several lengths; it takes any length.
+What is received is parsed by `infra/servers/request_parser.py`, not by http.server beneath Chalice: that takes a head
+that was cut off for a whole one, the first of several lengths or keys, and any length, and knows no chunked bodies.
 """
 
 import argparse
 import os
 import re
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from chalice.app import Chalice
 from chalice.cli.factory import CLIFactory
-from chalice.local import ChaliceRequestHandler, LocalDevServer, ThreadedHTTPServer
+from chalice.local import (
+    ChaliceRequestHandler,
+    LambdaEventConverter,
+    LocalDevServer,
+    RouteMatcher,
+    ThreadedHTTPServer,
+)
 
+from chalicelib.http.headers import SECURITY_HEADERS
 from infra.host import guard
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
+from infra.host.sockets import has_hung_up
 from infra.servers import metrics
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import Answer, problem
-from infra.servers.gateway.requests import BODY_LIMIT_BYTES
-from infra.servers.gateway.server import DEFAULT_IDLE_SECONDS
+from infra.servers.gateway.requests import HttpRequest
+from infra.servers.request_parser import CONTINUE, RefusedError, RequestParser
 from infra.servers.workers import run_workers
 
 DEFAULT_STAGE = "local"
+DEFAULT_IDLE_SECONDS = 65.0
 _GRACE_SECONDS = 10.0
+_LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending."""
+
+_SHORTEST_SECONDS = 0.001
+_RECEIVED_BYTES = 65_536
 _UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
 """What RFC 3986, section 2.3, says is the same encoded and plain: letters, digits, `-`, `.`, `_` and `~`."""
 
@@ -69,63 +85,111 @@ class _InFlight:
 _in_flight = _InFlight()
 
 
+class _Events(LambdaEventConverter):
+    """Chalice's events, with a request's arrival where API Gateway puts it."""
+
+    arrived_ms = 0
+
+    def create_lambda_event(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None = None
+    ) -> dict[str, Any]:
+        """Return the event of one request."""
+        event: dict[str, Any] = super().create_lambda_event(method, path, headers, body)
+        event["requestContext"]["requestTimeEpoch"] = self.arrived_ms
+        return event
+
+
 class _Handler(ChaliceRequestHandler):
+    """One connection: whole requests of `RequestParser` to Chalice, in place of what http.server would have read."""
+
     wbufsize = -1  # buffered: headers and body leave together, at the flush
-    timeout = DEFAULT_IDLE_SECONDS
+    server_version = "chalice"
+    sys_version = ""
+    idle_seconds: float = DEFAULT_IDLE_SECONDS
+    arrival_header: str | None = None
     metrics_page: metrics.Page | None = None
-    path: str
+    app: Chalice
 
-    def _answer(self) -> None:
-        with _in_flight:
-            try:
-                self.path = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), self.path)
-                answer = self._refusal() or self._metrics()
-                if answer is None:
-                    self._generic_handle()
-                else:
-                    self._send(answer)
-                self.wfile.flush()
-            except (OSError, UnicodeError):  # the client went, or sent half a body, or what no header can hold
-                self.close_connection = True
+    def setup(self) -> None:
+        """Begin."""
+        super().setup()
+        self._parser = RequestParser(self.client_address[0], self.arrival_header)
+        self._events = _Events(RouteMatcher(list(self.app.routes)), self.app.api.binary_types)
+        self.local_gateway.event_converter = self._events
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do_PATCH = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+    def handle_one_request(self) -> None:
+        """Answer the next request, or end the connection."""
+        self._begin(HttpRequest("GET", "/", "", {}, {}, b"", "", is_last=True))  # what is refused is answered as this
+        try:
+            request = self._receive()
+            if request is None:
+                return
+            with _in_flight:
+                self._begin(request)
+                if not has_hung_up(self.connection):
+                    self._answer(request)
+                    self.wfile.flush()
+        except RefusedError as refused:
+            self._refuse(refused.answer)
+        except (OSError, UnicodeError):  # the client went, or the answer has what no header can hold
+            self.close_connection = True
 
-    def _refusal(self) -> Answer | None:
-        """Return why the request cannot be handed on; the connection is then closed: its body is not read."""
-        lengths = self.headers.get_all("Content-Length", [])
-        if self.request_version == "HTTP/0.9" or self.headers.defects or self.headers.get_payload():
-            return self._closing("invalid_header", "the request is not well formed")
-        if "Transfer-Encoding" in self.headers:
-            return self._closing("invalid_header", "this server takes bodies with a Content-Length only")
-        if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
-            return self._closing("invalid_header", "Content-Length must be one whole number")
-        if lengths and (len(lengths[0]) > 9 or int(lengths[0]) > BODY_LIMIT_BYTES):
-            return self._closing("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes")
-        if not (self.headers.get("Authorization") or "").isascii():
-            return self._closing("unauthorized", "the Authorization header must be: Bearer TOKEN")
-        return None
+    def _begin(self, request: HttpRequest) -> None:
+        self._request = request
+        self.command, self.request_version = request.method, f"HTTP/{request.version}"
+        self.close_connection = request.is_last
 
-    def _parse_payload(self) -> tuple[Any, bytes | None]:
-        """Return headers and body; raises ConnectionError when the client went before the announced end."""
-        headers, body = super()._parse_payload()
-        if body is not None and len(body) < int(self.headers["Content-Length"]):
-            raise ConnectionError("the body ended before its announced length")
-        return headers, body
+    def _receive(self) -> HttpRequest | None:
+        """Return the next whole request, None when the client sends no more.
 
-    def _closing(self, code: str, detail: str, *headers: tuple[str, str]) -> Answer:
-        self.close_connection = True
-        return problem(code, detail, ("Connection", "close"), *headers)
+        A client may be idle for its time, and take the same again for the whole of a request. Raises RefusedError, and
+        TimeoutError.
+        """
+        deadline = time.monotonic() + self.idle_seconds
+        has_begun = self._parser.has_begun
+        while (request := self._parser.next_request()) is None:
+            if self._parser.asks_for_body():
+                self.connection.sendall(CONTINUE)
+            self.connection.settimeout(max(_SHORTEST_SECONDS, deadline - time.monotonic()))
+            data = self.connection.recv(_RECEIVED_BYTES)
+            if not data:
+                broken_off = self._parser.end()
+                if broken_off is not None:
+                    raise RefusedError(broken_off)
+                return None
+            self._parser.feed(data)
+            if not has_begun:
+                has_begun, deadline = True, time.monotonic() + self.idle_seconds
+        self.connection.settimeout(self.idle_seconds)
+        return request
 
-    def _metrics(self) -> Answer | None:
-        if self.metrics_page is None or self.path.partition("?")[0] != metrics.PATH:
+    def _answer(self, request: HttpRequest) -> None:
+        answer = self._own_answer(request)
+        if answer is not None:
+            self._send(answer)
+            return
+        raw_path = request.path if request.raw_path is None else request.raw_path
+        path = _UNRESERVED.sub(lambda match: chr(int(match[1], 16)), raw_path)
+        self.path = f"{path}?{request.query}" if request.query else path
+        self._events.arrived_ms = request.arrived_ms
+        self._generic_handle()
+
+    def _own_answer(self, request: HttpRequest) -> Answer | None:
+        """Return what Chalice is not asked for."""
+        if not request.headers.get("authorization", "").isascii():  # Chalice's own refusals cannot be made from it
+            return problem("unauthorized", "the Authorization header must be: Bearer TOKEN")
+        if self.metrics_page is None or request.path != metrics.PATH:
             return None
-        if self.command not in {"GET", "HEAD"}:
+        if request.method not in {"GET", "HEAD"}:
             return metrics.REFUSAL
-        return self.metrics_page(self.headers.get("Authorization"))
+        return self.metrics_page(request.headers.get("authorization"))
+
+    def _parse_payload(self) -> tuple[dict[str, str], bytes | None]:
+        """Return headers and body, for Chalice."""
+        return dict(self._request.headers), self._request.body or None
 
     def _send(self, answer: Answer) -> None:
-        headers = dict(answer.headers)
-        self._send_http_response_with_body(answer.status, headers, answer.body)
+        self._send_http_response_with_body(answer.status, dict(answer.headers), answer.body)
 
     def _send_http_response_with_body(self, code: int, headers: Any, body: str | bytes) -> None:
         """Send a whole answer; to HEAD without the body, which Chalice would send and the client not expect."""
@@ -136,19 +200,25 @@ class _Handler(ChaliceRequestHandler):
         self.send_header("Content-Length", str(len(body.encode() if isinstance(body, str) else body)))
         self._send_headers(headers)
 
-    def handle_expect_100(self) -> bool:
-        """Ask for the body at once: it waits for this."""
-        super().handle_expect_100()
-        self.wfile.flush()
-        return True
+    def _send_headers(self, headers: Any) -> None:
+        """Send the headers of an answer; Chalice's own answers, such as to OPTIONS, lack those that all others have."""
+        closing = {"Connection": "close"} if self.close_connection else {}
+        super()._send_headers({**SECURITY_HEADERS, **headers, **closing})
 
-    def send_error(self, code: int, message: str | None = None, _explain: str | None = None) -> None:
-        """Refuse what is no request in the form of all problems, and close: where the next one begins is not known."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            self._send(self._closing("method_not_allowed", "no path takes this method", ("Allow", "GET, POST")))
-        else:
-            self._send(self._closing("invalid_header", message or HTTPStatus(code).phrase))
-        self.wfile.flush()
+    def _refuse(self, answer: Answer) -> None:
+        """Send a refusal and wait for the client's end: closing at once would take the answer from it."""
+        self.close_connection = True
+        try:
+            self._send(answer)
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            end = time.monotonic() + _LINGER_SECONDS
+            while (left := end - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(_RECEIVED_BYTES):
+                    return
+        except OSError:
+            return
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log no line a request: it costs more than the request."""
@@ -159,21 +229,27 @@ class _Server(ThreadedHTTPServer):
     allow_reuse_port = True  # each worker has its own socket, and Linux deals out the connections
 
 
-def make_server(project: Path, stage: str, host: str, port: int) -> LocalDevServer:
+def make_server(options: argparse.Namespace) -> LocalDevServer:
     """Return a listening server for the Chalice project, with the stage's variables in the environment."""
-    factory = CLIFactory(str(project), environ=os.environ)  # by default it sets them in a copy nobody reads
-    config = factory.create_config_obj(chalice_stage_name=stage)
+    factory = CLIFactory(str(options.project), environ=os.environ)  # by default it sets them in a copy nobody reads
+    config = factory.create_config_obj(chalice_stage_name=options.stage)
     app = config.chalice_app
     isolate_requests(app)
     page = metrics.start(sys.modules["app"])  # Chalice imports the project's app.py under this name
-    handler = type("Handler", (_Handler,), {"metrics_page": staticmethod(page) if page is not None else None})
-    return LocalDevServer(app, config, host, port, handler_cls=handler, server_cls=_Server)
+    of_this_server = {
+        "app": app,
+        "metrics_page": None if page is None else staticmethod(page),
+        "idle_seconds": options.idle_seconds,
+        "arrival_header": options.arrival_header,
+    }
+    handler = type("Handler", (_Handler,), of_this_server)
+    return LocalDevServer(app, config, options.host, options.port, handler_cls=handler, server_cls=_Server)
 
 
 def serve(options: argparse.Namespace, number: int) -> None:
     """Serve as one worker until a signal to stop, then finish what has begun."""
     os.environ["SERVER_NAME"] = f"{options.name}-{number}"
-    server = make_server(options.project, options.stage, options.host, options.port)
+    server = make_server(options)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     signal.sigwait(STOP_SIGNALS)
@@ -199,6 +275,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "chalice"), help="workers are NAME-1...")
     parser.add_argument("--project", type=Path, default=Path.cwd(), help="folder of app.py and .chalice")
     parser.add_argument("--stage", default=DEFAULT_STAGE)
+    parser.add_argument(
+        "--idle-seconds",
+        type=float,
+        default=DEFAULT_IDLE_SECONDS,
+        help="how long a connection may be idle, or take to send one request (%(default)g)",
+    )
+    parser.add_argument(
+        "--arrival-header",
+        type=str.lower,
+        metavar="NAME",
+        help="header in which the proxy in front says when a request arrived, in milliseconds since the epoch; by "
+        "default a request arrives with its first byte",
+    )
     options = parser.parse_args(arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for, in every worker too
     with metrics.folder():

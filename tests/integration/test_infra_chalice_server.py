@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from infra.local.process import Part, RunningPart
 from infra.local.stack import PROJECT, why_not_healthy
 
 SECONDS = 60.0
-StartServer = Callable[[int], tuple[RunningPart, int]]
+StartServer = Callable[..., tuple[RunningPart, int]]
 
 
 @pytest.fixture
@@ -37,11 +38,11 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
     )
     with contextlib.ExitStack() as started:
 
-        def start(workers: int) -> tuple[RunningPart, int]:
+        def start(workers: int, *arguments: str) -> tuple[RunningPart, int]:
             port = free_port()
             started.enter_context(contextlib.closing(reserve(port)))
             command = [sys.executable, "-m", "infra.servers.chalice_server", "--project", str(tmp_path)]
-            command += ["--port", str(port), "--workers", str(workers), "--name", "local"]
+            command += ["--port", str(port), "--workers", str(workers), "--name", "local", *arguments]
             environment = os.environ | {"BEGUN": str(tmp_path / "begun")}
             ready = partial(why_not_healthy, port, workers)
             part = Part("chalice", command, environment, ready, folder=PROJECT)
@@ -108,6 +109,39 @@ def test_what_is_encoded_in_a_path_without_need_is_the_same_as_plain(serve: Star
         with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
             connection.request("GET", f"/echo/{sent}")
             assert json.loads(connection.getresponse().read())["word"] == seen
+
+
+@pytest.mark.parametrize("arguments", [(), ("--arrival-header", "X-Request-Start")], ids=["alone", "behind a proxy"])
+def test_the_app_is_told_when_a_request_arrived(serve: StartServer, arguments: tuple[str, ...]) -> None:
+    _, port = serve(1, *arguments)
+    before = time.time() * 1_000
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+        connection.request("GET", "/echo/x", headers={"X-Request-Start": "1700000000000"})
+        arrived = json.loads(connection.getresponse().read())["arrived_ms"]
+    if arguments:
+        assert arrived == 1_700_000_000_000
+    else:
+        assert int(before) <= arrived <= time.time() * 1_000
+
+
+@pytest.mark.parametrize("sent", ["", "GET /hea", "POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n1"])
+def test_who_sends_a_request_by_drips_has_no_more_time_than_others(serve: StartServer, sent: str) -> None:
+    """Each byte would give a connection its whole time again, if only silence counted."""
+    _, port = serve(1, "--idle-seconds", "1")
+    with contextlib.closing(socket.create_connection((HOST, port), timeout=0.2)) as connection:
+        connection.sendall(sent.encode())
+        deadline = time.monotonic() + SECONDS
+        while True:
+            assert time.monotonic() < deadline
+            try:
+                if sent:
+                    connection.sendall(b"h")
+                if not connection.recv(65_536):
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
 
 
 @pytest.mark.parametrize("workers", [1, 2])

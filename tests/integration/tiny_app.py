@@ -33,6 +33,7 @@ def echo(word: str) -> dict[str, Any]:
         "body": request.raw_body.decode() if isinstance(request.raw_body, bytes) else request.raw_body,
         "request_id": app.lambda_context.aws_request_id,
         "event_id": request.context.get("requestId"),
+        "arrived_ms": request.context.get("requestTimeEpoch"),
         "query": dict(request.query_params or {}),
         "header": request.headers.get("x-word"),
         "proxy": request.headers.get("proxy"),

@@ -25,6 +25,12 @@ class HttpRequest:
     is_last: bool = False
     """Whether its connection is closed after the answer."""
 
+    raw_path: str | None = None
+    """The path as it was sent: a `/` that is percent-encoded in it separates nothing."""
+
+    arrived_ms: int = 0
+    """When its first byte was received; 0 where nobody looked."""
+
 
 def split_target(target: bytes) -> tuple[str, str]:
     """Return the path, decoded, and the query of a request's target; it may name the server too (RFC 9112, 3.2.2)."""
