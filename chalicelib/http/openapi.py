@@ -46,9 +46,11 @@ _DESCRIPTIONS: Mapping[int, str] = {
     405: "The path does not take this method.",
     409: "The command was rejected by the rules of trading, and stands in the audit log.",
     413: "The body is over 64 KiB, or what is asked for is over 5 MiB.",
-    415: "The body is not application/json.",
+    414: "The request line is over 8 KiB.",
+    415: "The body is not application/json, or it is compressed.",
     422: "The idempotency key was used for another command.",
     429: "More commands than this user may give in that time.",
+    501: "The body is in a transfer coding other than chunked.",
     503: "A part of the system did not answer; nothing was changed.",
 }
 _DETAILS: Mapping[str, str] = {
@@ -159,7 +161,8 @@ def codes_of(operation: Operation) -> Mapping[int, tuple[str, ...]]:
 
 
 def _codes(operation: Operation) -> Iterator[str]:
-    yield from ("not_found", "method_not_allowed", "too_large")
+    yield from ("not_found", "method_not_allowed", "too_large", "uri_too_long", "invalid_header")
+    yield from ("unsupported_media_type", "not_supported")
     if operation is HEALTH:
         yield "store_unavailable"
     if operation.public:
@@ -182,9 +185,9 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from (given.code for given in operation.query)
     if operation.command is None:
         return
-    yield from ("invalid_header", "idempotency_key_reused")
+    yield "idempotency_key_reused"
     if operation.method == "POST":
-        yield from ("invalid_json", "unknown_field", "unsupported_media_type")
+        yield from ("invalid_json", "unknown_field")
     if any(given.required for given in operation.fields):
         yield "missing_field"
     yield from (given.code for given in operation.fields)
