@@ -17,7 +17,7 @@ setup: $(STACK) ## Prepare the environment (.venv) and nothing else
 
 # An environment that is there keeps its Python; one whose Python is gone is made anew.
 $(STACK): requirements-stack.txt pyproject.toml hatch_build.py
-	@$(PY) -c '' 2>/dev/null || { python=$$(infra/host/find_python.sh "$(PYTHON)") || exit 1; \
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { python=$$(infra/host/find_python.sh "$(PYTHON)") || exit 1; \
 		echo "making $(VENV) with $$("$$python" --version), 300 MB when it is done"; \
 		"$$python" -m venv --clear $(VENV); }
 	$(PIP_INSTALL) --require-hashes --requirement requirements-stack.txt

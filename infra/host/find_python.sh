@@ -4,7 +4,7 @@
 #     find_python.sh [PYTHON]
 #
 # PYTHON, when given, is taken or refused. Else it is the newest that can make environments: of two of the same version that
-# of the system, which is built with optimizations where others often are not.
+# of the system, which is built with optimizations where others often are not. SYSTEM_BIN is the folder of that, for tests.
 set -u
 
 # Exit 0 when "$1" is new enough, and with `venv` in "$2" when it can make environments.
@@ -32,7 +32,7 @@ fi
 
 without_venv=""
 for name in python3.14 python3.13 python3.12 python3.11 python3; do
-    for python in "/usr/bin/$name" "$name"; do
+    for python in "${SYSTEM_BIN:-/usr/bin}/$name" "$name"; do
         can "$python" venv && echo "$python" && exit
         [ -z "$without_venv" ] && can "$python" && without_venv=$python
     done

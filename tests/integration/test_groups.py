@@ -4,9 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from dataclasses import replace
-from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Barrier, Event
 from time import monotonic, sleep
@@ -209,15 +207,15 @@ def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
         assert go_on.wait(SECONDS)
 
     writer = grouped(shop, 8, hold)
-    numbers = count()
+    users: list[str] = []
     with ThreadPoolExecutor(10) as pool:
 
         def more(many: int) -> None:
             for _ in range(many):
-                pool.submit(writer.write, write_of(f"user{next(numbers)}", 0, b"attempt!"))
-            sent = next(copy(numbers))
+                users.append(f"user{len(users)}")
+                pool.submit(writer.write, write_of(users[-1], 0, b"attempt!"))
             deadline = monotonic() + SECONDS
-            while writer._writes_under_way + len(writer._pending) < sent:
+            while writer._writes_under_way + len(writer._pending) < len(users):
                 assert monotonic() < deadline
                 sleep(0.001)
 
