@@ -8,6 +8,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
+import pymongo
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -27,6 +28,7 @@ from chalicelib.audit.places import make_place
 from chalicelib.audit.retention import Retention
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
+from chalicelib.domain.errors import UnavailableError
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.observe.timing import Stages, TimedQuotes, TimedStore
@@ -51,10 +53,14 @@ from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
 from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
+from chalicelib.store.registry import Registry
 from chalicelib.store.writers import SingleWriter, Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
 
 log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 5.0
+"""How long a server that starts waits for the database to tell the form of its data."""
 
 LOG_TIMEOUT_MS = 600_000
 """How long MongoDB may take to sort a slice of the audit log."""
@@ -78,6 +84,7 @@ class Runtime:
     price_history: PriceHistory
     retention: Retention
     sweeper: Sweeper
+    registry: Registry
     clock: TrustedClock
     transactions: TransactionNumbers
     tokens: Tokens
@@ -221,8 +228,9 @@ def make_runtime(settings: Settings) -> Runtime:
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
     writer = make_writer(database, settings.group_commit)
-    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer)
-    turns, transactions = Turns(), TransactionNumbers()
+    registry = Registry(database)
+    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer, registry)
+    turns, transactions = Turns(), TransactionNumbers(registry.number)
     late = LateAnswers(accounts, clock, turns, transactions, settings.command_timeout_ms)
     shared_quotes = connect_quotes(redis, settings, late.record)
     quotes = kept_in_process(shared_quotes, settings)
@@ -238,7 +246,8 @@ def make_runtime(settings: Settings) -> Runtime:
         limit_ms=settings.command_timeout_ms,
     )
     sweeper = Sweeper(
-        store=Accounts(database, settings.server_name, RecentRecords(0)),  # what it visits is not what is traded next
+        # What it visits is not what is traded next.
+        store=Accounts(database, settings.server_name, RecentRecords(0), registry=registry),
         due=DueAccounts(database),
         quotes=quotes,
         clock=clock,
@@ -261,6 +270,7 @@ def make_runtime(settings: Settings) -> Runtime:
         price_history=PriceHistory(redis, settings.redis_namespace),
         retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=sweeper,
+        registry=registry,
         clock=clock,
         transactions=transactions,
         tokens=make_tokens(settings),
@@ -292,6 +302,19 @@ def start() -> None:
     runtime()
 
 
+def check_data() -> None:
+    """See that this build knows the form of the data: a server that lives long does so before it listens.
+
+    Raises UnknownDataVersionError. A database that is away keeps no server from starting; it is then asked by whoever
+    comes first, as in Lambda.
+    """
+    try:
+        with pymongo.timeout(CHECK_SECONDS):
+            runtime().registry.check()
+    except StoreError as error:
+        log.warning("the form of the data will be looked at on first use: %s", error)
+
+
 def prepare() -> Thread:
     """Create the collections and indexes that are not there yet, in a thread of its own; return it.
 
@@ -307,7 +330,7 @@ def _make_indexes(parts: Runtime) -> None:
     try:
         parts.accounts.make_indexes()
         parts.dumps.make_indexes()
-    except (StoreError, PyMongoError) as error:
+    except (StoreError, PyMongoError, UnavailableError) as error:
         log.warning("the indexes will be made on first use: %s", error)
 
 

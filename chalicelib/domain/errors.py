@@ -25,10 +25,14 @@ TradingError
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable
     ├── AuthUnavailableError     auth_unavailable
-    └── ClockSkewError           clock_skew
+    ├── ClockSkewError           clock_skew
+    └── UnknownDataVersionError  unknown_data_version
 """
 
 from typing import ClassVar
+
+UNKNOWN_DATA_RETRY_SECONDS = 30
+"""Until then another build may have been deployed."""
 
 
 class TradingError(Exception):
@@ -222,4 +226,19 @@ class ClockSkewError(UnavailableError):
         super().__init__(
             f"this server's clock is {abs(ahead_ms) / 1000:.1f} s {side} the database's and may be off by "
             f"{tolerance_ms / 1000:g} s: nothing was changed; send it again"
+        )
+
+
+class UnknownDataVersionError(UnavailableError):
+    """The data have a form that this build does not know; it neither reads nor writes them."""
+
+    code = "unknown_data_version"
+
+    def __init__(self, found: int | None, known: int) -> None:
+        data = "the data bear no version" if found is None else f"the data are of version {found}"
+        is_old = found is None or found < known
+        remedy = "stop all servers and run `python -m infra.migrate`" if is_old else "deploy the build that they are of"
+        super().__init__(
+            f"{data}, this build works on version {known}: nothing was changed; operators: {remedy}",
+            UNKNOWN_DATA_RETRY_SECONDS,
         )

@@ -1,7 +1,6 @@
 """Whether this server can do its work."""
 
 import logging
-from collections.abc import Callable
 
 import pymongo
 from chalice.app import Response
@@ -11,11 +10,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chalicelib.clock import Clock
-from chalicelib.domain.errors import ClockSkewError
+from chalicelib.domain.errors import UnavailableError
 from chalicelib.http.answers import json_response
 from chalicelib.http.problems import problem_response
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError
+from chalicelib.store.indexes import missing_indexes
+from chalicelib.store.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -23,35 +24,36 @@ PROBE_SECONDS = 1.0
 """How long the database has to answer a health check."""
 
 
-def health_response(database: Database[Document], redis: Redis, clock: Clock) -> Response:
-    """Return 200, or 503 naming what is down.
+def health_response(database: Database[Document], redis: Redis, registry: Registry, clock: Clock) -> Response:
+    """Return 200, or 503 naming what is down of what commands need: a primary, data of our form, a clock that is right.
 
-    Without Redis commands still work, from the quote source: the answer is 200 and says what is missing, so that a load
-    balancer does not take all servers out at once.
+    Without Redis commands still work, from the quote source; without the indexes it is sweeps that fail, until they
+    have made them again. The answer is then 200 and says what is missing, so that a load balancer does not take all
+    servers out at once.
     """
-    if not _answers("mongodb", lambda: _ping_database(database)):
-        return problem_response("store_unavailable", "down: mongodb", {"Retry-After": "1"})
     try:
-        clock()
-    except ClockSkewError as error:
-        return problem_response(error.code, f"down: clock: {error}", {"Retry-After": "1"})
-    except StoreError as error:
-        log.warning("mongodb does not tell the time: %s", error)
+        with pymongo.timeout(PROBE_SECONDS):
+            registry.check()
+            registry.look()
+            clock()
+            missing = missing_indexes(database)
+    except (PyMongoError, StoreError) as error:
+        log.warning("mongodb does not answer: %s", error)
         return problem_response("store_unavailable", "down: mongodb", {"Retry-After": "1"})
-    if not _answers("redis", redis.ping):
-        return json_response({"status": "degraded", "down": ["redis"]})
-    return json_response({"status": "ok"})
+    except UnavailableError as error:
+        log.warning("not well: %s", error)
+        what = {"clock_skew": "clock", "unknown_data_version": "data"}.get(error.code, "mongodb")
+        return problem_response(error.code, f"down: {what}: {error}", {"Retry-After": str(error.retry_after_seconds)})
+    down = [f"index {name}" for name in missing]
+    if not _has_redis(redis):
+        down.append("redis")
+    return json_response({"status": "degraded", "down": down} if down else {"status": "ok"})
 
 
-def _ping_database(database: Database[Document]) -> None:
-    with pymongo.timeout(PROBE_SECONDS):
-        database.command("ping")
-
-
-def _answers(name: str, probe: Callable[[], object]) -> bool:
+def _has_redis(redis: Redis) -> bool:
     try:
-        probe()
-    except (PyMongoError, RedisError) as error:
-        log.warning("%s does not answer: %s", name, error)
+        redis.ping()
+    except RedisError as error:
+        log.warning("redis does not answer: %s", error)
         return False
     return True

@@ -164,7 +164,7 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from ("not_found", "method_not_allowed", "too_large", "uri_too_long", "invalid_header")
     yield from ("unsupported_media_type", "not_supported")
     if operation is HEALTH:
-        yield "store_unavailable"
+        yield from ("store_unavailable", "clock_skew", "unknown_data_version")
     if operation.public:
         return
     if "{user}" in operation.path:
@@ -177,6 +177,7 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from (
         "store_unavailable",
         "auth_unavailable",
+        "unknown_data_version",
         *(("quote_unavailable",) if operation.is_priced or operation is PRICE_HISTORY else ()),
         *(("clock_skew",) if operation.command is not None or operation is PRICES else ()),
     )

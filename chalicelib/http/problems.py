@@ -48,6 +48,7 @@ STATUSES: Mapping[str, int] = {
     "store_unavailable": 503,
     "auth_unavailable": 503,
     "clock_skew": 503,
+    "unknown_data_version": 503,
 }
 """The status of every code."""
 

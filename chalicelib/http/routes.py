@@ -223,7 +223,7 @@ def asset(version: str, name: str) -> Response:
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     parts = runtime()
-    return health_response(parts.database, parts.redis, parts.clock)
+    return health_response(parts.database, parts.redis, parts.registry, parts.clock)
 
 
 @serves(operations.OPENAPI)

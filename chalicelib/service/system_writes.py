@@ -8,7 +8,7 @@ from typing import Protocol
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
-from chalicelib.domain.errors import ClockSkewError
+from chalicelib.domain.errors import ClockSkewError, UnavailableError, UnknownDataVersionError
 from chalicelib.domain.journal import Entry
 from chalicelib.service.deadline import Deadline
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
@@ -65,17 +65,18 @@ def write(store: Store, clock: Clock, user: str, decide: Decide, limit_ms: int) 
             return Written(entry, lost_races)
         except LostRaceError:
             lost_races += 1
-        except (UnknownOutcomeError, ClockSkewError) as error:
+        except (UnknownOutcomeError, ClockSkewError, UnknownDataVersionError) as error:
             since = unknown_since(since, tried, error)
             deadline.note(error)
     raise deadline.store_unavailable()
 
 
-def unknown_since(since: int | None, tried: int | None, error: UnknownOutcomeError | ClockSkewError) -> int | None:
+def unknown_since(since: int | None, tried: int | None, error: Exception) -> int | None:
     """Return the version from which on what was tried is to be looked for, after one more try that failed.
 
-    Raises a ClockSkewError again, which says that nothing was changed, unless the outcome of an earlier try is unknown.
+    Raises an UnavailableError again, which says that nothing was changed, unless it is unknown what became of an
+    earlier try.
     """
-    if since is None and isinstance(error, ClockSkewError):
+    if since is None and isinstance(error, UnavailableError):
         raise error
     return tried if since is None else since

@@ -10,7 +10,7 @@ from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
-from chalicelib.domain.errors import ClockSkewError, KeyReusedError, QuoteUnavailableError
+from chalicelib.domain.errors import ClockSkewError, KeyReusedError, QuoteUnavailableError, UnknownDataVersionError
 from chalicelib.domain.journal import Entry, Event, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import note_hit
@@ -196,7 +196,7 @@ class Trading:
                 return Found(entry, after.version, attempt), False
             except LostRaceError:
                 continue
-            except (UnknownOutcomeError, ClockSkewError) as error:
+            except (UnknownOutcomeError, ClockSkewError, UnknownDataVersionError) as error:
                 since = unknown_since(since, tried, error)
                 deadline.note(error)
         raise deadline.store_unavailable()

@@ -14,7 +14,7 @@ from typing import Any
 import bson
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import DESCENDING
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -22,7 +22,6 @@ from pymongo.errors import DuplicateKeyError
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import (
-    STATE,
     Document,
     changed_fields,
     entry_document,
@@ -30,6 +29,7 @@ from chalicelib.store.documents import (
     new_account_fields,
 )
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+from chalicelib.store.indexes import make_account_indexes
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import (
     ClosedPart,
@@ -43,6 +43,7 @@ from chalicelib.store.record import (
     new_record,
     record_from_document,
 )
+from chalicelib.store.registry import Registry
 from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, outcomes
 
 PART_ENTRIES = 64
@@ -57,13 +58,6 @@ told."""
 
 _numbers = itertools.count()
 
-DUE_INDEX = "armed"
-EXPIRY_INDEX = "next_expiry"
-ACCOUNT_INDEXES = [
-    IndexModel([(f"{STATE}.armed.{field}", ASCENDING) for field in ("sym", "from", "to")], name=DUE_INDEX),
-    IndexModel([(f"{STATE}.next_expiry", ASCENDING)], name=EXPIRY_INDEX, sparse=True),
-]
-
 
 class Accounts:
     """Loads and saves accounts; safe to share between threads.
@@ -74,8 +68,14 @@ class Accounts:
     """
 
     def __init__(
-        self, database: Database[Document], server: str, recent: RecentRecords, writer: Writer | None = None
+        self,
+        database: Database[Document],
+        server: str,
+        recent: RecentRecords,
+        writer: Writer | None = None,
+        registry: Registry | None = None,
     ) -> None:
+        self._database = database
         self._accounts: Collection[Document] = database["accounts"]
         self._journal: Collection[Document] = database["journal"]
         self._raw_accounts: Collection[RawBSONDocument] = database["accounts"].with_options(
@@ -84,16 +84,16 @@ class Accounts:
         self._server = server
         self._recent = recent
         self._writer = writer or SingleWriter(self._accounts)
-        self._indexed = False
+        self._registry = registry or Registry(database)
 
     def make_indexes(self) -> None:
-        """Create the indexes that are not there yet; harmless to repeat. Done before the first load anyway.
+        """Create the indexes that are not there yet; harmless to repeat. A new database has them before the first load.
 
-        Raises UnknownOutcomeError when the database does not answer.
+        Raises UnknownOutcomeError when the database does not answer, and UnknownDataVersionError.
         """
+        self._registry.check()
         with outcomes():
-            self._accounts.create_indexes(ACCOUNT_INDEXES)
-        self._indexed = True
+            make_account_indexes(self._database)
 
     def load(self, user: str) -> Record:
         """Return the record of a user, from the process when it is there, a new one when there is none.
@@ -104,8 +104,7 @@ class Accounts:
 
     def reload(self, user: str) -> Record:
         """Return the record of a user as the database has it now."""
-        if not self._indexed:
-            self.make_indexes()
+        self._registry.check()
         with outcomes():
             document = self._raw_accounts.find_one({"_id": user})
         record = new_record(user) if document is None else record_from_document(document)

@@ -1,7 +1,8 @@
 """The form of accounts and journal entries as MongoDB documents.
 
-`accounts`: one document a user. `_id` is the user id, `state` an array of the one state that the account has: an update
-changes the element that is still of the version it was decided on, or nothing (decision 38). The fields of a state:
+`accounts`: one document a user. `_id` is the user id, `v3`, named after the version of this form, an array of the one
+state that the account has: an update changes the element that is still of the version it was decided on, or nothing
+(decision 38). The fields of a state:
 
     version        entries written so far; every write is guarded by it and raises it by one
     cash           available cents
@@ -36,14 +37,24 @@ from bson import Binary, Int64
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
 from chalicelib.domain.commands import CommandName
+from chalicelib.domain.errors import UnknownDataVersionError
 from chalicelib.domain.history import EXPLAINED_BY_RESULT
 from chalicelib.domain.journal import OK, CashMoved, Entry, Event, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote
 
 Document = dict[str, Any]
 
-STATE = "state"
-"""The field of a document of `accounts` that holds the account."""
+DATA_VERSION = 3
+"""The version of this form, which stands in `meta` (`chalicelib/store/registry.py`).
+
+1 had the fields of the state in the document itself, 2 had them in an array named `state`; neither had a `meta`.
+"""
+
+STATE = f"v{DATA_VERSION}"
+"""The field of a document of `accounts` that holds the account.
+
+Its name tells the form of each document: no build can take one of another form for its own, or write to it.
+"""
 
 LARGE_RESULT_BYTES = 512
 """Results above this, as JSON, are compressed; only summaries are."""
@@ -76,8 +87,14 @@ def account_document(user: str, state: Mapping[str, Any]) -> Document:
 
 
 def state_of(document: Mapping[str, Any]) -> Any:
-    """Return the state in a document of `accounts`, a document of the same kind."""
-    return document[STATE][0]
+    """Return the state in a document of `accounts`, a document of the same kind.
+
+    Raises UnknownDataVersionError for a document of another form.
+    """
+    try:
+        return document[STATE][0]
+    except KeyError:
+        raise UnknownDataVersionError(None, DATA_VERSION) from None
 
 
 def new_account_fields(account: Account) -> Document:

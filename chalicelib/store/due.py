@@ -12,8 +12,8 @@ from pymongo.errors import PyMongoError
 
 from chalicelib.domain.account import ORDER_LIFETIME_MS
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.store.accounts import DUE_INDEX, EXPIRY_INDEX
 from chalicelib.store.documents import STATE, Document, state_of
+from chalicelib.store.indexes import DUE_INDEX, EXPIRY_INDEX
 
 _PLACE = "symbols"
 _ID_ONLY = {"_id": 1}

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
 
 from chalicelib.store.documents import STATE, Document
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+
+BAD_VALUE = 2
+"""Of an update of an account that has no state of our form: another build has taken it, and nothing was written."""
 
 _ONE = "one"
 _GUARDED = f"{STATE}.$[{_ONE}]."
@@ -89,4 +92,6 @@ def outcomes() -> Iterator[None]:
         # The upsert of a new account found one: its version is not 0 any more.
         raise LostRaceError(str(error)) from error
     except PyMongoError as error:
+        if isinstance(error, WriteError) and error.code == BAD_VALUE:
+            raise LostRaceError(str(error)) from error
         raise UnknownOutcomeError(str(error)) from error

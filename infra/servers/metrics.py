@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from chalicelib.config.settings import SettingError
-from chalicelib.domain.errors import TradingError
+from chalicelib.domain.errors import TradingError, UnknownDataVersionError
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import error_response
 from infra.servers.gateway.problems import Answer, problem
@@ -53,7 +53,7 @@ def folder() -> Iterator[None]:
 def start(module: ModuleType) -> Page | None:
     """Start the app of a module in this process, if it has a `start`, and return its metrics page.
 
-    A setting that is wrong ends the process, after it has said so.
+    A setting that is wrong, and data of a form that this build does not know, end the process, after it has said so.
     """
     if not hasattr(module, "start"):
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -62,9 +62,13 @@ def start(module: ModuleType) -> Page | None:
         module.start()
     except SettingError as error:
         sys.exit(str(error))
-    from chalicelib.runtime import prepare, runtime  # noqa: PLC0415 - only an app that has parts brings them
+    from chalicelib.runtime import check_data, prepare, runtime  # noqa: PLC0415 - only an app that has parts brings them
     from infra.servers.counters import Counters, text  # noqa: PLC0415 - the folder must be there first
 
+    try:
+        check_data()
+    except UnknownDataVersionError as error:
+        sys.exit(str(error))
     parts = runtime()
     prepare()
     parts.observers.add(Counters())

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from functools import partial
 
 from chalicelib.config.settings import SettingError, Settings, read_settings
-from chalicelib.domain.errors import UnavailableError
+from chalicelib.domain.errors import UnavailableError, UnknownDataVersionError
 from chalicelib.runtime import make_runtime
+from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
 from infra.host.signals import STOP_OR_HANG_UP, is_pending
 from infra.local.supervisor import StopRequestedError, StopSignals
@@ -61,6 +62,8 @@ def run(settings: Settings, pause: Pause) -> None:
     """
     runtime = make_runtime(settings)
     try:
+        with contextlib.suppress(StoreError):  # the sweeps will say
+            runtime.registry.check()
         with metrics.folder():
             from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
 
@@ -89,7 +92,11 @@ def main() -> int:
         log.info("TRIGGER_SECONDS is 0: nothing to do")
         return 0
     with StopSignals() as signals:
-        run(settings, signals.pause)
+        try:
+            run(settings, signals.pause)
+        except UnknownDataVersionError as error:
+            log.error("%s", error)  # noqa: TRY400  # the message says it all
+            return 2
     return 0
 
 

@@ -12,6 +12,7 @@ from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.store.accounts import Accounts
+from chalicelib.store.documents import STATE
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
@@ -265,7 +266,7 @@ def test_what_is_left_of_one_symbol_is_fired_by_the_next_sweep(shop: Shop) -> No
     for user in users:
         sets_buy(shop, user)
     sweeper = sweeper_of(shop, PricedQuotes({"ABC": 900}), replace(LIMITS, writes_at_once=1, batch=2))
-    fired = {"state.holdings.ABC": {"$exists": True}}
+    fired = {f"{STATE}.holdings.ABC": {"$exists": True}}
     first = sweeper.sweep(lambda: shop.database["accounts"].count_documents(fired) >= 3)
     assert (first.fired, first.complete) == (3, False)
     second = sweeper.sweep()
@@ -414,7 +415,7 @@ def test_a_sweep_is_not_fooled_by_what_its_process_remembers(shop: Shop) -> None
 def test_an_account_that_cannot_be_settled_holds_up_no_other(shop: Shop) -> None:
     for user in ("jane", "john", "mary"):
         sets_buy(shop, user)
-    shop.database["accounts"].update_one({"_id": "john"}, {"$unset": {"state.0.cash": ""}})
+    shop.database["accounts"].update_one({"_id": "john"}, {"$unset": {f"{STATE}.0.cash": ""}})
     report = sweeper_of(shop, PricedQuotes({"ABC": 1000})).sweep()
     assert (report.due, report.fired, report.failed) == (3, 2, 1)
 

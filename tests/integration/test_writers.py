@@ -13,7 +13,7 @@ from pymongo.write_concern import WriteConcern
 
 from chalicelib.domain.account import Account
 from chalicelib.store.accounts import Accounts
-from chalicelib.store.documents import Document, state_of
+from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.recent import RecentRecords
@@ -125,7 +125,7 @@ def test_a_write_that_too_few_members_confirmed_is_of_unknown_outcome(
     assert outcome(writer, write_of("jane", 0, b"attempt!")) is UnknownOutcomeError
     # Nobody waited for a majority to have it, so a read that asks for what a majority has may come too early.
     written = shop.database.get_collection("accounts", read_concern=ReadConcern("local"))
-    assert written.count_documents({"state.version": 1}) == 1
+    assert written.count_documents({f"{STATE}.version": 1}) == 1
     writer.close()
 
 

@@ -15,7 +15,7 @@ from pymongo.errors import DocumentTooLarge
 from chalicelib import concurrency
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
-from chalicelib.store.writers import GuardedWrite
+from chalicelib.store.writers import BAD_VALUE, GuardedWrite
 
 DUPLICATE_KEY = 11000
 
@@ -145,7 +145,7 @@ class GroupWriter:
         failures: dict[int, StoreError] = {}
         for failed in result.get("writeErrors", ()):
             place = failed["index"]
-            is_lost = failed["code"] == DUPLICATE_KEY
+            is_lost = failed["code"] in {DUPLICATE_KEY, BAD_VALUE}
             user = writes[place].user
             failures[place] = LostRaceError(user) if is_lost else UnknownOutcomeError(str(failed.get("errmsg")))
         made = {one["index"] for one in result.get("upserted", ())}

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import MongoClient
 
 from chalicelib.runtime import make_runtime
-from chalicelib.store.accounts import ACCOUNT_INDEXES
+from chalicelib.store.indexes import ACCOUNT_INDEXES
 from infra.audit.journals import make_journals, user_name
 from infra.bench.accounts import make_accounts
 from infra.bench.context import Bench
