@@ -17,6 +17,7 @@ from infra.mutants.faults import Fault
 
 _COPIED = ("app.py", "chalicelib", "infra", "loadgen", "tests", "pyproject.toml", "docs", ".chalice")
 _LONGEST_BASELINE = 600.0
+_SHOWN_CHARACTERS = 4000
 
 
 class Outcome(enum.Enum):
@@ -56,10 +57,9 @@ class Copy:
         for patterns in (area.unit, area.servers if servers else ()):
             tests = files_of(self.root, patterns)
             began = time.monotonic()
-            if tests and (code := self._run(tests, _LONGEST_BASELINE)) != 0:
-                raise TrialError(
-                    f"{area.name}: the tests fail without any fault (pytest says {code}): {' '.join(tests)}"
-                )
+            code, said = self._run(tests, _LONGEST_BASELINE) if tests else (0, "")
+            if code != 0:
+                raise TrialError(f"{area.name}: the tests fail without any fault: {' '.join(tests)}\n{said}")
             taken[patterns] = time.monotonic() - began
         return taken
 
@@ -71,15 +71,18 @@ class Copy:
         try:
             for patterns, killed in ((area.unit, Outcome.UNIT), (area.servers, Outcome.SERVERS)):
                 if patterns and patterns in baseline:
-                    code = self._run(files_of(self.root, patterns), 30.0 + 5 * baseline[patterns])
+                    code, _ = self._run(files_of(self.root, patterns), 30.0 + 5 * baseline[patterns])
                     if code != 0:
                         return Outcome.SLOW if code is None else killed
             return Outcome.SURVIVED
         finally:
             file.write_bytes(sound)
 
-    def _run(self, tests: Sequence[str], limit_seconds: float) -> int | None:
-        """Run tests to the first that fails; return 0 (passed), 1 (failed), 2 (cannot be imported), None (no end)."""
+    def _run(self, tests: Sequence[str], limit_seconds: float) -> tuple[int | None, str]:
+        """Run tests to the first that fails; return what pytest made of it and the end of what it said.
+
+        That is 0 when all passed, 1 when one failed, 2 when one cannot be imported, None when they came to no end.
+        """
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
         command = [sys.executable, "-B", "-m", "pytest", *options, *tests]
         process = subprocess.Popen(
@@ -88,12 +91,13 @@ class Copy:
         try:
             said, _ = process.communicate(timeout=limit_seconds)
         except subprocess.TimeoutExpired:
-            return None
+            return None, ""
         finally:
             _end_all_of(process)
+        end = said.decode(errors="replace")[-_SHOWN_CHARACTERS:]
         if process.returncode not in {0, 1, 2}:
-            raise TrialError(f"pytest ended with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
-        return process.returncode
+            raise TrialError(f"pytest ended with {process.returncode}: {end}")
+        return process.returncode, end
 
 
 def _end_all_of(process: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,149 @@
+"""Where the judge draws its lines: lifetimes to the millisecond, prices that change under way, the lowest price."""
+
+from typing import Any
+
+import pytest
+
+from loadgen.results.answers import Recorded
+from loadgen.results.findings import Findings
+from loadgen.verify.answer import Case, judge_rejection, judge_success
+from loadgen.verify.log_scan import UserLog
+from loadgen.verify.model import Account, Order
+from loadgen.verify.prices import PriceBook
+from loadgen.verify.user import Checker
+from loadgen.workload.files import Command
+
+START = 1_000_000_000_000
+LIFETIME = 60_000
+
+
+def command(name: str, symbol: str | None = None, value: str | None = None, number: int = 7) -> Command:
+    return Command(number, name, "jane", symbol, value)
+
+
+ADD = command("ADD", None, "1.00")
+SELL = command("SELL", "T", "30.00")
+BUY = command("BUY", "S", "1.00")
+
+
+def answered(asked: Command, sent_ms: int, received_ms: int, code: str = "ok", **body: Any) -> Recorded:
+    status = 200 if code == "ok" else 409
+    whole = {"user": "jane", "command": asked.name, "transaction": asked.transaction, **body}
+    return Recorded(asked.transaction, True, status, code, sent_ms, received_ms, whole if code == "ok" else None)
+
+
+def bought(price: str, shares: int, cost: str, cash: str, expires_at: int) -> dict[str, Any]:
+    return {"symbol": "S", "shares": shares, "price": price, "cost": cost, "expires_at": expires_at, "cash": cash}
+
+
+def case_of(asked: Command, answer: Recorded, logged_ms: int | None = None, book: PriceBook | None = None) -> Case:
+    return Case(asked, answer, logged_ms, book or PriceBook(), (), {asked.transaction})
+
+
+@pytest.mark.parametrize(
+    ("lifetime_ms", "is_right"),
+    [(LIFETIME - 1_000, True), (LIFETIME + 1_000, True), (LIFETIME - 1_001, False), (LIFETIME + 1_001, False)]
+    + [(LIFETIME + 999, True), (LIFETIME - 999, True), (30_000, False), (90_000, False)],
+)
+def test_an_order_lives_60_s_by_the_log_give_or_take_a_second(lifetime_ms: int, is_right: bool) -> None:
+    asked = command("BUY", "S", "20.00")
+    answer = answered(asked, START, START + 5, **bought("10.00", 2, "20.00", "80.00", START + lifetime_ms))
+    judgement = judge_success(Account(cash=100_00), case_of(asked, answer, START))
+    wrong = [] if is_right else [f"expires_at is {lifetime_ms} ms after the command"]
+    assert judgement.differences == wrong
+
+
+@pytest.mark.parametrize(("late_ms", "is_right"), [(999, True), (1_000, True), (1_001, False), (30_000, False)])
+def test_an_order_that_ran_out_is_given_back_before_the_next_command(late_ms: int, is_right: bool) -> None:
+    """By the log, whose times of two events are compared give or take a second."""
+    ended = START - late_ms
+    account = Account(pending_sells=[Order(3, "S", 2, 1000, 2000, ended)])
+    log = UserLog(None, 99)
+    log.commands.append(7)
+    log.times.append(START)
+    findings = Findings()
+    checker = Checker("jane", [ADD], account, log, set(), PriceBook(), findings)
+    assert checker.check(answered(ADD, START, START + 5, cash="1.00")) is is_right
+    late = f"[7] ADD: the SELL [3] had run out {late_ms} ms before and was not given back"
+    assert findings.shown == ([] if is_right else [("jane", late)])
+
+
+def without_a_log(account: Account, asked: Command) -> tuple[Checker, Findings]:
+    findings = Findings()
+    return Checker("jane", [asked], account, None, set(), PriceBook(), findings), findings
+
+
+@pytest.mark.parametrize(
+    ("ended_ms", "may_be_back", "may_be_pending"),
+    [(-1_001, True, False), (-1_000, True, True), (-999, True, True), (1_004, True, True), (1_005, False, True)],
+)
+def test_without_the_log_the_client_tells_the_end_of_an_order_give_or_take_a_second(
+    ended_ms: int, may_be_back: bool, may_be_pending: bool
+) -> None:
+    """The ADD is sent at 0 and answered at 5 ms; 20.00 are in an order that ends `ended_ms` after it was sent."""
+    for cash, may_be in (("21.00", may_be_back), ("1.00", may_be_pending)):
+        account = Account(pending_buys=[Order(3, "S", 2, 1000, 2000, START + ended_ms)])
+        checker, _ = without_a_log(account, ADD)
+        assert checker.check(answered(ADD, START, START + 5, cash=cash)) is may_be
+
+
+def test_a_sell_that_ends_before_a_buy_is_given_back_before_it() -> None:
+    """The new SELL of the same shares was accepted, so the old one had ended; the BUY, which ends later, had not."""
+    buy, sell = Order(1, "S", 2, 1000, 2000, START + 500), Order(2, "T", 3, 1000, 3000, START + 400)
+    account = Account(pending_buys=[buy], pending_sells=[sell])
+    assert account.pending() == [("SELL", sell), ("BUY", buy)]
+    checker, findings = without_a_log(account, SELL)
+    sold: dict[str, Any] = {"symbol": "T", "shares": 3, "price": "10.00", "proceeds": "30.00", "expires_at": START + 60_450}
+    assert checker.check(answered(SELL, START + 450, START + 455, cash="0.00", **sold)), findings.lines()
+    assert checker.account.pending_buys == [buy]
+
+
+def rejected_slowly(book: PriceBook) -> tuple[list[str], int, int]:
+    """Judge a BUY for 18.00 that took 9 s to be rejected because that buys no share."""
+    asked = command("BUY", "S", "18.00")
+    answer = answered(asked, START, START + 9_000, "amount_below_price")
+    judgement = judge_rejection(Account(cash=50_00), case_of(asked, answer, book=book))
+    return judgement.differences, judgement.exact, judgement.plausible
+
+
+def test_a_price_that_stays_is_the_price_of_a_slow_rejection() -> None:
+    book = PriceBook()
+    book.saw("S", 10_00, START - 2_000, START - 1_990)
+    book.saw("S", 10_00, START + 9_000, START + 9_010)
+    wrong = "rejected with amount_below_price, the model says ok at 10.00"
+    assert rejected_slowly(book) == ([wrong], 0, 0)
+
+
+def test_a_price_that_changes_during_a_slow_rejection_is_not_taken_for_known() -> None:
+    """What was asked before the rejection came may have had the old price, however late its answer was."""
+    book = PriceBook()
+    book.saw("S", 10_00, START - 2_000, START - 1_990)
+    book.saw("S", 10_00, START + 1_000, START + 9_400)
+    book.saw("S", 20_00, START + 9_500, START + 9_510)
+    assert rejected_slowly(book) == ([], 0, 1)
+
+
+def test_the_lowest_price_is_a_price_and_nothing_is_none() -> None:
+    account = Account(cash=100)
+    answer = answered(BUY, START, START + 5, **bought("0.01", 100, "1.00", "0.00", START + LIFETIME))
+    assert judge_success(account, case_of(BUY, answer)).differences == []
+    assert account.cash == 0
+    for price, wrong in (("0.01", []), ("0.00", ["the price is 0.00"])):
+        asked = command("QUOTE", "S")
+        answer = answered(asked, START, START + 5, symbol="S", price=price, cash="0.00")
+        assert judge_success(account, case_of(asked, answer)).differences == wrong
+    answer = answered(BUY, START, START + 5, **bought("0.00", 100, "1.00", "0.00", START + LIFETIME))
+    judgement = judge_success(Account(cash=100), case_of(BUY, answer))
+    assert (judgement.differences, judgement.lost) == (["the price is 0.00"], True)
+
+
+def test_at_a_price_that_nobody_knows_what_one_cent_a_share_makes_possible_is_plausible() -> None:
+    for cash, code, is_possible in (
+        (100, "insufficient_funds", False),
+        (99, "insufficient_funds", True),
+        (100, "amount_below_price", True),
+        (100, "no_pending_buy", False),
+    ):
+        case = case_of(BUY, answered(BUY, START, START + 5, code))
+        judgement = judge_rejection(Account(cash=cash), case)
+        assert (judgement.plausible, bool(judgement.differences)) == (int(is_possible), not is_possible)
