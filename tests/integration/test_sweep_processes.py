@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing.queues import SimpleQueue
@@ -172,11 +172,15 @@ def test_four_processes_fire_2000_due_triggers_once_each_while_their_users_trade
 
 
 def test_the_scheduled_function_sweeps_and_writes_its_metric(
-    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mongo_uri: str,
+    mongo_database: str,
+    redis_url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shop: Shop,
 ) -> None:
     """The schedule's own function, with the quotes in the real Redis: a hit is audited once, then they are shared."""
     more = {"QUOTE_SOURCE": "fixed:7.77", "AWS_LAMBDA_FUNCTION_NAME": "day-trading-test-sweep"}
-    shop = Shop(settings_for(mongo_uri, mongo_database))
     for user, symbol in (("jane", "SWA"), ("john", "SWB")):
         shop.does("ADD", amount="20.00", user=user)
         shop.does("SET_BUY_AMOUNT", symbol, "20.00", user=user)
@@ -195,8 +199,7 @@ def test_the_scheduled_function_sweeps_and_writes_its_metric(
         ("jane", "SWA", "7.77"),
         ("john", "SWB", "7.77"),
     ]
-    assert shop.accounts.reload("jane").account == Account("jane", cash_cents=446, holdings={"SWA": 2})
-    shop.close()
+    assert shop.accounts.reload("jane").account == Account("jane", 446, {"SWA": 2}, cost_cents={"SWA": 1554})
 
 
 @contextmanager
@@ -239,13 +242,13 @@ def test_the_ticker_outlives_an_outage_of_the_database_and_stops_when_told(redis
             wait_for(log, "no sweep: ")
             mongod = parts.start(mongod.part, tmp_path)
             mongod.wait_until_ready()
-            shop = Shop(settings_for(uri_of([port]), "ticking"))
-            shop.does("ADD", amount="20.00")
-            shop.does("SET_BUY_AMOUNT", "ABC", "20.00")
-            shop.does("SET_BUY_TRIGGER", "ABC", "10.00")
-            wait_for(log, "fired=1 ")
-            assert shop.accounts.reload("jane").account == Account("jane", holdings={"ABC": 2})
-            shop.close()
+            with closing(Shop(settings_for(uri_of([port]), "ticking"))) as shop:
+                shop.does("ADD", amount="20.00")
+                shop.does("SET_BUY_AMOUNT", "ABC", "20.00")
+                shop.does("SET_BUY_TRIGGER", "ABC", "10.00")
+                wait_for(log, "fired=1 ")
+                bought = Account("jane", holdings={"ABC": 2}, cost_cents={"ABC": 2000})
+                assert shop.accounts.reload("jane").account == bought
             process.send_signal(signal.SIGTERM)
             assert process.wait(SECONDS) == 0
     finally:

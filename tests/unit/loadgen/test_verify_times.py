@@ -93,7 +93,13 @@ def test_a_sell_that_ends_before_a_buy_is_given_back_before_it() -> None:
     account = Account(pending_buys=[buy], pending_sells=[sell])
     assert account.pending() == [("SELL", sell), ("BUY", buy)]
     checker, findings = without_a_log(account, SELL)
-    sold: dict[str, Any] = {"symbol": "T", "shares": 3, "price": "10.00", "proceeds": "30.00", "expires_at": START + 60_450}
+    sold: dict[str, Any] = {
+        "symbol": "T",
+        "shares": 3,
+        "price": "10.00",
+        "proceeds": "30.00",
+        "expires_at": START + 60_450,
+    }
     assert checker.check(answered(SELL, START + 450, START + 455, cash="0.00", **sold)), findings.lines()
     assert checker.account.pending_buys == [buy]
 
