@@ -144,5 +144,5 @@ def test_it_is_told_which_tests_notice_a_fault_and_that_none_does(little: Copy) 
 
 def test_tests_that_fail_without_a_fault_prove_nothing(little: Copy) -> None:
     (little.root / "module.py").write_text("def up(n):\n    return n\n")
-    with pytest.raises(TrialError, match=r"little: the tests fail without any fault .*test_unit.py"):
+    with pytest.raises(TrialError, match=r"little: the tests fail without any fault: .*test_unit.py"):
         little.baseline(LITTLE, servers=False)
