@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test mutants check format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
+.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: $(DEV) ## Lint, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+size: setup ## Count lines of Python against their ceilings in CONTRIBUTING.md
+	$(PY) -m infra.size
 
 format: $(DEV) ## Format the code and fix what can be fixed by itself
 	$(VENV)/bin/ruff format .

@@ -1,0 +1,61 @@
+"""How many lines of Python there are, without blank ones and comments, and whether they stay under their ceilings.
+
+The ceilings stand in CONTRIBUTING.md, a line each: `| chalicelib | 8,000 |`. Documentation strings count.
+"""
+
+import re
+import sys
+import tokenize
+from pathlib import Path
+
+from infra.local.stack import PROJECT
+
+CEILINGS = PROJECT / "CONTRIBUTING.md"
+_NO_CODE = frozenset(
+    {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENCODING,
+        tokenize.ENDMARKER,
+    }
+)
+
+
+def lines_of(path: Path) -> int:
+    """Return the lines of a module that have code or documentation on them."""
+    used: set[int] = set()
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type not in _NO_CODE:
+                texts = token.string.splitlines() if token.type == tokenize.STRING else [token.string]
+                used |= {token.start[0] + place for place, text in enumerate(texts) if text.strip()}
+    return len(used)
+
+
+def size_of(folder: Path) -> int:
+    """Return the lines of all modules in a folder and its folders."""
+    return sum(lines_of(path) for path in folder.rglob("*.py"))
+
+
+def ceilings(text: str) -> dict[str, int]:
+    """Return the most lines of each folder, from the lines of CONTRIBUTING.md that say so."""
+    rows = re.findall(r"^\| `?(\w+)`? \| ([\d,]+) \|$", text, re.MULTILINE)
+    return {folder: int(most.replace(",", "")) for folder, most in rows}
+
+
+def main() -> int:
+    """Print the size of each folder that has a ceiling; return 1 when one is above it."""
+    above = False
+    for folder, most in ceilings(CEILINGS.read_text()).items():
+        size = size_of(PROJECT / folder)
+        above |= size > most
+        note = f"{size - most:,} too many: delete some, or raise the ceiling and say why" if size > most else ""
+        print(f"{folder:<12}{size:>8,} of {most:>7,} {note}".rstrip())
+    return int(above)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
