@@ -31,6 +31,9 @@ TradingError
 
 from typing import ClassVar
 
+MIGRATING = 0
+"""The version of data that are being taken to another."""
+
 UNKNOWN_DATA_RETRY_SECONDS = 30
 """Until then another build may have been deployed."""
 
@@ -235,7 +238,10 @@ class UnknownDataVersionError(UnavailableError):
     code = "unknown_data_version"
 
     def __init__(self, found: int | None, known: int) -> None:
-        data = "the data bear no version" if found is None else f"the data are of version {found}"
+        data = {
+            None: "the data bear no version",
+            MIGRATING: "a migration of the data was begun and has not come to its end",
+        }.get(found, f"the data are of version {found}")
         is_old = found is None or found < known
         remedy = "stop all servers and run `python -m infra.migrate`" if is_old else "deploy the build that they are of"
         super().__init__(

@@ -208,7 +208,7 @@ def _parts(stack: Stack) -> Iterator[Part]:
     shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
     if options.proxied:
         yield _network_part(stack)
-    yield from _mongo_parts(stack)
+    yield from database_parts(stack)
     yield redis_part(data / "redis", stack.redis_port, plain, memory_mb=options.redis_memory_mb)
     if stack.quote_port is not None:
         arguments = ["--delay", options.quote_delay, "--fail", str(options.quote_fail)]
@@ -222,7 +222,8 @@ def _parts(stack: Stack) -> Iterator[Part]:
         yield _ticker_part(stack)
 
 
-def _mongo_parts(stack: Stack) -> Iterator[Part]:
+def database_parts(stack: Stack) -> Iterator[Part]:
+    """Yield the members of the replica set, each to be started when the one before it is ready."""
     options = stack.options
     folders = {name: stack.folder.path / name for name in numbered("mongod", options.replicas)}
     plain = dict(os.environ)

@@ -1,0 +1,52 @@
+"""The forms that accounts have had, and how each becomes that of this build (`chalicelib/store/documents.py`).
+
+1  the fields of the state in the document itself (before commit 33d2616)
+2  the state as the one element of an array, `state`
+3  the same, in an array named `v3`
+
+What came without a new number was added, and is read leniently where it is missing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.store.documents import DATA_VERSION, STATE, Document, account_document
+
+_FORM_2 = "state"
+
+
+class UnknownFormError(Exception):
+    """A document of `accounts` that no build has made."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        super().__init__(f"the account {document['_id']!r} has a form that no build has made: {sorted(document)[:8]}")
+
+
+def form_of(document: Mapping[str, Any]) -> int:
+    """Return the number of an account's form; raises UnknownFormError."""
+    if STATE in document:
+        return DATA_VERSION
+    if isinstance(document.get(_FORM_2), list):
+        return 2
+    if "version" in document and "cash" in document:
+        return 1
+    raise UnknownFormError(document)
+
+
+def converted(document: Document) -> Document:
+    """Return an account of an older form in that of this build; raises UnknownFormError."""
+    match form_of(document):
+        case 1:
+            state = {name: value for name, value in document.items() if name != "_id"}
+        case 2:
+            (state,) = document[_FORM_2]
+        case _:
+            return document
+    return account_document(document["_id"], state)
+
+
+def unchanged(document: Document) -> Document:
+    """Return the filter that finds an account of an older form as long as nothing was written to it."""
+    if form_of(document) == 1:
+        return {"_id": document["_id"], "version": document["version"]}
+    return {"_id": document["_id"], f"{_FORM_2}.version": document[_FORM_2][0]["version"]}

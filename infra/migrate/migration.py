@@ -1,0 +1,121 @@
+"""Takes a database to the form of this build, account by account; begun again, it goes on where it was.
+
+While it is at work the version of the data says so, and no build of ours trades on them. An account that somebody
+writes to all the same is taken over as it is afterwards: each is replaced on the condition that it is unchanged.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from chalicelib.domain.errors import MIGRATING
+from chalicelib.store.documents import DATA_VERSION, STATE, Document
+from chalicelib.store.indexes import ACCOUNT_INDEXES, make_account_indexes, missing_indexes
+from chalicelib.store.registry import DATA, META
+from infra.migrate.forms import UnknownFormError, converted, form_of, unchanged
+
+APP_NAME = "day-trading"
+"""By which servers say who they are when they connect."""
+
+_BATCH = 200
+_SHOWN = 5
+
+Progress = Callable[[int, int], None]
+"""Told how many accounts were looked at, of about how many."""
+
+
+class MigrationError(Exception):
+    """The data cannot be taken over; says why, and what to do."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How many accounts of each older form there were, and which had a form that is not known, the first few."""
+
+    found: Counter[int] = field(default_factory=Counter)
+    unknown: list[str] = field(default_factory=list)
+
+
+def version_of(database: Database[Document]) -> int | None:
+    """Return the version that the data bear, None when they bear none."""
+    found = database[META].find_one({"_id": DATA}, {"version": 1})
+    return None if found is None else int(found["version"])
+
+
+def servers_of(database: Database[Document]) -> list[str]:
+    """Return the addresses from which servers are connected; none where this user may not know."""
+    pipeline: list[dict[str, Any]] = [
+        {"$currentOp": {"allUsers": True, "idleConnections": True}},
+        {"$match": {"appName": APP_NAME}},
+        {"$group": {"_id": "$client"}},
+    ]
+    try:
+        return sorted(str(one["_id"]) for one in database.client.admin.aggregate(pipeline) if one["_id"])
+    except OperationFailure:
+        return []
+
+
+def look(database: Database[Document], progress: Progress) -> Outcome:
+    """Convert every account of an older form in mind only; return what was found."""
+    return _each_batch(database, lambda _: None, progress)
+
+
+def migrate(database: Database[Document], progress: Progress) -> Outcome:
+    """Take all accounts over, then the indexes, then the version.
+
+    Raises MigrationError for accounts of a form that is not known; nothing is lost then, and nobody can trade.
+    """
+    database[META].update_one(
+        {"_id": DATA}, {"$set": {"version": MIGRATING}, "$setOnInsert": {"processes": 0}}, upsert=True
+    )
+    _drop_old_indexes(database)
+    whole = Outcome()
+    while True:
+        outcome = _each_batch(database, lambda batch: _replace(database, batch), progress)
+        whole.found += outcome.found
+        if outcome.unknown:
+            raise MigrationError("; ".join(outcome.unknown))
+        if not outcome.found:
+            break  # what was written to meanwhile was met again
+    make_account_indexes(database)
+    database[META].update_one({"_id": DATA}, {"$set": {"version": DATA_VERSION}})
+    return whole
+
+
+def _each_batch(database: Database[Document], work: Callable[[list[Document]], None], progress: Progress) -> Outcome:
+    accounts, outcome = database["accounts"], Outcome()
+    total, done = accounts.estimated_document_count(), 0
+    with accounts.find({STATE: {"$exists": False}}).batch_size(_BATCH) as documents:
+        while batch := list(islice(documents, _BATCH)):
+            known: list[Document] = []
+            for document in batch:
+                try:
+                    outcome.found[form_of(document)] += 1
+                    converted(document)
+                    known.append(document)
+                except UnknownFormError as error:
+                    outcome.unknown = [*outcome.unknown, str(error)][:_SHOWN]
+            work(known)
+            done += len(batch)
+            progress(done, total)
+    return outcome
+
+
+def _replace(database: Database[Document], batch: list[Document]) -> None:
+    replacements = [ReplaceOne(unchanged(document), converted(document)) for document in batch]
+    if replacements:
+        database["accounts"].bulk_write(replacements, ordered=False)
+
+
+def _drop_old_indexes(database: Database[Document]) -> None:
+    """Drop those of ours that are of another form: ours could not be made beside them."""
+    there = database["accounts"].index_information()
+    ours = {model.document["name"] for model in ACCOUNT_INDEXES}
+    for name in set(missing_indexes(database)) & ours & there.keys():
+        database["accounts"].drop_index(name)
