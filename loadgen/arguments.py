@@ -7,23 +7,21 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from loadgen.client.encoding import HeaderError, Target, UrlError, parse_header, parse_url
+from loadgen import __version__, values
+from loadgen.client.encoding import Target
 from loadgen.client.retry import RetryPolicy
+from loadgen.examples import EXAMPLES, show_example
 from loadgen.results.compare import DEFAULT_METRICS, METRICS
 from loadgen.results.outputs import Outputs
-from loadgen.results.thresholds import Gate, GateError, parse_gate
 from loadgen.run.affinity import ANY, LAST, parse_processor
-from loadgen.run.processes import can_fork
 from loadgen.run.replay import DEFAULT_THREADS, Server
 from loadgen.workload.selection import Selection
-from loadgen.workload.streams import WHOLE, Part
+from loadgen.workload.streams import WHOLE
 
 TOKEN_VARIABLE = "LOADGEN_TOKEN"  # noqa: S105 (the name of a variable)
 
 Command = Callable[[argparse.Namespace], int]
-Value = TypeVar("Value")
 
 
 class UsageError(Exception):
@@ -40,6 +38,7 @@ class Commands:
     merge: Command
     compare: Command
     report: Command
+    do: Command
 
 
 def parser(commands: Commands) -> argparse.ArgumentParser:
@@ -47,8 +46,9 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loadgen",
         description="Replay day-trading workloads over HTTP, measure, and prove the result.",
-        epilog="Exit codes: 0 all well, 1 something failed, 2 bad file or arguments, 3 a gate failed, 130 interrupted.",
+        epilog="exit codes: 0 all well, 1 something failed, 2 bad file or arguments, 3 a gate failed, 130 interrupted.",
     )
+    parser.add_argument("--version", action="version", version=f"loadgen {__version__}")
     adding = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, run, add, summary in (
         ("replay", commands.replay, _add_replay, "send a workload file to a server and report what happened"),
@@ -57,10 +57,13 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
         ("merge", commands.merge, _add_merge, "add up the reports of several machines"),
         ("compare", commands.compare, _add_compare, "two reports side by side, with ratios"),
         ("report", commands.report, _add_report, "show a saved report again, as tables or a page; judge it by gates"),
+        ("do", commands.do, _add_do, "send single commands and show their answers"),
     ):
         one = adding.add_parser(name, help=summary)
         one.set_defaults(run=run, run_name=name)
         add(one)
+        show_example(one, EXAMPLES[name])
+    show_example(parser, EXAMPLES["replay"])
     return parser
 
 
@@ -123,7 +126,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     _add_threads(load)
     load.add_argument(
         "--processes",
-        type=_processes,
+        type=values.processes,
         default=1,
         metavar="P",
         help="processes that share users and threads (default 1)",
@@ -137,22 +140,26 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     load.add_argument(
         "--rate",
-        type=_rate,
+        type=values.rate,
         metavar="N",
         help="open model: commands leave on schedule, N a second (default: as fast as answers come)",
     )
-    load.add_argument("--run-id", type=_run_id, help="begins the idempotency keys of this run (default: random)")
+    load.add_argument("--run-id", type=values.run_id, help="begins the idempotency keys of this run (default: random)")
     chosen = parser.add_argument_group("which commands")
-    chosen.add_argument("--users", type=_names, metavar="A,B", help="only those of these users")
-    chosen.add_argument("--limit", type=_positive, metavar="N", help="only the first N")
+    chosen.add_argument("--users", type=values.names, metavar="A,B", help="only those of these users")
+    chosen.add_argument("--limit", type=values.positive, metavar="N", help="only the first N")
     chosen.add_argument(
         "--from-transaction",
-        type=_positive,
+        type=values.positive,
         metavar="N",
         help="only from command [N] on: with the --run-id of an interrupted run, go on with it",
     )
     chosen.add_argument(
-        "--shard", type=_shard, default=WHOLE, metavar="I/N", help="only the users of machine I of N, from 1/N to N/N"
+        "--shard",
+        type=values.shard,
+        default=WHOLE,
+        metavar="I/N",
+        help="only the users of machine I of N, from 1/N to N/N",
     )
     chosen.add_argument("--dry-run", action="store_true", help="say what would be sent and send nothing")
     results = parser.add_argument_group("results")
@@ -185,7 +192,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answers", type=Path, required=True, metavar="FILE", help="what `replay --answers` recorded")
     _add_server(parser)
     _add_threads(parser)
-    parser.add_argument("--users", type=_names, metavar="A,B", help="check these users only (default: all)")
+    parser.add_argument("--users", type=values.names, metavar="A,B", help="check these users only (default: all)")
     _add_no_log(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the result as JSON to OUT")
 
@@ -219,11 +226,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=Path, metavar="A", help="a report")
     parser.add_argument("second", type=Path, metavar="B", help="another report")
     parser.add_argument(
-        "--fail-below", type=_ratio, metavar="R", help="exit 3 when a ratio of --metrics is below R, such as 0.9"
+        "--fail-below", type=values.ratio, metavar="R", help="exit 3 when a ratio of --metrics is below R, such as 0.9"
     )
     parser.add_argument(
         "--metrics",
-        type=_metrics,
+        type=values.metrics,
         default=DEFAULT_METRICS,
         metavar="A,B",
         help=f"what --fail-below looks at, of {', '.join(METRICS)} (default {','.join(DEFAULT_METRICS)})",
@@ -232,13 +239,36 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.description = "Make a workload file of the form and mix of recorded ones; the same for the same seed."
-    parser.add_argument("--users", type=_positive, required=True, metavar="N", help="how many users")
     parser.add_argument(
-        "--commands", type=_positive, required=True, metavar="N", help="how many lines, the DUMPLOG at the end included"
+        "--users", type=values.positive, default=45, metavar="N", help="how many users (default %(default)s)"
     )
-    parser.add_argument("--symbols", type=_positive, required=True, metavar="N", help="how many stock symbols")
-    parser.add_argument("--seed", type=int, required=True, metavar="N", help="same seed, same file")
+    parser.add_argument(
+        "--commands",
+        type=values.positive,
+        default=10_000,
+        metavar="N",
+        help="how many lines, the DUMPLOG at the end included (default %(default)s)",
+    )
+    parser.add_argument(
+        "--symbols", type=values.positive, default=50, metavar="N", help="how many stock symbols (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same file (default %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to (default: standard output)")
+
+
+def _add_do(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Send single commands one after another, in the form of a workload's lines; their numbers may be left out. "
+        "Without any, ask for them at a prompt."
+    )
+    parser.add_argument(
+        "given", nargs="*", metavar="COMMAND|FILE", help="such as BUY,jane,ABC,100.00, or a file with one a line"
+    )
+    _add_server(parser)
+    parser.add_argument("--json", action="store_true", help="show each outcome as a line of JSON")
+    parser.add_argument(
+        "--key", type=values.key, help="the idempotency key of the one command: an earlier one's, to send that again"
+    )
 
 
 def _add_outputs(parser: "argparse._ActionsContainer") -> None:
@@ -250,7 +280,7 @@ def _add_outputs(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument("--html", type=Path, metavar="OUT", help="write the report as one self-contained page to OUT")
     parser.add_argument(
         "--fail-on",
-        type=_gate,
+        type=values.gate,
         action="extend",
         nargs="+",
         default=[],
@@ -268,7 +298,7 @@ def _add_no_log(parser: "argparse._ActionsContainer") -> None:
 def _add_threads(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=values.positive,
         default=DEFAULT_THREADS,
         metavar="N",
         help=f"most users served at once, each by a thread with a connection (default {DEFAULT_THREADS})",
@@ -278,125 +308,39 @@ def _add_threads(parser: "argparse._ActionsContainer") -> None:
 def _add_server(parser: argparse.ArgumentParser) -> None:
     policy = RetryPolicy()
     group = parser.add_argument_group("server")
-    group.add_argument("--url", type=_url, required=True, help="the server's address, such as http://127.0.0.1:8000")
+    group.add_argument(
+        "--url", type=values.url, required=True, help="the server's address, such as http://127.0.0.1:8000"
+    )
     group.add_argument("--token", help=f"JWT, normally an operator's (default: the variable {TOKEN_VARIABLE})")
     group.add_argument(
-        "--header", type=_header, action="append", default=[], metavar="K:V", help="send this header (may be repeated)"
+        "--header",
+        type=values.header,
+        action="append",
+        default=[],
+        metavar="K:V",
+        help="send this header (may be repeated)",
     )
     trust = group.add_mutually_exclusive_group()
     trust.add_argument("--ca", type=Path, metavar="FILE", help="trust the certificates in FILE (PEM) too")
     trust.add_argument("--insecure", action="store_true", help="trust any certificate")
     group.add_argument(
         "--timeout",
-        type=_seconds,
+        type=values.seconds,
         default=policy.timeout_s,
         metavar="S",
         help="time-out of a try (default %(default)g s)",
     )
     group.add_argument(
         "--retries",
-        type=_count,
+        type=values.count,
         default=policy.retries,
         metavar="N",
         help="most retries of a command (default %(default)d)",
     )
     group.add_argument(
         "--give-up",
-        type=_seconds,
+        type=values.seconds,
         default=policy.give_up_s,
         metavar="S",
         help="no retry of a command later than this after its first try (default %(default)g s)",
     )
-
-
-def _said(parse: Callable[[str], Value], text: str, kind: type[Exception]) -> Value:
-    try:
-        return parse(text)
-    except kind as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _url(text: str) -> Target:
-    return _said(parse_url, text, UrlError)
-
-
-def _header(text: str) -> tuple[str, str]:
-    return _said(parse_header, text, HeaderError)
-
-
-def _gate(text: str) -> Gate:
-    return _said(parse_gate, text, GateError)
-
-
-def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if not names:
-        raise argparse.ArgumentTypeError("must name at least one user")
-    return names
-
-
-def _metrics(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    if not names or not set(names) <= set(METRICS):
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(METRICS)}")
-    return names
-
-
-def _run_id(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text):
-        raise argparse.ArgumentTypeError("must be 1 to 100 of A-Z a-z 0-9 . _ -")
-    return text
-
-
-def _shard(text: str) -> Part:
-    match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text, re.ASCII)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/3, not {text!r}")
-    return Part(int(match[1]) - 1, int(match[2]))
-
-
-def _processes(text: str) -> int:
-    count = _positive(text)
-    if count > 1 and not can_fork():
-        raise argparse.ArgumentTypeError("this platform has one process only: use --shard")
-    return count
-
-
-def _positive(text: str) -> int:
-    return _number(text, least=1)
-
-
-def _count(text: str) -> int:
-    return _number(text, least=0)
-
-
-def _number(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    return _within(text, 0.001, 86_400, "seconds")
-
-
-def _rate(text: str) -> float:
-    return _within(text, 0.001, 1_000_000, "commands a second")
-
-
-def _ratio(text: str) -> float:
-    return _within(text, 0.001, 1000, "a ratio")
-
-
-def _within(text: str, least: float, most: float, what: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"must be {what} from {least:g} to {most:g}, not {text!r}")
-    return number

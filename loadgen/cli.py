@@ -1,12 +1,13 @@
 """The command line: `python -m loadgen COMMAND ...`."""
 
 import argparse
+import importlib
 import secrets
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -33,6 +34,7 @@ from loadgen.run.dry_run import print_plan
 from loadgen.run.interrupt import Interrupt, signals_handled
 from loadgen.run.replay import ReplayError, Server
 from loadgen.run.session import ReplayOptions, replay
+from loadgen.run.single import SingleCommands, converse, lines_of, meant
 from loadgen.verify.verify import VerifyOptions, verify
 from loadgen.workload.files import Workload, WorkloadError, load, write
 from loadgen.workload.generate import GenerateError, generate
@@ -44,7 +46,7 @@ OK, FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    commands = arguments.Commands(_replay, _verify, _generate, _merge, _compare, _report)
+    commands = arguments.Commands(_replay, _verify, _generate, _merge, _compare, _report, _do)
     options = arguments.parser(commands).parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -258,3 +260,19 @@ def _compare(options: argparse.Namespace) -> int:
     for line in low:
         print(f"loadgen: gate failed: {line}", file=sys.stderr)
     return GATE_FAILED if low else OK
+
+
+def _do(options: argparse.Namespace) -> int:
+    server = arguments.server(options, secrets.token_hex(6))
+    lines = lines_of(options.given)
+    if options.key is not None and len(lines) != 1:
+        raise UsageError("--key is for one command, given as an argument")
+    with closing(SingleCommands(server, sys.stdout, json=options.json, key=options.key)) as commands:
+        if not options.given and sys.stdin.isatty():
+            with suppress(ImportError):
+                importlib.import_module("readline")  # `input` then edits lines and remembers them
+            converse(commands, input, sys.stdout)
+            return OK
+        for line in lines if options.given else meant(sys.stdin):
+            commands.send(line)
+    return FAILED if commands.failed else OK

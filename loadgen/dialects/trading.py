@@ -32,7 +32,10 @@ class Trading:
     def encode(self, item: Command) -> bytes:
         """Return the request of a command, with its idempotency key and its transaction number."""
         number = item.transaction
-        identity = f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n"
+        return self.request(item, f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n")
+
+    def request(self, item: Command, identity: str) -> bytes:
+        """Return the request of a command with header lines, each ended by CRLF, that say which one it is."""
         if item.name in _READS:
             return self._writer.get(_path(item), identity)
         return self._writer.post(_path(item), _body(item), identity)

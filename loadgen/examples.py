@@ -1,0 +1,24 @@
+"""An example for every help of the command line."""
+
+import argparse
+import textwrap
+
+_WIDTH = 96
+
+EXAMPLES = {
+    "replay": "loadgen replay workload.txt --url http://127.0.0.1:8000 --token TOKEN --verify",
+    "verify": "loadgen verify workload.txt --answers answers.jsonl.gz --url http://127.0.0.1:8000 --token TOKEN",
+    "generate": "loadgen generate --users 45 --commands 10000 --out workload.txt",
+    "merge": "loadgen merge shard-1.json shard-2.json --json all.json",
+    "compare": "loadgen compare before.json after.json --fail-below 0.9",
+    "report": "loadgen report report.json --html report.html --fail-on 'p99>50ms'",
+    "do": "loadgen do BUY,jane,ABC,100.00 COMMIT_BUY,jane --url http://127.0.0.1:8000 --token TOKEN",
+}
+
+
+def show_example(parser: argparse.ArgumentParser, example: str) -> None:
+    """End a parser's help with an example, which keeps its line; what else it says is filled here."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = textwrap.fill(parser.description or "", _WIDTH)
+    said = f"{textwrap.fill(parser.epilog, _WIDTH)}\n\n" if parser.epilog else ""
+    parser.epilog = f"{said}example:\n  {example}"
