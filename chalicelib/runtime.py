@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -23,9 +24,11 @@ from chalicelib.access.jwks import KeyRing, fetch_from
 from chalicelib.access.rate_limit import RateLimit
 from chalicelib.access.tokens import ProviderTokens, SecretTokens, TokenKind, Tokens
 from chalicelib.audit.dumps import Dumps, HandOver
+from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import starter
-from chalicelib.audit.places import make_place
+from chalicelib.audit.places import Place
 from chalicelib.audit.retention import Retention
+from chalicelib.audit.s3 import Bucket
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
 from chalicelib.domain.errors import UnavailableError
@@ -62,6 +65,7 @@ log = logging.getLogger(__name__)
 CHECK_SECONDS = 5.0
 """How long a server that starts waits for the database to tell the form of its data."""
 
+S3 = "s3://"
 LOG_TIMEOUT_MS = 600_000
 """How long MongoDB may take to sort a slice of the audit log."""
 
@@ -203,6 +207,14 @@ def make_observers(settings: Settings) -> Observers:
     if function is not None or settings.log_level in {"DEBUG", "INFO"}:
         return Observers(CommandLog(sys.stdout, function))
     return Observers()
+
+
+def make_place(setting: str, link_seconds: int) -> Place:
+    """Return where logs and archives are kept: a folder, or `s3://bucket/prefix`."""
+    if not setting.startswith(S3):
+        return Folder(Path(setting))
+    bucket, _, prefix = setting.removeprefix(S3).partition("/")
+    return Bucket(bucket, prefix.strip("/"), link_seconds)
 
 
 def make_hand_over(settings: Settings) -> HandOver | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jwt
 
 from chalicelib import concurrency
-from chalicelib.domain.errors import AuthUnavailableError
+from chalicelib.access.errors import AuthUnavailableError
 
 log = logging.getLogger(__name__)
 

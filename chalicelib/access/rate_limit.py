@@ -6,7 +6,7 @@ import math
 from redis import Redis
 from redis.exceptions import RedisError
 
-from chalicelib.domain.errors import RateLimitedError
+from chalicelib.access.errors import RateLimitedError
 from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 
 log = logging.getLogger(__name__)

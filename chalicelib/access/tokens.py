@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import jwt
 
 from chalicelib import concurrency
+from chalicelib.access.errors import ForbiddenError, UnauthorizedError
 from chalicelib.access.jwks import KeyRing
 from chalicelib.clock import Clock
-from chalicelib.domain.errors import ForbiddenError, InvalidUserError, UnauthorizedError
+from chalicelib.domain.errors import InvalidUserError
 from chalicelib.domain.names import parse_user
 
 MAX_HEADER_LENGTH = 8192

@@ -23,12 +23,13 @@ from pymongo.errors import ExecutionTimeout, OperationFailure, PyMongoError
 
 from chalicelib import concurrency
 from chalicelib.audit.archives import Archives
+from chalicelib.audit.errors import LogNotFoundError, LogTooLargeError
 from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
 from chalicelib.clock import Clock
-from chalicelib.domain.errors import NotFoundError, StoreUnavailableError, TooLargeError
+from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import Document
 
@@ -107,8 +108,12 @@ class Dumps:
             dump = self._advance(dump_id, _Limit(limit_ms, self._timer), wait=True)
             if "done" in dump:
                 return self._written(dump)
-            message = f"the log goes on being written to {self._place.location(dump['file'])}; send the command again"
-            raise StoreUnavailableError(message, RETRY_AFTER_SECONDS)
+            where = self._place.public_location(dump["file"])
+            raise StoreUnavailableError(f"the log is still being written to {where}", RETRY_AFTER_SECONDS)
+
+    def public_location(self, user: str, filename: str) -> str:
+        """Return where the log of a user is, for the user: without what only who runs the server is to know."""
+        return self._place.public_location(_path(user, filename))
 
     def go_on(self, dump_id: str, limit_ms: int) -> bool:
         """Write on for `limit_ms`, unless somebody else does; return whether the log is done.
@@ -122,20 +127,20 @@ class Dumps:
     def read(self, user: str | None, filename: str, most_bytes: int) -> bytes:
         """Return a log of a user, or of all for None, that was written whole; for places that make no links.
 
-        Raises NotFoundError, TooLargeError when it has more than `most_bytes`, and StoreUnavailableError.
+        Raises LogNotFoundError, LogTooLargeError when it has more than `most_bytes`, and StoreUnavailableError.
         """
         if self._place.has_links:
-            raise NotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
+            raise LogNotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
         try:
             with self._place.open(_path(user, filename)) as file:
                 text = file.read(most_bytes + 1)
         except FileNotFoundError:
-            raise NotFoundError("no DUMPLOG has written a log of this name") from None
+            raise LogNotFoundError("no DUMPLOG has written a log of this name") from None
         except OSError as error:
             log.exception("a log could not be read")
-            raise StoreUnavailableError("the log could not be read; ask again") from error
+            raise StoreUnavailableError("the log could not be read") from error
         if len(text) > most_bytes:
-            raise TooLargeError(f"the log has more than {most_bytes} bytes: take it from where DUMPLOG wrote it")
+            raise LogTooLargeError(f"the log has more than {most_bytes} bytes: take it from where DUMPLOG wrote it")
         return text
 
     def _written(self, dump: Document) -> Mapping[str, Any]:
@@ -314,7 +319,7 @@ def _store_errors() -> Iterator[None]:
         yield
     except (PyMongoError, OSError) as error:
         log.exception("a log could not be written")
-        raise StoreUnavailableError("the log could not be written; send the command again") from error
+        raise StoreUnavailableError("the log could not be written") from error
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Bucket:
         """Return the address of a file."""
         return f"s3://{self._bucket}/{self._prefix}{path}"
 
+    public_location = location
+
     def link(self, path: str) -> str | None:
         """Return an address that needs no credentials, as long as the setting and the credentials it rests on allow."""
         with _place_errors():

@@ -361,8 +361,8 @@ def _amount_below_price(amount_cents: int, price_cents: int) -> RejectedError:
 
 def _insufficient_funds(has_cents: int, needs_cents: int) -> RejectedError:
     has, needs = format_cents(has_cents), format_cents(needs_cents)
-    return RejectedError("insufficient_funds", f"{needs} is needed, {has} is there")
+    return RejectedError("insufficient_funds", f"needs {needs}, has {has}")
 
 
 def _insufficient_shares(symbol: str, has: int, needs: int) -> RejectedError:
-    return RejectedError("insufficient_shares", f"{needs} of {symbol} needed, {has} there")
+    return RejectedError("insufficient_shares", f"needs {needs} shares of {symbol}, has {has}")

@@ -1,32 +1,21 @@
 """The errors of the system, each with the stable code of the interface (API.md).
 
 TradingError
-├── RequestError                 the form of a request: not a command, not audited
+├── RequestError                 the form of a request, or who gives it: the command is not carried out
 │   ├── InvalidAmountError       invalid_amount
 │   ├── InvalidSymbolError       invalid_symbol
 │   ├── InvalidUserError         invalid_user
 │   ├── InvalidFilenameError     invalid_filename
 │   ├── InvalidOrderError        invalid_order
-│   ├── InvalidQueryError        invalid_query
-│   ├── InvalidHeaderError       invalid_header
-│   ├── InvalidJsonError         invalid_json
-│   ├── MissingFieldError        missing_field
-│   ├── UnknownFieldError        unknown_field
-│   ├── UnauthorizedError        unauthorized
-│   ├── ForbiddenError           forbidden
-│   ├── NotFoundError            not_found
-│   ├── MethodNotAllowedError    method_not_allowed
-│   ├── TooLargeError            too_large
-│   ├── UnsupportedMediaTypeError  unsupported_media_type
-│   ├── KeyReusedError           idempotency_key_reused
-│   └── RateLimitedError         rate_limited
+│   └── KeyReusedError           idempotency_key_reused
 ├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
-└── UnavailableError             nothing was changed; safe to send again with the same key
+└── UnavailableError             a part of the system did not answer; problems say what became of the command
     ├── QuoteUnavailableError    quote_unavailable
-    ├── StoreUnavailableError    store_unavailable
-    ├── AuthUnavailableError     auth_unavailable
+    ├── StoreUnavailableError    store_unavailable: the command may have been done
     ├── ClockSkewError           clock_skew
     └── UnknownDataVersionError  unknown_data_version
+
+Those of HTTP, of access and of the audit log's files are in the `errors.py` of `http`, `access` and `audit`.
 """
 
 from typing import ClassVar
@@ -86,90 +75,10 @@ class InvalidOrderError(FieldError):
     code = "invalid_order"
 
 
-class InvalidQueryError(FieldError):
-    """A query parameter that does not have the form API.md gives it."""
-
-    code = "invalid_query"
-
-
-class InvalidHeaderError(FieldError):
-    """A request header that does not have the form API.md gives it."""
-
-    code = "invalid_header"
-
-
-class InvalidJsonError(RequestError):
-    """A body that is not one JSON object in UTF-8."""
-
-    code = "invalid_json"
-
-
-class MissingFieldError(FieldError):
-    """A field that the command needs is not there."""
-
-    code = "missing_field"
-
-
-class UnknownFieldError(FieldError):
-    """A field that the command does not have."""
-
-    code = "unknown_field"
-
-
-class UnauthorizedError(RequestError):
-    """No token, or one that does not prove who is asking."""
-
-    code = "unauthorized"
-
-
-class ForbiddenError(RequestError):
-    """The token is good, but not for this account."""
-
-    code = "forbidden"
-
-
-class NotFoundError(RequestError):
-    """No such route."""
-
-    code = "not_found"
-
-
-class MethodNotAllowedError(RequestError):
-    """The route exists, but not for this method; `allowed` lists those it has."""
-
-    code = "method_not_allowed"
-
-    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"{method} is not allowed here; allowed: {', '.join(allowed)}")
-        self.allowed = allowed
-
-
-class TooLargeError(RequestError):
-    """A body over the limit."""
-
-    code = "too_large"
-
-
-class UnsupportedMediaTypeError(RequestError):
-    """A body that is not application/json."""
-
-    code = "unsupported_media_type"
-
-
 class KeyReusedError(RequestError):
     """An idempotency key came again with a different command (SPEC.md section 7)."""
 
     code = "idempotency_key_reused"
-
-
-class RateLimitedError(RequestError):
-    """The user gave more commands than it may; `retry_after_seconds` says when the next one will be taken."""
-
-    code = "rate_limited"
-
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("too many commands; send this one again later")
-        self.retry_after_seconds = retry_after_seconds
 
 
 class RejectedError(TradingError):
@@ -194,7 +103,11 @@ class RejectedError(TradingError):
 
 
 class UnavailableError(TradingError):
-    """A part of the system did not answer; nothing was changed. `retry_after_seconds` is a hint to the client."""
+    """A part of the system did not answer; `retry_after_seconds` is a hint to the client.
+
+    Nothing was changed, but for StoreUnavailableError. The message gives the reason; what became of the command is
+    added where a client is told (`chalicelib/http/problems.py`).
+    """
 
     def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -208,15 +121,9 @@ class QuoteUnavailableError(UnavailableError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """The database did not confirm the change within its time."""
+    """The database did not confirm the change within its time: it may have been made, or be made yet."""
 
     code = "store_unavailable"
-
-
-class AuthUnavailableError(UnavailableError):
-    """The identity provider's keys could not be had, so nobody can say whether the token is good."""
-
-    code = "auth_unavailable"
 
 
 class ClockSkewError(UnavailableError):
@@ -228,7 +135,7 @@ class ClockSkewError(UnavailableError):
         side = "ahead of" if ahead_ms > 0 else "behind"
         super().__init__(
             f"this server's clock is {abs(ahead_ms) / 1000:.1f} s {side} the database's and may be off by "
-            f"{tolerance_ms / 1000:g} s: nothing was changed; send it again"
+            f"{tolerance_ms / 1000:g} s"
         )
 
 
@@ -245,6 +152,6 @@ class UnknownDataVersionError(UnavailableError):
         is_old = found is None or found < known
         remedy = "stop all servers and run `python -m infra.migrate`" if is_old else "deploy the build that they are of"
         super().__init__(
-            f"{data}, this build works on version {known}: nothing was changed; operators: {remedy}",
+            f"{data}, this build works on version {known}; operators: {remedy}",
             UNKNOWN_DATA_RETRY_SECONDS,
         )

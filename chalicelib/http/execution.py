@@ -14,8 +14,8 @@ from chalicelib.clock import moment, now_ms
 from chalicelib.domain.errors import StoreUnavailableError, TradingError
 from chalicelib.domain.names import parse_symbol, parse_user
 from chalicelib.http.answers import answer_response
-from chalicelib.http.operations import ACCOUNT, HISTORY, PRICE_HISTORY, PRICES, XML, Operation
-from chalicelib.http.problems import error_response, problem_response
+from chalicelib.http.operations import ACCOUNT, DUMPLOG, HISTORY, PRICE_HISTORY, PRICES, XML, Operation
+from chalicelib.http.problems import consequence, error_response, problem_response
 from chalicelib.http.reads import account_response, history_response, price_history_response, prices_response
 from chalicelib.http.requests import read_command, read_query
 from chalicelib.observe.commands import Seen
@@ -30,21 +30,24 @@ View = Callable[..., Response]
 MAX_LOG_BYTES = 5 * 1024 * 1024
 """Of a log that is handed out whole: what one answer of a function may hold, and what a server holds for each."""
 
-_SURPRISE = "a request failed for a reason nobody thought of"
+_UNHANDLED = "unhandled exception"
 
 
 def answers_problems(view: View) -> View:
-    """Turn errors into problems at the route's edge: Chalice makes a bare 500 of any exception that leaves a view."""
+    """Turn errors into problems at the route's edge: Chalice makes a bare 500 of any exception that leaves a view.
+
+    What leaves a view as an error is of a read: `execute` answers those of commands.
+    """
 
     @wraps(view)
     def answer(*args: Any, **parameters: Any) -> Response:
         try:
             return view(*args, **parameters)
         except TradingError as error:
-            return error_response(error)
+            return error_response(error, is_command=False)
         except Exception:
-            log.exception(_SURPRISE)
-            return _failed()
+            log.exception(_UNHANDLED)
+            return _failed(is_command=False)
 
     return answer
 
@@ -62,7 +65,7 @@ def execute(
         given.outcome = error.code
         response = error_response(error)
     except Exception:
-        log.exception(_SURPRISE)
+        log.exception(_UNHANDLED)
         given.outcome = "internal_error"
         response = _failed()
     parts.observers(
@@ -163,7 +166,7 @@ def _reading() -> Iterator[None]:
         yield
     except StoreError as error:
         log.warning("the database did not answer a read: %s", error)
-        raise StoreUnavailableError("the database did not answer; a read changes nothing, send it again") from error
+        raise StoreUnavailableError("the database did not answer") from error
 
 
 def _answer(
@@ -179,9 +182,18 @@ def _answer(
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction
     answer = parts.trading.execute(command)
+    if operation is DUMPLOG and not caller.is_operator:
+        answer = _without_server_path(answer, parts, user)
     given.transaction = answer.entry.transaction
     given.outcome, given.replayed = answer.entry.outcome, answer.replayed
     return answer
+
+
+def _without_server_path(answer: Answer, parts: Runtime, user: str) -> Answer:
+    """Return the answer to a trader's DUMPLOG: where on its disk the server keeps logs is for operators."""
+    assert answer.entry.filename is not None
+    location = parts.dumps.public_location(user, answer.entry.filename)
+    return answer._replace(result={**answer.result, "location": location})
 
 
 def _request_id(request: Request) -> str:
@@ -189,5 +201,6 @@ def _request_id(request: Request) -> str:
     return str(request.context.get("requestId") or getattr(request.lambda_context, "aws_request_id", ""))
 
 
-def _failed() -> Response:
-    return problem_response("internal_error", "the server failed; the failure is in its log")
+def _failed(*, is_command: bool = True) -> Response:
+    meaning = consequence("internal_error", is_command=is_command)
+    return problem_response("internal_error", f"the server failed, its log says why; {meaning}")

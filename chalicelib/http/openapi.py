@@ -33,8 +33,9 @@ _ABOUT = """\
 Money is a decimal string with two places; amounts in requests may also be JSON numbers. Times are milliseconds since
 the Unix epoch, UTC.
 
-Every failure is a problem (RFC 9457) with a stable `code`. A command that is answered 503 may be sent again with the
-same `Idempotency-Key`: it is executed once. A repeated key gets the first outcome, marked `Idempotent-Replayed`.
+Every failure is a problem (RFC 9457) with a stable `code`. After 503 `store_unavailable`, a 500, a 502 or no answer at
+all a command may have been done: send it again only with the same `Idempotency-Key`, and it is executed once. After any
+other failure nothing was changed. A repeated key gets the first outcome, marked `Idempotent-Replayed`.
 
 A trader acts for itself only, an operator for anyone; a refusal says nothing of whether the account exists.
 """
@@ -51,13 +52,17 @@ _DESCRIPTIONS: Mapping[int, str] = {
     422: "The idempotency key was used for another command.",
     429: "More commands than this user may give in that time.",
     501: "The body is in a transfer coding other than chunked.",
-    503: "A part of the system did not answer; nothing was changed.",
+    503: "A part of the system did not answer. Nothing is changed by reading: send it again.",
+}
+_OF_A_COMMAND: Mapping[int, str] = {
+    503: "After `store_unavailable` the command may have been done: send it again only with the same "
+    "`Idempotency-Key`. After any other code nothing was changed: send it again.",
 }
 _DETAILS: Mapping[str, str] = {
     "invalid_amount": "amount: must be greater than 0 and at most 1000000000.00",
     "unauthorized": "the token is not valid",
     "forbidden": "the token does not allow acting for this user",
-    "insufficient_funds": "280.00 is needed, 12.50 is there",
+    "insufficient_funds": "needs 280.00, has 12.50",
     "no_pending_buy": "there is no pending buy",
 }
 _NO_DETAIL = "what exactly was wrong"
@@ -209,7 +214,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["requestBody"] = _request_body(operation.fields)
     unchanged = {"304": {"description": "It is still what the client has."}} if operation in _WITH_ETAG else {}
     described["responses"] = {"200": _success(operation), **unchanged} | {
-        str(status): {"$ref": f"#/components/responses/{codes[0]}"} if len(codes) == 1 else _failure(status, codes)
+        str(status): {"$ref": f"#/components/responses/{codes[0]}"}
+        if len(codes) == 1
+        else _failure(status, codes, operation)
         for status, codes in codes_of(operation).items()
     }
     return described
@@ -217,8 +224,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _shared_failures() -> dict[str, Any]:
     """Return the answers that have one code only, which many operations share, by code."""
-    answers = [item for operation in OPERATIONS for item in codes_of(operation).items()]
-    return {codes[0]: _failure(status, codes) for status, codes in sorted(answers) if len(codes) == 1}
+    answers = [(*item, operation) for operation in OPERATIONS for item in codes_of(operation).items()]
+    return {
+        codes[0]: _failure(status, codes, operation)
+        for status, codes, operation in sorted(answers, key=lambda answer: answer[:2])
+        if len(codes) == 1
+    }
 
 
 def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
@@ -260,7 +271,7 @@ def _answer(operation: Operation) -> dict[str, Any]:
     return an_object({**common, **operation.answer}, operation.optional)
 
 
-def _failure(status: int, codes: tuple[str, ...]) -> dict[str, Any]:
+def _failure(status: int, codes: tuple[str, ...], operation: Operation) -> dict[str, Any]:
     schema = an_object(
         {
             "type": {"type": "string", "pattern": f"^{PROBLEM_TYPE}[a-z_]+$"},
@@ -273,7 +284,8 @@ def _failure(status: int, codes: tuple[str, ...]) -> dict[str, Any]:
     shown = next((code for code in codes if code in _DETAILS), codes[0])
     headers = {"headers": _HEADERS[status]} if status in _HEADERS else {}
     content = {CONTENT_TYPE: {"schema": schema, "example": problem(shown, _DETAILS.get(shown, _NO_DETAIL))}}
-    return {"description": _DESCRIPTIONS[status], **headers, "content": content}
+    special = {} if operation.command is None else _OF_A_COMMAND
+    return {"description": special.get(status, _DESCRIPTIONS[status]), **headers, "content": content}
 
 
 def _example(schema: Schema) -> Any:

@@ -15,7 +15,7 @@ from string import Template
 from chalice.app import Request, Response
 
 from chalicelib.config.settings import Settings
-from chalicelib.domain.errors import NotFoundError
+from chalicelib.http.errors import NotFoundError
 from chalicelib.http.headers import matches_etag
 
 WEB = Path(__file__).parents[1] / "web"

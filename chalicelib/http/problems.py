@@ -6,13 +6,9 @@ from typing import Any
 
 from chalice.app import Response
 
-from chalicelib.domain.errors import (
-    MethodNotAllowedError,
-    RateLimitedError,
-    RejectedError,
-    TradingError,
-    UnavailableError,
-)
+from chalicelib.access.errors import RateLimitedError
+from chalicelib.domain.errors import RejectedError, TradingError, UnavailableError
+from chalicelib.http.errors import MethodNotAllowedError
 
 encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 """Returns JSON text; one encoder for all, because making one costs as much as a small answer."""
@@ -53,6 +49,19 @@ STATUSES: Mapping[str, int] = {
 """The status of every code."""
 
 
+UNCHANGED = "nothing was changed, send it again"
+UNKNOWN = "it may have been done: send it again only with the same Idempotency-Key"
+UNKNOWN_CODES = frozenset({"store_unavailable", "internal_error", "bad_gateway"})
+"""After these nobody knows what became of a command (SPEC.md section 3); after any other failure it changed nothing."""
+
+
+def consequence(code: str, *, is_command: bool = True) -> str:
+    """Return what a failure of 5xx means for the command, or the read, that it answers."""
+    if not is_command:
+        return "nothing is changed by reading, send it again"
+    return UNKNOWN if code in UNKNOWN_CODES else UNCHANGED
+
+
 def problem(code: str, detail: str) -> dict[str, Any]:
     """Return the members of a problem."""
     return {
@@ -78,13 +87,15 @@ def problem_response(code: str, detail: str, headers: Mapping[str, str] | None =
     )
 
 
-def error_response(error: TradingError) -> Response:
+def error_response(error: TradingError, *, is_command: bool = True) -> Response:
     """Return the failure that an error stands for, with the headers that belong to it."""
-    headers = {}
+    headers, detail = {}, str(error)
+    if isinstance(error, UnavailableError):
+        detail = f"{detail}; {consequence(error.code, is_command=is_command)}"
     if isinstance(error, UnavailableError | RateLimitedError):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = ", ".join(error.allowed)
     if error.code == "unauthorized":
         headers["WWW-Authenticate"] = 'Bearer realm="day-trading"'
-    return problem_response(error.code, str(error), headers)
+    return problem_response(error.code, detail, headers)

@@ -1,7 +1,7 @@
 """Query parameters of reads, each checked by one parser (API.md)."""
 
-from chalicelib.domain.errors import InvalidQueryError
 from chalicelib.domain.names import parse_symbol
+from chalicelib.http.errors import InvalidQueryError
 from chalicelib.service.reads import MOST_ENTRIES, EventId
 
 KINDS = ("all", "trades")

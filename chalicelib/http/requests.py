@@ -8,7 +8,8 @@ from typing import Any
 from chalice.app import Request
 
 from chalicelib.domain.commands import MAX_TRANSACTION, Command
-from chalicelib.domain.errors import (
+from chalicelib.domain.names import parse_symbol
+from chalicelib.http.errors import (
     InvalidHeaderError,
     InvalidJsonError,
     MissingFieldError,
@@ -16,7 +17,6 @@ from chalicelib.domain.errors import (
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
-from chalicelib.domain.names import parse_symbol
 from chalicelib.http.operations import Operation
 from chalicelib.http.schemas import MAX_KEY_LENGTH
 

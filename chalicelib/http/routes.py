@@ -7,8 +7,8 @@ from typing import Any
 from chalice.app import Blueprint, CORSConfig, Request, Response
 
 from chalicelib.config.settings import read_cors_origin
-from chalicelib.domain.errors import MethodNotAllowedError
 from chalicelib.http import operations
+from chalicelib.http.errors import MethodNotAllowedError
 from chalicelib.http.execution import (
     answers_problems,
     execute,

@@ -132,7 +132,10 @@ QUOTED: Mapping[str, Schema] = {
     "cached": BOOLEAN,
 }
 DUMPED: Mapping[str, Schema] = {
-    "location": {**TEXT, "description": "A path, or the URL of an object in S3."},
+    "location": {
+        **TEXT,
+        "description": "The URL of an object in S3, or a path: for operators on the server, for traders below that.",
+    },
     "events": {"type": "integer", "minimum": 0, "examples": [42]},
     "url": {**TEXT, "description": "A link that needs no token, for a while; where the place has such links."},
 }

@@ -126,4 +126,4 @@ class SharedQuotes:
             if mine:
                 self._cache.release(symbol, token, answer)
         self._log.warning("no quote of %s after %d failed tries, the last one: %s", symbol, failed, last)
-        raise QuoteUnavailableError(f"no quote of {symbol} could be had; send the command again")
+        raise QuoteUnavailableError(f"no quote of {symbol} could be had")

@@ -43,7 +43,7 @@ class Deadline:
     def store_unavailable(self) -> StoreUnavailableError:
         """Return the error for a command that ran out of time, its reason logged and not shown to the client."""
         log.warning("the database did not confirm a command in time: %s", self._last or "lost every race")
-        return StoreUnavailableError("the database did not confirm the command in time; send it again")
+        return StoreUnavailableError("the database did not confirm the command in time")
 
 
 class Turns:
@@ -72,7 +72,7 @@ class Turns:
                 queue.append(mine)
         if mine is not None and not mine.wait(deadline.remaining_seconds()):
             self._give_up(user, mine)
-            raise StoreUnavailableError("earlier commands of this user took too long; send it again")
+            raise StoreUnavailableError("earlier commands of this user took too long")
 
     def pass_on(self, user: str) -> None:
         """Let the next one have the turn of a user."""

@@ -16,12 +16,11 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from chalicelib.audit.dumps import Dumps
-from chalicelib.audit.places import make_place
 from chalicelib.clock import now_ms
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
-from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database
+from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
 from infra.audit.journals import make_journals
 from infra.local.part_settings import settings_with
 

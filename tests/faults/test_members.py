@@ -1,6 +1,8 @@
 """Three members of a replica set: born, moved to other ports, one away."""
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,11 +10,14 @@ from typing import Any
 
 from pymongo import MongoClient
 
+from chalicelib.http.problems import UNKNOWN
 from infra.host.ports import free_port
 from infra.local import process as parts
 from infra.local.process import RunningPart
 from infra.local.services.mongo import PRIMARY, SECONDARY, member_parts, mongo_uri, role
+from tests.integration.api import running_api
 
+SECONDS = 60.0
 NAMES = ("mongod-1", "mongod-2", "mongod-3")
 
 
@@ -43,3 +48,29 @@ def test_a_set_of_three_is_born_moves_to_other_ports_and_is_a_set_again(tmp_path
             assert settings["electionTimeoutMillis"] == 1_500
             assert settings["catchUpTimeoutMillis"] == 750
             assert all(part.stop() for part in reversed(started))
+
+
+def test_a_command_without_a_majority_is_answered_that_it_may_have_been_done(tmp_path: Path, redis_url: str) -> None:
+    """It may: the primary has the write, and a majority gets it as soon as its members go on."""
+    ports = [free_port() for _ in NAMES]
+    short = {"MONGO_TIMEOUT_MS": "1000", "COMMAND_TIMEOUT_MS": "3000"}
+    with (
+        members(tmp_path, ports) as started,
+        running_api(mongo_uri(ports), "majority", redis_url, tmp_path, **short) as api,
+    ):
+        assert api.post("/users/jane/add", {"amount": "1.00"}).status == 200
+        secondaries = [part for part, port in zip(started, ports, strict=True) if role(port) == SECONDARY]
+        for part in secondaries:
+            os.kill(part.pid, signal.SIGSTOP)
+        try:
+            reply = api.post("/users/jane/add", {"amount": "1.00"})
+        finally:
+            for part in secondaries:
+                os.kill(part.pid, signal.SIGCONT)
+        assert (reply.status, reply.code) == (503, "store_unavailable")
+        assert reply.body["detail"].endswith(f"; {UNKNOWN}")
+        end = time.monotonic() + SECONDS
+        while (account := api.get("/users/jane/account")).status != 200:
+            assert account.body["detail"].endswith("; nothing is changed by reading, send it again")
+            assert time.monotonic() < end
+        assert account.body["cash"] in {"1.00", "2.00"}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from chalicelib.audit.archives import Archives
+from chalicelib.audit.folder import Folder
 from chalicelib.audit.journal import Journals
 from chalicelib.audit.lines import Line
-from chalicelib.audit.places import Folder
 from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.store.accounts import PART_ENTRIES
 from tests.integration.shop import Shop

@@ -12,9 +12,9 @@ import pytest
 
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.dumps import LEASE_MS, Dumps
+from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, RemainingMs
 from chalicelib.audit.lines import Line
-from chalicelib.audit.places import FileWriter, Folder
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.accounts import PART_ENTRIES
 from infra.audit.journals import FIRST_MS, make_journals

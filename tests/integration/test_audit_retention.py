@@ -13,9 +13,10 @@ from chalice.test import Client
 
 from app import app
 from chalicelib.audit.archives import Archives
+from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Journals
 from chalicelib.audit.lines import Line
-from chalicelib.audit.places import FileWriter, Folder, PlaceError
+from chalicelib.audit.places import PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
 from chalicelib.store.accounts import PART_ENTRIES
 from infra.audit.cli import main as audit

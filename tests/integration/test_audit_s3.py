@@ -19,9 +19,11 @@ from chalice.test import Client
 
 from app import app
 from chalicelib.audit.dumps import Dumps, HandOver
+from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
-from chalicelib.audit.places import MIN_PART_BYTES, Folder, Place, PlaceError, Writer, make_place
+from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceError, Writer
 from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.runtime import make_place
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import running_api
 from tests.integration.audit_parts import AWS, Bucket, aws_server, dumplog, read_log, transactions
@@ -281,7 +283,7 @@ def test_while_the_function_writes_a_request_waits_and_then_says_so(large_shop: 
     )
     function = Function()
     dumps = dumps_to(large_shop, place_in(bucket), HandOver(function, limit_ms=300_000), timer=slow_clock())
-    with pytest.raises(StoreUnavailableError, match="goes on being written"):
+    with pytest.raises(StoreUnavailableError, match="still being written"):
         dumps.write(entry, "auditor", 1)
     assert not dumps.go_on("auditor:1", 300_000)
     assert (function.started, bucket.keys, bucket.uploads) == ([], [], [])
@@ -291,7 +293,7 @@ def test_mongodb_taking_too_long_to_sort_puts_the_dump_aside(large_shop: Shop, b
     function = Function()
     dumps = dumps_to(large_shop, place_in(bucket), HandOver(function, limit_ms=1), timer=slow_clock())
     entry = dumplog(large_shop.now_ms)
-    with pytest.raises(StoreUnavailableError, match="goes on being written"):
+    with pytest.raises(StoreUnavailableError, match="still being written"):
         dumps.write(entry, "auditor", 1)
     assert function.started == ["auditor:1"]
     assert "lease" not in (large_shop.database["dumps"].find_one({"_id": "auditor:1"}) or {})

@@ -10,10 +10,10 @@ from pathlib import Path
 import jwt
 import pytest
 
+from chalicelib.access.errors import AuthUnavailableError, UnauthorizedError
 from chalicelib.access.jwks import KeyRing, fetch_from
 from chalicelib.access.tokens import ProviderTokens, Tokens
 from chalicelib.clock import now_ms
-from chalicelib.domain.errors import AuthUnavailableError, UnauthorizedError
 from tests.integration.api import Api, running_api
 from tests.integration.api import token as secret_token
 from tests.integration.provider import AUDIENCE, ISSUER, Key, Provider, running_provider

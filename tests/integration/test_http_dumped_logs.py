@@ -33,6 +33,18 @@ def test_a_trader_fetches_the_log_that_it_had_written(api: Api) -> None:
     assert len(read_log(reply.text.encode())) == written["events"]
 
 
+def test_a_trader_is_not_shown_where_on_its_disk_the_server_keeps_logs(api: Api) -> None:
+    """Also not when its command, or an operator's for it, is repeated; an operator is."""
+    path, body = "/users/jane/dumplog", {"filename": "log.xml"}
+    mine = [
+        api.ask("POST", path, body, authorization=of_trader("jane"), headers={"Idempotency-Key": "k"}) for _ in range(2)
+    ]
+    operators = api.ask("POST", path, body, headers={"Idempotency-Key": "k"})
+    assert [reply.body["location"] for reply in mine] == ["users/jane/log.xml"] * 2
+    assert Path(operators.body["location"]).is_absolute()
+    assert str(api.folder) not in mine[0].text
+
+
 def test_nobody_else_does_but_an_operator(api: Api) -> None:
     api.post("/users/jane/dumplog", {"filename": "log.xml"})
     path = "/users/jane/dumplog?filename=log.xml"

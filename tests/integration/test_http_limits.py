@@ -11,8 +11,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chalicelib.access.errors import RateLimitedError
 from chalicelib.access.rate_limit import RateLimit
-from chalicelib.domain.errors import RateLimitedError
 from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker
 from tests.integration.api import Api, running_api, token
 

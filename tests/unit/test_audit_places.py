@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.audit.places import Folder, make_place
+from chalicelib.audit.folder import Folder
 from chalicelib.config.settings import SettingError, read_settings
+from chalicelib.runtime import make_place
 from infra.local.stack import PROJECT
 
 GOOD = {
@@ -47,7 +48,7 @@ def test_a_location_says_where_a_log_is(setting: str, location: str) -> None:
 def test_nobody_waits_for_boto3_but_who_writes_to_s3() -> None:
     """It takes longer to load than all the rest; a bucket is named here, and nothing is written."""
     code = (
-        "import sys, chalicelib.runtime; from chalicelib.audit.places import make_place;"
+        "import sys, chalicelib.runtime; from chalicelib.runtime import make_place;"
         "make_place('s3://logs', 60).location('x');"
         "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'lxml')))"
     )

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.access import jwks as keys_module
+from chalicelib.access.errors import AuthUnavailableError, UnauthorizedError
 from chalicelib.access.jwks import KeyRing
 from chalicelib.access.tokens import CACHE_LIMIT, MAX_HEADER_LENGTH, Caller, ProviderTokens, Role, SecretTokens, Tokens
-from chalicelib.domain.errors import AuthUnavailableError, UnauthorizedError
 from tests.integration.provider import AUDIENCE, ISSUER, Key
 
 SECRET = "a secret of the tests, 32 bytes or more"

@@ -102,3 +102,31 @@ def test_a_cold_start_does_not_import_what_groups_writes() -> None:
         command = [sys.executable, "-c", program.format(limit=limit, names=names)]
         found.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip())
     assert found == ["[]", "['chalicelib.store.grouped', 'chalicelib.store.grouped.writer']"]
+
+
+ARROWS = [
+    # (what must not import, what it must not know)
+    ("chalicelib/runtime.py", "chalicelib.http"),  # http takes the runtime
+    ("chalicelib/access", "chalicelib.http"),
+    ("chalicelib/access", "chalicelib.runtime"),
+    ("chalicelib/audit", "chalicelib.http"),
+    ("chalicelib/audit", "chalicelib.runtime"),
+    ("chalicelib/service", "chalicelib.http"),
+    ("chalicelib/service", "chalicelib.runtime"),
+    ("chalicelib/store", "chalicelib.http"),
+    ("chalicelib/store", "chalicelib.service"),
+    ("chalicelib/quotes", "chalicelib.http"),
+    ("chalicelib/audit/places.py", "chalicelib.audit"),  # what a folder and a bucket have in common knows neither
+    ("chalicelib/audit/folder.py", "chalicelib.audit.s3"),
+    ("chalicelib/audit/s3.py", "chalicelib.audit.folder"),
+]
+
+
+@pytest.mark.parametrize(("importer", "unknown"), ARROWS, ids=lambda name: name)
+def test_each_arrow_between_modules_has_one_direction(importer: str, unknown: str) -> None:
+    path = ROOT / importer
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert files
+    for file in files:
+        wrong = {name for name in imported(file) if name == unknown or name.startswith(f"{unknown}.")}
+        assert not wrong, f"{file.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"

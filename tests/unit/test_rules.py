@@ -308,7 +308,7 @@ def test_only_the_expired_order_goes() -> None:
 def test_a_rejection_says_why_and_records_the_command() -> None:
     entry = Trader().does("BUY", "ABC", "12.00")
     assert entry.outcome == "insufficient_funds"
-    assert entry.message == "10.00 is needed, 0.00 is there"
+    assert entry.message == "needs 10.00, has 0.00"
     assert (entry.command, entry.symbol, entry.amount_cents) == (CommandName.BUY, "ABC", 1200)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from string import Template
 
-from chalicelib.http.problems import problem_body
+from chalicelib.http.problems import UNKNOWN, problem_body
 from infra.host.binaries import find_haproxy
 from infra.host.ports import HOST, listeners
 from infra.host.unix_sockets import connect
@@ -70,8 +70,8 @@ def haproxy_part(
 def configuration(port: int, statistics_port: int, servers: Sequence[Server], balance: str) -> str:
     """Return the text of HAProxy's configuration."""
     lines = [f"    server {server.name} {HOST}:{server.port} check" for server in servers]
-    no_server = problem_body("store_unavailable", "no server can take the command now; send it again")
-    bad_gateway = problem_body("bad_gateway", "the server went away with the command; send it again with the same key")
+    no_server = problem_body("store_unavailable", f"no server answered; {UNKNOWN}")
+    bad_gateway = problem_body("bad_gateway", f"the connection to the server was lost; {UNKNOWN}")
     return Template(_TEMPLATE.read_text()).substitute(
         socket=_SOCKET,
         host=HOST,

@@ -9,6 +9,7 @@ from typing import Any
 
 from chalice.app import Chalice
 
+from chalicelib.http.problems import UNKNOWN
 from infra.servers import metrics
 from infra.servers.api_gateway_events import Context, RequestIds, make_event
 from infra.servers.gateway.isolation import isolate_requests
@@ -18,7 +19,7 @@ from infra.servers.gateway.routes import RouteTable
 
 _log = logging.getLogger("gateway")
 _NOT_FOUND = problem("not_found", "there is nothing at this path")
-_FAILED = problem("bad_gateway", "the function failed")
+_FAILED = problem("bad_gateway", f"the function failed; {UNKNOWN}")
 
 
 class UnsupportedRouteError(Exception):

@@ -1,0 +1,94 @@
+"""A folder as a place for logs and archives."""
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_LEFT_BEHIND_SECONDS = 24 * 3600.0
+
+
+class Folder:
+    """A folder of this machine, or one that all servers share."""
+
+    resumable = False
+    has_links = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def location(self, path: str) -> str:
+        """Return the absolute path of a file."""
+        return str((self._root / path).absolute())
+
+    def public_location(self, path: str) -> str:
+        """Return the path within the folder: where that is on the disk is nobody else's business."""
+        return path
+
+    def link(self, path: str) -> str | None:  # noqa: ARG002
+        """Return None: who can read the folder needs no link."""
+        return None
+
+    def writer(self, path: str) -> "FileWriter":
+        """Begin a file beside its final name."""
+        return FileWriter(self._root / path)
+
+    def resume(self, path: str, state: Mapping[str, Any]) -> "FileWriter":  # noqa: ARG002
+        """Begin anew: the file may be on another machine's disk."""
+        return self.writer(path)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file."""
+        return (self._root / path).open("rb")
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        (self._root / path).unlink(missing_ok=True)
+
+
+class FileWriter:
+    """Writes beside the final name, so that a dump that fails leaves no half file that looks whole."""
+
+    state = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_behind(path)
+        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        self._file = self._unfinished.open("wb", buffering=0)
+
+    def add(self, piece: bytes) -> None:
+        """Write a piece."""
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def finish(self) -> None:
+        """Give the file its name once all of it is on the disk."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._unfinished.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove what processes that were killed have left of a file, long after they could still be writing it."""
+    before = time.time() - _LEFT_BEHIND_SECONDS
+    for entry in os.scandir(path.parent):
+        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):
+            with suppress(FileNotFoundError):
+                if entry.stat().st_mtime < before:
+                    Path(entry.path).unlink()
