@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pymongo
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -34,7 +34,6 @@ from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, s
 from chalicelib.domain.errors import UnavailableError
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
-from chalicelib.observe.timing import Stages, TimedQuotes, TimedStore
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.history import PriceHistory
@@ -43,12 +42,12 @@ from chalicelib.quotes.questions import Audit, Questions
 from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import make_source
-from chalicelib.service.deadline import Turns
 from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.prices import Prices
 from chalicelib.service.trading import Quotes, Trading
 from chalicelib.service.transaction_numbers import TransactionNumbers
 from chalicelib.service.trusted_clock import TrustedClock
+from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.database_clock import database_ms
 from chalicelib.store.documents import Document
@@ -93,7 +92,6 @@ class Runtime:
     transactions: TransactionNumbers
     tokens: Tokens
     rate_limit: RateLimit | None
-    stages: Stages
     observers: Observers
 
     def close(self) -> None:
@@ -109,10 +107,11 @@ class Runtime:
 def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
-    Writes are confirmed as WRITE_CONCERN says, by default once they are in the journals of a majority; what is read has
-    been confirmed likewise, so that no answer rests on what a failover could take back. What a fault of the network
-    interrupts is tried again by the driver, unless the address says `retryWrites=false`, as that of a DocumentDB must;
-    but for groups of writes (`chalicelib.store.grouped`).
+    It is always the primary that is read, whatever the address says: a secondary may lag behind, and a command whose
+    key is looked for there would be carried out twice. Writes are confirmed as WRITE_CONCERN says, by default once they
+    are in the journals of a majority; what is read has been confirmed likewise, so that no answer rests on what a
+    failover could take back. What a fault of the network interrupts is tried again by the driver, unless the address
+    says `retryWrites=false`, as that of a DocumentDB must; but for groups of writes (`chalicelib.store.grouped`).
     An operation may take `answer_ms`, else what the settings say.
     Raises SettingError for an address that is none.
     """
@@ -130,7 +129,12 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
     except (PyMongoError, ValueError) as error:
         raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
     write_concern, read_concern = _concerns(settings)
-    return client.get_database(settings.mongo_database, write_concern=write_concern, read_concern=read_concern)
+    return client.get_database(
+        settings.mongo_database,
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=write_concern,
+        read_concern=read_concern,
+    )
 
 
 def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:
@@ -235,26 +239,25 @@ def make_writer(database: Database[Document], limit: int) -> Writer:
 
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
-    stages = Stages()
     database = connect_database(settings)
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
     writer = make_writer(database, settings.group_commit)
     registry = Registry(database)
     accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer, registry)
-    turns, transactions = Turns(), TransactionNumbers(registry.number)
-    late = LateAnswers(accounts, clock, turns, transactions, settings.command_timeout_ms)
+    queues, transactions = UserQueues(), TransactionNumbers(registry.number)
+    late = LateAnswers(accounts, clock, queues, transactions, settings.command_timeout_ms)
     shared_quotes = connect_quotes(redis, settings, late.record)
     quotes = kept_in_process(shared_quotes, settings)
     logs = connect_database(settings, LOG_TIMEOUT_MS)
     place = make_place(settings.dump_place, settings.dump_link_seconds)
     dumps = Dumps(logs, place, now_ms, make_hand_over(settings))
     trading = Trading(
-        store=TimedStore(accounts, stages),
-        quotes=TimedQuotes(quotes, stages),
+        store=accounts,
+        quotes=quotes,
         dumps=dumps,
         clock=clock,
-        turns=turns,
+        queues=queues,
         limit_ms=settings.command_timeout_ms,
     )
     sweeper = Sweeper(
@@ -287,7 +290,6 @@ def make_runtime(settings: Settings) -> Runtime:
         transactions=transactions,
         tokens=make_tokens(settings),
         rate_limit=make_rate_limit(redis, settings),
-        stages=stages,
         observers=make_observers(settings),
     )
 

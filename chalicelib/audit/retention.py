@@ -20,6 +20,7 @@ from chalicelib.audit.places import MIN_PART_BYTES, Place
 from chalicelib.clock import Clock
 from chalicelib.domain.journal import HISTORY_LENGTH
 from chalicelib.store.documents import STATE, Document, state_of
+from chalicelib.store.key_filter import GENERATIONS, oldest_entry
 
 log = logging.getLogger(__name__)
 
@@ -143,11 +144,13 @@ class Retention:
 
     def _needed(self, users: Iterable[str]) -> dict[str, int]:
         """Return for each user the sequence number from which on parts are still of use."""
-        accounts = self._accounts.find({"_id": {"$in": list(users)}}, {f"{STATE}.closed.from": 1})
+        fields = {f"{STATE}.keys.{name}.from": 1 for name in GENERATIONS}
+        accounts = self._accounts.find({"_id": {"$in": list(users)}}, fields)
         return {account["_id"]: self._needed_of(account) for account in accounts}
 
     def _needed_of(self, account: Document) -> int:
         user, commands, needed = account["_id"], 0, 0
+        keys_from = oldest_entry(state_of(account))
         newest_first = self._journal.find(
             {"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}, {"from": 1, "entries.cmd": 1}
         ).sort("_id", DESCENDING)
@@ -155,7 +158,6 @@ class Retention:
             for part in parts:
                 needed = part["from"]
                 commands += sum("cmd" in entry for entry in part["entries"])
-                if commands >= HISTORY_LENGTH:
+                if commands >= HISTORY_LENGTH and (keys_from is None or needed <= keys_from):
                     break
-        with_keys: list[int] = [part["from"] for part in state_of(account).get("closed", ())]
-        return min([needed, *with_keys])
+        return needed

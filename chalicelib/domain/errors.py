@@ -13,7 +13,8 @@ TradingError
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable: the command may have been done
     ├── ClockSkewError           clock_skew
-    └── UnknownDataVersionError  unknown_data_version
+    ├── UnknownDataVersionError  unknown_data_version
+    └── TooLateError             too_late
 
 Those of HTTP, of access and of the audit log's files are in the `errors.py` of `http`, `access` and `audit`.
 """
@@ -103,7 +104,7 @@ class RejectedError(TradingError):
 
 
 class UnavailableError(TradingError):
-    """A part of the system did not answer; `retry_after_seconds` is a hint to the client.
+    """A part of the system did not answer, or not in time; `retry_after_seconds` is a hint to the client.
 
     Nothing was changed, but for StoreUnavailableError. The message gives the reason; what became of the command is
     added where a client is told (`chalicelib/http/problems.py`).
@@ -155,3 +156,9 @@ class UnknownDataVersionError(UnavailableError):
             f"{data}, this build works on version {known}; operators: {remedy}",
             UNKNOWN_DATA_RETRY_SECONDS,
         )
+
+
+class TooLateError(UnavailableError):
+    """A command was not begun within its time, counted from the arrival of its request."""
+
+    code = "too_late"

@@ -17,8 +17,9 @@ from chalicelib.http.answers import answer_response
 from chalicelib.http.operations import ACCOUNT, DUMPLOG, HISTORY, PRICE_HISTORY, PRICES, XML, Operation
 from chalicelib.http.problems import consequence, error_response, problem_response
 from chalicelib.http.reads import account_response, history_response, price_history_response, prices_response
-from chalicelib.http.requests import read_command, read_query
+from chalicelib.http.requests import arrived_ms, read_command, read_query
 from chalicelib.observe.commands import Seen
+from chalicelib.observe.timing import CommandTimer
 from chalicelib.runtime import Runtime
 from chalicelib.service.trading import Answer
 from chalicelib.store.errors import StoreError
@@ -57,10 +58,10 @@ def execute(
 ) -> Response:
     """Return the answer to a request for a command on the account `user`, None for the caller's own as an operator."""
     began = time.perf_counter()
-    spent = parts.stages.begin()
+    timer = CommandTimer()
     given = _Given()
     try:
-        response = answer_response(_answer(given, parts, request, operation, user, symbol))
+        response = answer_response(_answer(given, timer, parts, request, operation, user, symbol))
     except TradingError as error:
         given.outcome = error.code
         response = error_response(error)
@@ -77,10 +78,10 @@ def execute(
             outcome=given.outcome,
             replayed=given.replayed,
             seconds=time.perf_counter() - began,
-            load_seconds=spent.load,
-            quote_seconds=spent.quote,
-            save_seconds=spent.save,
-            quoted=spent.quoted,
+            load_seconds=timer.load.seconds,
+            quote_seconds=timer.quote.seconds,
+            save_seconds=timer.save.seconds,
+            quoted=timer.quoted,
         )
     )
     return response
@@ -170,7 +171,13 @@ def _reading() -> Iterator[None]:
 
 
 def _answer(
-    given: _Given, parts: Runtime, request: Request, operation: Operation, user: str | None, symbol: str | None
+    given: _Given,
+    timer: CommandTimer,
+    parts: Runtime,
+    request: Request,
+    operation: Operation,
+    user: str | None,
+    symbol: str | None,
 ) -> Answer:
     caller = parts.tokens.check(request.headers.get("authorization"))
     if user is None:
@@ -181,7 +188,7 @@ def _answer(
     _count(parts, caller)
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction
-    answer = parts.trading.execute(command)
+    answer = parts.trading.execute(command, arrived_ms(request), timer)
     if operation is DUMPLOG and not caller.is_operator:
         answer = _without_server_path(answer, parts, user)
     given.transaction = answer.entry.transaction

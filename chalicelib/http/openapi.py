@@ -191,7 +191,7 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from (given.code for given in operation.query)
     if operation.command is None:
         return
-    yield "idempotency_key_reused"
+    yield from ("idempotency_key_reused", "too_late")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field")
     if any(given.required for given in operation.fields):

@@ -45,6 +45,7 @@ STATUSES: Mapping[str, int] = {
     "auth_unavailable": 503,
     "clock_skew": 503,
     "unknown_data_version": 503,
+    "too_late": 503,
 }
 """The status of every code."""
 

@@ -58,6 +58,15 @@ def read_command(
     )
 
 
+def arrived_ms(request: Request) -> int | None:
+    """Return when whoever received the request first did so, in ms since the epoch; None where nobody says.
+
+    API Gateway and our own servers do (`requestContext.requestTimeEpoch`), `chalice local` does not.
+    """
+    arrived = request.context.get("requestTimeEpoch")
+    return arrived if isinstance(arrived, int) else None
+
+
 def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:
     """Return the query parameters, None for one left out; raises a RequestError that names the first thing wrong."""
     given: Mapping[str, str] = request.query_params or {}

@@ -1,13 +1,13 @@
-"""Bounds on time: how long a command may be tried again, and how long it waits for its turn."""
+"""The time that one command has, and the pauses between its tries."""
 
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from chalicelib import concurrency
-from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.clock import Clock, now_ms
+from chalicelib.domain.errors import StoreUnavailableError, TooLateError, UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -16,96 +16,55 @@ LONGEST_PAUSE_SECONDS = 0.25
 
 
 class Deadline:
-    """The time one command has; its tries are spaced by exponential backoff with full jitter."""
+    """The time one command has, counted from when its request arrived (SPEC.md section 7).
 
-    def __init__(self, limit_ms: int) -> None:
-        self._end = time.monotonic() + limit_ms / 1000
-        self._last: Exception | None = None
+    `arrived_ms` is when whoever received the request first did so; without it, or when it lies ahead, it is now. The
+    time is up when the wall clock or the monotonic one says so: a process that is suspended may see only one of them go
+    on.
+    """
+
+    def __init__(
+        self,
+        limit_ms: int,
+        arrived_ms: int | None = None,
+        clock: Clock = now_ms,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        now = clock()
+        arrived = now if arrived_ms is None else min(arrived_ms, now)
+        self._limit_ms = limit_ms
+        self._clock = clock
+        self._timer = timer
+        self._end_ms = arrived + limit_ms
+        self._end_seconds = timer() + (self._end_ms - now) / 1000
+        self._longest_pause = FIRST_PAUSE_SECONDS
 
     def remaining_seconds(self) -> float:
         """Return what is left, 0 when the time is up."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, min(self._end_seconds - self._timer(), (self._end_ms - self._clock()) / 1000))
 
-    def tries(self) -> Iterator[int]:
-        """Yield 1, 2, ... with pauses between, at least once, until the time is up."""
-        longest, number = FIRST_PAUSE_SECONDS, 1
-        while True:
-            yield number
-            if not self.remaining_seconds():
-                return
-            concurrency.sleep(min(random.uniform(0, longest), self.remaining_seconds()))  # noqa: S311  # jitter, no secret
-            longest, number = min(longest * 2, LONGEST_PAUSE_SECONDS), number + 1
+    def pause(self) -> bool:
+        """Wait before another try: exponential backoff with full jitter. False, at once, when the time is up.
 
-    def note(self, error: Exception) -> None:
-        """Remember why a try failed, for the log."""
-        self._last = error
-
-    def store_unavailable(self) -> StoreUnavailableError:
-        """Return the error for a command that ran out of time, its reason logged and not shown to the client."""
-        log.warning("the database did not confirm a command in time: %s", self._last or "lost every race")
-        return StoreUnavailableError("the database did not confirm the command in time")
-
-
-class Turns:
-    """Lets those who ask for one user's turn have it one after the other, first come, first served."""
-
-    def __init__(self) -> None:
-        self._lock = concurrency.Lock()
-        self._queues: dict[str, deque[concurrency.Event]] = {}  # of each user whose turn somebody has: who waits for it
-
-    def of(self, user: str, deadline: Deadline) -> "_Turn":
-        """Return what holds the turn of a user as long as it is entered.
-
-        To enter it raises StoreUnavailableError when the turn does not come in time.
+        The last pause ends with the time, so that what became of a try is still looked for.
         """
-        return _Turn(self, user, deadline)
+        remaining = self.remaining_seconds()
+        if not remaining:
+            return False
+        concurrency.sleep(min(random.uniform(0, self._longest_pause), remaining))  # noqa: S311  # jitter, no secret
+        self._longest_pause = min(self._longest_pause * 2, LONGEST_PAUSE_SECONDS)
+        return True
 
-    def take(self, user: str, deadline: Deadline) -> None:
-        """Have the turn of a user from now on; raises StoreUnavailableError when it does not come in time."""
-        mine: concurrency.Event | None = None
-        with self._lock:
-            queue = self._queues.get(user)
-            if queue is None:
-                self._queues[user] = deque()
-            else:
-                mine = concurrency.Event()
-                queue.append(mine)
-        if mine is not None and not mine.wait(deadline.remaining_seconds()):
-            self._give_up(user, mine)
-            raise StoreUnavailableError("earlier commands of this user took too long")
+    def too_late(self) -> TooLateError:
+        """Return the error for a command that was not begun in its time, counted from the arrival of its request."""
+        return TooLateError(f"the command was not begun within {self._limit_ms / 1000:g} s of its arrival")
 
-    def pass_on(self, user: str) -> None:
-        """Let the next one have the turn of a user."""
-        with self._lock:
-            queue = self._queues[user]
-            following = queue.popleft() if queue else None
-            if following is None:
-                del self._queues[user]
-        if following is not None:
-            following.set()
+    def failure(self, last: Exception | None) -> UnavailableError:
+        """Return the error for a command that ran out of time, by what its last try that went wrong met.
 
-    def _give_up(self, user: str, mine: concurrency.Event) -> None:
-        with self._lock:
-            queue = self._queues[user]
-            is_still_waiting = mine in queue
-            if is_still_waiting:
-                queue.remove(mine)
-        if not is_still_waiting:  # it came at that very moment
-            self.pass_on(user)
-
-
-class _Turn:
-    """The turn of a user, held from `with` to its end."""
-
-    __slots__ = ("_deadline", "_turns", "_user")
-
-    def __init__(self, turns: Turns, user: str, deadline: Deadline) -> None:
-        self._turns = turns
-        self._user = user
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        self._turns.take(self._user, self._deadline)
-
-    def __exit__(self, *_: object) -> None:
-        self._turns.pass_on(self._user)
+        None is for one that lost every race: it changed nothing.
+        """
+        if last is None:
+            return self.too_late()
+        log.warning("the database did not confirm a command in time: %s", last)  # the reason is not for the client
+        return StoreUnavailableError("the database did not confirm the command in time")

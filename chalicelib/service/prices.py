@@ -9,7 +9,7 @@ from chalicelib.clock import Clock
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits
-from chalicelib.service.system_writes import Store, write
+from chalicelib.service.account_write import Store, write_for_system
 from chalicelib.service.trading import Quotes
 from chalicelib.service.transaction_numbers import TransactionNumbers
 
@@ -47,7 +47,7 @@ class Prices:
         hits = [answer.quote for answer in answers.values() if answer is not None and not answer.cached]
         if hits:
             note = partial(note_hits, hits, self.numbers.next())
-            write(self.store, self.clock, SYSTEM_JOURNAL, note, self.write_limit_ms)
+            write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.write_limit_ms)
         return answers
 
 

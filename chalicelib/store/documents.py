@@ -18,7 +18,9 @@ state that the account has: an update changes the element that is still of the v
     open           the latest entries of the user's journal
     open_from      the sequence number of the first of them
     open_bytes     their size
-    closed         [{from, until, keys}], newest first: where the idempotency keys of the parts before are found
+    keyed          how many entries have had an idempotency key
+    keys           {a, b}: two generations of a filter of those keys (`chalicelib/store/key_filter.py`), each {from, and
+                   blocks of bits by their number}
 
 `journal`: the closed parts, `_id` `user:from` with the sequence number padded, so that a user's parts are one range of
 the index, in order.
@@ -30,10 +32,11 @@ cash, srv (server), ev (events), res (result; larger ones as compressed JSON).
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import Binary, Int64
+from bson.raw_bson import RawBSONDocument
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
 from chalicelib.domain.commands import CommandName
@@ -41,6 +44,7 @@ from chalicelib.domain.errors import UnknownDataVersionError
 from chalicelib.domain.history import EXPLAINED_BY_RESULT
 from chalicelib.domain.journal import OK, CashMoved, Entry, Event, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote
+from chalicelib.store.key_filter import KeyFilter
 
 Document = dict[str, Any]
 
@@ -97,8 +101,22 @@ def state_of(document: Mapping[str, Any]) -> Any:
         raise UnknownDataVersionError(None, DATA_VERSION) from None
 
 
-def new_account_fields(account: Account) -> Document:
-    """Return the fields of a state that say what an account without a document is; its journal's are missing."""
+def new_state(
+    account: Account, entries: Sequence[bytes], *, last_ms: int, keys: KeyFilter, open_from: int = 1
+) -> Document:
+    """Return the state of an account that has no document yet; `entries` (BSON) are the open part of its journal."""
+    return {
+        **_account_fields(account),
+        "version": open_from - 1 + len(entries),
+        "last_at": last_ms,
+        "open": [RawBSONDocument(entry) for entry in entries],
+        "open_from": open_from,
+        "open_bytes": sum(map(len, entries)),
+        **keys.fields(),
+    }
+
+
+def _account_fields(account: Account) -> Document:
     fields: Document = {
         "cash": Int64(account.cash_cents),
         "holdings": dict(account.holdings),

@@ -12,8 +12,8 @@ from pymongo.database import Database
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
-from chalicelib.store.accounts import part_id
 from chalicelib.store.documents import STATE, Document, account_from_state, entry_from_document, state_of
+from chalicelib.store.user_journal import part_id
 from chalicelib.store.writers import outcomes
 
 _BATCH_PARTS = 4

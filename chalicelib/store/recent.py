@@ -18,6 +18,11 @@ class RecentRecords:
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._lock = concurrency.Lock()
 
+    @property
+    def keeps_any(self) -> bool:
+        """Tell whether records are kept at all."""
+        return self._limit > 0
+
     def get(self, user: str) -> Record | None:
         """Return the record of a user, None when it is not here."""
         with self._lock:
@@ -27,11 +32,11 @@ class RecentRecords:
             return record
 
     def put(self, record: Record) -> None:
-        """Keep a record, unless a newer one is here."""
+        """Keep a record, unless one at least as new is here, which may know more."""
         user = record.account.user
         with self._lock:
             there = self._records.get(user)
-            if there is not None and there.version > record.version:
+            if there is not None and there.version >= record.version:
                 return
             self._records[user] = record
             self._records.move_to_end(user)

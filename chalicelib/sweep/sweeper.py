@@ -18,8 +18,7 @@ from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import OrderExpired, TriggerFired
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import note_hit, settle
-from chalicelib.service import system_writes
-from chalicelib.service.system_writes import Decide, Written, write
+from chalicelib.service.account_write import Store, Written, write_for_system
 from chalicelib.service.trading import Quotes
 from chalicelib.store.due import Holder
 from chalicelib.store.errors import StoreError
@@ -32,13 +31,6 @@ WRITE_LIMIT_MS = 5_000
 
 GATHER_SECONDS = 0.02
 """How long quotes that came early wait for others, so that triggers of one account fire together."""
-
-
-class Store(system_writes.Store, Protocol):
-    """What the sweep needs of the store; see `chalicelib.store.accounts.Accounts`."""
-
-    def make_indexes(self) -> None:
-        """Create the indexes that are not there yet."""
 
 
 class Due(Protocol):
@@ -252,8 +244,8 @@ class _Sweep:
             log.exception("what is due of %s waits for the next sweep", user)
         return _Settled(failed=True)
 
-    def _write(self, user: str, decide: Decide) -> Written:
-        return write(self._sweeper.store, self._sweeper.clock, user, decide, WRITE_LIMIT_MS)
+    def _write(self, user: str, decide: Callable[[Account, int], Decision | None]) -> Written:
+        return write_for_system(self._sweeper.store, self._sweeper.clock, user, decide, WRITE_LIMIT_MS)
 
     def _count(self, settled: _Settled) -> None:
         report, written = self._report, settled.written

@@ -19,6 +19,7 @@ const WORDS = {
   idempotency_key_reused: [null, "This was mixed up with another command; nothing was changed. Send it again."],
   quote_unavailable: [null, "No price could be had; nothing was changed. Send it again."],
   store_unavailable: [null, "The server could not store it in time. Send it again: it will be done once."],
+  too_late: [null, "It took too long to reach the server; nothing was changed. Send it again."],
   clock_skew: [null, "The server's clock is wrong, so it does not trade; nothing was changed. Send it again."],
   unknown_data_version: [null, "The system is being upgraded; nothing was changed. Send it again later."],
   auth_unavailable: [null, "Your token cannot be checked just now; nothing was changed. Send it again."],

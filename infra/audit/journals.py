@@ -13,9 +13,9 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.store.accounts import PART_ENTRIES, part_id
-from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
-from chalicelib.store.record import ClosedPart, closed_documents, closed_with, key_hash
+from chalicelib.store.documents import Document, account_document, entry_document, new_state
+from chalicelib.store.key_filter import KeyFilter
+from chalicelib.store.user_journal import PART_ENTRIES, part_id
 
 FIRST_MS = 1_700_000_000_000
 _CASH_CENTS = 10_000_000
@@ -57,8 +57,7 @@ class _Journal:
     last_ms: int = 0
     open_from: int = 1
     entries: list[bytes] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
-    closed: tuple[ClosedPart, ...] = ()
+    keys: KeyFilter = field(default_factory=KeyFilter)
     from_at: int = 0
 
 
@@ -139,7 +138,7 @@ def _give(
     journal.from_at = journal.from_at if journal.entries else now_ms
     journal.entries.append(entry)
     if key is not None:
-        journal.hashes.append(key_hash(key))
+        journal.keys, _ = journal.keys.with_key(key, sequence=journal.written)
 
 
 def _close(journal: _Journal) -> Document:
@@ -153,21 +152,13 @@ def _close(journal: _Journal) -> Document:
         "to_at": journal.last_ms,
         "entries": [RawBSONDocument(raw) for raw in journal.entries],
     }
-    closed = ClosedPart(journal.open_from, journal.last_ms, b"".join(journal.hashes))
-    journal.closed = closed_with(journal.closed, closed)
     journal.open_from += count
-    journal.entries, journal.hashes = [], []
+    journal.entries = []
     return part
 
 
 def _account_document(journal: _Journal) -> Document:
-    state = {
-        **new_account_fields(journal.account),
-        "version": journal.written,
-        "last_at": journal.last_ms,
-        "open": [RawBSONDocument(raw) for raw in journal.entries],
-        "open_from": journal.open_from,
-        "open_bytes": sum(map(len, journal.entries)),
-        "closed": closed_documents(journal.closed),
-    }
+    state = new_state(
+        journal.account, journal.entries, last_ms=journal.last_ms, keys=journal.keys, open_from=journal.open_from
+    )
     return account_document(journal.account.user, state)

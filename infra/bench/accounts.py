@@ -11,7 +11,8 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
+from chalicelib.store.documents import Document, account_document, entry_document, new_state
+from chalicelib.store.key_filter import KeyFilter
 from infra.audit.journals import FIRST_MS, user_name
 
 _BATCH = 5_000
@@ -49,21 +50,14 @@ def _documents(count: int) -> Iterator[bytes]:
 
 
 def _account() -> Document:
-    account, entries = Account(user_name(0)), []
+    account, entries, keys = Account(user_name(0)), [], KeyFilter()
     for number, (name, cents) in enumerate(_COMMANDS, 1):
         symbol = None if name in {CommandName.ADD, CommandName.COMMIT_BUY} else _SYMBOL
         command = Command(name, account.user, number, symbol=symbol, amount_cents=cents, key=f"{number:012x}")
         quote = QuoteAnswer(Quote(_SYMBOL, _PRICE_CENTS, account.user, FIRST_MS, "key="), cached=True)
         decision = decide(account, command, quote if name is CommandName.BUY else None, FIRST_MS + number, number)
         account = decision.account
-        entries.append(entry_document(decision.entry, number.to_bytes(8, "big"), "bench"))
-    state = {
-        **new_account_fields(account),
-        "version": len(entries),
-        "last_at": FIRST_MS + len(entries),
-        "open": entries,
-        "open_from": 1,
-        "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
-        "closed": [],
-    }
+        entries.append(bson.encode(entry_document(decision.entry, number.to_bytes(8, "big"), "bench")))
+        keys, _ = keys.with_key(f"{number:012x}", sequence=number)
+    state = new_state(account, entries, last_ms=FIRST_MS + len(entries), keys=keys)
     return account_document(account.user, state)

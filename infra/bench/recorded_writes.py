@@ -13,8 +13,8 @@ from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.sources import FixedSource
-from chalicelib.service.deadline import Turns
 from chalicelib.service.trading import Trading
+from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.recent import RecentRecords
@@ -51,7 +51,7 @@ def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, S
         quotes=_Quotes(),
         dumps=_NoDumps(),
         clock=now_ms,
-        turns=Turns(),
+        queues=UserQueues(),
         limit_ms=_LIMIT_MS,
     )
     for line in lines:

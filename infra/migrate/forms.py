@@ -2,7 +2,8 @@
 
 1  the fields of the state in the document itself (before commit 33d2616)
 2  the state as the one element of an array, `state`
-3  the same, in an array named `v3`
+3  the same, in an array named `v3`, with a filter of the idempotency keys in place of `closed`, the hashes of those in
+   closed parts
 
 What came without a new number was added, and is read leniently where it is missing.
 """
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.store.documents import DATA_VERSION, STATE, Document, account_document
+from chalicelib.store.key_filter import HASH_BYTES, KeyFilter
 
 _FORM_2 = "state"
 
@@ -42,7 +44,20 @@ def converted(document: Document) -> Document:
             (state,) = document[_FORM_2]
         case _:
             return document
-    return account_document(document["_id"], state)
+    return account_document(document["_id"], _with_filter(state))
+
+
+def _with_filter(state: Mapping[str, Any]) -> Document:
+    """Return a state with a filter of its idempotency keys; it had hashes of those in closed parts, newest first."""
+    keys = KeyFilter()
+    for part in reversed(state.get("closed", ())):
+        for place in range(0, len(part["keys"]), HASH_BYTES):
+            keys, _ = keys.with_hash(part["keys"][place : place + HASH_BYTES], sequence=part["from"])
+    for sequence, entry in enumerate(state["open"], start=state["open_from"]):
+        if "key" in entry:
+            keys, _ = keys.with_key(entry["key"], sequence)
+    kept = {name: value for name, value in state.items() if name != "closed"}
+    return kept | keys.fields()
 
 
 def unchanged(document: Document) -> Document:

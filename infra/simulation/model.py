@@ -14,7 +14,11 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, MOST_KEPT_KEYS, Found, Record
+from chalicelib.store.record import Record
+from chalicelib.store.user_journal import Found
+
+KEPT_KEYS = 64
+"""So few of a user's latest keys are known by default that schedules of a hundred commands go beyond them."""
 
 
 class Reading(Enum):
@@ -132,7 +136,8 @@ class ModelDatabase:
 class ModelStore:
     """A server's view of the model database, in some weather."""
 
-    def __init__(self, database: ModelDatabase, weather: Weather, recent: int = 10) -> None:
+    def __init__(self, database: ModelDatabase, weather: Weather, recent: int = 10, kept_keys: int = KEPT_KEYS) -> None:
+        self._kept_keys = kept_keys
         self._database = database
         self._weather = weather
         self._recent = RecentRecords(recent)
@@ -140,11 +145,11 @@ class ModelStore:
     def make_indexes(self) -> None:
         """Do nothing: there are none."""
 
-    def load(self, user: str) -> Record:
-        """Return what is known of an account, which may be out of date; raises UnknownOutcomeError."""
-        return self._recent.get(user) or self.reload(user)
+    def kept(self, user: str, key: str | None = None) -> Record | None:  # noqa: ARG002  # any key can be looked up
+        """Return what the process keeps of an account, which may be out of date."""
+        return self._recent.get(user)
 
-    def reload(self, user: str) -> Record:
+    def read(self, user: str, key: str | None = None) -> Record:  # noqa: ARG002
         """Return an account as the database has it now; raises UnknownOutcomeError."""
         self._weather.step("asks for the account")
         reading = self._weather.reading()
@@ -172,19 +177,9 @@ class ModelStore:
         return after
 
     def find_key(self, record: Record, key: str) -> Found | None:
-        """Return the entry of a key: one of the latest 64, or of the latest two minutes up to 1,024."""
-        newest_ms = record.last_ms
-        count = 0
-        for found in self._newest_first(record):
-            if found.entry.key is None:
-                continue
-            is_recent = found.entry.timestamp_ms >= newest_ms - KEPT_KEYS_MS and count < MOST_KEPT_KEYS
-            if count >= KEPT_KEYS and not is_recent:
-                return None
-            if found.entry.key == key:
-                return found
-            count += 1
-        return None
+        """Return the entry of a key if it is one of the latest `kept_keys`."""
+        with_keys = (found for found in self._newest_first(record) if found.entry.key is not None)
+        return next((found for found in islice(with_keys, self._kept_keys) if found.entry.key == key), None)
 
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
         """Return what an attempt wrote after the version `since`."""

@@ -14,12 +14,12 @@ from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import settle
 from chalicelib.service import deadline as tries
-from chalicelib.service import system_writes
-from chalicelib.service.deadline import Deadline, Turns
+from chalicelib.service.account_write import write_for_system
+from chalicelib.service.deadline import Deadline
 from chalicelib.service.trading import Answer, Trading
-from chalicelib.store.record import KEPT_KEYS
+from chalicelib.service.user_queue import UserQueues
 from infra.simulation.baton import Actor, CrashedError
-from infra.simulation.model import ModelDatabase, ModelStore, Reading, Sending, Weather
+from infra.simulation.model import KEPT_KEYS, ModelDatabase, ModelStore, Reading, Sending, Weather
 
 PRICE_CENTS = 250
 SYMBOLS = ("A", "B")
@@ -98,21 +98,25 @@ class _NoDumps:
         return {"location": "nowhere"}
 
 
-class _SteppedTurns(Turns):
-    """The turns of a server's users, waited for step by step."""
+class _SteppedQueues(UserQueues):
+    """The queues of a server's users, waited in step by step."""
 
     def __init__(self, weather: Weather) -> None:
         super().__init__()
         self._weather = weather
         self._taken: set[str] = set()
 
-    def take(self, user: str, deadline: Deadline) -> None:  # noqa: ARG002  # real time plays no part
+    @contextmanager
+    def turn(self, user: str, deadline: Deadline) -> Iterator[bool]:  # noqa: ARG002  # real time plays no part
+        waited = False
         while user in self._taken:
             self._weather.step("waits for its turn")
+            waited = True
         self._taken.add(user)
-
-    def pass_on(self, user: str) -> None:
-        self._taken.discard(user)
+        try:
+            yield waited
+        finally:
+            self._taken.discard(user)
 
 
 class Schedule(Weather):
@@ -211,7 +215,7 @@ class Schedule(Weather):
         def decide(account: Account, now_ms: int) -> Decision | None:
             return settle(account, PRICES, now_ms)
 
-        work = partial(system_writes.write, server.store, self._clock, user, decide, NEVER_OVER_MS)
+        work = partial(write_for_system, server.store, self._clock, user, decide, NEVER_OVER_MS)
         self._begin(Actor(f"sweep of {user} on {server.name}", server, work), None)
 
     def _begin(self, actor: Actor, watched: tuple[_Client, Sent] | None) -> None:
@@ -298,7 +302,7 @@ class Schedule(Weather):
         """Return a server that has just been started: it remembers nothing."""
         self._started += 1
         store = self._make_store(self.database, self)
-        trading = Trading(store, _Quotes(), _NoDumps(), self._clock, _SteppedTurns(self), NEVER_OVER_MS)
+        trading = Trading(store, _Quotes(), _NoDumps(), self._clock, _SteppedQueues(self), NEVER_OVER_MS)
         return _Server(f"server {self._started}", trading, store)
 
     def _clock(self) -> int:

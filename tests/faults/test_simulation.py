@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.store.errors import LostRaceError
-from chalicelib.store.record import Found, Record
+from chalicelib.store.record import Record
+from chalicelib.store.user_journal import Found
 from infra.local.stack import PROJECT
 from infra.simulation.cli import main
 from infra.simulation.judge import findings

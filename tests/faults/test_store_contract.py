@@ -10,11 +10,13 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
 from chalicelib.runtime import connect_database
-from chalicelib.service.trading import Store
-from chalicelib.store.accounts import PART_ENTRIES, Accounts
+from chalicelib.service.account_write import Store
+from chalicelib.store.accounts import Accounts
 from chalicelib.store.errors import LostRaceError
+from chalicelib.store.key_filter import GENERATION_KEYS
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.record import KEPT_KEYS, KEPT_KEYS_MS, Record
+from chalicelib.store.record import Record
+from chalicelib.store.user_journal import PART_ENTRIES
 from infra.simulation.model import Calm, ModelDatabase, ModelStore
 from tests.integration.shop import settings_for
 
@@ -30,7 +32,7 @@ def make_store(request: pytest.FixtureRequest, mongo_uri: str, mongo_database: s
     """Return what makes stores over one database, each as another process would have it."""
     if request.param == "model":
         model = ModelDatabase()
-        yield lambda recent=0: ModelStore(model, Calm(), recent)
+        yield lambda recent=0: ModelStore(model, Calm(), recent, GENERATION_KEYS)
         return
     database = connect_database(settings_for(mongo_uri, mongo_database))
     yield lambda recent=0: Accounts(database, "test", RecentRecords(recent))
@@ -69,24 +71,29 @@ class Writer:
 
     def write(self, count: int = 1, *, keys: bool = True, at_ms: int | None = None, system: bool = False) -> Record:
         for _ in range(count):
-            record = self.store.load("jane")
             self.number += 1
-            account = replace(record.account, cash_cents=self.number)
             key = f"key-{self.number}" if keys else None
+            record = self.store.kept("jane", key) or self.store.read("jane", key)
+            account = replace(record.account, cash_cents=self.number)
             entry = entry_of(self.number, key, at_ms, system=system)
             self.store.save(record, account, entry, attempt_of(self.number))
-            self.records.append(self.store.reload("jane"))
+            self.records.append(self.store.read("jane", key))
         return self.records[-1]
 
 
+def is_known(store: Store, key: str) -> bool:
+    """Tell whether a process that looks now finds a key."""
+    return store.find_key(store.read("jane", key), key) is not None
+
+
 def test_an_account_that_is_not_there_is_new(make_store: MakeStore) -> None:
-    record = make_store().reload("jane")
+    record = make_store().read("jane")
     assert (record.account, record.version, record.last_ms) == (Account("jane"), 0, 0)
 
 
 def test_what_is_saved_is_what_any_other_process_loads(make_store: MakeStore) -> None:
     Writer(make_store()).write(2)
-    record = make_store().load("jane")
+    record = make_store().read("jane")
     assert (record.account.cash_cents, record.version, record.last_ms) == (2, 2, START_MS + 2)
 
 
@@ -95,73 +102,64 @@ def test_a_save_on_an_old_version_changes_nothing(make_store: MakeStore) -> None
     old = Writer(store).write()
     Writer(make_store(), 1).write()
     with pytest.raises(LostRaceError):
-        store.save(old, Account("jane", cash_cents=99), entry_of(3, "key-3"), attempt_of(3))
-    record = make_store().reload("jane")
+        store.save(old, Account("jane", cash_cents=99), entry_of(3), attempt_of(3))
+    record = make_store().read("jane")
     assert (record.account.cash_cents, record.version) == (2, 2)
-    assert make_store().find_key(record, "key-3") is None
     assert make_store().find_attempt(record, attempt_of(3), 0) is None
 
 
 def test_of_two_who_make_an_account_one_is_first(make_store: MakeStore) -> None:
     one, other = make_store(), make_store()
-    new = other.load("jane")
+    new = other.read("jane")
     Writer(one).write()
     with pytest.raises(LostRaceError):
         other.save(new, Account("jane", cash_cents=99), entry_of(2), attempt_of(2))
-    assert make_store().reload("jane").account.cash_cents == 1
+    assert make_store().read("jane").account.cash_cents == 1
 
 
 def test_a_process_that_remembers_an_old_record_learns_by_its_loss(make_store: MakeStore) -> None:
     store = make_store(recent=10)
     Writer(store).write()
     Writer(make_store(), 1).write()
-    remembered = store.load("jane")
+    remembered = store.kept("jane")
+    assert remembered is not None
     assert remembered.version == 1
     with pytest.raises(LostRaceError):
         store.save(remembered, remembered.account, entry_of(3), attempt_of(3))
-    assert store.load("jane").version == 2
+    assert store.kept("jane") is None
+    assert store.read("jane").version == 2
 
 
 def test_a_process_remembers_too_that_there_was_no_account(make_store: MakeStore) -> None:
     store = make_store(recent=10)
-    remembered = store.load("jane")
+    remembered = store.read("jane")
     Writer(make_store()).write()
-    assert store.load("jane") is remembered
+    assert store.kept("jane") is remembered
     with pytest.raises(LostRaceError):
         store.save(remembered, Account("jane", cash_cents=99), entry_of(2), attempt_of(2))
-    assert store.load("jane").account.cash_cents == 1
+    assert store.read("jane").account.cash_cents == 1
 
 
 def test_a_key_is_found_with_what_it_stands_for(make_store: MakeStore) -> None:
     store = make_store()
-    record = Writer(store).write(3)
-    found = store.find_key(record, "key-2")
+    Writer(store).write(3)
+    found = store.find_key(store.read("jane", "key-2"), "key-2")
     assert found is not None
     assert (found.entry, found.sequence, found.attempt) == (entry_of(2, "key-2"), 2, attempt_of(2))
-    assert store.find_key(record, "key-4") is None
+    assert not is_known(store, "key-4")
 
 
-def test_a_record_does_not_know_what_came_after_it(make_store: MakeStore) -> None:
-    store = make_store()
+@pytest.mark.parametrize("recent", [0, 10])
+def test_the_last_thousand_keys_are_found_however_old_they_are(make_store: MakeStore, recent: int) -> None:
+    """Also when as many have come before them, and much without a key after them."""
+    store = make_store(recent)
     writer = Writer(store)
-    writer.write(3)
-    assert store.find_key(writer.records[0], "key-1") is not None
-    assert store.find_key(writer.records[0], "key-3") is None
-    assert store.find_attempt(writer.records[0], attempt_of(3), 0) is None
-
-
-def test_the_last_64_keys_are_found_however_old_they_are(make_store: MakeStore) -> None:
-    store = make_store()
-    writer = Writer(store)
-    writer.write(KEPT_KEYS)
-    record = writer.write(200, keys=False, at_ms=START_MS + 10 * KEPT_KEYS_MS)
-    assert all(store.find_key(record, f"key-{number}") for number in range(1, KEPT_KEYS + 1))
-
-
-def test_the_keys_of_two_minutes_are_found_however_many_they_are(make_store: MakeStore) -> None:
-    store = make_store()
-    record = Writer(store).write(4 * KEPT_KEYS)
-    assert all(store.find_key(record, f"key-{number}") for number in range(1, 4 * KEPT_KEYS + 1))
+    writer.write(GENERATION_KEYS + 100)
+    writer.write(100, keys=False, at_ms=START_MS + 10**9)
+    others = make_store(recent)
+    known = [f"key-{number}" for number in range(101, GENERATION_KEYS + 101)]
+    assert [key for key in known if not is_known(others, key)] == []
+    assert not is_known(others, "another")
 
 
 def test_an_attempt_is_found_however_much_was_written_since(make_store: MakeStore) -> None:
@@ -187,4 +185,4 @@ def test_the_history_is_the_latest_commands_without_the_systems_actions(make_sto
     assert latest is not None
     assert [past.transaction for past in latest[:7]] == [69, 68, 67, 66, 62, 61, 60]
     assert len(latest) == HISTORY_LENGTH
-    assert store.with_history(store.reload(record.account.user)).latest == latest
+    assert store.with_history(store.read(record.account.user)).latest == latest

@@ -13,11 +13,12 @@ from chalicelib.domain.journal import Entry
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.runtime import connect_database
-from chalicelib.service.deadline import Turns
 from chalicelib.service.trading import Answer, Trading
+from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.recent import RecentRecords
+from chalicelib.store.user_journal import UserJournal
 
 SECRET = "a secret of the tests, 32 bytes or more"
 
@@ -74,7 +75,7 @@ class Shop:
         self.database: Database[Document] = connect_database(self.settings)
         self.accounts = Accounts(self.database, "test", RecentRecords(self.recent))
         self.trading = Trading(
-            self.accounts, self.quotes, NoDumps(), lambda: self.now_ms, Turns(), self.settings.command_timeout_ms
+            self.accounts, self.quotes, NoDumps(), lambda: self.now_ms, UserQueues(), self.settings.command_timeout_ms
         )
 
     def does(
@@ -84,19 +85,21 @@ class Shop:
         amount: str | None = None,
         user: str = "jane",
         key: str | None = None,
+        arrived_ms: int | None = None,
+        **more: Any,
     ) -> Answer:
-        """Execute a command."""
-        return self.trading.execute(
-            Command(
-                CommandName(name),
-                user,
-                next(self.numbers),
-                symbol=symbol,
-                amount_cents=None if amount is None else parse_cents(amount),
-                filename="log.xml" if name == "DUMPLOG" else None,
-                key=key,
-            )
-        )
+        """Execute a command; `more` are other fields of it."""
+        fields = {"filename": "log.xml" if name == "DUMPLOG" else None} | more
+        amount_cents = None if amount is None else parse_cents(amount)
+        number = next(self.numbers)
+        command = Command(CommandName(name), user, number, symbol, amount_cents, key=key, **fields)
+        return self.trading.execute(command, arrived_ms)
+
+    def entries(self, user: str = "jane") -> list[Entry]:
+        """Return the user's journal as any process reads it, oldest first."""
+        journal, record = UserJournal(self.database), Accounts(self.database, "looks", RecentRecords(0)).read(user)
+        found = [] if record.version == 0 else list(journal.newest_first(user, record.version, down_to=1))
+        return [one.entry for one in reversed(found)]
 
     def close(self) -> None:
         """Close the connections."""

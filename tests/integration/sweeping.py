@@ -16,8 +16,9 @@ from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.runtime import make_runtime
 from chalicelib.store.accounts import Accounts
-from chalicelib.store.documents import Document, account_document, entry_document, new_account_fields
+from chalicelib.store.documents import Document, account_document, entry_document, new_state
 from chalicelib.store.due import DueAccounts
+from chalicelib.store.key_filter import KeyFilter
 from chalicelib.store.recent import RecentRecords
 from chalicelib.sweep.sweeper import Limits, Sweeper
 from tests.integration.shop import Shop
@@ -95,14 +96,7 @@ def _insert(database: Database[Document], documents: Iterable[Document]) -> None
 
 
 def _document(account: Account, trader: Trader) -> Document:
-    entries = [entry_document(entry, b"made by a test", "test") for entry in trader.entries]
-    state = {
-        **new_account_fields(account),
-        "version": max(1, len(entries)),
-        "last_at": trader.now_ms,
-        "open": entries,
-        "open_from": 1,
-        "open_bytes": sum(len(bson.encode(entry)) for entry in entries),
-        "closed": [],
-    }
+    entries = [bson.encode(entry_document(entry, b"made by a test", "test")) for entry in trader.entries]
+    # An account without a journal is at version 1 all the same: version 0 is one without a document.
+    state = new_state(account, entries, last_ms=trader.now_ms, keys=KeyFilter(), open_from=1 if entries else 2)
     return account_document(account.user, state)

@@ -10,7 +10,7 @@ from chalicelib.audit.folder import Folder
 from chalicelib.audit.journal import Journals
 from chalicelib.audit.lines import Line
 from chalicelib.audit.retention import DAY_MS, Retention
-from chalicelib.store.accounts import PART_ENTRIES
+from chalicelib.store.user_journal import PART_ENTRIES
 from tests.integration.shop import Shop
 
 COMMANDS = 4 * PART_ENTRIES + 5

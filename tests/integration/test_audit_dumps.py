@@ -16,7 +16,7 @@ from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, RemainingMs
 from chalicelib.audit.lines import Line
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.store.accounts import PART_ENTRIES
+from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import Api, running_api
 from tests.integration.audit_parts import dumplog, read_log, transactions
@@ -91,7 +91,7 @@ def test_entries_of_the_same_moment_stay_together_and_in_the_order_of_their_jour
 def test_an_entry_that_stands_in_an_open_and_a_closed_part_comes_once(shop: Shop) -> None:
     """The moment between the copy of a part and the cut of its account, frozen."""
     trade(shop, users=2, commands=2 * PART_ENTRIES)
-    shop.accounts._close_part(shop.accounts.load("user0"))
+    UserJournal(shop.database).close_part("user0", shop.accounts.read("user0").version)
     assert shop.database["journal"].count_documents({"user": "user0"}) == 1
     assert [line.sequence for line in lines_of(shop, "user0")] == list(range(1, PART_ENTRIES + 1))
     assert len(lines_of(shop)) == 2 * PART_ENTRIES

@@ -18,7 +18,8 @@ from chalicelib.audit.journal import Journals
 from chalicelib.audit.lines import Line
 from chalicelib.audit.places import PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
-from chalicelib.store.accounts import PART_ENTRIES
+from chalicelib.store.key_filter import GENERATION_KEYS
+from chalicelib.store.user_journal import PART_ENTRIES
 from infra.audit.cli import main as audit
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import running_api
@@ -77,7 +78,7 @@ def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an
 
 
 def test_an_archive_is_packed_lines_of_json_in_time_order(shop: Shop, tmp_path: Path) -> None:
-    make_journals(shop.database, users=2, commands=500, per_second=1)  # slow enough for keys to be forgotten
+    make_journals(shop.database, users=2, commands=5_000)  # more keys than are known
     retention(shop, tmp_path).run()
     (file,) = files(tmp_path)
     assert file.parent == tmp_path / "archive"
@@ -100,19 +101,23 @@ def test_only_what_is_old_enough_goes(shop: Shop, tmp_path: Path) -> None:
     assert len(lines_of(shop, tmp_path)) == 4 * PART_ENTRIES + 1
 
 
+KEYED_COMMANDS = 2_700
+"""Four of five have a key: so many that the first generation of keys is forgotten, and no other."""
+
+
 def test_what_repeated_requests_and_histories_need_stays(shop: Shop, tmp_path: Path) -> None:
-    """The last 64 keys lie several parts back, since most commands had none."""
-    for number in range(8 * PART_ENTRIES):
+    """The last 1,024 keys lie many parts back, since some commands had none."""
+    for number in range(KEYED_COMMANDS):
         shop.now_ms += 60_000
-        shop.does("ADD", amount="1.00", key=f"key-{number}" if number % 5 == 0 else None)
-    keys = [f"key-{number}" for number in range(0, 8 * PART_ENTRIES, 5)][-64:]
-    history = shop.accounts.with_history(shop.accounts.load("jane")).latest
+        shop.does("ADD", amount="1.00", key=f"key-{number}" if number % 5 else None)
+    keys = [f"key-{number}" for number in range(KEYED_COMMANDS) if number % 5][-GENERATION_KEYS:]
+    history = shop.accounts.with_history(shop.accounts.read("jane")).latest
     moved = retention(shop, tmp_path).run()
-    assert 0 < moved.parts < 7
+    assert moved.parts == GENERATION_KEYS * 5 // 4 // PART_ENTRIES
     shop.accounts._recent.forget("jane")
-    for key in keys:
+    for key in keys[:2] + keys[-2:]:
         assert shop.does("ADD", amount="1.00", key=key).replayed
-    assert shop.accounts.with_history(shop.accounts.reload("jane")).latest == history
+    assert shop.accounts.with_history(shop.accounts.read("jane")).latest == history
 
 
 def test_parts_full_of_what_the_system_did_do_not_hide_the_latest_commands(shop: Shop, tmp_path: Path) -> None:

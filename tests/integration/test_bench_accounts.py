@@ -10,7 +10,7 @@ def test_accounts_made_in_bulk_have_their_own_names_and_go_on_trading(shop: Shop
     make_accounts(shop.database, 30)
     assert shop.database["accounts"].distinct("_id") == [user_name(number) for number in range(30)]
     assert len(shop.database["accounts"].distinct(f"{STATE}.armed.sym")) == 26
-    assert shop.accounts.load(user_name(29)).version == 5
+    assert shop.accounts.read(user_name(29)).version == 5
     history = shop.does("DISPLAY_SUMMARY", user=user_name(29)).result["history"]
     assert [entry["command"] for entry in history] == ["SET_BUY_TRIGGER", "SET_BUY_AMOUNT", "COMMIT_BUY", "BUY", "ADD"]
     assert shop.does("SELL", "DAA", "50.00", user=user_name(29)).entry.outcome == "ok"

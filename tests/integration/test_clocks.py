@@ -34,7 +34,7 @@ def test_an_order_after_an_entry_from_the_future_lives_for_sixty_seconds(shop: S
     assert bought.result["expires_at"] == shop.now_ms + 60_000
     shop.now_ms += 60_001
     assert shop.does("COMMIT_BUY").entry.outcome == "no_pending_buy"
-    assert shop.accounts.reload("jane").account.cash_cents == 10_100
+    assert shop.accounts.read("jane").account.cash_cents == 10_100
 
 
 def test_a_due_trigger_fires_after_an_entry_from_the_future(shop: Shop, ahead: Shop) -> None:
@@ -54,13 +54,13 @@ def test_an_order_from_the_future_of_a_user_who_is_away_is_given_back_after_sixt
     ahead.does("BUY", "ABC", "30.00")
     sweeper = sweeper_of(shop, PricedQuotes({}))
     assert sweeper.sweep().expired == 0
-    record = shop.accounts.reload("jane")
+    record = shop.accounts.read("jane")
     assert [order.expires_at_ms for order in record.account.pending_buys] == [shop.now_ms + 60_000]
     sweeper.sweep()
-    assert shop.accounts.reload("jane").version == record.version
+    assert shop.accounts.read("jane").version == record.version
     shop.now_ms += 60_001
     assert sweeper.sweep().expired == 1
-    assert shop.accounts.reload("jane").account.cash_cents == 10_000
+    assert shop.accounts.read("jane").account.cash_cents == 10_000
     kinds = [kind for kind, _ in audit(shop.settings)]
     assert kinds == [*("userCommand", "accountTransaction") * 2, "systemEvent", "accountTransaction"]
 
@@ -70,7 +70,7 @@ def test_an_order_of_a_server_within_the_tolerance_is_left_alone_by_the_sweep(sh
     ahead.does("ADD", amount="100.00")
     bought = ahead.does("BUY", "ABC", "30.00").entry
     sweeper_of(shop, PricedQuotes({})).sweep()
-    record = shop.accounts.reload("jane")
+    record = shop.accounts.read("jane")
     assert (record.version, record.account.pending_buys[0].expires_at_ms) == (2, bought.result["expires_at"])
 
 

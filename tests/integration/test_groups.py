@@ -58,7 +58,7 @@ def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) 
     with ThreadPoolExecutor(16) as pool:
         done = list(pool.map(lambda n: servers[n % 2].does("ADD", amount="0.01", user=f"user{n % 4}"), range(400)))
     for user in range(4):
-        record = shop.accounts.reload(f"user{user}")
+        record = shop.accounts.read(f"user{user}")
         assert (record.account.cash_cents, record.version) == (100, 100)
     assert len({(answer.user, answer.entry.cash_cents) for answer in done}) == 400
     for server in servers:

@@ -68,7 +68,7 @@ def test_an_account_of_an_older_build_goes_on_where_it_was(
     assert run(settings, monkeypatch, "--anyway") == 0
     assert missing_indexes(database) == []
     shop = Shop(settings, recent=0)
-    account = shop.accounts.reload("jane").account
+    account = shop.accounts.read("jane").account
     assert (account.cash_cents, account.holdings) == (83_070, {"ABC": 6})
     for key, amount in (("first", "1000.00"), ("key-5", "0.01"), ("key-69", "0.01")):
         assert shop.does("ADD", amount=amount, key=key).replayed, f"{key} is known"

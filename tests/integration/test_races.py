@@ -44,21 +44,21 @@ def test_threads_with_stores_of_their_own_lose_no_add(settings: Settings, shop: 
     start = Barrier(4)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: add_cents(settings, 50, start), range(4)))
-    record = shop.accounts.reload("jane")
+    record = shop.accounts.read("jane")
     assert (record.account.cash_cents, record.version) == (200, 200)
 
 
 def test_threads_of_one_process_lose_no_add(shop: Shop) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: shop.does("ADD", amount="0.01"), range(200)))
-    assert shop.accounts.reload("jane").account.cash_cents == 200
+    assert shop.accounts.read("jane").account.cash_cents == 200
 
 
 def test_processes_lose_no_add(settings: Settings, shop: Shop) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
         pool.starmap(add_cents, [(settings, 40, None)] * 3)
-    record = shop.accounts.reload("jane")
+    record = shop.accounts.read("jane")
     assert (record.account.cash_cents, record.version) == (120, 120)
 
 
@@ -79,7 +79,7 @@ def test_one_key_in_flight_on_several_servers_is_applied_once(settings: Settings
         with ThreadPoolExecutor(4) as pool:
             replayed = list(pool.map(lambda key, start=start: add_cents(settings, 1, start, key), keys))
         assert sorted(flag for flags in replayed for flag in flags) == [False, True, True, True]
-    assert shop.accounts.reload("jane").account.cash_cents == 10
+    assert shop.accounts.read("jane").account.cash_cents == 10
 
 
 class LosesAnswers(Accounts):
@@ -106,18 +106,18 @@ def test_a_write_whose_answer_is_lost_is_applied_once(shop: Shop, applied: bool,
     losing = LosesAnswers(shop.database, "test", shop.accounts._recent)
     losing.applied = applied
     shop.trading = shop.trading.__class__(
-        losing, shop.quotes, shop.trading.dumps, shop.trading.clock, shop.trading.turns, 10_000
+        losing, shop.quotes, shop.trading.dumps, shop.trading.clock, shop.trading.queues, 10_000
     )
     answer = shop.does("ADD", amount="1.00", key=key)
     assert (answer.replayed, answer.entry.cash_cents) == (False, 200)
-    record = shop.accounts.reload("jane")
+    record = shop.accounts.read("jane")
     assert (record.account.cash_cents, record.version) == (200, 2)
 
 
 def test_a_late_write_of_an_earlier_try_loses_to_the_later_one(shop: Shop) -> None:
     """The first try hangs on its way; when it arrives after the second, its guard does not match any more."""
     shop.does("ADD", amount="1.00")
-    stale = shop.accounts.reload("jane")
+    stale = shop.accounts.read("jane")
     done = Event()
 
     class Late(LosesAnswers):
@@ -134,8 +134,8 @@ def test_a_late_write_of_an_earlier_try_loses_to_the_later_one(shop: Shop) -> No
 
     late = Late(shop.database, "test", shop.accounts._recent)
     shop.trading = shop.trading.__class__(
-        late, shop.quotes, shop.trading.dumps, shop.trading.clock, shop.trading.turns, 10_000
+        late, shop.quotes, shop.trading.dumps, shop.trading.clock, shop.trading.queues, 10_000
     )
     shop.does("ADD", amount="1.00")
     assert done.is_set()
-    assert shop.accounts.reload("jane").account.cash_cents == 200
+    assert shop.accounts.read("jane").account.cash_cents == 200

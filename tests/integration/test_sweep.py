@@ -39,7 +39,7 @@ def sets_sell(shop: Shop, user: str = "jane", symbol: str = "ABC", amount: str =
 
 def account_of(shop: Shop, user: str = "jane") -> Account:
     """Return an account as the database has it."""
-    return shop.accounts.reload(user).account
+    return shop.accounts.read(user).account
 
 
 def firings(shop: Shop) -> list[dict[str, str]]:
@@ -96,10 +96,10 @@ def test_a_sell_is_found_at_its_price_and_above(shop: Shop, price: int, fired: i
 def test_triggers_worth_less_than_a_share_are_not_even_found(shop: Shop) -> None:
     sets_buy(shop, "jane", amount="9.00", price="10.00")
     sets_sell(shop, "john", amount="12.00", price="12.00")
-    before = [shop.accounts.reload(user).version for user in ("jane", "john")]
+    before = [shop.accounts.read(user).version for user in ("jane", "john")]
     assert sweeper_of(shop, PricedQuotes({"ABC": 950})).sweep().due == 0
     assert sweeper_of(shop, PricedQuotes({"ABC": 1201})).sweep().due == 0
-    assert [shop.accounts.reload(user).version for user in ("jane", "john")] == before
+    assert [shop.accounts.read(user).version for user in ("jane", "john")] == before
 
 
 def test_an_amount_replaced_after_the_price_was_set_is_the_one_that_fires(shop: Shop) -> None:
@@ -160,9 +160,9 @@ def test_a_hit_on_the_source_is_audited_where_the_trigger_is_also_when_nothing_f
 
 def test_a_quote_from_the_cache_leaves_no_trace(shop: Shop) -> None:
     sets_buy(shop)
-    version = shop.accounts.reload("jane").version
+    version = shop.accounts.read("jane").version
     sweeper_of(shop, PricedQuotes({"ABC": 1500})).sweep()
-    assert shop.accounts.reload("jane").version == version
+    assert shop.accounts.read("jane").version == version
 
 
 def test_a_symbol_whose_quote_cannot_be_had_is_counted_and_holds_up_no_other(shop: Shop) -> None:
@@ -330,9 +330,9 @@ class Interrupted(Accounts):
 
     happens: Callable[[], object] | None = None
 
-    def reload(self, user: str) -> Record:
-        """Load, then let it happen."""
-        record = super().reload(user)
+    def read(self, user: str, key: str | None = None) -> Record:
+        """Read, then let it happen."""
+        record = super().read(user, key)
         happens, self.happens = self.happens, None
         if happens is not None:
             happens()
@@ -351,7 +351,7 @@ def test_a_cancel_that_comes_between_reading_and_firing_wins(shop: Shop) -> None
 def test_a_cancel_that_comes_after_the_firing_finds_no_trigger(shop: Shop) -> None:
     """The process of the cancel still has the trigger in its memory: the guard makes it look again."""
     sets_buy(shop)
-    assert shop.accounts.load("jane").account.buy_triggers
+    assert shop.accounts.read("jane").account.buy_triggers
     sweeper_of(shop, PricedQuotes({"ABC": 1000})).sweep()
     assert shop.does("CANCEL_SET_BUY", "ABC").entry.outcome == "no_buy_amount"
     assert account_of(shop) == Account("jane", holdings={"ABC": 5}, cost_cents={"ABC": 5000})
@@ -407,7 +407,7 @@ def test_a_sweep_is_not_fooled_by_what_its_process_remembers(shop: Shop) -> None
     """A store that still has the account without its trigger would find nothing to do, unguarded, for ever."""
     store = Accounts(shop.database, "sweeper", RecentRecords(10))
     shop.does("ADD", amount="1.00")
-    store.reload("jane")
+    store.read("jane")
     sets_buy(shop)
     assert sweeper_of(shop, PricedQuotes({"ABC": 1000}), store=store).sweep().fired == 1
 
@@ -440,5 +440,5 @@ def test_a_closed_part_of_the_journal_keeps_the_firings_in_it(shop: Shop) -> Non
     for _ in range(25):
         numbers.append(str(sets_buy(shop)))
         sweeper.sweep()
-    assert shop.accounts.reload("jane").open_from > 1
+    assert shop.accounts.read("jane").open_from > 1
     assert [firing["transactionNum"] for firing in firings(shop)] == numbers

@@ -158,7 +158,7 @@ def test_four_processes_fire_2000_due_triggers_once_each_while_their_users_trade
     assert sum(report.fired for report in reports) == len(fired)
     assert sum(report.fired > 0 for report in reports) > 1, "there was more than one to race"
 
-    accounts = [shop.accounts.reload(user).account for user in USERS]
+    accounts = [shop.accounts.read(user).account for user in USERS]
     assert not any(account.buy_triggers or account.sell_triggers for account in accounts)
     added = ADDED_CENTS * len(USERS) + sum(replay.added_cents for replay in replays)
     assert sum(map(worth_cents, accounts)) == added
@@ -199,7 +199,7 @@ def test_the_scheduled_function_sweeps_and_writes_its_metric(
         ("jane", "SWA", "7.77"),
         ("john", "SWB", "7.77"),
     ]
-    assert shop.accounts.reload("jane").account == Account("jane", 446, {"SWA": 2}, cost_cents={"SWA": 1554})
+    assert shop.accounts.read("jane").account == Account("jane", 446, {"SWA": 2}, cost_cents={"SWA": 1554})
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def test_the_ticker_outlives_an_outage_of_the_database_and_stops_when_told(redis
                 shop.does("SET_BUY_TRIGGER", "ABC", "10.00")
                 wait_for(log, "fired=1 ")
                 bought = Account("jane", holdings={"ABC": 2}, cost_cents={"ABC": 2000})
-                assert shop.accounts.reload("jane").account == bought
+                assert shop.accounts.read("jane").account == bought
             process.send_signal(signal.SIGTERM)
             assert process.wait(SECONDS) == 0
     finally:

@@ -105,13 +105,13 @@ def test_a_try_that_was_overtaken_by_an_earlier_try_of_its_own_does_not_pass_for
     """The first try arrives late, after the second was decided: the account is as the first one says."""
     first, second = (Accounts(shop.database, name, RecentRecords(10), writer) for name in ("first", "second"))
     shop.does("ADD", amount="1.00")
-    at_first, at_second = first.reload("jane"), second.reload("jane")
+    at_first, at_second = first.read("jane"), second.read("jane")
     entry = replace(FULL_ENTRY, key=None)
     first.save(at_first, replace(at_first.account, cash_cents=500), entry, b"attempt1")
     with pytest.raises(StoreError):
         second.save(at_second, replace(at_second.account, cash_cents=900), entry, b"attempt1")
-    assert second.load("jane").account.cash_cents == 500
-    found = second.find_attempt(second.load("jane"), b"attempt1", at_second.version)
+    assert second.read("jane").account.cash_cents == 500
+    found = second.find_attempt(second.read("jane"), b"attempt1", at_second.version)
     assert found is not None
     assert (found.attempt, found.sequence) == (b"attempt1", 2)
 
@@ -133,4 +133,4 @@ def test_a_new_account_comes_to_life_once(writer: Writer, shop: Shop) -> None:
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of("jane", 0, f"try-{n}".encode())), range(8)))
     assert outcomes.count(None) == 1
-    assert shop.accounts.load("nobody").account == Account("nobody")
+    assert shop.accounts.read("nobody").account == Account("nobody")

@@ -4,14 +4,13 @@ import io
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any
 
 import pytest
 
 from chalicelib.observe.commands import Observers, QuotedFrom, Seen
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
-from chalicelib.observe.timing import Stages
+from chalicelib.observe.timing import CommandTimer
 
 SEEN = Seen(
     request_id="r-1",
@@ -152,20 +151,13 @@ def test_all_observers_are_told() -> None:
     assert first == second == [SEEN]
 
 
-def test_the_stages_of_a_command_begin_at_nothing() -> None:
-    stages = Stages()
-    before = stages.begin()
-    stages.here().load += 1.0
-    now = stages.begin()
-    assert stages.here() is now
-    assert (before.load, now.load, now.quote, now.save) == (1.0, 0.0, 0.0, 0.0)
-
-
-def test_what_threads_and_contexts_spend_is_their_own() -> None:
-    stages = Stages()
-    mine = stages.begin()
-    other = copy_context().run(stages.begin)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: setattr(stages.here(), "save", 1.0)).result()  # it has begun with no command
-    assert stages.here() is mine
-    assert (mine.save, other.save) == (0.0, 0.0)
+def test_a_stage_adds_up_what_was_spent_in_it_also_in_vain() -> None:
+    timer = CommandTimer()
+    assert (timer.load.seconds, timer.quote.seconds, timer.save.seconds, timer.quoted) == (0.0, 0.0, 0.0, None)
+    with timer.load:
+        pass
+    once = timer.load.seconds
+    with pytest.raises(KeyError), timer.load:
+        raise KeyError
+    assert timer.load.seconds > once > 0.0
+    assert (timer.quote.seconds, timer.save.seconds) == (0.0, 0.0)

@@ -17,6 +17,7 @@ from chalicelib.domain.errors import (
     QuoteUnavailableError,
     RejectedError,
     StoreUnavailableError,
+    TooLateError,
     TradingError,
     UnavailableError,
     UnknownDataVersionError,
@@ -58,6 +59,7 @@ UNAVAILABLE: dict[str, tuple[UnavailableError, str]] = {
     "auth_unavailable": (AuthUnavailableError("x"), UNCHANGED),
     "unknown_data_version": (UnknownDataVersionError(None, 2), UNCHANGED),
     "clock_skew": (ClockSkewError(5_000, 2_000), UNCHANGED),
+    "too_late": (TooLateError("x"), UNCHANGED),
 }
 
 

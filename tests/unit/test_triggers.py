@@ -10,7 +10,8 @@ from chalicelib.domain.journal import CashMoved, OrderExpired, Origin, QuoteHit,
 from chalicelib.domain.quote import Quote
 from chalicelib.domain.system import note_hit, settle
 from chalicelib.domain.triggers import fire_due_triggers
-from chalicelib.store.documents import new_account_fields
+from chalicelib.store.documents import new_state
+from chalicelib.store.key_filter import KeyFilter
 from tests.unit.trader import Trader
 
 
@@ -215,7 +216,7 @@ def test_the_index_keys_say_exactly_when_a_trigger_fires(
 ) -> None:
     """A key too many would be looked at in every sweep, for ever; one too few would never fire."""
     account = Account("jane", buy_triggers=buys, sell_triggers=sells)
-    armed = new_account_fields(account)["armed"]
+    armed = new_state(account, [], last_ms=0, keys=KeyFilter())["armed"]
     for symbol in "AB":
         found = sum(key["sym"] == symbol and key["from"] <= quote <= key["to"] for key in armed)
         _, events = fire_due_triggers(account, {symbol: quote})

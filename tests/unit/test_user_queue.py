@@ -9,8 +9,9 @@ from functools import partial
 import pytest
 
 from chalicelib import concurrency
-from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.service.deadline import Deadline, Turns
+from chalicelib.domain.errors import TooLateError
+from chalicelib.service.deadline import Deadline
+from chalicelib.service.user_queue import UserQueues
 
 SECONDS = 60.0
 LONG_MS = 60_000
@@ -24,18 +25,18 @@ def together(*calls: Callable[[], None]) -> None:
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
-    turns = Turns()
+    queues = UserQueues()
     order: list[int] = []
     inside: list[int] = []
 
     def asked() -> int:
         """Return how many have the turn or wait for it."""
-        return 1 + len(turns._queues["jane"]) if "jane" in turns._queues else 0
+        return 1 + len(queues._waiting["jane"]) if "jane" in queues._waiting else 0
 
     def take(number: int) -> None:
         while asked() + len(order) < number:
             time.sleep(0.002)
-        with turns.of("jane", Deadline(LONG_MS)):
+        with queues.turn("jane", Deadline(LONG_MS)):
             while asked() + len(order) < 5:
                 time.sleep(0.002)
             inside.append(number)
@@ -46,14 +47,31 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
 
     together(*(partial(take, number) for number in range(5)))
     assert order == list(range(5))
-    assert turns._queues == {}
+    assert queues._waiting == {}
+
+
+def test_who_has_the_turn_is_told_whether_others_had_it_in_between() -> None:
+    queues, told = UserQueues(), []
+
+    def wait() -> None:
+        with queues.turn("jane", Deadline(LONG_MS)) as waited:
+            told.append(waited)
+
+    with queues.turn("jane", Deadline(LONG_MS)) as waited:
+        told.append(waited)
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not queues._waiting["jane"]:
+            time.sleep(0.001)
+    thread.join(SECONDS)
+    assert told == [False, True]
 
 
 def test_users_do_not_wait_for_each_other() -> None:
-    turns, both = Turns(), []
+    queues, both = UserQueues(), []
 
     def take(user: str) -> None:
-        with turns.of(user, Deadline(LONG_MS)):
+        with queues.turn(user, Deadline(LONG_MS)):
             both.append(user)
             while len(both) < 2:
                 time.sleep(0.01)
@@ -62,34 +80,34 @@ def test_users_do_not_wait_for_each_other() -> None:
 
 
 def test_who_waits_too_long_gives_up_and_holds_up_nobody() -> None:
-    turns, done = Turns(), []
+    queues, done = UserQueues(), []
 
     def hold() -> None:
-        with turns.of("jane", Deadline(LONG_MS)):
+        with queues.turn("jane", Deadline(LONG_MS)):
             while "gave up" not in done:
                 time.sleep(0.01)
 
     def hurry() -> None:
-        while "jane" not in turns._queues:
+        while "jane" not in queues._waiting:
             time.sleep(0.002)
-        with pytest.raises(StoreUnavailableError), turns.of("jane", Deadline(50)):
+        with pytest.raises(TooLateError), queues.turn("jane", Deadline(50)):
             done.append("it came")
         done.append("gave up")
 
     def patient() -> None:
-        while "gave up" not in done and not turns._queues.get("jane"):
+        while "gave up" not in done and not queues._waiting.get("jane"):
             time.sleep(0.002)
-        with turns.of("jane", Deadline(LONG_MS)):
+        with queues.turn("jane", Deadline(LONG_MS)):
             done.append("it came in the end")
 
     together(hold, hurry, patient)
     assert done == ["gave up", "it came in the end"]
-    assert turns._queues == {}
+    assert queues._waiting == {}
 
 
 def test_a_turn_that_comes_as_one_gives_up_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one it was for had stopped waiting at that very moment."""
-    turns = Turns()
+    queues = UserQueues()
 
     class Late(threading.Event):
         """Says that the time was up, though it was set."""
@@ -102,15 +120,15 @@ def test_a_turn_that_comes_as_one_gives_up_is_passed_on(monkeypatch: pytest.Monk
     ended = []
 
     def hurry() -> None:
-        with pytest.raises(StoreUnavailableError), turns.of("jane", Deadline(LONG_MS)):
+        with pytest.raises(TooLateError), queues.turn("jane", Deadline(LONG_MS)):
             pass
         ended.append(True)
 
-    with turns.of("jane", Deadline(LONG_MS)):
+    with queues.turn("jane", Deadline(LONG_MS)):
         thread = threading.Thread(target=hurry)
         thread.start()
-        while not turns._queues["jane"]:
+        while not queues._waiting["jane"]:
             time.sleep(0.001)
     thread.join(SECONDS)
     assert ended
-    assert turns._queues == {}
+    assert queues._waiting == {}

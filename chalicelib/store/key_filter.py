@@ -1,0 +1,114 @@
+"""Which idempotency keys an account may have had: a filter that answers "surely not" or "perhaps" (SPEC.md section 7).
+
+A blocked Bloom filter in two generations. A key sets five bits of one block of its generation, so a command changes one
+block and needs only that block of each generation to look its key up. When the younger generation has taken
+GENERATION_KEYS keys, the older one is dropped and a new one begins: the last GENERATION_KEYS keys are always in it, and
+it never holds more than twice as many. "Perhaps" is wrong for about one new key in seventy
+(docs/decisions/0042-keys-are-recognised-by-a-filter.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+GENERATION_KEYS = 1024
+"""At least so many of a user's latest keys are known."""
+
+GENERATIONS = ("a", "b")
+
+_BLOCKS = 40
+_BLOCK_BYTES = 32
+_BITS_A_KEY = 5
+HASH_BYTES = 8
+
+Generation = Mapping[str, Any]
+"""Blocks (bytes) by their number, and `from`: the sequence number of the first entry whose key is in it."""
+
+
+class Place(NamedTuple):
+    """Where a key stands in a generation: the number of its block, and its bits there."""
+
+    block: str
+    bits: int
+
+
+def key_hash(key: str) -> bytes:
+    """Return the 8 bytes from which a key's place is made."""
+    return blake2b(key.encode(), digest_size=HASH_BYTES).digest()
+
+
+def place_of(hashed: bytes) -> Place:
+    """Return the place of a key with this hash."""
+    bits = 0
+    for number in hashed[:_BITS_A_KEY]:
+        bits |= 1 << number
+    return Place(str(int.from_bytes(hashed[_BITS_A_KEY : _BITS_A_KEY + 2], "little") % _BLOCKS), bits)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """The filter of one account at one version, whole or only as far as one key needs it.
+
+    `taken` is how many keys the account has had. `block` is the one block that is known, None when all are.
+    """
+
+    taken: int = 0
+    generations: Mapping[str, Generation] = field(default_factory=dict)
+    block: str | None = None
+
+    def covers(self, key: str | None) -> bool:
+        """Tell whether enough of the filter is known to look up this key; None needs nothing."""
+        return key is None or self.block is None or self.block == place_of(key_hash(key)).block
+
+    def may_hold(self, key: str) -> bool:
+        """Tell whether the key may be one of the last; when not, it surely is not. The filter must cover it."""
+        place = place_of(key_hash(key))
+        return any(
+            int.from_bytes(generation.get(place.block, b""), "little") & place.bits == place.bits
+            for generation in self.generations.values()
+        )
+
+    def with_key(self, key: str, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
+        """Return the filter with the key of the entry `sequence`, and the fields of the account that change."""
+        return self.with_hash(key_hash(key), sequence)
+
+    def with_hash(self, hashed: bytes, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
+        """Do as `with_key` for a key of which only the hash is known."""
+        place = place_of(hashed)
+        assert self.block in {None, place.block}, "the account was read for another key"
+        name = GENERATIONS[self.taken // GENERATION_KEYS % len(GENERATIONS)]
+        changes: dict[str, Any] = {"keyed": self.taken + 1}
+        generation: Generation
+        if self.taken % GENERATION_KEYS == 0:
+            generation = {"from": sequence, place.block: place.bits.to_bytes(_BLOCK_BYTES, "little")}
+            changes[f"keys.{name}"] = generation
+        else:
+            before = self.generations.get(name, {})
+            bits = int.from_bytes(before.get(place.block, b""), "little") | place.bits
+            block = bits.to_bytes(_BLOCK_BYTES, "little")
+            generation = {**before, place.block: block}
+            changes[f"keys.{name}.{place.block}"] = block
+        return KeyFilter(self.taken + 1, {**self.generations, name: generation}, self.block), changes
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the account that hold the filter; it must be known whole."""
+        return {"keyed": self.taken, "keys": {name: dict(one) for name, one in self.generations.items()}}
+
+
+def filter_from(state: Mapping[str, Any], block: str | None = None) -> KeyFilter:
+    """Return the filter in an account's state, of which only `block` was read unless that is None."""
+    return KeyFilter(state.get("keyed", 0), state.get("keys", {}), block)
+
+
+def filter_fields(key: str | None) -> tuple[str | None, list[str]]:
+    """Return the block that a key needs, and the fields of the state that hold it; None is a command without a key."""
+    if key is None:
+        return "", []
+    block = place_of(key_hash(key)).block
+    return block, ["keyed", *(f"keys.{name}.{block}" for name in GENERATIONS)]
+
+
+def oldest_entry(state: Mapping[str, Any]) -> int | None:
+    """Return the sequence number of the first entry whose key is still in the filter, None when it holds no key."""
+    return min((generation["from"] for generation in state.get("keys", {}).values()), default=None)
