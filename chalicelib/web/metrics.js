@@ -5,7 +5,15 @@ const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const REJECTED = new Set(
   "amount_below_price insufficient_funds insufficient_shares no_pending_buy no_pending_sell no_buy_amount no_sell_amount".split(" "),
 );
-const FAILED = new Set(["quote_unavailable", "store_unavailable", "auth_unavailable", "internal_error"]);
+const FAILED = new Set([
+  "quote_unavailable",
+  "store_unavailable",
+  "auth_unavailable",
+  "clock_skew",
+  "too_late",
+  "unknown_data_version",
+  "internal_error",
+]);
 
 /** The samples of a text: `[{name, labels, value}]`. */
 export function parseMetrics(text) {

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import bson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder, SellTrigger
 from chalicelib.domain.commands import CommandName
-from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, StoreUnavailableError
+from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import Accounts
-from chalicelib.store.documents import entry_document, entry_from_document, state_of
+from chalicelib.store.documents import Document, entry_document, entry_from_document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
@@ -177,14 +180,44 @@ def test_the_first_outcome_comes_back_also_when_it_was_a_rejection_or_a_summary(
     fresh.close()
 
 
+FIRST: dict[str, Any] = {
+    "name": "SET_BUY_AMOUNT",
+    "symbol": "ABC",
+    "amount": "1.00",
+    "filename": "log",
+    "of_all": False,
+    "order": 7,
+}
+
+
 @pytest.mark.parametrize(
-    "other", [("ADD", None, "2.00"), ("BUY", "ABC", "1.00"), ("COMMIT_BUY", None, None), ("DUMPLOG", None, None)]
+    "other",
+    [
+        {"name": "SET_SELL_AMOUNT"},
+        {"symbol": "ABD"},
+        {"amount": "1.01"},
+        {"filename": "logs"},
+        {"of_all": True},
+        {"order": 8},
+    ],
+    ids=lambda other: next(iter(other)),
 )
-def test_a_key_used_for_another_command_is_refused(shop: Shop, other: tuple[str, str | None, str | None]) -> None:
-    shop.does("ADD", amount="1.00", key="once")
+def test_a_key_used_for_a_command_that_differs_in_one_thing_is_refused(shop: Shop, other: dict[str, Any]) -> None:
+    shop.does("ADD", amount="9.00")
+    first = shop.does(**FIRST, key="once")
+    with pytest.raises(KeyReusedError, match=f"transaction {first.entry.transaction}"):
+        shop.does(**(FIRST | other), key="once")
+    again = shop.does(**FIRST, key="once")
+    assert (again.replayed, again.entry) == (True, first.entry)
+    assert shop.accounts.read("jane").version == 2
+
+
+@pytest.mark.parametrize("other", [{"filename": "other.xml"}, {"of_all": True}], ids=["filename", "of_all"])
+def test_a_key_used_for_another_dumplog_is_refused(shop: Shop, other: dict[str, Any]) -> None:
+    shop.does("DUMPLOG", filename="log.xml", key="once")
     with pytest.raises(KeyReusedError):
-        shop.does(*other, key="once")
-    assert shop.does("QUOTE", "ABC").entry.cash_cents == 100
+        shop.does("DUMPLOG", **({"filename": "log.xml"} | other), key="once")
+    assert shop.does("DUMPLOG", filename="log.xml", key="once").replayed
 
 
 def test_keys_belong_to_their_user(shop: Shop) -> None:
@@ -287,6 +320,90 @@ def test_history_reaches_into_closed_parts_and_leaves_out_the_system(shop: Shop)
     history = fresh.does("DISPLAY_SUMMARY").result["history"]
     assert [past["transaction"] for past in history] == list(range(PART_ENTRIES + 3, PART_ENTRIES - 17, -1))
     fresh.close()
+
+
+def test_the_history_is_that_of_one_user_when_others_have_closed_parts(shop: Shop) -> None:
+    """Also of a user whose name begins another's, and of one that sorts right behind it."""
+    users = ("jane", "jan", "jane-b", "john")
+    for _ in range(PART_ENTRIES + 3):
+        for place, user in enumerate(users):
+            shop.does("ADD", amount=f"0.{place + 1:02d}", user=user)
+    fresh = Shop(shop.settings, recent=0)
+    for place, user in enumerate(users):
+        history = fresh.does("DISPLAY_SUMMARY", user=user).result["history"]
+        assert [past["transaction"] for past in history] == [
+            number * len(users) + place + 1 for number in range(PART_ENTRIES + 2, PART_ENTRIES - 18, -1)
+        ]
+    fresh.close()
+
+
+def holes(shop: Shop) -> None:
+    """Let the closed parts of the journal be where nobody finds them, as on a member that lags behind."""
+    shop.database["journal"].rename("hidden", dropTarget=True)
+
+
+def test_a_part_that_should_be_there_and_is_not_makes_an_outcome_unknown_and_no_key_new(shop: Shop) -> None:
+    firsts = [shop.does("ADD", amount="1.00", key=f"key-{number}") for number in range(PART_ENTRIES + 5)]
+    holes(shop)
+    hasty = Shop(replace(shop.settings, command_timeout_ms=300), recent=0)
+    with pytest.raises(StoreUnavailableError):
+        hasty.does("ADD", amount="1.00", key="key-0")
+    with pytest.raises(UnavailableError):
+        hasty.does("DISPLAY_SUMMARY")
+    record = hasty.accounts.read("jane")
+    with pytest.raises(UnknownOutcomeError):
+        hasty.accounts.find_attempt(record, b"attempt!", since=PART_ENTRIES - 1)
+    assert hasty.accounts.find_attempt(record, b"attempt!", since=PART_ENTRIES) is None
+    assert hasty.does("ADD", amount="1.00", key=f"key-{PART_ENTRIES + 1}").replayed
+    shop.database["hidden"].rename("journal", dropTarget=True)
+    assert hasty.does("ADD", amount="1.00", key="key-0").entry == firsts[0].entry
+    assert hasty.accounts.read("jane").version == PART_ENTRIES + 5
+    hasty.close()
+
+
+def test_an_account_of_an_older_version_than_is_known_is_no_place_to_look_for_a_key(shop: Shop) -> None:
+    """So a new primary may answer for a moment after a failover."""
+    shop.does("ADD", amount="1.00", key="once")
+    record = shop.accounts.read("jane", "once")
+    with pytest.raises(UnknownOutcomeError):
+        shop.accounts.find_key(replace(record, version=2), "once")
+
+
+class Commands(CommandListener):
+    """Notes what is sent to MongoDB."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in {"find", "update", "insert", "getMore", "aggregate"}:
+            self.sent.append((event.command_name, event.command))
+
+    def succeeded(self, event: object) -> None: ...
+
+    def failed(self, event: object) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["ADD", "BUY"])
+def test_a_keyed_command_on_a_cold_account_is_one_read_without_the_journal_and_one_write(shop: Shop, name: str) -> None:
+    for number in range(10):
+        shop.does("ADD", amount="50.00", key=f"key-{number}")
+    noted = Commands()
+    client: MongoClient[Document] = MongoClient(shop.settings.mongo_uri, event_listeners=[noted])
+    with client:
+        cold = Shop(shop.settings, recent=0)
+        database = client.get_database(shop.settings.mongo_database)
+        cold.accounts = Accounts(database, "cold", RecentRecords(0))
+        cold.trading = replace(cold.trading, store=cold.accounts)
+        cold.does("ADD", amount="1.00", user="john")  # the version of the data is asked for once
+        noted.sent.clear()
+        cold.does(name, "ABC", "10.00", key="new")
+        assert [command for command, _ in noted.sent] == ["find", "update"]
+        read, written = (command for _, command in noted.sent)
+        assert not [field for field in read["projection"] if ".open" in field and field.split(".")[1] == "open"]
+        assert not [field for field in read["projection"] if field.endswith((".keys", ".keys.a"))]
+        assert len(bson.encode(written["updates"][0]["u"])) < 700
+        cold.close()
 
 
 def test_a_warm_server_knows_the_history_without_reading_the_journal(shop: Shop) -> None:

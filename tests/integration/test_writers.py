@@ -99,6 +99,18 @@ def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Sh
     assert [failure is None for failure in outcomes] == [False, True] * 4
 
 
+def test_a_lost_race_is_told_as_such_and_one_whose_place_was_moved_to_the_journal_is_unknown(
+    writer: Writer, shop: Shop
+) -> None:
+    """A lost race needs no look at the journal, and another server's win is not the rare case without stickiness."""
+    for version in range(2):
+        writer.write(write_of("jane", version, b"number %d" % version))
+    assert outcome(writer, write_of("jane", 1, b"too late")) is LostRaceError
+    shop.database["accounts"].update_one({"_id": "jane"}, {"$set": {f"{STATE}.0.open_from": 3, f"{STATE}.0.open": []}})
+    lost = LostRaceError if isinstance(writer, SingleWriter) else UnknownOutcomeError
+    assert outcome(writer, write_of("jane", 1, b"too late")) is lost
+
+
 def test_a_try_that_was_overtaken_by_an_earlier_try_of_its_own_does_not_pass_for_applied(
     writer: Writer, shop: Shop
 ) -> None:

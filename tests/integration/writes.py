@@ -10,7 +10,7 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
     """Return a write that raises the version and pushes an entry."""
     entry = entry_document(FULL_ENTRY, write_id, "test")
     if version == 0:
-        return GuardedWrite(user, 0, {"$set": {"version": 1, "open": [entry]}}, write_id)
+        return GuardedWrite(user, 0, {"$set": {"version": 1, "open": [entry], "open_from": 1}}, write_id)
     return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, write_id)
 
 

@@ -157,18 +157,29 @@ class GroupWriter:
         return failures
 
     def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, StoreError]:
-        """Tell the losers of a group apart: their entries are not in the accounts.
+        """Tell the losers of a group apart: where their entries would be, there are others.
 
-        One that is not there has lost, or has been moved to the journal already: who asked for it has to look.
+        One whose place is not in the account any more, or not yet, is of unknown outcome: who asked for it has to look.
         """
         users = [write.user for place, write in enumerate(writes) if place not in known]
-        found = self._accounts.find({"_id": {"$in": users}}, {f"{STATE}.open.id": 1})
-        written = {entry["id"] for account in found for entry in state_of(account)["open"]}
-        return {
-            place: UnknownOutcomeError(write.user)
-            for place, write in enumerate(writes)
-            if place not in known and write.write_id not in written
-        }
+        found = self._accounts.find({"_id": {"$in": users}}, {f"{STATE}.open.id": 1, f"{STATE}.open_from": 1})
+        states = {account["_id"]: state_of(account) for account in found}
+        failures: dict[int, StoreError] = {}
+        for place, write in enumerate(writes):
+            if place in known:
+                continue
+            there = _entry_id(states.get(write.user), write.version + 1)
+            if there is None:
+                failures[place] = UnknownOutcomeError(write.user)
+            elif there != write.write_id:
+                failures[place] = LostRaceError(write.user)
+        return failures
+
+
+def _entry_id(state: Mapping[str, Any] | None, sequence: int) -> bytes | None:
+    """Return the id of the write that made an entry of a journal, None when the entry is not in the account."""
+    place = -1 if state is None else sequence - state["open_from"]
+    return state["open"][place]["id"] if state is not None and 0 <= place < len(state["open"]) else None
 
 
 class _Waiting:
