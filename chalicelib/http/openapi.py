@@ -167,7 +167,7 @@ def codes_of(operation: Operation) -> Mapping[int, tuple[str, ...]]:
 
 def _codes(operation: Operation) -> Iterator[str]:
     yield from ("not_found", "method_not_allowed", "too_large", "uri_too_long", "invalid_header")
-    yield from ("unsupported_media_type", "not_supported")
+    yield from ("unsupported_media_type", "not_supported", "server_busy")
     if operation is HEALTH:
         yield from ("store_unavailable", "clock_skew", "unknown_data_version")
     if operation.public:

@@ -40,6 +40,7 @@ STATUSES: Mapping[str, int] = {
     "internal_error": 500,
     "not_supported": 501,
     "bad_gateway": 502,
+    "server_busy": 503,
     "quote_unavailable": 503,
     "store_unavailable": 503,
     "auth_unavailable": 503,

@@ -22,6 +22,7 @@ const WORDS = {
   too_late: [null, "It took too long to reach the server; nothing was changed. Send it again."],
   clock_skew: [null, "The server's clock is wrong, so it does not trade; nothing was changed. Send it again."],
   unknown_data_version: [null, "The system is being upgraded; nothing was changed. Send it again later."],
+  server_busy: [null, "The server has too much to do; nothing was changed. Send it again."],
   auth_unavailable: [null, "Your token cannot be checked just now; nothing was changed. Send it again."],
   not_found: [null, "There is no such thing."],
 };

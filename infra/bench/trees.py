@@ -1,9 +1,10 @@
 """Two trees of this project side by side: the same replays on stacks of each, in turn, on this machine.
 
     git worktree add /tmp/before COMMIT
-    python -m infra.bench.trees --before /tmp/before --users 45 10 --rounds 3
+    python -m infra.bench.trees --before /tmp/before --users 45 10
 
-Each replay has a stack of its own, and the load generator of this tree. Prints the rates, their medians and the ratio.
+Both stacks run all the time, and are replayed on in turn, in slices so short that what else the machine does, and how
+fast it is just then, is the same for both. Prints the median rate of each, and the median of the slices' ratios.
 """
 
 import argparse
@@ -12,12 +13,15 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from infra.bench.replays import NEW_ACCOUNTS, STACK, Replayed, replay_at, write_workload
+from infra.bench.replays import STACK, Replayed, replay_on, write_workload
 from infra.local.background import running_stack
 from infra.local.stack import PROJECT
 from loadgen.workload.generate import generate
+
+Slices = dict[str, list[Replayed]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,38 +30,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the other tree")
     parser.add_argument("--users", type=int, nargs="+", default=[45, 10], metavar="N")
-    parser.add_argument("--commands", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--commands", type=int, default=2_000, help="in a slice (%(default)s)")
+    parser.add_argument("--slices", type=int, default=21, help="of each tree (%(default)s)")
     parser.add_argument("--stack", default="", metavar="OPTIONS", help="more options of `infra.local up`")
     options = parser.parse_args(arguments)
     trees = {"before": options.before.resolve(), "after": PROJECT}
     for users in options.users:
-        found: dict[str, list[Replayed]] = {name: [] for name in trees}
-        for number in range(options.rounds):
-            for name in list(trees)[:: 1 if number % 2 else -1]:  # a machine that slows down does so for both
-                found[name].append(_replay(trees[name], users, options.commands, options.stack.split()))
-                print(f"{users} users, {name}: {_words(found[name][-1])}", flush=True)
-        before, after = (statistics.median(one.rate for one in found[name]) for name in trees)
-        print(f"{users} users: medians {before:,.0f}/s before, {after:,.0f}/s after: {after / before:.2f}", flush=True)
+        found = _slices(trees, users, options.commands, options.slices, options.stack.split())
+        for name, slices in found.items():
+            print(f"{users} users, {name}: {_words(slices)}")
+        pairs = zip(found["before"], found["after"], strict=True)
+        ratios = sorted(after.rate / before.rate for before, after in pairs)
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"{users} users, after / before: {middle:.2f} (quartiles {low:.2f} to {high:.2f})", flush=True)
     return 0
 
 
-def _replay(tree: Path, users: int, commands: int, stack_options: Sequence[str]) -> Replayed:
+def _slices(trees: dict[str, Path], users: int, commands: int, count: int, options: Sequence[str]) -> Slices:
     folder = Path(tempfile.mkdtemp(prefix="day-trading-trees-"))
+    found: Slices = {name: [] for name in trees}
+    workload = folder / "workload.txt"
+    write_workload(workload, generate(users, commands, 50, 1))
     try:
-        workload = folder / "workload.txt"
-        write_workload(workload, generate(users, commands, 50, 1))
-        with running_stack(folder / "stack", *STACK, *stack_options, project=tree) as stack:
-            return replay_at(
-                stack.url, stack.operator_token, stack.pids, folder, workload, more=("--verify", *NEW_ACCOUNTS)
-            )
+        with ExitStack() as running:
+            stacks = {
+                name: running.enter_context(running_stack(folder / name, *STACK, *options, project=tree))
+                for name, tree in trees.items()
+            }
+            for number in range(count + 1):  # the first ones warm the servers
+                for name in list(stacks)[:: 1 if number % 2 else -1]:
+                    replayed = replay_on(stacks[name], folder, workload, more=("--no-log",))
+                    if number:
+                        found[name].append(replayed)
+        return found
     finally:
         shutil.rmtree(folder)
 
 
-def _words(one: Replayed) -> str:
-    used = ", ".join(f"{name} {us:.0f}" for name, us in one.cpu_us.items())
-    return f"{one.rate:,.0f}/s, p99 {one.latency_ms['p99']:.1f} ms, CPU us a command: {used}, others {one.others:.2f}"
+def _words(slices: Sequence[Replayed]) -> str:
+    def median(values: Sequence[float]) -> float:
+        return statistics.median(values)
+
+    used = ", ".join(f"{name} {median([one.cpu_us[name] for one in slices]):.0f}" for name in slices[0].cpu_us)
+    rate, p99 = median([one.rate for one in slices]), median([one.latency_ms["p99"] for one in slices])
+    others = median([one.others for one in slices])
+    return f"{rate:,.0f}/s, p99 {p99:.1f} ms, CPU us a command: {used}; others kept {others:.2f} cores busy"
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def make_event(
             "protocol": f"HTTP/{request.version}",
             "stage": "api",
             "requestId": request_id,
-            "requestTimeEpoch": int(time.time() * 1000),
+            "requestTimeEpoch": request.arrived_ms or int(time.time() * 1000),
             "identity": {"sourceIp": request.client, "userAgent": headers.get("user-agent", "")},
         },
         "body": text,

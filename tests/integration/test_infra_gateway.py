@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from chalicelib.http.problems import UNCHANGED
 from infra.host.ports import HOST, free_port, listeners, reserve
 from infra.local import process as parts
 from infra.local.process import Part, RunningPart
@@ -235,17 +236,54 @@ def test_a_request_that_takes_longer_than_the_idle_time_is_answered(serve: Start
     assert server.ask("GET", "/slow/3")[0] == 200
 
 
-def test_connections_past_the_most_wait_until_another_leaves(serve: StartServer) -> None:
+def test_at_the_most_connections_the_longest_idle_one_gives_way(serve: StartServer) -> None:
     server = serve("--connections", "2")
-    with contextlib.closing(server.raw(b"")) as first, contextlib.closing(server.raw(b"")):
-        third = server.raw(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        with contextlib.closing(third):
-            third.settimeout(0.5)
-            with pytest.raises(TimeoutError):
-                third.recv(1)
-            first.close()
-            third.settimeout(SECONDS)
-            assert third.recv(12) == b"HTTP/1.1 200"
+    with contextlib.closing(server.connect()) as first, contextlib.closing(server.connect()) as second:
+        for connection in (first, second, first):  # so the second one is idle for longer
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+        assert server.ask("GET", "/health")[0] == 200
+        assert second.sock.recv(1) == b""
+        first.request("GET", "/health")
+        assert first.getresponse().status == 200
+
+
+def test_while_the_most_connections_are_all_busy_a_new_one_is_refused_at_once(
+    serve: StartServer, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    server = serve("--connections", "2", BEGUN=str(begun))
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(server.ask, "GET", "/slow/3") for _ in range(2)]
+        deadline = time.monotonic() + SECONDS
+        while not begun.exists() or begun.read_text().count("\n") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with contextlib.closing(server.connect()) as third:
+            third.request("GET", "/health")
+            refused = third.getresponse()
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+            problem = json.loads(refused.read())
+            assert problem["code"] == "server_busy"
+            assert problem["detail"].endswith(f"; {UNCHANGED}")
+        assert not any(one.done() for one in busy)
+        assert [one.result()[0] for one in busy] == [200, 200]
+    assert server.ask("GET", "/health")[0] == 200
+
+
+def test_without_file_descriptors_the_longest_idle_connection_gives_way_and_the_log_says_so(serve: StartServer) -> None:
+    server = serve()
+    (worker,) = psutil.Process(server.part.pid).children()
+    with contextlib.ExitStack() as open_ones:
+        idle = [open_ones.enter_context(contextlib.closing(server.raw(get("/health")))) for _ in range(3)]
+        for connection in idle:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds(), worker.num_fds()))
+        for _ in range(5):
+            assert server.ask("GET", "/health")[0] == 200
+        assert "no connection can be accepted: [Errno 24]" in server.part.log.read_text()
+        assert "Traceback" not in server.part.log.read_text()
+    assert server.ask("GET", "/health")[0] == 200
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -266,11 +304,54 @@ def test_requests_sent_ahead_are_answered_in_their_order(serve: StartServer) -> 
     assert re.findall(r'"word":"(w[0-9]+)","uri', answers) == words
 
 
-def test_a_client_that_closes_its_half_still_gets_its_answers(serve: StartServer) -> None:
-    with contextlib.closing(serve().raw(get("/echo/one") + get("/echo/two"))) as connection:
+def test_a_head_that_drips_is_ended_in_its_time(serve: StartServer) -> None:
+    """Each piece comes long before an idle connection would be closed."""
+    with contextlib.closing(serve("--idle-seconds", "2").raw(b"GET /health HTTP/1.1\r\nX-Word: ")) as connection:
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < began + SECONDS:
+                connection.sendall(b"x")
+                time.sleep(0.2)
+    assert time.monotonic() - began < SECONDS / 2
+
+
+def test_a_request_behind_another_one_is_not_begun_when_its_client_has_gone(serve: StartServer, tmp_path: Path) -> None:
+    """A closed connection and one whose client closed its half only look the same: who wants answers stays."""
+    begun = tmp_path / "begun"
+    server = serve(BEGUN=str(begun))
+    with contextlib.closing(server.raw(get("/slow/1.5") + get("/slow/0"))) as connection:
+        deadline = time.monotonic() + SECONDS
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         connection.shutdown(socket.SHUT_WR)
-        answers = everything(connection)
-    assert answers.count(b"HTTP/1.1 200 OK") == 2
+        assert everything(connection).count(b"HTTP/1.1 200 OK") == 1
+    assert begun.read_text() == "1.5\n"
+
+
+@pytest.mark.parametrize("believes", [True, False])
+def test_when_a_request_arrived_is_what_the_proxy_in_front_says_if_there_is_one(
+    serve: StartServer, believes: bool
+) -> None:
+    server = serve(*(["--arrival-header", "X-Arrival-Ms"] if believes else []))
+    before = time.time() * 1000
+    told, none, later, nonsense = (
+        json.loads(server.ask("GET", "/echo/x", **headers)[1])["arrived"]
+        for headers in ({"X-Arrival-Ms": "1700000000000"}, {}, {"X-Arrival-Ms": "9999999999999"}, {"X-Arrival-Ms": "x"})
+    )
+    after = time.time() * 1000
+    assert (told == 1_700_000_000_000) == believes
+    for arrived in (none, later, nonsense, *([] if believes else [told])):
+        assert before - 1 <= arrived <= after
+
+
+def test_a_request_arrives_with_its_first_byte(serve: StartServer) -> None:
+    with contextlib.closing(serve().raw(b"GET /echo/x HTTP/1.1\r\nHost: x\r\n")) as connection:
+        time.sleep(0.3)
+        after = time.time() * 1000 - 200
+        connection.sendall(b"Connection: close\r\n\r\n")
+        answer = everything(connection)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["arrived"] < after
 
 
 def test_a_body_that_was_cut_off_is_not_a_command(serve: StartServer) -> None:
@@ -295,19 +376,8 @@ def test_headers_behind_a_chunked_body_do_not_count(serve: StartServer) -> None:
         assert b'"header":"first"' in everything(connection)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-def test_an_upgrade_is_not_made_and_the_request_answered(serve: StartServer, method: str) -> None:
-    sent = get("/health", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
-    sent = sent.replace(b"GET", method.encode()) + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    with contextlib.closing(serve().raw(sent)) as connection:
-        answer = everything(connection)
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert answer.count(b"HTTP/1.1") == 1
-
-
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_an_old_client_is_answered_and_its_connection_closed(serve: StartServer, version: str) -> None:
-    with contextlib.closing(serve().raw(f"GET /health HTTP/{version}\r\nConnection: close\r\n\r\n".encode())) as old:
+def test_an_old_client_is_answered_and_its_connection_closed(serve: StartServer) -> None:
+    with contextlib.closing(serve().raw(b"GET /health HTTP/1.0\r\n\r\n")) as old:
         assert everything(old).endswith(b'{"status":"ok"}')
 
 
@@ -334,8 +404,8 @@ def test_what_is_not_well_formed_is_refused_and_its_connection_closed(serve: Sta
         with contextlib.suppress(ConnectionError):
             connection.sendall(MALFORMED[kind])
         answer = everything(connection)
-    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
-    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413", b"HTTP/1.1 414"))
+    assert answer.count(b"HTTP/1.1 4") == 1
     assert b"connection: close" in answer
     assert server.ask("GET", "/health")[0] == 200
 

@@ -34,6 +34,7 @@ def echo(word: str) -> dict[str, Any]:
         "request_id": app.lambda_context.aws_request_id,
         "event_id": request.context.get("requestId"),
         "arrived_ms": request.context.get("requestTimeEpoch"),
+        "arrived": request.context.get("requestTimeEpoch"),
         "query": dict(request.query_params or {}),
         "header": request.headers.get("x-word"),
         "proxy": request.headers.get("proxy"),

@@ -18,7 +18,10 @@ PATTERNS = ["/", "/health", "/users/{user}/buy", "/users/{user}/quote/{symbol}",
         ("/users/jane/quote/ABC", "/users/{user}/quote/{symbol}", {"user": "jane", "symbol": "ABC"}),
         ("/users/all/buy", "/users/all/buy", {}),
         ("/users/all/quote/ABC", "/users/{user}/quote/{symbol}", {"user": "all", "symbol": "ABC"}),
-        ("/users/a b/buy", "/users/{user}/buy", {"user": "a b"}),
+        ("/users/a%20b/buy", "/users/{user}/buy", {"user": "a b"}),
+        ("/users/a%2Fbuy/buy", "/users/{user}/buy", {"user": "a/buy"}),
+        ("/users/%2541/buy", "/users/{user}/buy", {"user": "%41"}),
+        ("/%75sers/all/b%75y", "/users/all/buy", {}),
     ],
 )
 def test_a_path_finds_its_route(path: str, pattern: str, parameters: dict[str, str]) -> None:

@@ -14,6 +14,9 @@ from infra.host.unix_sockets import connect
 from infra.local.process import Part
 
 NAME = "haproxy"
+ARRIVAL_HEADER = "x-arrival-ms"
+"""Has the time at which a request arrived, in milliseconds since the epoch; servers behind it believe it."""
+
 BALANCES: Mapping[str, str] = {"user": "uri depth 2", "request": "roundrobin"}
 """By user (`/users/NAME`): a server then knows the accounts it is asked for. By request: each server in turn."""
 
@@ -78,6 +81,7 @@ def configuration(port: int, statistics_port: int, servers: Sequence[Server], ba
         port=port,
         statistics_port=statistics_port,
         balance=BALANCES[balance],
+        arrival_header=ARRIVAL_HEADER,
         servers="\n".join(lines),
         no_server=no_server,
         bad_gateway=bad_gateway,

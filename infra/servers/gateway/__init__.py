@@ -3,8 +3,7 @@
 __main__.py   makes the standard library cooperative, before anything else is imported
 server.py     the program: options, worker processes
 listener.py   one process that serves: its listening socket, its connections and their limits, its end
-connection.py one connection: read, parse (llhttp), answer, write
-parser.py     bytes to requests, limits in size, what is refused
+connection.py one connection: read, parse (infra/servers/request_parser.py), answer, write
 requests.py   a request before it is anything of API Gateway's
 adapter.py    one request to one call of the app and back
 routes.py     a path to the route and its parameters

@@ -62,7 +62,7 @@ class Gateway:
             return _FAILED
 
     def _answer(self, request: HttpRequest) -> Answer:
-        found = self._routes.match(request.path)
+        found = self._routes.match(request.path if request.raw_path is None else request.raw_path)
         if found is None:
             if request.path == metrics.PATH and self._metrics_page is not None:
                 return self._metrics(request, self._metrics_page)

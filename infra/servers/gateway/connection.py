@@ -6,14 +6,16 @@ from contextlib import closing, suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from socket import SHUT_RDWR, SHUT_WR
 from time import monotonic
 from typing import Protocol
 
 from gevent.socket import socket
 
-from infra.servers.gateway.parser import RequestParser
+from infra.host.sockets import has_hung_up
 from infra.servers.gateway.problems import Answer, problem
 from infra.servers.gateway.requests import HttpRequest
+from infra.servers.request_parser import CONTINUE, RefusedError, RequestParser
 
 LINGER_SECONDS = 2.0
 """How long a client that was refused may go on sending: to close at once would take the answer from it."""
@@ -22,7 +24,6 @@ _READ_BYTES = 64 * 1024
 _log = logging.getLogger("gateway")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 _WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FAILED = problem("bad_gateway", "the answer cannot be sent")
 
 
@@ -34,11 +35,16 @@ class Handler(Protocol):
 
 
 class Service:
-    """What the connections of a worker have in common."""
+    """What the connections of a worker have in common.
 
-    def __init__(self, handler: Handler, idle_seconds: float) -> None:
+    A request's arrival is what the proxy in front says in `arrival_header`; without that name it is when we read its
+    first byte, and such a header means nothing.
+    """
+
+    def __init__(self, handler: Handler, idle_seconds: float, arrival_header: str | None = None) -> None:
         self.handler = handler
         self.idle_seconds = idle_seconds
+        self.arrival_header = arrival_header
         self.stopping = False
         self.date = ""
         self.tick()
@@ -59,53 +65,65 @@ class Connection:
     def __init__(self, sock: socket, client: str, service: Service) -> None:
         self._socket = sock
         self._service = service
-        self._parser = RequestParser(client)
+        self._parser = RequestParser(client, service.arrival_header)
         self.deadline = 0.0
         self._rest()
 
     def serve(self) -> None:
         """Serve until either side has had enough."""
         with closing(self._socket), suppress(OSError):  # the client went, or had its time
-            while not self._parser.is_over:
-                data = self._socket.recv(_READ_BYTES)
-                if data:
-                    self._read(data)
-                else:
-                    self._parser.end()
-                self._answer_ready()
-            if self._parser.refusal is not None:
-                self._refuse(self._parser.refusal)
+            refusal = self._serve()
+            if refusal is not None:
+                self._refuse(refusal)
+
+    def refuse(self, refusal: Answer) -> None:
+        """Answer before anything was read, and end."""
+        with closing(self._socket), suppress(OSError):
+            self._refuse(refusal)
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether it has nothing to say."""
+        return self.deadline < math.inf and not self._parser.has_begun
 
     def close(self) -> None:
         """Close at once, from outside of its greenlet."""
         self.deadline = math.inf
         with suppress(OSError):
-            self._socket.shutdown(2)
+            self._socket.shutdown(SHUT_RDWR)
 
     def stop(self) -> None:
         """Close, after the answer to a request that has begun."""
-        if self.deadline < math.inf and not self._parser.has_begun:
+        if self.is_idle:
             self.close()
 
-    def _read(self, data: bytes) -> None:
-        if not self._parser.has_begun:
-            self._rest()  # from its first byte on a request has its own time
-        self._parser.feed(data)
-        if self._parser.awaits_continue and not self._parser.ready:
-            self._parser.awaits_continue = False
-            self._send(_CONTINUE)
+    def _serve(self) -> Answer | None:
+        """Serve until the end; return why no more is read, None when nothing is amiss."""
+        parser = self._parser
+        try:
+            while data := self._socket.recv(_READ_BYTES):
+                if not parser.has_begun:
+                    self._rest()  # from its first byte on a request has its own time
+                parser.feed(data)
+                while (request := parser.next_request()) is not None:
+                    if has_hung_up(self._socket):
+                        return None  # nobody would learn what became of it
+                    if not self._answer(request):
+                        return None
+                if parser.asks_for_body():
+                    self._send(CONTINUE)
+            return parser.end()
+        except RefusedError as refused:
+            return refused.answer
 
-    def _answer_ready(self) -> None:
-        ready = self._parser.ready
-        while ready:
-            request = ready.popleft()
-            self.deadline = math.inf
-            answer = self._service.handler.answer(request)
-            is_last = request.is_last or self._service.stopping
-            self._rest()
-            self._write(answer, is_head=request.method == "HEAD", is_last=is_last)
-            if is_last:
-                self._parser.stop()
+    def _answer(self, request: HttpRequest) -> bool:
+        """Answer a request; return whether another one may follow."""
+        self.deadline = math.inf
+        answer = self._service.handler.answer(request)
+        is_last = request.is_last or self._service.stopping
+        self._rest()
+        self._write(answer, is_head=request.method == "HEAD", is_last=is_last)
+        return not is_last
 
     def _rest(self) -> None:
         self.deadline = monotonic() + self._service.idle_seconds
@@ -133,7 +151,7 @@ class Connection:
         """Answer, and close when the client does, or after a while in which what it sends is thrown away."""
         self._write(refusal, is_head=False, is_last=True)
         self.deadline = monotonic() + LINGER_SECONDS
-        self._socket.shutdown(1)
+        self._socket.shutdown(SHUT_WR)
         while self._socket.recv(_READ_BYTES):
             pass
 

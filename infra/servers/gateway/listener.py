@@ -1,28 +1,39 @@
 """One process that serves: its listening socket, the greenlets of its connections, their time and their end."""
 
+import errno
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 import gevent
 from gevent.event import Event
 from gevent.server import StreamServer
 
+from chalicelib.quotes.circuit_breaker import SeldomLog
 from infra.host.signals import STOP_SIGNALS
 from infra.servers.gateway.connection import Connection, Handler, Service
+from infra.servers.gateway.problems import problem
+
+MOST_REFUSED = 64
+"""Connections past the limit that are told so at the same time; further ones are closed without a word."""
 
 _TICK_SECONDS = 1.0
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a worker takes on."""
+    """How much a worker takes on; `arrival_header` is where a proxy in front says when a request arrived."""
 
     connections: int
     backlog: int
     idle_seconds: float
     grace_seconds: float
+    arrival_header: str | None = None
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
@@ -43,20 +54,30 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class Worker:
-    """Serves connections, each in a greenlet."""
+    """Serves connections, each in a greenlet.
+
+    At the limit the connection that was idle for longest gives way to a new one; where none is idle, the new one is
+    refused at once.
+    """
 
     def __init__(self, handler: Handler, limits: Limits) -> None:
         self._limits = limits
-        self._service = Service(handler, limits.idle_seconds)
+        self._service = Service(handler, limits.idle_seconds, limits.arrival_header)
         self._connections: set[Connection] = set()
+        self._refused: set[Connection] = set()
         self._left = Event()  # a connection, lately
+        self._full = problem(
+            "server_busy",
+            f"all {limits.connections} connections that this server takes are busy; nothing was changed, send it again",
+            ("Retry-After", "1"),
+        )
 
     def serve(self, listener: socket.socket, say: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT; what has begun is finished first, within `grace_seconds`."""
         stop = Event()
         for number in STOP_SIGNALS:
             gevent.signal_handler(number, stop.set)
-        server = StreamServer(listener, self._connected, spawn=self._limits.connections)
+        server = _Listener(listener, self._connected, self._make_room)
         server.start()
         ticks = gevent.spawn(self._tick)
         stop.wait()
@@ -72,14 +93,29 @@ class Worker:
         ticks.kill()
 
     def _connected(self, accepted: socket.socket, address: tuple[str, int]) -> None:
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(accepted, address[0], self._service)
-        self._connections.add(connection)
+        if len(self._connections) < self._limits.connections or self._make_room():
+            here, serve = self._connections, connection.serve
+        elif len(self._refused) < MOST_REFUSED:
+            here, serve = self._refused, lambda: connection.refuse(self._full)
+        else:
+            return
+        here.add(connection)
         try:
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.serve()
+            serve()
         finally:
-            self._connections.discard(connection)
+            here.discard(connection)
             self._left.set()
+
+    def _make_room(self) -> bool:
+        """Close the connection that was idle for longest; return whether there was one."""
+        idle = min((one for one in self._connections if one.is_idle), key=lambda one: one.deadline, default=None)
+        if idle is None:
+            return False
+        self._connections.discard(idle)
+        idle.close()
+        return True
 
     def _tick(self) -> None:
         """Close, once a second, what has had its time."""
@@ -87,5 +123,30 @@ class Worker:
             gevent.sleep(_TICK_SECONDS)
             self._service.tick()
             now = monotonic()
-            for connection in [one for one in self._connections if one.deadline < now]:
+            for connection in [one for one in (*self._connections, *self._refused) if one.deadline < now]:
                 connection.close()
+
+
+class _NotAcceptedError(OSError):
+    """There is no room for a connection: gevent tries again, later and later up to a second, and need not say so."""
+
+
+class _Listener(StreamServer):
+    """Calls `make_room` when the process or the machine has no file descriptor left for a connection."""
+
+    def __init__(self, listener: socket.socket, handle: Callable[..., None], make_room: Callable[[], bool]) -> None:
+        super().__init__(listener, handle)
+        self._make_room = make_room
+        self._log = SeldomLog(_log)
+        gevent.get_hub().NOT_ERROR += (_NotAcceptedError,)
+
+    def do_read(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._log.warning("no connection can be accepted: %s; the longest idle one is closed", error)
+            self._make_room()
+            raise _NotAcceptedError(error.errno, str(error)) from error

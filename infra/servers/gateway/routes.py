@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+from urllib.parse import unquote
 
 T = TypeVar("T")
 
@@ -39,9 +40,15 @@ class RouteTable(Generic[T]):
         node.leaf = (value, tuple(names))
 
     def match(self, path: str) -> tuple[T, dict[str, str]] | None:
-        """Return what was registered for the path and the parameters in it, or None for an unknown path."""
+        """Return what was registered for a path as it was sent, and the parameters in it; None for an unknown path.
+
+        What is percent-encoded is decoded within its segment: `%2F` separates nothing.
+        """
         captured: list[str] = []
-        leaf = _find(self._root, _segments(path), 0, captured)
+        segments = _segments(path)
+        if "%" in path:
+            segments = [unquote(segment) for segment in segments]
+        leaf = _find(self._root, segments, 0, captured)
         if leaf is None:
             return None
         value, names = leaf

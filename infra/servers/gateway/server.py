@@ -70,6 +70,7 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
         options.backlog,
         options.idle_seconds,
         options.grace_seconds,
+        options.arrival_header,
     )
     listener = listen(options.host, options.port, options.backlog)
     Worker(handler, limits).serve(listener, _say)
@@ -118,6 +119,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N|any",
         help="index of the processor that worker 1 stays on, each further one on the next (%(default)s); for a machine "
         "whose processors are this server's to share out",
+    )
+    parser.add_argument(
+        "--arrival-header",
+        type=str.lower,
+        metavar="NAME",
+        help="header in which the proxy in front says when a request arrived, in ms since the epoch; only for a server "
+        "that is reached through it alone (default: none, the server's own time counts)",
     )
     parser.add_argument("--idle-seconds", type=int, default=DEFAULT_IDLE_SECONDS)
     parser.add_argument("--grace-seconds", type=int, default=DEFAULT_GRACE_SECONDS)
