@@ -11,22 +11,35 @@ const MOST_TRIES = 12;
 const LONGEST_PAUSE_MS = 10_000;
 const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it, could not do it just now
 
+/** After these 5xx nothing was changed; after any other one, also of a proxy, a command may have been done. */
+const UNCHANGED = new Set(
+  "quote_unavailable auth_unavailable clock_skew too_late server_busy unknown_data_version not_supported".split(" "),
+);
+
 /** The server refused or rejected a request: `code` and `detail` are those of the problem. */
 export class Refused extends Error {
+  /** Whether the command may have been done all the same, by this try or one before it. */
+  mayBeDone = false;
+
   constructor(status, code, detail, retryAfterSeconds) {
     super(detail);
     Object.assign(this, { status, code, detail, retryAfterSeconds });
   }
 
-  /** Whether the command may have been executed all the same. */
+  /** Whether the same key is to be sent again. */
   get uncertain() {
-    return this.status >= 500;
+    return this.status >= 500 || this.mayBeDone;
   }
 }
 
-/** No answer came; the command may have been executed. */
+/** No answer came. */
 export class Unreachable extends Error {
   uncertain = true;
+
+  constructor(mayBeDone) {
+    super();
+    this.mayBeDone = mayBeDone;
+  }
 }
 
 export function newKey() {
@@ -76,13 +89,16 @@ export class Api {
   /** `waiting` is told in words why it takes longer; `patienceMs` says when to give up. */
   async #patiently(method, path, { body, key, waiting = () => {}, patienceMs = PATIENCE_MS }) {
     const end = performance.now() + patienceMs;
+    const changes = key !== undefined;
+    let unknown = false; // what became of a try before
     for (let tries = 1; ; tries += 1) {
       const token = this.#token;
       const answer = await this.#once(method, path, body, key);
       const over = tries >= MOST_TRIES || performance.now() >= end;
       if (answer === null) {
         this.connection.lost();
-        if (over) throw new Unreachable();
+        if (over) throw new Unreachable(changes);
+        unknown = changes;
         waiting("The server is away. This is sent again as soon as it is back, and done once.");
         await Promise.race([this.connection.back(), sleep(end - performance.now())]);
         continue;
@@ -92,7 +108,10 @@ export class Api {
         return answer;
       }
       const refusal = refusalOf(answer);
+      unknown ||= changes && answer.status >= 500 && !UNCHANGED.has(refusal.code);
       if (!AGAIN.has(answer.status) || over) {
+        // What the rules said stands under the key: had it been done before, that would have come again.
+        refusal.mayBeDone = unknown && ![409, 422].includes(answer.status);
         if (answer.status === 401) this.#lapse(token);
         throw refusal;
       }

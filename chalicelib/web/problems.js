@@ -14,31 +14,41 @@ const WORDS = {
   no_sell_amount: ["symbol", "There is no sell trigger for this symbol: give an amount as well."],
   no_pending_buy: [null, "There is no pending buy any more: it expired or was settled elsewhere."],
   no_pending_sell: [null, "There is no pending sell any more: it expired or was settled elsewhere."],
-  unauthorized: [null, "You are not signed in any more; nothing was changed. Sign in and send it again."],
   forbidden: [null, "Your token does not allow this."],
-  idempotency_key_reused: [null, "This was mixed up with another command; nothing was changed. Send it again."],
-  quote_unavailable: [null, "No price could be had; nothing was changed. Send it again."],
-  store_unavailable: [null, "The server could not store it in time. Send it again: it will be done once."],
-  too_late: [null, "It took too long to reach the server; nothing was changed. Send it again."],
-  clock_skew: [null, "The server's clock is wrong, so it does not trade; nothing was changed. Send it again."],
-  unknown_data_version: [null, "The system is being upgraded; nothing was changed. Send it again later."],
-  server_busy: [null, "The server has too much to do; nothing was changed. Send it again."],
-  auth_unavailable: [null, "Your token cannot be checked just now; nothing was changed. Send it again."],
   not_found: [null, "There is no such thing."],
+};
+
+// What says nothing of the command itself: why, and what to do.
+const ASIDE = {
+  unauthorized: ["You are not signed in any more", "Sign in and send it again."],
+  rate_limited: ["These were too many commands", "Send it again later."],
+  idempotency_key_reused: ["This was mixed up with another command", "Send it again."],
+  quote_unavailable: ["No price could be had", "Send it again."],
+  store_unavailable: ["The server could not confirm it in time", "Send it again."],
+  clock_skew: ["The server's clock is wrong, so it does not trade", "Send it again."],
+  auth_unavailable: ["Your token cannot be checked just now", "Send it again."],
+  too_late: ["It took too long to reach the server", "Send it again."],
+  server_busy: ["The server has too much to do", "Send it again."],
+  unknown_data_version: ["The server is being upgraded", "Send it again later."],
 };
 
 /** `{field, text}` for an error of `api.js`; `field` is null for what is not about one. */
 export function inWords(error) {
-  if (error instanceof Unreachable) {
-    return { field: null, text: "The server did not answer. Send it again: it will be done once." };
-  }
+  if (error instanceof Unreachable) return { field: null, text: said(error, "The server did not answer", "Send it again.") };
   if (error.code === undefined) throw error; // a fault of the page itself
   if (error.code === "rate_limited") {
     const seconds = error.retryAfterSeconds === 1 ? "1 second" : `${error.retryAfterSeconds} seconds`;
-    return { field: null, text: `These were too many commands; the next one is taken in ${seconds}. Nothing was changed.` };
+    return { field: null, text: said(error, ASIDE.rate_limited[0], `The next one is taken in ${seconds}.`) };
   }
+  if (error.code in ASIDE) return { field: null, text: said(error, ...ASIDE[error.code]) };
+  if (error.status >= 500) return { field: null, text: said(error, "The server failed", "Send it again.") };
   const [field, words] = WORDS[error.code] ?? [null, "The server refused it."];
   const detail = error.detail.replace(/^\w+: /, "");
   const says = [400, 409, 413].includes(error.status) || !(error.code in WORDS);
   return { field, text: says ? `${words} (${detail})` : words };
+}
+
+/** Nothing was changed, or nobody knows: the form keeps the key of the latter, and sends it again. */
+function said({ mayBeDone }, why, what) {
+  return mayBeDone ? `${why}: it may have been done. ${what} It is then done once.` : `${why}; nothing was changed. ${what}`;
 }

@@ -47,7 +47,7 @@ as an operator:    {operator}
 operator's token:  {token}
 a trader's token:  .venv/bin/python -m infra.tokens --user jane --data {data}
                    with --link {url} the address of the page for that trader
-try it:            curl -H "Authorization: Bearer TOKEN" {url}/users/jane/summary
+try it:            echo "Authorization: Bearer TOKEN" | curl -H @- {url}/users/jane/summary
 logs and data:     {data}
 Ctrl-C stops everything."""
 

@@ -248,7 +248,7 @@ def test_too_many_commands_are_said_with_the_time_to_wait(frail: BackgroundStack
     while ask(frail, "POST", "/users/hasty/add", token, {"amount": "1.00"})[0] != 429:
         pass
     add(visit, "5")
-    visit.says(re.compile(r"too many commands; the next one is taken in \d+ seconds?\. Nothing was changed\."))
+    visit.says(re.compile(r"too many commands; nothing was changed\. The next one is taken in \d+ seconds?\."))
     assert visit.panel("Add cash").get_by_label("Amount to add").input_value() == "5"
 
 

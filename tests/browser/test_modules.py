@@ -1,16 +1,18 @@
 """The page's arithmetic, in the browser that runs it: exact, whatever the size."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from chalicelib.domain.errors import InvalidAmountError
 from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents
 from chalicelib.http.page import page as served_page
+from chalicelib.http.problems import STATUSES, UNKNOWN_CODES
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 
@@ -43,6 +45,55 @@ def test_whole_numbers_of_63_bits_are_kept_and_nothing_else_is_changed(
     page: Page, text: str, parsed: str | None
 ) -> None:
     assert call(page, "json", "JSON.stringify(m.parseJson(x[0]))", text) == (parsed or text)
+
+
+UNAVAILABLE = sorted(code for code, status in STATUSES.items() if status == 503)
+
+
+@pytest.mark.parametrize("code", [*UNAVAILABLE, "internal_error", "bad_gateway", "http_504"])
+@pytest.mark.parametrize("changes", [True, False], ids=["command", "read"])
+def test_the_page_tells_a_command_that_may_have_been_done_from_one_that_changed_nothing(
+    page: Page, code: str, changes: bool
+) -> None:
+    """By the code of the last answer; a read changes nothing whatever comes."""
+    status = STATUSES.get(code, 504)
+    text = ask_once(page, status, code, changes=changes)
+    unknown = changes and code not in set(UNAVAILABLE) - UNKNOWN_CODES
+    assert ("may have been done" in text, "nothing was changed" in text) == (unknown, not unknown)
+
+
+@pytest.mark.parametrize(("last", "unknown"), [(401, True), (503, True), (409, False)])
+def test_a_try_whose_outcome_nobody_knows_is_not_forgotten_by_the_next_answer(
+    page: Page, last: int, unknown: bool
+) -> None:
+    code = {401: "unauthorized", 503: "quote_unavailable", 409: "insufficient_funds"}[last]
+    text = ask_once(page, last, code, before=None)
+    assert ("may have been done" in text) == unknown
+    assert "nothing was changed" not in text
+
+
+def ask_once(page: Page, status: int, code: str, *, changes: bool = True, before: int | None = 200) -> str:
+    """Return what the page says of a request that is answered this at last; `before` None: after no answer at all."""
+    answers = [(status, code)] if before is not None else [(503, "store_unavailable"), (status, code)]
+    asked = iter(answers)
+
+    def fulfil(route: Route) -> None:
+        status, code = next(asked)
+        body = json.dumps({"code": code, "detail": "why"})
+        kind = "application/problem+json"
+        route.fulfill(status=status, body=body, content_type=kind, headers={"Retry-After": "0"})
+
+    page.route("**/asked", fulfil)
+    patience = 0 if before is not None else 400
+    send = "post('/asked', {}, {patienceMs: x[1]})" if changes else "get('/asked', {patienceMs: x[1]})"
+    script = f"""async ([address, x]) => {{
+        const {{ Api }} = await import(new URL(`${{address}}/api.js`, location));
+        const {{ inWords }} = await import(new URL(`${{address}}/problems.js`, location));
+        try {{ await new Api(() => {{}}).{send}; }} catch (error) {{ return inWords(error).text; }}
+    }}"""
+    text: str = page.evaluate(script, [f"./assets/{served_page().version}", [None, patience]])
+    page.unroute("**/asked")
+    return text
 
 
 @settings(max_examples=15, deadline=None)
