@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean distclean
+.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean forget distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -102,9 +102,12 @@ screenshots: $(DEV) ## Take the pictures of the trader's page in docs/images (ne
 cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis
 	$(PY) -m infra.cloud.cold
 
-clean: ## Remove caches and the data of the local stack
-	rm -rf .data .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## Remove caches; data stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -path ./.data -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## Remove the environment as well
+forget: ## Remove the data in .data, unless a stack runs in it (of another folder: make forget DATA=DIR)
+	@$(if $(wildcard $(PY)),$(PY),python3) -m infra.local.forget --data "$(or $(DATA),.data)"
+
+distclean: clean ## Remove caches and the environment; data stay
 	rm -rf $(VENV)

@@ -7,6 +7,7 @@ from typing import Any
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib.audit.function import go_on
+from chalicelib.config.chalice_local import stop_without_settings
 from chalicelib.http.routes import finish_answers, routes
 from chalicelib.runtime import runtime, start
 from chalicelib.sweep.scheduled import scheduled_sweep
@@ -37,3 +38,5 @@ def archive(_event: CloudWatchEvent) -> dict[str, int]:
 
 if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:  # the servers call `start` before they listen
     start()
+else:
+    stop_without_settings()

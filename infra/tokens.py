@@ -1,9 +1,4 @@
-"""Bearer tokens for a local stack.
-
-python -m infra.tokens --user jane
-python -m infra.tokens --operator --data DIR
-python -m infra.tokens --user jane --link http://127.0.0.1:8000
-"""
+"""Bearer tokens for a local stack."""
 
 import argparse
 import os
@@ -15,9 +10,11 @@ from pathlib import Path
 
 import jwt
 
+from infra.host.arguments import add_examples, decimal
 from infra.local.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
 
 DEFAULT_HOURS = 24.0
+MOST_HOURS = 10 * 366 * 24.0
 _USER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -63,12 +60,19 @@ def find_secret(folder: Path | None, environment: Mapping[str, str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a token; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.tokens", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(
+        parser,
+        "python -m infra.tokens --user jane",
+        "python -m infra.tokens --operator --data DIR --hours 1",
+        "python -m infra.tokens --user jane --link http://127.0.0.1:8000",
+    )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="NAME", help="a token for this trader")
     who.add_argument("--operator", action="store_true", help="a token that may act for anyone")
     parser.add_argument("--data", type=Path, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})")
-    parser.add_argument("--hours", type=float, default=DEFAULT_HOURS, help="valid for (%(default)g)")
+    parser.add_argument(
+        "--hours", type=decimal(1 / 3600, MOST_HOURS, "hours"), default=DEFAULT_HOURS, help="valid for (%(default)g)"
+    )
     parser.add_argument("--link", metavar="URL", help="print the address of the page at URL that signs in with it")
     options = parser.parse_args(arguments)
     try:

@@ -17,8 +17,9 @@ EXAMPLES = {
 
 
 def show_example(parser: argparse.ArgumentParser, example: str) -> None:
-    """End a parser's help with an example, which keeps its line; what else it says is filled here."""
+    """End a parser's help with an example, which keeps its line; a description of one paragraph is filled."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = textwrap.fill(parser.description or "", _WIDTH)
+    description = parser.description or ""
+    parser.description = description if "\n" in description else textwrap.fill(description, _WIDTH)
     said = f"{textwrap.fill(parser.epilog, _WIDTH)}\n\n" if parser.epilog else ""
     parser.epilog = f"{said}example:\n  {example}"

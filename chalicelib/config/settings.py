@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from urllib.parse import urlsplit
@@ -32,6 +32,14 @@ class SettingError(Exception):
         shown = "nothing" if got is None else repr(got)
         super().__init__(f"setting {name}: got {shown}, takes {takes}")
         self.name = name
+
+
+class SeveralSettingsError(SettingError):
+    """Settings that cannot be used, each named with what it got and takes."""
+
+    def __init__(self, errors: Sequence[SettingError]) -> None:
+        super().__init__(errors[0].name, None, "")
+        self.args = ("\n".join(map(str, errors)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +194,40 @@ def _parsed_origin(address: str, plain_hosts: frozenset[str] | None) -> str | No
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
 
 
+SAMPLES: Mapping[str, str] = {
+    "MONGO_URI": "mongodb://unused",
+    "REDIS_URL": "redis://unused",
+    "QUOTE_SOURCE": "fixed:10.00",
+    "AUTH_SECRET": "unused, and as long as it has to be",
+    "DUMP_PLACE": "unused",
+    "AUTH_JWKS_URL": "https://unused/keys",
+    "AUTH_ISSUER": "unused",
+    "AUTH_AUDIENCE": "unused",
+}
+"""A good value for each setting that has no default, or that others depend on."""
+
+
 def read_settings(env: Mapping[str, str]) -> Settings:
-    """Return the settings that `env` gives; raises SettingError for the first that cannot be used."""
+    """Return the settings that `env` gives; raises SettingError, which names all that cannot be used."""
+    errors: list[SettingError] = []
+    tried = dict(env)
+    while True:
+        try:
+            found = _read(tried)
+        except SettingError as error:
+            if error.name in {earlier.name for earlier in errors}:
+                raise
+            errors.append(error)
+            tried.pop(error.name, None)
+            if error.name in SAMPLES:  # whether others are wrong too is seen with a good one in its place
+                tried[error.name] = SAMPLES[error.name]
+            continue
+        if errors:
+            raise errors[0] if len(errors) == 1 else SeveralSettingsError(errors)
+        return found
+
+
+def _read(env: Mapping[str, str]) -> Settings:
     return Settings(
         mongo_uri=_checked(
             "MONGO_URI",

@@ -14,6 +14,7 @@ from infra.audit.findings import Findings
 from infra.audit.logfile import UnreadableError, events, opened
 from infra.audit.replay import KINDS, Comparison, Replay
 from infra.audit.summaries import from_file, from_server
+from infra.host.arguments import add_examples, positive
 
 SOUND, BROKEN, UNCHECKED = 0, 1, 2
 """The exit codes."""
@@ -32,27 +33,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNCHECKED
 
 
+_CHECK_EXAMPLE = "python -m infra.audit check .data/dumps/all/log.xml"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra.audit",
         description="Check audit logs, archive old journals, measure a dump.",
-        epilog="Exit codes: 0 the log is sound, 1 it is not, 2 it could not be checked.",
+        epilog="exit codes: 0 the log is sound, 1 it is not, 2 it could not be checked.",
     )
+    add_examples(parser, _CHECK_EXAMPLE)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = commands.add_parser("check", help="check an audit log by its form and by replaying it")
     check.set_defaults(run=_check)
+    add_examples(check, _CHECK_EXAMPLE, f"{_CHECK_EXAMPLE} --url http://127.0.0.1:8000 --token TOKEN")
     check.add_argument("log", metavar="FILE|URL", help="the log, packed with gzip or not; - is standard input")
     check.add_argument("--url", help="also compare each account with its summary, asked of this server")
     check.add_argument("--token", help=f"an operator's, for --url (default: the variable {TOKEN_VARIABLE})")
     check.add_argument("--summaries", type=Path, metavar="FILE", help="the same with summaries from a file, one a line")
     archive = commands.add_parser("archive", help="archive old journals once, by the settings in the environment")
     archive.set_defaults(run=_archive)
+    add_examples(archive, "ARCHIVE_DAYS=30 python -m infra.audit archive")
     bench = commands.add_parser("bench", help="make a journal in an empty database, dump it, and say how it went")
     bench.set_defaults(run=_bench)
+    add_examples(bench, "python -m infra.audit bench --mongo-uri mongodb://127.0.0.1:27017/?replicaSet=rs0 --users 100")
     bench.add_argument("--mongo-uri", required=True)
     bench.add_argument("--database", default="audit_bench", help="it is dropped first (%(default)s)")
-    bench.add_argument("--users", type=int, default=1_000, help="(%(default)s)")
-    bench.add_argument("--commands", type=int, default=1_200_000, help="(%(default)s)")
+    bench.add_argument("--users", type=positive, default=1_000, help="(%(default)s)")
+    bench.add_argument("--commands", type=positive, default=1_200_000, help="(%(default)s)")
     bench.add_argument("--place", help="where the log goes, as DUMP_PLACE (default: a temporary folder)")
     return parser
 

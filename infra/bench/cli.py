@@ -17,6 +17,7 @@ from infra.bench.run import FOLDER, run, say_how_it_ended
 from infra.bench.sections import SECTIONS
 from infra.bench.sizes import FULL, QUICK
 from infra.bench.verdicts import judge, print_verdicts
+from infra.host.arguments import add_examples, positive
 
 OK, FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes (docs/performance.md)."""
@@ -38,13 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+_PROG = "python -m infra.bench"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m infra.bench",
+        prog=_PROG,
         description="Measure the system, everything side by side on this machine; about ten minutes.",
-        epilog="Exit codes: 0 all was measured and verified, 1 something failed, 2 bad file or arguments, 3 a gate "
+        epilog="exit codes: 0 all was measured and verified, 1 something failed, 2 bad file or arguments, 3 a gate "
         "failed, 130 interrupted.",
     )
+    add_examples(parser, f"{_PROG} run --only replay --rounds 5", f"{_PROG} compare")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     one = commands.add_parser("run", help="measure, write a record, and say what holds")
     one.set_defaults(do=_run)
@@ -55,11 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     one.epilog = (
         f"A whole run's record goes to bench/results/, one with --only or --quick, or interrupted, to {FOLDER}/."
     )
+    add_examples(one, f"{_PROG} run --only replay --rounds 5")
     one = commands.add_parser("page", help="write docs/performance.md, its plots and README's figures from a record")
     one.set_defaults(do=_page)
+    add_examples(one, f"{_PROG} page bench/results/RECORD.json")
     one.add_argument("record", type=Path, nargs="?", help="(default: the newest in bench/results/)")
     one = commands.add_parser("compare", help="measure and compare with the last committed record, or two records")
     one.set_defaults(do=_compare)
+    add_examples(one, f"{_PROG} compare", f"{_PROG} compare OLD.json NEW.json")
     one.add_argument("records", type=Path, nargs="*", metavar="RECORD", help="OLD and NEW, or OLD alone, or neither")
     _add_run_options(one)
     one.add_argument("--gate", action="store_true", help="exit 3 when a figure is worse by more than the spread")
@@ -70,7 +78,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", action="append", choices=_NAMES, metavar="SECTION", help=f"may be repeated: {', '.join(_NAMES)}"
     )
-    parser.add_argument("--rounds", type=_positive, default=3, help="(%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="(%(default)s)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not how fast")
 
 
@@ -123,10 +131,3 @@ def _compare(options: argparse.Namespace) -> int:
     if not new["complete"]:
         return INTERRUPTED if new["ended"] == "interrupted" else FAILED
     return GATE_FAILED if options.gate and any(line.mark == WORSE for line in lines) else OK
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number

@@ -23,6 +23,7 @@ from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.writers import SingleWriter
 from infra.bench.recorded_writes import Write, record
+from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
 from infra.local.stack import GROUPED_WRITES
 from loadgen.workload.generate import generate
@@ -86,11 +87,14 @@ def _passed(wait: Callable[[], Any], failures: Sequence[BaseException]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.driver", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(
+        parser,
+        "python -m infra.bench.driver --mongo-uri mongodb://127.0.0.1:27017 --users 45 --commands 10000",
+    )
     parser.add_argument("--mongo-uri", required=True)
-    parser.add_argument("--users", type=int, required=True)
-    parser.add_argument("--commands", type=int, required=True)
-    parser.add_argument("--symbols", type=int, default=50)
+    parser.add_argument("--users", type=positive, required=True)
+    parser.add_argument("--commands", type=positive, required=True)
+    parser.add_argument("--symbols", type=positive, default=50)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     scratch = connect_database(settings_with(MONGO_URI=options.mongo_uri, MONGO_DATABASE="scratch"))

@@ -14,16 +14,17 @@ from chalicelib.clock import moment
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.runtime import connect_quotes, connect_redis, kept_in_process
+from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.quotes_client", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.bench.quotes_client --redis-url redis://127.0.0.1:6379/0")
     parser.add_argument("--redis-url", required=True)
-    parser.add_argument("--symbols", type=int, default=2_000, help="asked for cold (%(default)s)")
-    parser.add_argument("--reads", type=int, default=10_000, help="of a warm one (%(default)s)")
+    parser.add_argument("--symbols", type=positive, default=2_000, help="asked for cold (%(default)s)")
+    parser.add_argument("--reads", type=positive, default=10_000, help="of a warm one (%(default)s)")
     options = parser.parse_args(arguments)
     settings = settings_with(REDIS_URL=options.redis_url, QUOTE_SOURCE="simulated:1")
     redis = connect_redis(settings)

@@ -1,7 +1,7 @@
 """Two trees of this project side by side: the same replays on stacks of each, in turn, on this machine.
 
     git worktree add /tmp/before COMMIT
-    python -m infra.bench.trees --before /tmp/before --users 45 10
+    python -m infra.bench.trees --before /tmp/before
 
 Both stacks run all the time, and are replayed on in turn, in slices so short that what else the machine does, and how
 fast it is just then, is the same for both. Prints the median rate of each, and the median of the slices' ratios.
@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from infra.bench.replays import STACK, Replayed, replay_on, write_workload
+from infra.host.arguments import add_examples, positive
 from infra.local.background import running_stack
 from infra.local.stack import PROJECT
 from loadgen.workload.generate import generate
@@ -27,11 +28,11 @@ Slices = dict[str, list[Replayed]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.trees", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.bench.trees --before /tmp/before --users 45 10 --slices 21")
     parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the other tree")
-    parser.add_argument("--users", type=int, nargs="+", default=[45, 10], metavar="N")
-    parser.add_argument("--commands", type=int, default=2_000, help="in a slice (%(default)s)")
-    parser.add_argument("--slices", type=int, default=21, help="of each tree (%(default)s)")
+    parser.add_argument("--users", type=positive, nargs="+", default=[45, 10], metavar="N")
+    parser.add_argument("--commands", type=positive, default=2_000, help="in a slice (%(default)s)")
+    parser.add_argument("--slices", type=positive, default=21, help="of each tree (%(default)s)")
     parser.add_argument("--stack", default="", metavar="OPTIONS", help="more options of `infra.local up`")
     options = parser.parse_args(arguments)
     trees = {"before": options.before.resolve(), "after": PROJECT}

@@ -17,7 +17,9 @@ from typing import Literal
 from playwright.sync_api import Browser, Page
 
 from infra.browser.chromium import chromium
+from infra.host.arguments import add_examples, positive
 from infra.host.binaries import BinaryMissingError
+from infra.host.folders import FolderError, make_folder
 from infra.local.background import BackgroundStack, running_stack
 from infra.local.stack import PROJECT
 from infra.tokens import page_link
@@ -156,11 +158,12 @@ class _replay:  # noqa: N801 - used as a function
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.browser.screenshots", description="Screenshots of the page.")
+    add_examples(parser, "python -m infra.browser.screenshots --out /tmp/pictures")
     parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "images", metavar="DIR", help="(%(default)s)")
-    parser.add_argument("--minutes", type=int, default=4, help="of prices in the chart (%(default)s)")
+    parser.add_argument("--minutes", type=positive, default=4, help="of prices in the chart (%(default)s)")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
     try:
+        make_folder(options.out)
         with (
             tempfile.TemporaryDirectory() as data,
             chromium() as browser,
@@ -168,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             for path in shoot(stack, browser, options.out, options.minutes, print):
                 print(f"{path}  {path.stat().st_size // 1000} KB")
-    except BinaryMissingError as missing:
+    except (BinaryMissingError, FolderError) as missing:
         print(missing, file=sys.stderr)
         return 1
     return 0

@@ -1,7 +1,4 @@
-"""Deploy the stack to AWS, look at what a deployment would change, or remove it.
-
-python -m infra.cloud deploy --stage prod --set VpcId=vpc-1 --set SubnetIds=subnet-1,subnet-2
-"""
+"""Deploy the stack to AWS, look at what a deployment would change, or remove it."""
 
 import argparse
 import json
@@ -26,6 +23,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 from infra.cloud.artifact import CODE, Artifact, PackageError, package
 from infra.cloud.stack import ParameterError, Plan, Stack, StackError
 from infra.cloud.upload import upload
+from infra.host.arguments import add_examples, decimal
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _REFUSED = {
@@ -179,9 +177,13 @@ def _agreed(options: argparse.Namespace, what: str) -> bool:
     return input(f"{what}? [y/N] ").strip().lower() in {"y", "yes"}
 
 
+_PROG = "python -m infra.cloud"
+_SETTINGS = "--stage prod --set VpcId=vpc-1 --set SubnetIds=subnet-1,subnet-2"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.cloud", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=_PROG, description=__doc__)
+    add_examples(parser, f"{_PROG} package", f"{_PROG} deploy {_SETTINGS}")
     commands = parser.add_subparsers(required=True)
     for name, run, told in (
         ("package", _package, "make the artifact and its template, and send nothing"),
@@ -190,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
         ("destroy", _destroy, "remove the stack"),
     ):
         command = commands.add_parser(name, help=told, description=told)
+        add_examples(command, f"{_PROG} {name} {_SETTINGS if name in {'diff', 'deploy'} else '--stage prod'}")
         command.set_defaults(run=run)
         command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
         if name != "destroy":
@@ -198,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--out", type=Path, default=Path(".data/cloud"), help="a folder (%(default)s)")
             continue
         command.add_argument("--region", default=os.environ.get("AWS_REGION"))
-        command.add_argument("--poll", type=float, default=2.0, help="seconds between two looks (%(default)g)")
+        command.add_argument(
+            "--poll", type=decimal(0.01, 3_600, "seconds"), default=2.0, help="seconds between two looks (%(default)g)"
+        )
         command.add_argument("--yes", action="store_true", help="do not ask")
         if name != "destroy":
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")

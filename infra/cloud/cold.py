@@ -1,7 +1,5 @@
 """How long a container of the artifact takes to start here: import and connections, then its first answer.
 
-python -m infra.cloud.cold --runs 7
-
 Runs the packaged code as `python -I -S -B`, as a container does, on a local stack of its own.
 """
 
@@ -17,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.cloud.artifact import package
+from infra.host.arguments import add_examples, positive
 from infra.local.background import running_stack
 
 _START = """
@@ -43,8 +42,8 @@ _HEALTH = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.cloud.cold", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--runs", type=int, default=7)
+    add_examples(parser, "python -m infra.cloud.cold --runs 7")
+    parser.add_argument("--runs", type=positive, default=7, help="(%(default)s)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         folder, code = Path(place), Path(place, "code")

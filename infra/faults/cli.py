@@ -1,13 +1,10 @@
-"""The command line: break everything, seed by seed.
-
-python -m infra.faults --seed 1
-python -m infra.faults --seed 1 --runs 10
-python -m infra.faults --only primary-killed,sent-twice --commands 2000 --users 40
+"""Break everything while a workload is replayed, seed by seed.
 
 Exit status 0 when every fault was survived and every check is well, 1 when not.
 """
 
 import argparse
+import shlex
 import shutil
 import signal
 import sys
@@ -19,6 +16,8 @@ from infra.faults.breakages import KINDS
 from infra.faults.cluster import release
 from infra.faults.report import lines, write
 from infra.faults.run import MEMBER_WITH_SMALL_DISK, RunFailedError, RunOptions, run
+from infra.host.arguments import add_examples, positive
+from infra.host.folders import FolderError, make_folder
 from infra.local.background import StackFailedError
 from infra.local.folder import DEFAULT_FOLDER
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run_one(replace(wanted, seed=seed), options.data / f"seed-{seed}")
             for seed in range(options.seed, options.seed + options.runs)
         ]
-    except (StackFailedError, RunFailedError) as error:
+    except (StackFailedError, RunFailedError, FolderError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -49,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_one(options: RunOptions, folder: Path) -> bool:
     release(folder / "stack" / MEMBER_WITH_SMALL_DISK)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    make_folder(folder)
     done = run(options, folder.resolve())
     write(done, folder)
     print("\n".join(lines(done)), flush=True)
-    print(f"report: {folder / 'report.html'}", flush=True)
+    print(f"report: {shlex.quote(str(folder / 'report.html'))}", flush=True)
     if done.passed:
         shutil.rmtree(folder / "stack", ignore_errors=True)  # some 1.5 GB
     return done.passed
@@ -61,13 +60,17 @@ def _run_one(options: RunOptions, folder: Path) -> bool:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.faults", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(
+        parser,
+        "python -m infra.faults --seed 1 --runs 10",
+        "python -m infra.faults --only primary-killed,sent-twice --commands 2000 --users 40",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the workload and the schedule (%(default)s)")
-    parser.add_argument("--runs", type=int, default=1, help="so many, each with the next seed (%(default)s)")
-    parser.add_argument("--commands", type=int, default=20_000, help="(%(default)s)")
-    parser.add_argument("--users", type=int, default=200, help="(%(default)s)")
-    parser.add_argument("--symbols", type=int, default=60, help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="with several faults at the same time (%(default)s)")
+    parser.add_argument("--runs", type=positive, default=1, help="so many, each with the next seed (%(default)s)")
+    parser.add_argument("--commands", type=positive, default=20_000, help="(%(default)s)")
+    parser.add_argument("--users", type=positive, default=200, help="(%(default)s)")
+    parser.add_argument("--symbols", type=positive, default=60, help="(%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="with several faults at the same time (%(default)s)")
     parser.add_argument("--only", type=_kinds, metavar="KIND,...", help=f"of {', '.join(KINDS)} (all)")
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER / "faults", help="(%(default)s)")
     return parser.parse_args(arguments)

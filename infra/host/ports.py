@@ -26,10 +26,10 @@ _claims_lock = threading.Lock()
 
 
 class PortTakenError(Exception):
-    """The port that was asked for is used by somebody else."""
+    """The port that was asked for is used by somebody else, or not ours to use."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} on {HOST} is taken by another program: stop it, or choose another port")
+    def __init__(self, port: int, why: str = "is taken by another program: stop it, or choose another port") -> None:
+        super().__init__(f"port {port} on {HOST} {why}")
         self.port = port
 
 
@@ -94,6 +94,8 @@ def reserve(port: int) -> socket.socket:
         keeper.close()
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(port) from error
+        if error.errno == errno.EACCES:
+            raise PortTakenError(port, "may be used by root only: choose one of 1024 or above") from error
         raise
     return keeper
 

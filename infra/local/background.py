@@ -35,6 +35,7 @@ class BackgroundStack:
     mongo_uri: str
     mongo_database: str
     redis_url: str
+    quote_source: str
     operator_token: str
     pids: dict[str, int]
 

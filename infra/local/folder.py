@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.host.folders import make_folder
 from infra.host.ports import claim, free_port
 
 DEFAULT_FOLDER = Path(".data")
+LOCK = "lock"
 _SECRET_BYTES = 48
 _LEFTOVER_SECONDS = 20.0
 _POLL_SECONDS = 0.1
@@ -30,11 +32,10 @@ class SecretMissingError(Exception):
 
 
 class StackFolder:
-    """A folder in which one stack at a time keeps all it has."""
+    """A folder in which one stack at a time keeps all it has. Raises FolderError when it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = make_folder(path, 0o700)
 
     @property
     def logs(self) -> Path:
@@ -53,27 +54,10 @@ class StackFolder:
         The lock belongs to the open file, and every part inherits it: when a stack was killed, the lock is free
         only after the last of its parts is gone, so the next stack cannot meet a mongod that is still dying.
         """
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            self._acquire(descriptor, pause)
+        with held(self.path / LOCK, pause) as descriptor:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _acquire(self, descriptor: int, pause: Callable[[float], None]) -> None:
-        deadline = time.monotonic() + _LEFTOVER_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(descriptor, 32, 0).decode() or "unknown"
-                if _is_alive(owner) or time.monotonic() > deadline:
-                    raise FolderInUseError(self.path, owner) from None
-                pause(_POLL_SECONDS)
-            else:
-                return
 
     def secret(self) -> str:
         """Return the secret that signs this stack's tokens, made on first use."""
@@ -93,12 +77,39 @@ class StackFolder:
         return ports[part]
 
 
+@contextlib.contextmanager
+def held(lock: Path, pause: Callable[[float], None] = time.sleep) -> Iterator[int]:
+    """Hold the lock of a folder, made if it is not there; yields its descriptor. Raises FolderInUseError."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _acquire(descriptor, lock.parent, pause)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, folder: Path, pause: Callable[[float], None]) -> None:
+    deadline = time.monotonic() + _LEFTOVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode() or "unknown"
+            if _is_alive(owner) or time.monotonic() > deadline:
+                raise FolderInUseError(folder, owner) from None
+            pause(_POLL_SECONDS)
+        else:
+            return
+
+
 def existing_secret(folder: Path) -> str:
     """Return the secret of the stack in `folder`; raises SecretMissingError when none was ever started there."""
     try:
         return (folder / "secret").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SecretMissingError(f"{folder} holds no secret: no stack was started there yet") from None
+    except OSError as error:
+        raise SecretMissingError(f"the secret in {folder} cannot be read: {error.strerror}") from error
 
 
 def write_privately(file: Path, content: Mapping[str, Any]) -> None:

@@ -1,10 +1,8 @@
-"""Generate a workload, start a stack, replay the workload against it, verify every account, stop the stack.
-
-python -m infra.local.replay --users 45 --commands 10000
-"""
+"""Generate a workload, start a stack, replay the workload against it, verify every account, stop the stack."""
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.host import guard
+from infra.host.arguments import add_examples, positive
+from infra.host.folders import FolderError, make_folder
 from infra.local.background import BackgroundStack, StackFailedError, running_stack
 from infra.local.folder import DEFAULT_FOLDER
 from infra.local.stack import PROJECT
@@ -22,8 +22,7 @@ _INTERRUPTED = 130
 
 def replay(options: argparse.Namespace) -> int:
     """Return the load generator's exit status: 0 when all was answered and every account is right."""
-    folder: Path = options.data.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(options.data)
     workload, report, stack_folder = folder / "workload.txt", folder / "report.json", folder / "stack"
     shutil.rmtree(stack_folder, ignore_errors=True)  # every replay starts from empty accounts
     report.unlink(missing_ok=True)
@@ -40,7 +39,7 @@ def replay(options: argparse.Namespace) -> int:
     ) as stack:
         status = _replay(workload, stack, report)
     if report.exists():
-        print(f"report: {report}")
+        print(f"report: {shlex.quote(str(report))}")
     return status
 
 
@@ -65,13 +64,13 @@ def _loadgen(*arguments: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.replay", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--users", type=int, default=45)
-    parser.add_argument("--commands", type=int, default=10_000)
-    parser.add_argument("--symbols", type=int, default=50)
+    add_examples(parser, "python -m infra.local.replay --users 45 --commands 10000")
+    parser.add_argument("--users", type=positive, default=45)
+    parser.add_argument("--commands", type=positive, default=10_000)
+    parser.add_argument("--symbols", type=positive, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--server", choices=["gateway", "chalice"], default="gateway")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--quote-source", default="fixed:10.00")
     where = DEFAULT_FOLDER / "replay"
     parser.add_argument("--data", type=Path, default=where, help="its stack is made anew (%(default)s)")
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C: in order
     try:
         return replay(options)
-    except StackFailedError as error:
+    except (StackFailedError, FolderError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -37,6 +37,9 @@ from infra.servers.gateway.server import DEFAULT_BACKLOG, DEFAULT_CONNECTIONS
 
 PROJECT = Path(__file__).parents[2]
 DATABASE = "day_trading"
+DUMPS = "dumps"
+"""The folder of audit logs."""
+
 LEGACY = "legacy"
 """The quote source that is a quote server of the stack's own."""
 
@@ -204,7 +207,7 @@ def _left_by_workers(options: StackOptions) -> list[int]:
 def _parts(stack: Stack) -> Iterator[Part]:
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
-    (data / "dumps").mkdir(exist_ok=True)
+    (data / DUMPS).mkdir(exist_ok=True)
     shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
     if options.proxied:
         yield _network_part(stack)
@@ -285,7 +288,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "REDIS_URL": stack.redis_url,
         "QUOTE_SOURCE": stack.quote_source,
         "AUTH_SECRET": stack.folder.secret(),
-        "DUMP_PLACE": str(stack.folder.path / "dumps"),
+        "DUMP_PLACE": str(stack.folder.path / DUMPS),
         "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
         # Of the server: its own temporary one else. A server empties it when it starts, so each has one.
         "PROMETHEUS_MULTIPROC_DIR": str(stack.metrics / server_name),

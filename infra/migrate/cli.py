@@ -26,6 +26,7 @@ from pymongo.write_concern import WriteConcern
 
 from chalicelib.config.settings import DEFAULT_DATABASE, without_credentials
 from chalicelib.store.documents import DATA_VERSION, Document
+from infra.host.arguments import add_examples
 from infra.host.binaries import BinaryMissingError
 from infra.local.database import NoDatabaseError, running_database
 from infra.local.folder import FolderInUseError
@@ -127,7 +128,7 @@ def _told(outcome: Outcome) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.migrate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.migrate --dry-run --data .data")
     parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be done")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the folder of a local stack; its database is started")
     parser.add_argument("--anyway", action="store_true", help="also while servers are connected")

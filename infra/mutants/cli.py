@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+from infra.host.arguments import add_examples, decimal, positive
 from infra.local.stack import PROJECT
 from infra.mutants.areas import AREAS, Area, equivalents
 from infra.mutants.faults import Fault, faults_of
@@ -36,15 +37,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.mutants", description=__doc__)
+    add_examples(parser, "python -m infra.mutants --area domain --sample 20")
     names = [area.name for area in AREAS]
     parser.add_argument("--area", action="append", choices=names, help="only this one (may be given several times)")
-    parser.add_argument("--sample", type=int, default=50, metavar="N", help="faults an area (default: %(default)s)")
+    parser.add_argument(
+        "--sample", type=positive, default=50, metavar="N", help="faults an area (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="draws another sample (default: %(default)s)")
     parser.add_argument("--file", metavar="TEXT", default="", help="only faults of modules whose path has this in it")
     parser.add_argument("--no-servers", action="store_true", help="unit tests alone must notice")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--least", type=float, default=_LEAST_PERCENT, metavar="PERCENT", help="to be killed (default: %(default)s)"
+        "--processes", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--least",
+        type=decimal(0, 100, "per cent"),
+        default=_LEAST_PERCENT,
+        metavar="PERCENT",
+        help="to be killed (default: %(default)s)",
     )
     return parser
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 from chalicelib.clock import now_ms
 from chalicelib.config.settings import SettingError
 from chalicelib.quotes.sources import QuoteSource, make_source
+from infra.host.arguments import add_examples
 from infra.host.ports import HOST
 from infra.quote_server.behaviour import MAX_SKEW_MS, Behaviour, Delay, Failure, parse_delay
 from infra.quote_server.server import DEFAULT_CONNECTIONS, QuoteServer
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.quote_server", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.quote_server --port 4444 --delay 0.05:0.2 --fail 0.1")
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=_between(int, 0, 65_535), default=4444, help="0: any free one (%(default)s)")
     parser.add_argument(

@@ -39,6 +39,7 @@ from chalice.local import (
 
 from chalicelib.http.headers import SECURITY_HEADERS
 from infra.host import guard
+from infra.host.arguments import add_examples, port, positive
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.host.sockets import has_hung_up
@@ -269,9 +270,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m infra.servers.chalice_server", description="Serve as `chalice local`."
     )
-    parser.add_argument("--host", default=HOST)
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    add_examples(parser, "python -m infra.servers.chalice_server --port 8000 --workers 2")
+    parser.add_argument("--host", default=HOST, help="(%(default)s)")
+    parser.add_argument("--port", type=port, default=8000, help="(%(default)s)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes (%(default)s)")
     parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "chalice"), help="workers are NAME-1...")
     parser.add_argument("--project", type=Path, default=Path.cwd(), help="folder of app.py and .chalice")
     parser.add_argument("--stage", default=DEFAULT_STAGE)

@@ -5,12 +5,13 @@
 It needs the settings of the app in its environment.
 """
 
+import argparse
 import contextlib
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from chalicelib.config.settings import SettingError, Settings, read_settings
@@ -18,6 +19,7 @@ from chalicelib.domain.errors import UnavailableError, UnknownDataVersionError
 from chalicelib.runtime import make_runtime
 from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
+from infra.host.arguments import add_examples
 from infra.host.signals import STOP_OR_HANG_UP, is_pending
 from infra.local.supervisor import StopRequestedError, StopSignals
 from infra.servers import metrics
@@ -80,8 +82,11 @@ def stop_is_requested() -> bool:
     return is_pending(STOP_OR_HANG_UP)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m infra.servers.ticker", description=__doc__)
+    add_examples(parser, "TRIGGER_SECONDS=5 python -m infra.servers.ticker")
+    parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = read_settings(os.environ)

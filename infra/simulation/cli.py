@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from infra.host.arguments import add_examples, positive
 from infra.simulation.judge import findings
 from infra.simulation.schedule import Schedule, Size, no_pauses
 
@@ -88,13 +89,13 @@ def _try(seeds: range, size: Size) -> _Tried:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.simulation", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.simulation --count 5000", "python -m infra.simulation --seed 4711")
     size = Size()
     parser.add_argument("--seed", type=int, help="carry out this schedule only, and print every step")
     parser.add_argument("--first", type=int, default=1, help="seed of the first of many (%(default)s)")
-    parser.add_argument("--count", type=int, default=5_000, help="how many (%(default)s)")
-    parser.add_argument("--users", type=int, default=size.users, help="(%(default)s)")
-    parser.add_argument("--commands", type=int, default=size.commands, help="of each user (%(default)s)")
-    parser.add_argument("--servers", type=int, default=size.servers, help="(%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="(%(default)s)")
+    parser.add_argument("--count", type=positive, default=5_000, help="how many (%(default)s)")
+    parser.add_argument("--users", type=positive, default=size.users, help="(%(default)s)")
+    parser.add_argument("--commands", type=positive, default=size.commands, help="of each user (%(default)s)")
+    parser.add_argument("--servers", type=positive, default=size.servers, help="(%(default)s)")
+    parser.add_argument("--processes", type=positive, default=os.cpu_count() or 1, help="(%(default)s)")
     return parser.parse_args(arguments)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from loadgen.client.encoding import parse_url
+from loadgen.examples import show_example
 from loadgen.results import machine
 from loadgen.run.interrupt import Interrupt
 from loadgen.run.replay import Server
@@ -194,22 +195,28 @@ def _middle(found: Sequence[Sequence[float]]) -> list[float]:
     return [statistics.median(column) for column in zip(*found, strict=True)]
 
 
+_PROG = "python -m loadgen.selftest.bench"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m loadgen.selftest.bench", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=_PROG, description=__doc__)
+    show_example(parser, f"{_PROG} client --threads 1 16")
     adding = parser.add_subparsers(metavar="WHAT", required=True)
-    one = adding.add_parser("client")
+    one = adding.add_parser("client", help="commands a second and CPU a command")
     one.set_defaults(run=client)
+    show_example(one, f"{_PROG} client")
     one.add_argument("--threads", type=int, nargs="+", default=[1, 16, 64])
     one.add_argument("--commands", type=int, default=20_000)
     one.add_argument("--rounds", type=int, default=3)
-    one = adding.add_parser("percentiles")
+    one = adding.add_parser("percentiles", help="latencies beside those of wrk")
     one.set_defaults(run=percentiles)
+    show_example(one, f"{_PROG} percentiles")
     one.add_argument("--connections", type=int, default=16)
     one.add_argument("--seconds", type=int, default=20)
-    one = adding.add_parser("parse")
+    one = adding.add_parser("parse", help="time and memory for a workload file")
     one.set_defaults(run=parse)
+    show_example(one, f"{_PROG} parse")
     one.add_argument("--lines", type=int, default=1_200_000)
     one.add_argument("--users", type=int, default=1000)
     options = parser.parse_args(arguments)

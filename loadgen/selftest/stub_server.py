@@ -9,6 +9,8 @@ import random
 import sys
 from collections.abc import Sequence
 
+from loadgen.examples import show_example
+
 BODY = (
     b'{"command": "ADD", "user": "somebody", "cash": "63511.53", "symbol": "ABC", "shares": 12, '
     b'"price": "10.00", "cost": "120.00", "expires_at": 1790000000000}'
@@ -64,6 +66,7 @@ async def serve(delay_ms: tuple[float, float], port: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.selftest.stub_server", description=__doc__)
+    show_example(parser, "python -m loadgen.selftest.stub_server --port 8000 --delay 20:58")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--delay", type=_delay, default=(0.0, 0.0), metavar="A:B", help="ms, evenly drawn from A to B")
     options = parser.parse_args(arguments)

@@ -57,3 +57,11 @@ def test_every_setting_stands_in_the_operations_manual() -> None:
     manual = (Path(__file__).parents[2] / "docs/operations.md").read_text()
     for field in fields(Settings):
         assert f"`{field.name.upper()}`" in manual
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(SettingError) as raised:
+        read_settings({"LOG_LEVEL": "LOUD", "AUTH_JWKS_URL": "http://elsewhere"})
+    named = [line.split()[1].rstrip(":") for line in str(raised.value).splitlines()]
+    wanted = ["AUTH_AUDIENCE", "AUTH_ISSUER", "AUTH_JWKS_URL", "DUMP_PLACE", "LOG_LEVEL", "MONGO_URI"]
+    assert sorted(named) == [*wanted, "QUOTE_SOURCE", "REDIS_URL"]

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from infra.host.arguments import add_examples
 from infra.host.ports import HOST
 from infra.host.unix_sockets import connect, listen
 
@@ -170,7 +171,7 @@ def _tell(socket: Path, wish: dict[str, object]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.services.tcp_proxy", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_examples(parser, "python -m infra.local.services.tcp_proxy --socket network.sock 27018:27017")
     parser.add_argument("--socket", type=Path, required=True, help="where it takes wishes")
     parser.add_argument("pairs", nargs="+", type=_pair, metavar="FRONT:BACK")
     options = parser.parse_args(arguments)

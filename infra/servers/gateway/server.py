@@ -20,6 +20,7 @@ from chalice.app import Chalice
 
 from infra.host import guard
 from infra.host.affinity import ANY, parse_processor, stay_on
+from infra.host.arguments import add_examples, port, positive, whole
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
@@ -107,8 +108,9 @@ def _say(text: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.servers.gateway", description="Serve the Chalice app.")
-    parser.add_argument("--host", default=HOST)
-    parser.add_argument("--port", type=int, default=8000)
+    add_examples(parser, "python -m infra.servers.gateway --port 8000 --workers 2")
+    parser.add_argument("--host", default=HOST, help="(%(default)s)")
+    parser.add_argument("--port", type=port, default=8000, help="(%(default)s)")
     parser.add_argument("--app", default="app:app", help="module:attribute of the Chalice app (%(default)s)")
     parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "gateway"), help="workers are NAME-1...")
     add_server_options(parser)
@@ -127,27 +129,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="header in which the proxy in front says when a request arrived, in ms since the epoch; only for a server "
         "that is reached through it alone (default: none, the server's own time counts)",
     )
-    parser.add_argument("--idle-seconds", type=int, default=DEFAULT_IDLE_SECONDS)
-    parser.add_argument("--grace-seconds", type=int, default=DEFAULT_GRACE_SECONDS)
+    parser.add_argument("--idle-seconds", type=positive, default=DEFAULT_IDLE_SECONDS, help="(%(default)s)")
+    parser.add_argument("--grace-seconds", type=whole(0), default=DEFAULT_GRACE_SECONDS, help="(%(default)s)")
     return parser.parse_args(arguments)
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server's size, which the local stack hands on."""
-    parser.add_argument("--workers", type=_positive, default=1, help="processes (%(default)s)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes (%(default)s)")
     parser.add_argument(
         "--connections",
-        type=_positive,
+        type=positive,
         default=DEFAULT_CONNECTIONS,
         help="open connections, a worker (%(default)s)",
     )
     parser.add_argument(
-        "--backlog", type=_positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
+        "--backlog", type=positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
-    return value

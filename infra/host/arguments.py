@@ -1,0 +1,52 @@
+"""What command lines have in common: an example in every help, and numbers that say what they may be."""
+
+import argparse
+import math
+import textwrap
+from collections.abc import Callable
+
+_WIDTH = 96
+
+
+def add_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
+    """End a parser's help with examples. What is on lines of its own in the description keeps them."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    description = (parser.description or "").strip()
+    parser.description = description if "\n" in description else textwrap.fill(description, _WIDTH)
+    said = f"{parser.epilog}\n\n" if parser.epilog else ""
+    parser.epilog = f"{said}example:\n" + "\n".join(f"  {example}" for example in examples)
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return a type of arguments: a whole number from `least` to `most`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            up_to = "or more" if most is None else f"to {most}"
+            raise argparse.ArgumentTypeError(f"takes a whole number, {least} {up_to}, not {text!r}")
+        return value
+
+    return number
+
+
+def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
+    """Return a type of arguments: a number from `least` to `most` of a unit."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:  # nor when it is no number
+            raise argparse.ArgumentTypeError(f"takes {unit} from {least:g} to {most:g}, not {text!r}")
+        return value
+
+    return number
+
+
+port = whole(1, 65_535)
+positive = whole(1)
