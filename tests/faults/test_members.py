@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ NAMES = ("mongod-1", "mongod-2", "mongod-3")
 
 
 @contextmanager
-def members(folder: Path, ports: list[int]) -> Iterator[list[RunningPart]]:
-    """Run a set whose members listen on these ports."""
+def members(folder: Path, ports: list[int], *options: str) -> Iterator[list[RunningPart]]:
+    """Run a set whose members listen on these ports, with further options of mongod."""
     folders = {name: folder / name for name in NAMES}
     with ExitStack() as running:
         started = []
         for part in member_parts(folders, ports, ports, os.environ, cache_gb=0.25, oplog_mb=64, election_ms=1_500):
-            process = parts.start(part, folder)
+            process = parts.start(replace(part, command=(*part.command, *options)), folder)
             running.callback(process.kill)
             process.wait_until_ready()
             started.append(process)
