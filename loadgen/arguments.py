@@ -15,7 +15,11 @@ from loadgen.examples import EXAMPLES, show_example
 from loadgen.results.compare import DEFAULT_METRICS, METRICS
 from loadgen.results.outputs import Outputs
 from loadgen.run.affinity import ANY, LAST, parse_processor
-from loadgen.run.replay import DEFAULT_THREADS, Server
+from loadgen.run.pacing import Pacing
+from loadgen.run.replay import DEFAULT_THREADS
+from loadgen.run.schedule import ConstantRate, Ramp, Recorded, Schedule, ScheduleError
+from loadgen.run.server import Server
+from loadgen.workload.files import Workload
 from loadgen.workload.selection import Selection
 from loadgen.workload.streams import WHOLE
 
@@ -83,7 +87,33 @@ def server(options: argparse.Namespace, run_id: str) -> Server:
 
 def selection(options: argparse.Namespace) -> Selection:
     """Return which commands are to be sent."""
-    return Selection(options.users, options.from_transaction, options.limit, options.shard)
+    return Selection(options.users, options.from_transaction, options.limit, options.shard, options.repeat)
+
+
+def pacing(options: argparse.Namespace, workload: Workload) -> Pacing:
+    """Return when the commands of a workload leave. Raises UsageError."""
+    schedule: Schedule | None = None
+    durations = [] if options.duration is None else [options.duration]
+    if options.speed is not None and options.pace != "recorded":
+        raise UsageError("--speed is for --pace recorded")
+    try:
+        if options.rate is not None:
+            schedule = ConstantRate(options.rate)
+        elif options.ramp is not None:
+            ramp: Ramp = options.ramp
+            schedule = ramp
+            durations.append(ramp.seconds)
+        elif options.pace == "recorded":
+            schedule = Recorded(workload.commands, options.speed or 1.0)
+    except ScheduleError as error:
+        raise UsageError(str(error)) from error
+    if durations and options.warm_up >= min(durations):
+        raise UsageError(
+            f"a warm-up of {options.warm_up:g} s leaves nothing of a run of {min(durations):g} s to measure"
+        )
+    duration_s = min(durations, default=None)
+    ends = [*durations, *([] if schedule is None else [schedule.end_s(workload.commands)])]
+    return Pacing(schedule, duration_s, options.warm_up, min(ends, default=0.0))
 
 
 REPORT_OUTPUTS = ("json", "csv", "csv_by_command", "html")
@@ -138,12 +168,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         metavar=f"N|{LAST}|{ANY}",
         help=f"index of the processor it stays on, further processes on those before it (default {LAST})",
     )
-    load.add_argument(
-        "--rate",
-        type=values.rate,
-        metavar="N",
-        help="open model: commands leave on schedule, N a second (default: as fast as answers come)",
-    )
+    _add_pacing(load)
     load.add_argument("--run-id", type=values.run_id, help="begins the idempotency keys of this run (default: random)")
     chosen = parser.add_argument_group("which commands")
     chosen.add_argument("--users", type=values.names, metavar="A,B", help="only those of these users")
@@ -160,6 +185,13 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         default=WHOLE,
         metavar="I/N",
         help="only the users of machine I of N, from 1/N to N/N",
+    )
+    chosen.add_argument(
+        "--repeat",
+        type=values.positive,
+        default=1,
+        metavar="N",
+        help="send the workload N times, on and on (default 1)",
     )
     chosen.add_argument("--dry-run", action="store_true", help="say what would be sent and send nothing")
     results = parser.add_argument_group("results")
@@ -180,6 +212,36 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         help="do not read the accounts before a recorded run; --verify then takes them to have been empty",
     )
     results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
+
+
+def _add_pacing(load: "argparse._ActionsContainer") -> None:
+    pace = load.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--rate",
+        type=values.rate,
+        metavar="N",
+        help="open model: commands leave on schedule, N a second (default: as fast as answers come)",
+    )
+    pace.add_argument(
+        "--ramp",
+        type=values.ramp,
+        metavar="LEGS",
+        help="open model at changing rates: 0:500/30s,500/60s rises to 500/s within 30 s and stays there for 60 s",
+    )
+    pace.add_argument(
+        "--pace", choices=["recorded"], help="open model at the times that the lines of the workload have"
+    )
+    load.add_argument("--speed", type=values.speed, metavar="F", help="F times as fast as --pace recorded")
+    load.add_argument(
+        "--duration", type=values.duration, metavar="D", help="begin no command after D, such as 30s, 5m or 1h"
+    )
+    load.add_argument(
+        "--warm-up",
+        type=values.duration,
+        default=0.0,
+        metavar="D",
+        help="leave what is sent in the first D out of the figures",
+    )
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -286,6 +348,9 @@ def _add_outputs(parser: "argparse._ActionsContainer") -> None:
         default=[],
         metavar="GATE",
         help="exit 3 when this is so: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s' (may be repeated)",
+    )
+    parser.add_argument(
+        "--allow-missed-rate", action="store_true", help="do not exit 3 when commands could not leave on schedule"
     )
 
 

@@ -18,6 +18,7 @@ from loadgen.results.answers import AnswerFile, AnswersError
 from loadgen.results.compare import compare, differences, print_comparison, too_low
 from loadgen.results.findings import Verification
 from loadgen.results.html import page
+from loadgen.results.lateness import missed_rate
 from loadgen.results.outputs import OutputError, Outputs, check_distinct
 from loadgen.results.report_files import (
     Report,
@@ -32,7 +33,8 @@ from loadgen.results.terminal import print_report, print_verification
 from loadgen.results.thresholds import Gate, judge
 from loadgen.run.dry_run import print_plan
 from loadgen.run.interrupt import Interrupt, signals_handled
-from loadgen.run.replay import ReplayError, Server
+from loadgen.run.pacing import Pacing
+from loadgen.run.server import ReplayError, Server
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.run.single import SingleCommands, converse, lines_of, meant
 from loadgen.verify.verify import VerifyOptions, verify
@@ -70,12 +72,13 @@ def _replay(options: argparse.Namespace) -> int:
     mine = selection.part(workload)
     if not mine.commands:
         raise UsageError(f"{options.file}: nothing is left to send")
+    pacing = arguments.pacing(options, workload)
     if options.dry_run:
-        print_plan(mine, server, options.processes, options.rate, selection.shard, Console(soft_wrap=True))
+        print_plan(mine, server, options.processes, pacing, selection.shard, Console(soft_wrap=True))
         return OK
     with arguments.outputs(options, REPORT_OUTPUTS, [options.file]) as outputs:
         print(f"loadgen: run {server.run_id}", file=sys.stderr)
-        return _replay_into(outputs, workload, mine, server, selection, options)
+        return _replay_into(outputs, workload, mine, server, selection, pacing, options)
 
 
 def _replay_into(
@@ -84,6 +87,7 @@ def _replay_into(
     mine: Workload,
     server: Server,
     selection: Selection,
+    pacing: Pacing,
     options: argparse.Namespace,
 ) -> int:
     interrupt = Interrupt()
@@ -96,7 +100,7 @@ def _replay_into(
             options.baseline,
             options.quiet,
             options.processes,
-            options.rate,
+            pacing,
             selection,
             options.processor,
         )
@@ -120,7 +124,7 @@ def _replay_into(
         print_verification(verification, console if verification.passed else Console(stderr=options.quiet))
     if interrupt.requested:
         return INTERRUPTED
-    return _exit_code(report, options.fail_on, failed_gates) if written else FAILED
+    return _exit_code(report, options, failed_gates=failed_gates) if written else FAILED
 
 
 def _load(options: argparse.Namespace) -> Workload:
@@ -132,14 +136,15 @@ def _load(options: argparse.Namespace) -> Workload:
     return workload
 
 
-def _exit_code(report: Report, gates: Sequence[Gate], failed_gates: bool) -> int:
+def _exit_code(report: Report, options: argparse.Namespace, *, failed_gates: bool) -> int:
     """Return what a run that came to its end is worth (docs/loadgen.md)."""
     if report["stopped"] is not None or not report.get("verification", {"passed": True})["passed"]:
         return FAILED
-    if failed_gates:
+    missed = report["schedule"] is not None and not report["schedule"]["held"]
+    if failed_gates or (missed and not options.allow_missed_rate):
         return GATE_FAILED
-    tolerated = any(gate.judges_errors for gate in gates)
-    return FAILED if report["errors"] and not tolerated else OK
+    tolerated = any(gate.judges_errors for gate in options.fail_on)
+    return FAILED if (report["errors"] or report["warm_up_errors"]) and not tolerated else OK
 
 
 def _say_how_it_ended(report: Report) -> None:
@@ -148,8 +153,11 @@ def _say_how_it_ended(report: Report) -> None:
     if report["errors"]:
         outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in report["outcomes"].items())
         print(f"loadgen: {report['errors']:,} commands got no final answer; outcomes: {outcomes}", file=sys.stderr)
+    schedule = report["schedule"]
+    if schedule is not None and not schedule["held"] and not (report["interrupted"] or report["stopped"]):
+        print(f"loadgen: {missed_rate(schedule)}", file=sys.stderr)
     resume = report["resume"]
-    if resume is not None:
+    if resume is not None and (report["run"]["duration_s"] is None or report["interrupted"] or report["stopped"]):
         print(
             f"loadgen: to go on: --run-id {resume['run_id']} --from-transaction {resume['from_transaction']}; "
             f"{resume['repeats']} commands of a user, at most, are then sent again",
@@ -249,7 +257,7 @@ def _show(report: Report, options: argparse.Namespace) -> int:
             return FAILED
     if report["interrupted"]:
         return INTERRUPTED
-    return _exit_code(report, options.fail_on, failed_gates)
+    return _exit_code(report, options, failed_gates=failed_gates)
 
 
 def _compare(options: argparse.Namespace) -> int:

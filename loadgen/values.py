@@ -9,6 +9,7 @@ from loadgen.client.encoding import HeaderError, Target, UrlError, parse_header,
 from loadgen.results.compare import METRICS
 from loadgen.results.thresholds import Gate, GateError, parse_gate
 from loadgen.run.processes import can_fork
+from loadgen.run.schedule import Ramp, ScheduleError, parse_duration, parse_ramp
 from loadgen.workload.streams import Part
 
 Value = TypeVar("Value")
@@ -125,3 +126,18 @@ def _within(text: str, least: float, most: float, what: str) -> float:
     if not least <= number <= most:
         raise argparse.ArgumentTypeError(f"must be {what} from {least:g} to {most:g}, not {text!r}")
     return number
+
+
+def duration(text: str) -> float:
+    """Return a duration in seconds."""
+    return _said(parse_duration, text, ScheduleError)
+
+
+def ramp(text: str) -> Ramp:
+    """Return a ramp."""
+    return _said(parse_ramp, text, ScheduleError)
+
+
+def speed(text: str) -> float:
+    """Return how many times as fast as recorded."""
+    return _within(text, 0.001, 10_000, "a factor")

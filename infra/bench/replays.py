@@ -134,7 +134,7 @@ def replay_at(
     report_file.unlink(missing_ok=True)
     arguments = ["replay", str(workload), f"--url={url}", f"--token={token}", f"--json={report_file}", *more]
     if rate is not None:
-        arguments.append(f"--rate={rate:.3f}")
+        arguments += [f"--rate={rate:.3f}", "--allow-missed-rate"]
     with program(log, "loadgen", *arguments) as process:
         sampler = Sampler({**pids, LOADGEN: process.pid})
         with sampler.running():

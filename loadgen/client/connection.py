@@ -15,6 +15,7 @@ comes after the next request has left; what tells those apart is in the body (`l
 
 import contextlib
 import re
+import select
 import socket
 import ssl
 import struct
@@ -31,7 +32,6 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _KERNEL_TIMEOUTS = sys.platform != "win32"
-_PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class ExchangeError(Exception):
@@ -59,15 +59,19 @@ class BrokenResponseError(ExchangeError):
 
 
 class Response(NamedTuple):
-    """One HTTP response. `head` is its status line and headers as they came, each line ended by CRLF."""
+    """One HTTP response.
+
+    `head` is its status line and headers as they came, each line ended by CRLF, `lower` the same in lower case.
+    """
 
     status: int
     head: bytes
     body: bytes
+    lower: bytes
 
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header, its name given in lower case; None when it is absent."""
-        return _header(self.head, self.head.lower(), name)
+        return _header(self.head, self.lower, b"\r\n" + name + b":")
 
 
 class Connection:
@@ -92,6 +96,9 @@ class Connection:
         self._tls = tls
         self._on_connect = on_connect
         self._socket: socket.socket | None = None
+        self._poll: Callable[[int], object] | None = None
+        self.opened_us = 0
+        """How long the last `prepare` took to open a connection, 0 if there was one."""
         self._prepared = False
         self._answering = False
 
@@ -102,6 +109,7 @@ class Connection:
         """
         self._allow(self._default_timeout_s if timeout_s is None else timeout_s)
         replaced = False
+        self.opened_us = 0
         if self._socket is not None and not self._is_quiet(self._socket):
             self.close()
             replaced = True
@@ -144,9 +152,8 @@ class Connection:
     def _is_quiet(self, connection: socket.socket) -> bool:
         """Return whether nothing came since the last response: neither a byte nor the end of the stream."""
         try:
-            if self._kernel_timeouts:
-                connection.recv(1, _PEEK)
-                return False
+            if self._poll is not None:
+                return not self._poll(0)
             connection.settimeout(0.0)
             try:
                 connection.recv(1)  # under TLS what came may be none of the server's words, such as a session ticket
@@ -187,8 +194,9 @@ class Connection:
             if raw is not None:
                 raw.close()
             raise ConnectError(f"cannot connect to {target.url}: {_words(error)}") from error
+        self.opened_us = (time.perf_counter_ns() - started_ns) // 1000
         if self._on_connect is not None:
-            self._on_connect((time.perf_counter_ns() - started_ns) // 1000)
+            self._on_connect(self.opened_us)
         return raw
 
     def _set_timeouts(self, connection: socket.socket) -> None:
@@ -196,6 +204,9 @@ class Connection:
         if not self._kernel_timeouts:
             connection.settimeout(self._timeout_s)
             return
+        poller = select.poll()
+        poller.register(connection, select.POLLIN)
+        self._poll = poller.poll
         connection.settimeout(None)
         whole = int(self._timeout_s)
         value = struct.pack("ll", whole, int((self._timeout_s - whole) * 1_000_000))
@@ -219,9 +230,9 @@ class Connection:
         lower = head.lower()
         keep = _keeps_open(lower, old=match[1] == b"0")
         if bodiless or status in {204, 304}:
-            return Response(status, head, b""), keep and not buffer
+            return Response(status, head, b"", lower), keep and not buffer
         body, delimited = self._read_body(source, buffer, deadline, lower)
-        return Response(status, head, body), keep and delimited and not buffer
+        return Response(status, head, body, lower), keep and delimited and not buffer
 
     def _take_head(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
         """Take status line and headers from the buffer; lines that end in a bare LF come with CRLF."""
@@ -241,7 +252,10 @@ class Connection:
 
     def _read_body(self, source: socket.socket, buffer: bytearray, deadline: float, lower: bytes) -> tuple[bytes, bool]:
         """Return the body and whether its end was marked; what follows it stays in the buffer."""
-        length, coding = _content_length(lower), _header(lower, lower, b"transfer-encoding")
+        length, coding, encoding = _content_length(lower), None, None
+        if b"-encoding:" in lower:
+            coding = _header(lower, lower, b"\r\ntransfer-encoding:")
+            encoding = _header(lower, lower, b"\r\ncontent-encoding:")
         delimited = True
         if coding is not None:
             if coding != b"chunked":
@@ -251,7 +265,6 @@ class Connection:
             body = self._take(source, buffer, deadline, length)
         else:
             body, delimited = self._read_to_end(source, buffer, deadline), False
-        encoding = _header(lower, lower, b"content-encoding")
         return (body if encoding is None else _decode(body, encoding)), delimited
 
     def _read_to_end(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
@@ -317,23 +330,25 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n)", re.IGNORECASE
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_LENGTH = b"\r\ncontent-length:"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-def _header(head: bytes, lower: bytes, name: bytes) -> bytes | None:
-    start = lower.find(b"\r\n" + name + b":")
+def _header(head: bytes, lower: bytes, mark: bytes) -> bytes | None:
+    """Return the value of a header that begins with a mark: CRLF, its name in lower case and a colon."""
+    start = lower.find(mark)
     if start < 0:
         return None
-    start += len(name) + 3
+    start += len(mark)
     return head[start : head.index(b"\r\n", start)].strip()
 
 
 def _content_length(lower: bytes) -> int | None:
     """Return the length that the headers give, None without one. Raises BrokenResponseError."""
-    value = _header(lower, lower, b"content-length")
+    value = _header(lower, lower, _LENGTH)
     if value is None:
         return None
-    if lower.count(b"\r\ncontent-length:") > 1:
+    if lower.rfind(_LENGTH) != lower.find(_LENGTH):
         values = set(re.findall(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", lower))
         if len(values) > 1:
             said = " and ".join(sorted(map(_text, values)))
@@ -360,7 +375,7 @@ def _decode(body: bytes, encoding: bytes) -> bytes:
 
 
 def _keeps_open(lower: bytes, *, old: bool) -> bool:
-    connection = _header(lower, lower, b"connection") or b""
+    connection = _header(lower, lower, b"\r\nconnection:") or b""
     return b"keep-alive" in connection if old else b"close" not in connection
 
 

@@ -19,6 +19,8 @@ from loadgen.client.dialect import AnyItem, Dialect, Verdict
 RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 """Not now: the same request may succeed later. A 408 may be that of the connection, sent while it was idle."""
 
+_REPLAYED = b"idempotent-replayed"
+
 REFUSED_STATUSES = frozenset({401, 403})
 """The token is not accepted."""
 
@@ -112,13 +114,14 @@ class RetryingClient(Generic[AnyItem]):
         reasons: list[str] = []
         reconnects = 0
         began_ns = start_ns = time.perf_counter_ns()
-        sent_ms = 0
+        sent_ms = connect_us = 0
         while True:
             response: Response | None = None
             try:
                 reconnects += connection.prepare(timeout_s)
                 if not sent_ms:
                     start_ns, sent_ms = time.perf_counter_ns(), time.time_ns() // 1_000_000
+                    connect_us = (start_ns - began_ns) // 1000 if connection.opened_us else 0
                 response = connection.exchange(request, timeout_s)
                 verdict = self._dialect.judge(response, item)
                 if verdict.desynchronised:
@@ -139,12 +142,12 @@ class RetryingClient(Generic[AnyItem]):
             len(reasons) + 1,
             tuple(reasons),
             reconnects,
-            response is not None and response.header(b"idempotent-replayed") == b"true",
+            response is not None and _REPLAYED in response.lower and response.header(_REPLAYED) == b"true",
             sent_ms or received_ms,
             received_ms,
             (now_ns - start_ns) // 1000,
             start_ns,
-            (start_ns - began_ns) // 1000,
+            connect_us,
             verdict.said,
         )
 

@@ -57,7 +57,9 @@ class Trading:
         status = response.status
         body = parse_object(response.body)
         if status == 200:
-            return _judge_success(body, item)
+            if body is not None and (item is None or body.get("transaction", item.transaction) == item.transaction):
+                return _OK
+            return _judge_wrong_success(body, item)
         found = body.get("code") if body is not None else None
         code = found if isinstance(found, str) else f"http_{status}"
         if status in RETRY_STATUSES:
@@ -80,13 +82,10 @@ class Trading:
 _OK = Verdict(final=True, again=False, code="ok")
 
 
-def _judge_success(body: Mapping[str, Any] | None, item: Command | None) -> Verdict:
-    if body is None:
+def _judge_wrong_success(body: Mapping[str, Any] | None, item: Command | None) -> Verdict:
+    if body is None or item is None:
         return _broken("the answer is not a JSON object")
-    number = body.get("transaction")
-    if item is None or number is None or number == item.transaction:
-        return _OK
-    said = f"the answer is that to command [{number}], not to [{item.transaction}]"
+    said = f"the answer is that to command [{body['transaction']}], not to [{item.transaction}]"
     return Verdict(final=False, again=True, code="other_answer", said=said, desynchronised=True)
 
 

@@ -41,7 +41,11 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose answers these are. `baseline` is whether the accounts were read before the run."""
+    """Whose answers these are.
+
+    `baseline` is whether the accounts were read before the run, `whole` whether its time was unlimited, so that all
+    commands were to be sent.
+    """
 
     run_id: str
     url: str
@@ -49,6 +53,7 @@ class Header:
     started_ms: int
     baseline: bool
     selection: Selection = EVERYTHING
+    whole: bool = True
 
 
 FLUSH_S = 1.0
@@ -80,6 +85,7 @@ class AnswerWriter:
                     "started_ms": header.started_ms,
                     "baseline": header.baseline,
                     "selection": header.selection.figures(),
+                    "whole": header.whole,
                 }
             )
 
@@ -161,6 +167,7 @@ class AnswerFile:
                 first["started_ms"],
                 first["baseline"],
                 Selection.read(first["selection"]) if "selection" in first else EVERYTHING,
+                first.get("whole", True),
             )
         except KeyError as error:
             raise AnswersError(f"{path}: its first line has no {error}") from error

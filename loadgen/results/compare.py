@@ -15,7 +15,8 @@ METRICS = ("rate", *_PERCENTILES)
 """What a ratio can be demanded of."""
 
 _SETTINGS = (
-    "workload", "commands", "users_sent", "threads", "processes", "model", "rate", "users", "from_transaction", "limit",
+    "workload", "commands", "users_sent", "threads", "processes", "model", "pace", "duration_s", "warm_up_s", "users",
+    "from_transaction", "limit", "repeat",
 )  # fmt: skip
 
 

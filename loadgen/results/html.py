@@ -8,8 +8,9 @@ from typing import Any
 
 from loadgen.results import charts
 from loadgen.results.charts import Series, number
+from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import latency, statistics_of
-from loadgen.results.statistics import Latencies, Statistics
+from loadgen.results.statistics import Statistics
 from loadgen.results.timeline import Interval
 
 _POINTS = 240
@@ -71,7 +72,7 @@ def _head(report: Mapping[str, Any], title: str) -> str:
     run = report["run"]
     kind, words = verdict(report)
     when = datetime.fromtimestamp(run["started_at_ms"] / 1000, UTC)
-    model = "as fast as answers came" if run["model"] == "closed" else f"at {number(run['rate'])} commands a second"
+    model = "as fast as answers came" if run["model"] == "closed" else f"on schedule, {run['pace']}"
     return (
         f'<header><h1>{escape(title)}</h1><p class="verdict {kind}">{escape(words)}</p>'
         f"<p>{run['commands']:,} commands of {run['users_sent']:,} users to {escape(run['url'])}, {model}, "
@@ -278,7 +279,7 @@ def _settings(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "run id", run["id"]
     yield "address", run["url"]
     yield "workload", run["workload"]
-    yield "model", "closed" if run["model"] == "closed" else f"open, {number(run['rate'])} commands/s"
+    yield "model", "closed" if run["model"] == "closed" else f"open, {run['pace']}"
     yield "processes, threads", f"{run['processes']:,}, {run['threads']:,}"
     if run["shard"] != "1/1":
         yield "shard", run["shard"]

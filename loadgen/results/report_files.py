@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadgen.results.statistics import PERCENTILES, Statistics
+from loadgen.results.latencies import PERCENTILES
+from loadgen.results.statistics import Statistics
 from loadgen.run.session import BULKY, FORMAT
 
 Report = dict[str, Any]
@@ -24,8 +25,8 @@ def as_json(report: Mapping[str, Any]) -> str:
 
 def as_csv(report: Mapping[str, Any]) -> str:
     """Return a report's figures over time as CSV, a row an interval (docs/loadgen.md)."""
-    columns = ["t", "commands", "errors", "retries", "p50", "p90", "p99", "max"]
-    names = {"t": "second", **{column: f"{column}_ms" for column in columns[4:]}}
+    columns = ["t", "commands", "errors", "retries", "due", "sent", "late_max", "p50", "p90", "p99", "max"]
+    names = {"t": "second", **{column: f"{column}_ms" for column in columns[6:]}}
     heads = [names.get(column, column) for column in columns]
     return _csv(heads, ([row[column] for column in columns] for row in report["intervals"]["rows"]))
 
@@ -83,7 +84,7 @@ def statistics_of(report: Mapping[str, Any]) -> Statistics:
     return Statistics.read(report, report["run"]["started_at_ms"])
 
 
-_COMMON = ("id", "workload", "model", "rate", "users", "from_transaction", "limit")
+_COMMON = ("id", "workload", "model", "pace", "duration_s", "warm_up_s", "users", "from_transaction", "limit", "repeat")
 _SUMMED = ("commands", "users_sent", "threads", "processes")
 
 

@@ -1,7 +1,6 @@
 """What is counted and measured during a replay: outcomes, retries and latencies, by command and by second.
 
-Latencies go into HDR histograms: 3 significant digits from 1 us to 1 h in bounded memory. Statistics can be written
-down in full and added up exactly, over processes and over machines.
+Statistics can be written down in full and added up exactly, over processes and over machines.
 """
 
 import threading
@@ -11,74 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
-
 from loadgen.client.retry import Outcome
+from loadgen.results.latencies import Latencies
+from loadgen.results.lateness import Delay, Lateness
 from loadgen.results.timeline import Timeline
 
-MAX_LATENCY_US = 3_600_000_000
-PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+MAX_EXAMPLES = 20
+"""Of how many outcomes without a final answer an example is kept."""
 
-
-class Latencies:
-    """A histogram of latencies in microseconds."""
-
-    def __init__(self) -> None:
-        self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
-        self.count = 0
-        self._total_us = 0
-        self._max_us = 0
-
-    def record(self, latency_us: int) -> None:
-        """Count one latency; beyond an hour counts as an hour."""
-        self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)))
-        self.count += 1
-        self._total_us += latency_us
-        self._max_us = max(self._max_us, latency_us)
-
-    def add(self, other: "Latencies") -> None:
-        """Count everything that another histogram counted."""
-        self._histogram.add(other._histogram)  # noqa: SLF001 (of its own class)
-        self.count += other.count
-        self._total_us += other._total_us  # noqa: SLF001 (of its own class)
-        self._max_us = max(self._max_us, other._max_us)  # noqa: SLF001 (of its own class)
-
-    def percentile_ms(self, percent: float) -> float:
-        """Return a percentile in milliseconds."""
-        found: int = self._histogram.get_value_at_percentile(percent)
-        return min(found, self._max_us) / 1000
-
-    def summary_ms(self) -> dict[str, float]:
-        """Return mean, percentiles and maximum in milliseconds, and the count."""
-        if not self.count:
-            return {"count": 0}
-        values = self._histogram.get_percentile_to_value_dict(list(PERCENTILES))
-        return {
-            "count": self.count,
-            "mean": round(self._total_us / self.count / 1000, 3),
-            **{f"p{percent:g}": min(values[percent], self._max_us) / 1000 for percent in PERCENTILES},
-            "max": self._max_us / 1000,
-        }
-
-    def dump(self) -> dict[str, Any]:
-        """Return everything as a JSON object, from which `read` makes the histogram again."""
-        return {
-            "count": self.count,
-            "total_us": self._total_us,
-            "max_us": self._max_us,
-            "histogram": self._histogram.encode().decode(),
-        }
-
-    @classmethod
-    def read(cls, dumped: Mapping[str, Any]) -> Self:
-        """Return the latencies that were dumped. Raises KeyError, TypeError and ValueError for other things."""
-        latencies = cls()
-        latencies._histogram.add(HdrHistogram.decode(dumped["histogram"].encode()))
-        latencies.count = int(dumped["count"])
-        latencies._total_us = int(dumped["total_us"])
-        latencies._max_us = int(dumped["max_us"])
-        return latencies
-
+_EXAMPLE_CHARACTERS = 600
 
 _KINDS = ("first_try", "retried", "corrected")
 
@@ -99,7 +39,7 @@ class CommandStatistics:
     errors: int = 0
 
     def record(self, outcome: Outcome, late_us: int | None) -> None:
-        """Count a command; `late_us` is how long after its intended start it was sent, None if it had none."""
+        """Count a command; `late_us` is how long after it was due it was sent, None if it had no such moment."""
         self.outcomes[outcome.status, outcome.code] += 1
         if not outcome.final:
             self.errors += 1
@@ -166,24 +106,31 @@ class CommandStatistics:
 
 
 class Statistics:
-    """The figures of a run; any thread may record, and read the counters while others record."""
+    """The figures of a run; any thread may record, and read the counters while others record.
 
-    def __init__(self) -> None:
+    The clock starts at `start`; what is sent before that, in the warm-up, is counted apart and is in no figure.
+    """
+
+    def __init__(self, *, is_open: bool = False) -> None:
         self._lock = threading.Lock()
         self.commands: dict[str, CommandStatistics] = {}
         self.timeline = Timeline()
+        self.lateness = Lateness() if is_open else None
         self.retry_reasons: Counter[str] = Counter()
+        self.examples: dict[str, dict[str, Any]] = {}
         self.done = 0
         self.errors = 0
         self.retries = 0
         self.reconnects = 0
         self.replayed = 0
+        self.warm_up_commands = 0
+        self.warm_up_errors = 0
         self.connect = Latencies()
         self.started_at_ms = 0
         self._started_ns = self._ended_ns = 0
 
     def start(self, at_ns: int | None = None) -> None:
-        """Start the clock, or set it to a moment of `time.perf_counter_ns` at which it was started."""
+        """Start the clock, or set it to a moment of `time.perf_counter_ns` at which it starts."""
         now_ns = time.perf_counter_ns()
         self._started_ns = self._ended_ns = now_ns if at_ns is None else at_ns
         self.started_at_ms = (time.time_ns() - (now_ns - self._started_ns)) // 1_000_000
@@ -195,38 +142,69 @@ class Statistics:
 
     @property
     def answered(self) -> int:
-        """Return how many commands have a final answer."""
-        return self.done - self.errors
+        """Return how many commands have a final answer, those of the warm-up included."""
+        return self.done - self.errors + self.warm_up_commands - self.warm_up_errors
 
-    def record(self, name: str, outcome: Outcome, late_us: int | None = None) -> None:
-        """Count the outcome of one command; `late_us` is how long after its intended start it was sent, if it had one.
+    def record(
+        self,
+        name: str,
+        outcome: Outcome,
+        delay: Delay | None = None,
+        *,
+        in_time: bool = True,
+        transaction: int | None = None,
+    ) -> None:
+        """Count the outcome of a command, which the open model sent some `delay` after it was due.
 
-        Latency over time is corrected latency where there is one.
+        Latency over time is corrected latency where there is one, and counts when the command was due or sent.
         """
+        late_us = None if delay is None else delay.total_us
         with self._lock:
+            now_ns = time.perf_counter_ns()
+            since_start_ns = outcome.sent_ns - self._started_ns
+            if since_start_ns < 1000 * (late_us or 0):
+                self._record_warm_up(outcome, transaction)
+                return
             command = self.commands.get(name)
             if command is None:
                 command = self.commands[name] = CommandStatistics()
             self.done += 1
-            self._ended_ns = time.perf_counter_ns()
+            self._ended_ns = now_ns
             command.record(outcome, late_us)
             if not outcome.final:
                 self.errors += 1
+                self._keep_example(outcome, name, transaction)
             if outcome.tries > 1 or outcome.reconnects or outcome.replayed:
                 self._record_trouble(outcome)
             latency_us = outcome.latency_us + (late_us or 0) if outcome.final else None
-            self.timeline.record(self.seconds, latency_us, outcome.tries - 1)
+            self.timeline.record(
+                (now_ns - self._started_ns) / 1e9, since_start_ns / 1e9, latency_us, outcome.tries - 1, late_us
+            )
+            if delay is not None and self.lateness is not None:
+                self.lateness.record(delay, in_time=in_time)
 
     def record_connect(self, took_us: int) -> None:
         """Count a connection that was opened, and how long that took."""
         with self._lock:
             self.connect.record(took_us)
 
+    def _record_warm_up(self, outcome: Outcome, transaction: int | None) -> None:
+        self.warm_up_commands += 1
+        if not outcome.final:
+            self.warm_up_errors += 1
+            self._keep_example(outcome, "warm-up", transaction)
+
     def _record_trouble(self, outcome: Outcome) -> None:
         self.retries += outcome.tries - 1
         self.reconnects += outcome.reconnects
         self.replayed += outcome.replayed
         self.retry_reasons.update(outcome.reasons)
+
+    def _keep_example(self, outcome: Outcome, name: str, transaction: int | None) -> None:
+        key = f"{outcome.status} {outcome.code}"
+        if key not in self.examples and len(self.examples) < MAX_EXAMPLES:
+            body = outcome.body.decode(errors="replace")[:_EXAMPLE_CHARACTERS]
+            self.examples[key] = {"command": name, "transaction": transaction, "said": outcome.said, "body": body}
 
     def add(self, other: "Statistics") -> None:
         """Count what another one counted, at the same time or at another one."""
@@ -240,13 +218,14 @@ class Statistics:
         for name, command in other.commands.items():
             self.commands.setdefault(name, CommandStatistics()).add(command)
         self.timeline.add(other.timeline, later_ns / 1e9)
+        if other.lateness is not None:
+            self.lateness = self.lateness or Lateness()
+            self.lateness.add(other.lateness)
         self.retry_reasons.update(other.retry_reasons)
+        self.examples = dict([*other.examples.items(), *self.examples.items()][-MAX_EXAMPLES:])
         self.connect.add(other.connect)
-        self.done += other.done
-        self.errors += other.errors
-        self.retries += other.retries
-        self.reconnects += other.reconnects
-        self.replayed += other.replayed
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         ended_ns = later_ns + round(other.seconds * 1e9)
         self._ended_ns = max(self._ended_ns, self._started_ns + ended_ns)
 
@@ -272,21 +251,28 @@ class Statistics:
             return {
                 "commands": self.done,
                 "seconds": round(seconds, 3),
-                "rate": round(self.answered / seconds, 1) if seconds else 0.0,
+                "rate": round((self.done - self.errors) / seconds, 1) if seconds else 0.0,
                 "errors": self.errors,
                 "retries": self.retries,
                 "reconnects": self.reconnects,
                 "replayed": self.replayed,
+                "warm_up_commands": self.warm_up_commands,
+                "warm_up_errors": self.warm_up_errors,
                 "retry_reasons": dict(self.retry_reasons.most_common()),
                 "outcomes": dict(outcomes.most_common()),
+                "examples": self.examples,
+                "schedule": None if self.lateness is None else self.lateness.figures(),
                 "latency_ms": every.summary_ms(),
                 "corrected_ms": corrected.summary_ms() if corrected.count else None,
                 "first_try_ms": first.summary_ms(),
                 "connect_ms": self.connect.summary_ms(),
                 "by_command": by_command,
                 "intervals": self.timeline.figures(),
-                "histograms": {name: command.dump() for name, command in sorted(self.commands.items())},
-                "connect_histogram": self.connect.dump(),
+                "histograms": {
+                    "commands": {name: command.dump() for name, command in sorted(self.commands.items())},
+                    "connect": self.connect.dump(),
+                    "lateness": None if self.lateness is None else self.lateness.dump(),
+                },
             }
 
     @classmethod
@@ -296,11 +282,18 @@ class Statistics:
         statistics.started_at_ms = started_at_ms
         statistics._ended_ns = round(figures["seconds"] * 1e9)
         statistics.done = int(figures["commands"])
-        for name in ("errors", "retries", "reconnects", "replayed"):
+        for name in _COUNTS[1:]:
             setattr(statistics, name, int(figures[name]))
         statistics.retry_reasons.update(figures["retry_reasons"])
-        for name, dumped in figures["histograms"].items():
+        statistics.examples = dict(figures["examples"])
+        histograms = figures["histograms"]
+        for name, dumped in histograms["commands"].items():
             statistics.commands[name] = CommandStatistics.read(dumped, figures["by_command"][name])
-        statistics.connect = Latencies.read(figures["connect_histogram"])
+        statistics.connect = Latencies.read(histograms["connect"])
+        if histograms["lateness"] is not None:
+            statistics.lateness = Lateness.read(histograms["lateness"])
         statistics.timeline = Timeline.read(figures["intervals"])
         return statistics
+
+
+_COUNTS = ("done", "errors", "retries", "reconnects", "replayed", "warm_up_commands", "warm_up_errors")

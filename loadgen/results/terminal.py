@@ -22,6 +22,14 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             f"Reconnects after an idle connection was closed: {report['reconnects']:,}; "
             f"answers that repeat an earlier outcome: {report['replayed']:,}"
         )
+    schedule = report["schedule"]
+    if schedule is not None:
+        late = schedule["late_ms"]
+        console.print(
+            f"Rate: {schedule['sent_rate']:,.6g} of {schedule['asked_rate']:,.6g} commands/s sent; left late by "
+            f"p50 {_ms(late.get('p50'))}, p99 {_ms(late.get('p99'))}, at most {_ms(late.get('max'))} ms",
+            style=None if schedule["held"] else "red",
+        )
     style = "bold red" if report["errors"] else "bold green"
     unfinished = " (interrupted)" if report.get("interrupted") else ""
     console.print(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import statistics_of
-from loadgen.results.statistics import CommandStatistics, Latencies, Statistics
+from loadgen.results.statistics import CommandStatistics, Statistics
 from loadgen.workload.files import FORMS
 
 

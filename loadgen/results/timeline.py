@@ -1,5 +1,8 @@
 """What happened when: figures of a run by interval of time, in memory that does not grow with the run.
 
+Outcomes count when they came; latencies when their commands were due, or sent where nothing was due: so a stall shows
+where it was and not where it ended.
+
 An interval is a second; when a run outlasts `MAX_INTERVALS` of them, intervals are joined two by two, exactly. Joining
 happens while the run goes on, so it must take no time: an interval's histogram is a small dictionary of the buckets
 that an HDR histogram of two digits has.
@@ -24,11 +27,18 @@ def bucket(latency_us: int) -> int:
 
 @dataclass(slots=True)
 class Interval:
-    """What ended in one interval: commands, those of them without a final answer, and latencies by bucket in us."""
+    """What was in one interval.
+
+    `commands` ended in it, `errors` of them without a final answer; `sent` left in it. `due` should have left in it (in
+    the open model), the latest of them `late_us` late; the latencies, by bucket in us, are of those.
+    """
 
     commands: int = 0
     errors: int = 0
     retries: int = 0
+    sent: int = 0
+    due: int = 0
+    late_us: int = 0
     max_us: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
 
@@ -37,6 +47,9 @@ class Interval:
         self.commands += other.commands
         self.errors += other.errors
         self.retries += other.retries
+        self.sent += other.sent
+        self.due += other.due
+        self.late_us = max(self.late_us, other.late_us)
         self.max_us = max(self.max_us, other.max_us)
         for value, count in other.latencies.items():
             self.latencies[value] = self.latencies.get(value, 0) + count
@@ -64,17 +77,30 @@ class Timeline:
         self._most = most
         self._intervals: dict[int, Interval] = {}
 
-    def record(self, elapsed_s: float, latency_us: int | None, retries: int) -> None:
-        """Count a command that ended `elapsed_s` after the start; `latency_us` is None if it got no final answer."""
-        now = self._intervals.get(int(elapsed_s / self.seconds)) or self._begin(elapsed_s)
-        now.commands += 1
-        now.retries += retries
+    def record(
+        self, ended_s: float, sent_s: float, latency_us: int | None, retries: int, late_us: int | None = None
+    ) -> None:
+        """Count a command that ended and was sent so long after the start.
+
+        `latency_us` is None if it got no final answer, `late_us` None if it was not due at any moment.
+        """
+        intervals, length = self._intervals, self.seconds
+        ended = intervals.get(int(ended_s / length)) or self._begin(ended_s)
+        ended.commands += 1
+        ended.retries += retries
+        begun = sent = intervals.get(int(sent_s / length)) or self._begin(sent_s)
+        sent.sent += 1
+        if late_us is not None:
+            due_s = max(0.0, sent_s - late_us / 1e6)
+            begun = self._intervals.get(int(due_s / self.seconds)) or self._begin(due_s)
+            begun.due += 1
+            begun.late_us = max(begun.late_us, late_us)
         if latency_us is None:
-            now.errors += 1
+            ended.errors += 1
             return
-        now.max_us = max(now.max_us, latency_us)
+        begun.max_us = max(begun.max_us, latency_us)
         value = bucket(latency_us)
-        now.latencies[value] = now.latencies.get(value, 0) + 1
+        begun.latencies[value] = begun.latencies.get(value, 0) + 1
 
     def add(self, other: "Timeline", later_s: float = 0.0) -> None:
         """Count what another timeline counted, which began `later_s` after this one."""
@@ -101,6 +127,9 @@ class Timeline:
                 "commands": interval.commands,
                 "errors": interval.errors,
                 "retries": interval.retries,
+                "sent": interval.sent,
+                "due": interval.due,
+                "late_max": interval.late_us / 1000,
                 **interval.latency_ms(),
                 "latencies_us": " ".join(f"{value}:{count}" for value, count in sorted(interval.latencies.items())),
             }
@@ -117,7 +146,16 @@ class Timeline:
             pairs = (pair.split(":") for pair in row["latencies_us"].split())
             latencies = {int(value): int(count) for value, count in pairs}
             top_us = 0 if row["max"] is None else round(row["max"] * 1000)
-            interval = Interval(row["commands"], row["errors"], row["retries"], top_us, latencies)
+            interval = Interval(
+                row["commands"],
+                row["errors"],
+                row["retries"],
+                row["sent"],
+                row["due"],
+                round(row["late_max"] * 1000),
+                top_us,
+                latencies,
+            )
             timeline._put(row["t"] // timeline.seconds, interval)
         return timeline
 

@@ -6,6 +6,7 @@ there are, beside a server's, and each hand-over of the interpreter then wakes a
 
 import argparse
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,3 +41,24 @@ def staying_on(index: int | None, number: int = 0) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+class ProcessorUse:
+    """How much of a processor this process takes, looked at now and then."""
+
+    _EVERY_NS = 50_000_000
+    _SATURATED = 0.85
+
+    def __init__(self) -> None:
+        self._at_ns, self._used_ns = time.perf_counter_ns(), time.process_time_ns()
+        self._saturated = False
+
+    def is_saturated(self) -> bool:
+        """Return whether it lately took all of the one processor that Python can use."""
+        now_ns = time.perf_counter_ns()
+        elapsed_ns = now_ns - self._at_ns
+        if elapsed_ns >= self._EVERY_NS:
+            used_ns = time.process_time_ns()
+            self._saturated = used_ns - self._used_ns > self._SATURATED * elapsed_ns
+            self._at_ns, self._used_ns = now_ns, used_ns
+        return self._saturated

@@ -4,7 +4,8 @@ from collections import Counter
 
 from rich.console import Console
 
-from loadgen.run.replay import Server
+from loadgen.run.pacing import Pacing
+from loadgen.run.server import Server
 from loadgen.workload.files import Workload
 from loadgen.workload.streams import Part, owned
 
@@ -12,7 +13,7 @@ _SHOWN = 10
 
 
 def print_plan(
-    workload: Workload, server: Server, processes: int, rate: float | None, shard: Part, console: Console
+    workload: Workload, server: Server, processes: int, pacing: Pacing, shard: Part, console: Console
 ) -> None:
     """Print how many commands of whom would go where, and the first requests."""
     commands, users = workload.commands, workload.users()
@@ -27,8 +28,10 @@ def print_plan(
     say("  " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
     if alone:
         say(f"  {alone:,} of them without a user: each waits for all before it and holds all after it")
-    if rate is not None:
-        say(f"  on schedule at {rate:g} commands/s: {len(commands) / rate:,.1f} s")
+    if pacing.schedule is not None:
+        say(f"  on schedule, {pacing.schedule.words()}: {pacing.planned_end_s:,.1f} s")
+    if pacing.duration_s is not None:
+        say(f"  nothing is begun after {pacing.duration_s:,.1f} s")
     if processes > 1:
         parts = [owned(shard, Part(number, processes)) for number in range(processes)]
         shares = [sum(map(is_mine, users)) for is_mine in parts]

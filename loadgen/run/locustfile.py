@@ -30,7 +30,7 @@ from loadgen.client.connection import Connection  # noqa: E402
 from loadgen.client.encoding import RequestWriter, parse_url  # noqa: E402
 from loadgen.client.retry import RetryingClient, RetryPolicy  # noqa: E402
 from loadgen.dialects.trading import Trading  # noqa: E402
-from loadgen.run.replay import Client, explain  # noqa: E402
+from loadgen.run.server import Client, explain  # noqa: E402
 from loadgen.workload.files import Command, WorkloadError, load  # noqa: E402
 from loadgen.workload.streams import Part, Stream, owned, stages  # noqa: E402
 

@@ -18,7 +18,9 @@ from multiprocessing.context import ForkProcess
 from typing import Any
 
 from loadgen.results.statistics import Statistics
-from loadgen.run.replay import Replay, ReplayError
+from loadgen.run.pacing import Pacing
+from loadgen.run.replay import Replay
+from loadgen.run.server import ReplayError
 from loadgen.workload.streams import Stream
 
 REPORT_S = 0.25
@@ -34,7 +36,7 @@ Share = Callable[[str | None], int]
 """The number of the process that sends a user's commands."""
 
 
-class FleetError(ReplayError):
+class WorkerProcessError(ReplayError):
     """A process of the load generator failed."""
 
 
@@ -43,15 +45,16 @@ def can_fork() -> bool:
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-class Fleet:
+class WorkerProcesses:
     """The processes of a run, and their figures added up."""
 
-    def __init__(self, count: int, size: int, stopping: threading.Event) -> None:
+    def __init__(self, count: int, size: int, pacing: Pacing, stopping: threading.Event) -> None:
         self.done = self.errors = self.retries = 0
         self.statistics = Statistics()
         self.answered = bytearray(size)
         self.cpu_s = 0.0
         self.stopped: str | None = None
+        self._pacing = pacing
         self._stopping = stopping
         self._told_to_stop = False
         self._counts: list[tuple[int, int, int]] = [(0, 0, 0)] * count
@@ -59,7 +62,7 @@ class Fleet:
 
     @contextmanager
     def launched(self, launch: Launch, plan: Sequence[Sequence[Stream]], share: Share) -> Iterator[None]:
-        """Start the processes, which end with the block; raises FleetError when one cannot begin."""
+        """Start the processes, which end with the block; raises WorkerProcessError when one cannot begin."""
         context = multiprocessing.get_context("fork")
         processes: list[ForkProcess] = []
         gc.collect()
@@ -86,12 +89,12 @@ class Fleet:
     def run(self, plan: Sequence[Sequence[Stream]], share: Share) -> None:
         """Send the stages one after another."""
         start_ns = time.perf_counter_ns() + _HEAD_START_NS
-        self.statistics.start(start_ns)
+        self.statistics.start(start_ns + self._pacing.warm_up_ns)
         everyone = set(range(len(self._links)))
         for number in everyone:
             self._tell(number, "start", start_ns)
         for index, stage in enumerate(plan):
-            if self._stopping.is_set():
+            if self._stopping.is_set() or time.perf_counter_ns() >= self._pacing.ends_ns(start_ns):
                 break
             busy = {share(stream.commands[0].user) for stream in stage}
             for number in busy:
@@ -105,7 +108,7 @@ class Fleet:
         try:
             self._links[number].send(message)
         except OSError as error:
-            raise FleetError(f"process {number + 1} of the load generator ended unexpectedly") from error
+            raise _ended(number) from error
 
     def _collect(self, waited_for: set[int], kind: str) -> None:
         """Take messages until each of these processes has sent one of this kind."""
@@ -121,7 +124,7 @@ class Fleet:
                 try:
                     message = link.recv()
                 except (EOFError, OSError) as error:
-                    raise FleetError(f"process {number + 1} of the load generator ended unexpectedly") from error
+                    raise _ended(number) from error
                 self._take(number, message)
                 if message[0] == kind:
                     missing.discard(number)
@@ -136,7 +139,7 @@ class Fleet:
                     self.stopped = self.stopped or trouble
                     self._stopping.set()
             case "failed", said:
-                raise FleetError(f"process {number + 1} of the load generator: {said}")
+                raise WorkerProcessError(f"process {number + 1} of the load generator: {said}")
             case "result", figures, answered, cpu_s:
                 self._add(figures, answered, cpu_s)
             case _:
@@ -147,6 +150,10 @@ class Fleet:
         self.cpu_s += cpu_s
         both = int.from_bytes(self.answered) | int.from_bytes(answered)
         self.answered = bytearray(both.to_bytes(len(self.answered)))
+
+
+def _ended(number: int) -> WorkerProcessError:
+    return WorkerProcessError(f"process {number + 1} of the load generator ended unexpectedly")
 
 
 class _Process:
@@ -201,7 +208,7 @@ def _work(
     plan: Sequence[Sequence[Stream]],
     share: Share,
 ) -> None:
-    """Be a process of the fleet."""
+    """Be one of the processes."""
     for number_of_signal in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they are the first one's
         signal.signal(number_of_signal, signal.SIG_IGN)
     for other in others:  # else nobody would notice that the first process is gone

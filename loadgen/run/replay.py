@@ -1,101 +1,28 @@
 """Sending commands: an ordered stream for each user, over a bounded number of threads and connections."""
 
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from loadgen.client.connection import ConnectError, Connection
-from loadgen.client.encoding import RequestWriter, Target
-from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
-from loadgen.dialects.trading import Trading
+from loadgen.client.retry import Outcome
 from loadgen.results.answers import AnswerWriter
+from loadgen.results.lateness import ON_TIME, Delay
 from loadgen.results.statistics import Statistics
-from loadgen.run.scheduler import Timetable, Turns, work_through
+from loadgen.run.affinity import ProcessorUse
+from loadgen.run.pacing import AS_FAST_AS_ANSWERS_COME, Pacing
+from loadgen.run.scheduler import DueQueue, RoundRobin, Turn, work_through
+from loadgen.run.server import Client, RefusedError, ReplayError, Server, explain
 from loadgen.workload.files import Command
 from loadgen.workload.streams import Stream
 
 DEFAULT_THREADS = 64
-_CONNECTING = 32
-"""How many connections are opened at a time before a run."""
-
-
-Client = RetryingClient[Command]
-
-_EXPLANATIONS = ("detail", "message", "Message", "title")
-"""Where a problem says more about itself: ours, API Gateway's, and what there is else."""
-
-
-class ReplayError(Exception):
-    """The replay cannot begin, or must not go on; the message is for the user."""
-
-
-class RefusedError(ReplayError):
-    """The server does not accept the token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server and how to talk to it."""
-
-    target: Target
-    token: str
-    run_id: str
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    tls: ssl.SSLContext | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-    @contextmanager
-    def clients(
-        self, count: int, stopping: threading.Event, on_connect: Callable[[int], None] | None = None
-    ) -> Iterator[list[Client]]:
-        """Give clients, each with a connection of its own, open already, and close them at the end.
-
-        `on_connect` is told how long each connect took, in us. Raises ReplayError when the server cannot be reached.
-        """
-        connections = [
-            Connection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
-        ]
-        dialect = self.dialect()
-        try:
-            _open(connections)
-            yield [RetryingClient(connection, dialect, self.policy, stopping) for connection in connections]
-        finally:
-            for connection in connections:
-                connection.close()
-
-    def dialect(self) -> Trading:
-        """Return how commands are sent to this server."""
-        return Trading(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
-
-
-def _open(connections: Sequence[Connection]) -> None:
-    """Open connections before any clock runs. Raises ReplayError when not even the first one can be opened.
-
-    The others are opened again when they are needed, so a failure is theirs to meet then.
-    """
-
-    def try_to(connection: Connection) -> None:
-        with suppress(ConnectError):
-            connection.prepare()
-
-    try:
-        connections[0].prepare()
-    except ConnectError as error:
-        raise ReplayError(str(error)) from error
-    with ThreadPoolExecutor(_CONNECTING, thread_name_prefix="connect") as pool:
-        list(pool.map(try_to, connections[1:]))
 
 
 class Replay:
     """What one process sends of a workload, and what became of it.
 
-    `stopping` ends it early: commands under way get their answers, no other is sent. With a `rate` (commands a second
-    of the whole workload) command n is due n / rate seconds after the start; without one commands leave as fast as
-    answers come.
+    `stopping` ends it early: commands under way get their answers, no other is sent. `pacing` says when commands are
+    due and when the run is over.
     """
 
     def __init__(
@@ -106,63 +33,83 @@ class Replay:
         statistics: Statistics,
         stopping: threading.Event,
         recorder: AnswerWriter | None = None,
-        rate: float | None = None,
+        pacing: Pacing = AS_FAST_AS_ANSWERS_COME,
     ) -> None:
         self.statistics = statistics
         self.answered = bytearray(size)
         """By position in the workload: 1 once a command has its final answer."""
         self._started_ns = 0
-        self._rate = rate
+        self._pacing = pacing
         self._clients = clients
         self._stopping = stopping
         self._recorder = recorder
         self._longest_silence_s = 2 * server.policy.give_up_s
         self._trouble: ReplayError | None = None
         self._answered_at = time.monotonic()
+        self._processor = ProcessorUse()
 
     def start(self, at_ns: int | None = None) -> None:
         """Start the clock, at a moment of `time.perf_counter_ns` or now."""
         self._started_ns = time.perf_counter_ns() if at_ns is None else at_ns
-        self.statistics.start(self._started_ns)
+        self.statistics.start(self._started_ns + self._pacing.warm_up_ns)
 
     def run(self, streams: Sequence[Stream]) -> None:
-        """Send all commands of one stage."""
+        """Send all commands of one stage, as far as the time allows."""
         time.sleep(max(0, self._started_ns - time.perf_counter_ns()) / 1e9)  # one start for all processes
         self._answered_at = time.monotonic()
-        if self._rate is None:
-            work_through(self._clients, Turns(streams), self._send, self._stopping)
-        else:
-            work_through(self._clients, Timetable(streams, self._due_ns), self._send_on_time, self._stopping)
+        schedule, ends_ns = self._pacing.schedule, self._pacing.ends_ns(self._started_ns)
+        if schedule is None:
+            work_through(self._clients, RoundRobin(streams, ends_ns), self._send, self._stopping)
+            return
+
+        def due_ns(item: tuple[int, Command]) -> int:
+            return self._started_ns + schedule.due_ns(*item)
+
+        work_through(self._clients, DueQueue(streams, due_ns, ends_ns), self._send, self._stopping)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the time that the run may take is over."""
+        return time.perf_counter_ns() >= self._pacing.ends_ns(self._started_ns)
 
     @property
     def stopped(self) -> str | None:
         """Return why the run was ended before its end, other than by the user; None when it was not."""
         return None if self._trouble is None else str(self._trouble)
 
-    def _due_ns(self, item: tuple[int, Command]) -> int:
-        assert self._rate is not None
-        return self._started_ns + int(item[0] * 1e9 / self._rate)
-
-    def _send_on_time(self, client: Client, item: tuple[int, Command]) -> None:
-        self._deliver(client, item, self._due_ns(item))
-
-    def _send(self, client: Client, item: tuple[int, Command]) -> None:
-        self._deliver(client, item, None)
-
-    def _deliver(self, client: Client, item: tuple[int, Command], due_ns: int | None) -> None:
-        position, command = item
+    def _send(self, client: Client, turn: Turn[tuple[int, Command]]) -> None:
+        position, command = turn.item
         outcome = client.send(command)
-        late_us = None if due_ns is None else max(0, outcome.sent_ns - due_ns) // 1000
         if outcome.final:
             self._answered_at = time.monotonic()
             self.answered[position] = 1
         else:
             self._consider_stopping(outcome)
-        self.statistics.record(command.name, outcome, late_us)
+        delay, in_time = None, True
+        if self._pacing.schedule is not None:
+            delay = self._delay(turn, outcome)
+            in_time = outcome.sent_ns <= self._started_ns + self._pacing.in_time_ns
+        self.statistics.record(command.name, outcome, delay, in_time=in_time, transaction=command.transaction)
         if self._recorder is not None:
             self._recorder.add(command, outcome)
             if self._recorder.trouble is not None:
                 self._stop(ReplayError(self._recorder.trouble))
+
+    def _delay(self, turn: Turn[tuple[int, Command]], outcome: Outcome) -> Delay:
+        """Return how late a command left, and what it waited for in turn: its stream, a thread, us, a connection."""
+        if outcome.sent_ns <= turn.due_ns:
+            return ON_TIME
+        ready_ns = max(turn.due_ns, turn.ready_ns)
+        free_ns = max(ready_ns, turn.free_ns)
+        stream_us, thread_us = (ready_ns - turn.due_ns) // 1000, (free_ns - ready_ns) // 1000
+        rest_us = max(0, (outcome.sent_ns - turn.due_ns) // 1000 - stream_us - thread_us)
+        connect_us = min(outcome.connect_us, rest_us)
+        own_us = rest_us - connect_us
+        if self._processor.is_saturated():  # what seems to wait for the server waits for the processor
+            return Delay(generator_us=stream_us + thread_us + rest_us)
+        if turn.first:
+            return Delay(stream_us + connect_us, 0, thread_us, own_us)
+        return Delay(connect_us, stream_us, thread_us, own_us)
 
     def _consider_stopping(self, outcome: Outcome) -> None:
         """Stop the run when no later command can do better than this one."""
@@ -181,35 +128,3 @@ class Replay:
     def _stop(self, why: ReplayError) -> None:
         self._trouble = self._trouble or why
         self._stopping.set()
-
-
-def read_summaries(
-    users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event
-) -> dict[str, Outcome]:
-    """Return each user's summary as the server answers it; users are missing when `stopping` was set.
-
-    Raises RefusedError at the first summary that the token may not read.
-    """
-    dialect = server.dialect()
-    outcomes: dict[str, Outcome] = {}
-    refused: list[Outcome] = []
-
-    def read(client: Client, user: str) -> None:
-        outcome = client.read(dialect.summary(user))
-        if outcome.refused:
-            refused.append(outcome)
-            stopping.set()
-        outcomes[user] = outcome
-
-    work_through(clients, Turns((user,) for user in users), read, stopping)
-    if refused:
-        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
-    return outcomes
-
-
-def explain(outcome: Outcome) -> str:
-    """Return an outcome in words: status, code and what the server said."""
-    problem = parse_object(outcome.body) or {}
-    said = outcome.said or next((problem[name] for name in _EXPLANATIONS if problem.get(name)), None)
-    words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
-    return f"{words} ({said})" if isinstance(said, str) else words

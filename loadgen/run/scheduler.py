@@ -1,7 +1,7 @@
 """A bounded number of threads that work through any number of ordered streams.
 
 A stream is in the hands of one thread at a time: so its items are done one after another, in their order. Which stream
-is next, and when, is the rota's business: `Turns` serves all evenly and as fast as it goes, `Timetable` keeps to a
+is next, and when, is the queue's business: `RoundRobin` serves all evenly and as fast as it goes, `DueQueue` keeps to a
 schedule.
 """
 
@@ -10,23 +10,40 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
+
+NEVER_NS = 2**63
 
 _LOOK_UP_S = 0.1
 """How often a thread that waits for a moment looks whether the run is stopping."""
 
 
-class Rota(Protocol[Item]):
+class Turn(NamedTuple, Generic[Item]):
+    """An item, the stream it is from, and what it waited for. Times are those of `time.perf_counter_ns`.
+
+    It was due at `due_ns`. At `ready_ns` the item before it was done, or, if it is the `first`, its stream came. Until
+    `free_ns` no thread was free. What has no schedule has zeros.
+    """
+
+    item: Item
+    stream: Iterator[Item]
+    due_ns: int = 0
+    ready_ns: int = 0
+    free_ns: int = 0
+    first: bool = False
+
+
+class WorkQueue(Protocol[Item]):
     """Streams in the order of their turns, for any number of threads."""
 
     def __len__(self) -> int:
         """Return how many streams wait."""
 
-    def take(self, stopping: threading.Event) -> tuple[Item, Iterator[Item]] | None:
-        """Return the next item and the stream it is from, when its time has come; None when nothing is left to take.
+    def take(self, stopping: threading.Event) -> Turn[Item] | None:
+        """Return the next turn, when its time has come; None when nothing is left to take, or the time is over.
 
         Nothing left means that every stream that is not at its end is in another thread's hands.
         """
@@ -35,24 +52,27 @@ class Rota(Protocol[Item]):
         """Take back a stream whose item was done."""
 
 
-class Turns(Generic[Item]):
-    """All streams in turn: one that was served goes to the end of the queue."""
+class RoundRobin(Generic[Item]):
+    """All streams in turn: one that was served goes to the end of the queue. Nothing is taken after `ends_ns`."""
 
-    def __init__(self, streams: Iterable[Iterable[Item]]) -> None:
+    def __init__(self, streams: Iterable[Iterable[Item]], ends_ns: int = NEVER_NS) -> None:
         self._ready = deque(iter(stream) for stream in streams)
+        self._ends_ns = ends_ns
 
     def __len__(self) -> int:
         return len(self._ready)
 
-    def take(self, stopping: threading.Event) -> tuple[Item, Iterator[Item]] | None:
-        """Return the next item and its stream."""
+    def take(self, stopping: threading.Event) -> Turn[Item] | None:
+        """Return the next turn."""
+        if self._ends_ns != NEVER_NS and time.perf_counter_ns() >= self._ends_ns:
+            return None
         while not stopping.is_set():
             try:
                 stream = self._ready.popleft()
             except IndexError:
                 return None
             for item in stream:
-                return item, stream
+                return Turn(item, stream)
         return None
 
     def give_back(self, stream: Iterator[Item]) -> None:
@@ -60,47 +80,75 @@ class Turns(Generic[Item]):
         self._ready.append(stream)
 
 
-class Timetable(Generic[Item]):
-    """The stream whose next item is due first; an item is not taken before it is due.
+class _Waiting(NamedTuple, Generic[Item]):
+    """An entry of the heap: the earliest due is first, of those the one that came first."""
+
+    due_ns: int
+    number: int
+    turn: Turn[Item]
+
+
+class DueQueue(Generic[Item]):
+    """The stream whose next item is due first; an item is not taken before it is due, and none after `ends_ns`.
 
     `due_ns` gives the time of an item on the clock of `time.perf_counter_ns`.
     """
 
-    def __init__(self, streams: Iterable[Iterable[Item]], due_ns: Callable[[Item], int]) -> None:
+    def __init__(
+        self, streams: Iterable[Iterable[Item]], due_ns: Callable[[Item], int], ends_ns: int = NEVER_NS
+    ) -> None:
         self._due_ns = due_ns
+        self._ends_ns = ends_ns
         self._changed = threading.Condition(threading.Lock())
-        self._heap: list[tuple[int, int, Item, Iterator[Item]]] = []
+        self._heap: list[_Waiting[Item]] = []
         self._number = 0
+        self._idle = 0
+        """How many threads wait for an item."""
         self._watcher: object = None
         """The thread that waits for the first item's time; the others wait to be told."""
+        now_ns = time.perf_counter_ns()
         for stream in streams:
-            self._push(iter(stream))
+            self._push(iter(stream), now_ns, first=True)
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def take(self, stopping: threading.Event) -> tuple[Item, Iterator[Item]] | None:
-        """Return the next item and its stream, when the item is due."""
+    def take(self, stopping: threading.Event) -> Turn[Item] | None:
+        """Return the next turn, when its item is due."""
+        free_ns = time.perf_counter_ns()
         with self._changed:
-            while self._heap and not stopping.is_set():
-                wait_s = (self._heap[0][0] - time.perf_counter_ns()) / 1e9
-                if wait_s <= 0:
-                    _, _, item, stream = heapq.heappop(self._heap)
-                    self._changed.notify()
-                    return item, stream
-                if self._watcher is not None:
-                    self._changed.wait()
-                else:
-                    self._watch(min(wait_s, _LOOK_UP_S))
-            self._changed.notify_all()
-            return None
+            if self._idle:
+                free_ns = 0  # others were free before this one
+            self._idle += 1
+            turn = self._wait_for_turn(stopping)
+            self._idle -= 1
+            if turn is None:
+                self._changed.notify_all()
+                return None
+            self._changed.notify()
+            return turn._replace(free_ns=free_ns)
 
     def give_back(self, stream: Iterator[Item]) -> None:
         """Take back a stream."""
+        now_ns = time.perf_counter_ns()
         with self._changed:
-            if self._push(stream):
+            if self._push(stream, now_ns, first=False):
                 self._watcher = None  # it waits for a later item: whoever wakes waits for this one
                 self._changed.notify()
+
+    def _wait_for_turn(self, stopping: threading.Event) -> Turn[Item] | None:
+        while self._heap and not stopping.is_set():
+            due_ns, now_ns = self._heap[0].due_ns, time.perf_counter_ns()
+            if max(due_ns, now_ns) >= self._ends_ns:
+                return None
+            wait_s = (due_ns - now_ns) / 1e9
+            if wait_s <= 0:
+                return heapq.heappop(self._heap).turn
+            if self._watcher is not None:
+                self._changed.wait()
+            else:
+                self._watch(min(wait_s, _LOOK_UP_S))
+        return None
 
     def _watch(self, wait_s: float) -> None:
         me = self._watcher = threading.get_ident()
@@ -108,11 +156,12 @@ class Timetable(Generic[Item]):
         if self._watcher == me:
             self._watcher = None
 
-    def _push(self, stream: Iterator[Item]) -> bool:
+    def _push(self, stream: Iterator[Item], ready_ns: int, *, first: bool) -> bool:
         """Put in a stream; return whether its item is now the first."""
         for item in stream:
             self._number += 1
-            entry = (self._due_ns(item), self._number, item, stream)
+            due_ns = self._due_ns(item)
+            entry = _Waiting(due_ns, self._number, Turn(item, stream, due_ns, ready_ns, 0, first))
             heapq.heappush(self._heap, entry)
             return self._heap[0] is entry
         return False
@@ -120,11 +169,11 @@ class Timetable(Generic[Item]):
 
 def work_through(
     workers: Sequence[Worker],
-    rota: Rota[Item],
-    perform: Callable[[Worker, Item], None],
+    queue: WorkQueue[Item],
+    perform: Callable[[Worker, Turn[Item]], None],
     stopping: threading.Event,
 ) -> None:
-    """Perform every item of a rota, with one thread for each worker; return when all is done.
+    """Perform every item of a queue, with one thread for each worker; return when all is done.
 
     Once `stopping` is set, no further item is begun. The first exception of `perform` sets it and is raised here.
     """
@@ -132,17 +181,16 @@ def work_through(
 
     def work(worker: Worker) -> None:
         try:
-            while (turn := rota.take(stopping)) is not None:
-                item, stream = turn
-                perform(worker, item)
-                rota.give_back(stream)
+            while (turn := queue.take(stopping)) is not None:
+                perform(worker, turn)
+                queue.give_back(turn.stream)
         except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
             failures.append(error)
             stopping.set()
 
     threads = [
         threading.Thread(target=work, args=(worker,), name=f"replay-{number}", daemon=True)
-        for number, worker in enumerate(workers[: len(rota)], 1)
+        for number, worker in enumerate(workers[: len(queue)], 1)
     ]
     for thread in threads:
         thread.start()

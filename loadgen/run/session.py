@@ -18,9 +18,11 @@ from loadgen.results.outputs import written_beside
 from loadgen.results.statistics import Statistics
 from loadgen.run.affinity import staying_on
 from loadgen.run.interrupt import Interrupt
-from loadgen.run.processes import Fleet
+from loadgen.run.pacing import AS_FAST_AS_ANSWERS_COME, Pacing
+from loadgen.run.processes import WorkerProcesses
 from loadgen.run.progress import Counters, shown
-from loadgen.run.replay import Replay, ReplayError, Server, explain, read_summaries
+from loadgen.run.replay import Replay
+from loadgen.run.server import ReplayError, Server, explain, read_summaries
 from loadgen.workload.files import Command, Workload
 from loadgen.workload.selection import EVERYTHING, Selection
 from loadgen.workload.streams import Part, Stream, owned, owner, stages
@@ -28,7 +30,7 @@ from loadgen.workload.streams import Part, Stream, owned, owner, stages
 FORMAT = 3
 """The version of a report's form."""
 
-BULKY = ("intervals", "histograms", "connect_histogram")
+BULKY = ("intervals", "histograms")
 """What comes last in a report: it is for programs."""
 
 KEPT_KEYS = 64
@@ -39,8 +41,7 @@ KEPT_KEYS = 64
 class ReplayOptions:
     """How a replay is done. `answers` is where the answers are recorded, if at all; `threads` is over all processes.
 
-    `rate` is that of the open model, in commands a second of the whole workload, None for the closed one. `processor`
-    is where it runs (`loadgen/run/affinity.py`).
+    `processor` is where it runs (`loadgen/run/affinity.py`).
     """
 
     threads: int
@@ -48,7 +49,7 @@ class ReplayOptions:
     baseline: bool
     quiet: bool
     processes: int = 1
-    rate: float | None = None
+    pacing: Pacing = AS_FAST_AS_ANSWERS_COME
     selection: Selection = EVERYTHING
     processor: int | None = None
 
@@ -74,9 +75,10 @@ def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt
         if processes == 1:
             run = _run_here(workload, plan, server, options, interrupt, recorder, threads, len(mine.commands))
         else:
-            run = _run_fleet(
+            run = _run_processes(
                 workload, plan, server, options, interrupt, recorder, threads, processes, len(mine.commands)
             )
+    _note_plan(run.statistics, plan, options.pacing)
     if recorder is not None:
         run.stopped = run.stopped or recorder.trouble
     return _report(workload, mine, server, options, run, interrupt, users=users, threads=threads, processes=processes)
@@ -86,6 +88,17 @@ def _plan(workload: Workload, selection: Selection) -> list[list[Stream]]:
     """Return this machine's streams by stage."""
     is_mine = owned(selection.shard)
     return [[stream for stream in stage if is_mine(stream.commands[0].user)] for stage in stages(workload.commands)]
+
+
+def _note_plan(statistics: Statistics, plan: Sequence[Sequence[Stream]], pacing: Pacing) -> None:
+    """Note how many commands were due in the time that counts."""
+    schedule, lateness = pacing.schedule, statistics.lateness
+    if schedule is None or lateness is None:
+        return
+    first_ns, last_ns = pacing.warm_up_ns, int(pacing.planned_end_s * 1e9)
+    dues = (schedule.due_ns(*item) for streams in plan for stream in streams for item in stream)
+    lateness.planned = sum(first_ns <= due_ns < last_ns for due_ns in dues)
+    lateness.planned_s = max(0.0, pacing.planned_end_s - pacing.warm_up_s)
 
 
 def _run_here(
@@ -98,14 +111,14 @@ def _run_here(
     threads: int,
     total: int,
 ) -> _Run:
-    statistics, stopping = Statistics(), interrupt.stopping
+    statistics, stopping = Statistics(is_open=options.pacing.schedule is not None), interrupt.stopping
     with staying_on(options.processor), server.clients(threads, stopping, statistics.record_connect) as clients:
-        run = Replay(len(workload.commands), server, clients, statistics, stopping, recorder, options.rate)
+        run = Replay(len(workload.commands), server, clients, statistics, stopping, recorder, options.pacing)
         before_s = time.process_time()
         with _progress(run.statistics, total, options):
             run.start()
             for streams in plan:
-                if interrupt.stopping.is_set():
+                if interrupt.stopping.is_set() or run.is_over:
                     break
                 run.run(streams)
         cpu_s = time.process_time() - before_s
@@ -114,7 +127,7 @@ def _run_here(
     return _Run(run.statistics, run.answered, run.stopped, cpu_s)
 
 
-def _run_fleet(
+def _run_processes(
     workload: Workload,
     plan: Sequence[Sequence[Stream]],
     server: Server,
@@ -126,7 +139,7 @@ def _run_fleet(
     total: int,
 ) -> _Run:
     shard = options.selection.shard
-    fleet = Fleet(processes, len(workload.commands), interrupt.stopping)
+    workers = WorkerProcesses(processes, len(workload.commands), options.pacing, interrupt.stopping)
 
     def share(user: str | None) -> int:
         return (owner(user, shard) or 0) % processes
@@ -140,23 +153,23 @@ def _run_fleet(
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
             count = threads // processes + (number < threads % processes)
             writer = None if recorder is None else AnswerWriter(parts[number], None, compressed=recorder.compressed)
-            statistics = Statistics()
+            statistics = Statistics(is_open=options.pacing.schedule is not None)
             with (
                 staying_on(options.processor, number),
                 writer or contextlib.nullcontext(),
                 server.clients(count, stopping, statistics.record_connect) as clients,
             ):
-                yield Replay(len(workload.commands), server, clients, statistics, stopping, writer, options.rate)
+                yield Replay(len(workload.commands), server, clients, statistics, stopping, writer, options.pacing)
 
         before_s = time.process_time()
-        with fleet.launched(launch, plan, share), _progress(fleet, total, options):
-            fleet.run(plan, share)
-        cpu_s = time.process_time() - before_s + fleet.cpu_s
+        with workers.launched(launch, plan, share), _progress(workers, total, options):
+            workers.run(plan, share)
+        cpu_s = time.process_time() - before_s + workers.cpu_s
         if recorder is not None:
             recorder.join(parts)
-    if fleet.stopped is not None and not fleet.statistics.answered:
-        raise ReplayError(fleet.stopped)
-    return _Run(fleet.statistics, fleet.answered, fleet.stopped, cpu_s)
+    if workers.stopped is not None and not workers.statistics.answered:
+        raise ReplayError(workers.stopped)
+    return _Run(workers.statistics, workers.answered, workers.stopped, cpu_s)
 
 
 @contextmanager
@@ -175,7 +188,13 @@ def _recording(
         return
     started_ms = time.time_ns() // 1_000_000
     header = Header(
-        server.run_id, server.target.url, len(workload.commands), started_ms, options.baseline, options.selection
+        server.run_id,
+        server.target.url,
+        len(workload.commands),
+        started_ms,
+        options.baseline,
+        options.selection,
+        whole=options.pacing.duration_s is None,
     )
     compressed = options.answers.suffix == ".gz"
     with (
@@ -224,8 +243,7 @@ def _report(
             "users_sent": users,
             "threads": threads,
             "processes": processes,
-            "model": "closed" if options.rate is None else "open",
-            "rate": options.rate,
+            **options.pacing.figures(),
             **options.selection.figures(),
             "started_at_ms": run.statistics.started_at_ms,
             "timeout_s": server.policy.timeout_s,

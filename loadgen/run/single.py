@@ -13,7 +13,7 @@ from loadgen.client.encoding import RequestWriter
 from loadgen.client.retry import RetryingClient
 from loadgen.dialects.trading import Trading
 from loadgen.results.answer_text import as_json, as_text
-from loadgen.run.replay import Server
+from loadgen.run.server import Server
 from loadgen.workload.files import FORMS, Command, WorkloadError, parse
 
 PROMPT = "loadgen> "

@@ -30,7 +30,7 @@ from loadgen.client.encoding import parse_url
 from loadgen.examples import show_example
 from loadgen.results import machine
 from loadgen.run.interrupt import Interrupt
-from loadgen.run.replay import Server
+from loadgen.run.server import Server
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.workload.files import Command, Workload, load, write
 from loadgen.workload.generate import generate

@@ -18,7 +18,7 @@ from loadgen.client.retry import Outcome, parse_object
 from loadgen.dialects.trading import DUMPLOG_TIMEOUT_S
 from loadgen.results.answers import AnswerFile, Recorded
 from loadgen.results.findings import Findings, Verification
-from loadgen.run.replay import Client, ReplayError, Server, explain, read_summaries
+from loadgen.run.server import Client, ReplayError, Server, explain, read_summaries
 from loadgen.verify.audit_log import AuditLogError, read_events
 from loadgen.verify.log_scan import LogScan, UserLog, compare_order
 from loadgen.verify.model import QUOTED, Account
@@ -213,6 +213,7 @@ def _compare(
             set() if scan is None else scan.rejected,
             run.book,
             findings,
+            whole=file.header.whole,
         )
         for user, commands in run.of_user.items()
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from loadgen.workload.files import Workload
+from loadgen.workload.files import MAX_TRANSACTION, Command, Workload
 from loadgen.workload.streams import WHOLE, Part, owner
 
 
@@ -14,7 +14,7 @@ class SelectionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is left out, in this order: other users, all before a command, all after `limit`, other machines' users.
+    """What is sent, chosen in this order: some users, `repeat` times, from a command on, `limit` of them, one shard.
 
     `users` None is all, and with some the commands without a user are left out. `start` is the number of the first
     command.
@@ -24,6 +24,7 @@ class Selection:
     start: int | None = None
     limit: int | None = None
     shard: Part = WHOLE
+    repeat: int = 1
 
     def choose(self, workload: Workload) -> Workload:
         """Return what is left before the machines part it. Raises SelectionError."""
@@ -33,6 +34,8 @@ class Selection:
             if unknown := sorted(wanted - known):
                 raise SelectionError(f"{workload.source} has no commands of {', '.join(unknown)}")
             commands = [command for command in commands if command.user in wanted]
+        if self.repeat > 1:
+            commands = _repeated(commands, self.repeat)
         if self.start is not None:
             numbers = (position for position, command in enumerate(commands) if command.transaction == self.start)
             position = next(numbers, None)
@@ -54,14 +57,32 @@ class Selection:
     def figures(self) -> dict[str, Any]:
         """Return it as a JSON object, from which `read` makes it again."""
         users = None if self.users is None else list(self.users)
-        return {"users": users, "from_transaction": self.start, "limit": self.limit, "shard": self.shard.spell()}
+        return {
+            "users": users,
+            "from_transaction": self.start,
+            "limit": self.limit,
+            "shard": self.shard.spell(),
+            "repeat": self.repeat,
+        }
 
     @classmethod
     def read(cls, figures: Mapping[str, Any]) -> Self:
         """Return the selection with these figures. Raises KeyError and ValueError for other things."""
         number, of = figures["shard"].split("/")
         shard = Part(int(number) - 1, int(of))
-        return cls(figures["users"], figures["from_transaction"], figures["limit"], shard)
+        return cls(figures["users"], figures["from_transaction"], figures["limit"], shard, figures.get("repeat", 1))
+
+
+def _repeated(commands: Sequence[Command], times: int) -> list[Command]:
+    """Return commands several times, those of each further round with numbers above all before it."""
+    span = max((command.transaction for command in commands), default=0)
+    if span * times > MAX_TRANSACTION:
+        raise SelectionError(f"the numbers of {times} rounds would pass {MAX_TRANSACTION}")
+    return [
+        command._replace(transaction=command.transaction + span * number)
+        for number in range(times)
+        for command in commands
+    ]
 
 
 EVERYTHING = Selection()

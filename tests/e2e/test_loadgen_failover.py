@@ -147,7 +147,9 @@ def loadgen(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("load", [["--processes", "2"], ["--rate", "400"]], ids=["closed, 2 processes", "open"])
+@pytest.mark.parametrize(
+    "load", [["--processes", "2"], ["--rate", "400", "--allow-missed-rate"]], ids=["closed, 2 processes", "open"]
+)
 def test_killing_one_of_two_servers_in_the_middle_of_a_run_costs_retries_only(
     running: BackgroundStack, tmp_path: Path, load: list[str]
 ) -> None:

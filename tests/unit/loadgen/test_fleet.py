@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from loadgen.cli import main
+from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import statistics_of
-from loadgen.results.statistics import Latencies
 from loadgen.workload.streams import Part, owned, owner
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, numbers_by_user, replayed, report_of, start, start_replay, wait_until
@@ -241,7 +241,7 @@ def spoil(path: Path, **changes: Any) -> Path:
         ({"shard": "2/2"}, "shards of different divisions, 1/3, 2/2"),
         ({}, "missing shards: 3/3. Give all reports, or --partial"),
         ({"loadgen": 1}, "is not a report of this version"),
-        ({"histograms": {"ADD": {"first_try": {"histogram": "HISTnonsense"}}}}, "is not a whole report"),
+        ({"histograms": {"commands": {"ADD": {"first_try": {"histogram": "HISTnonsense"}}}}}, "is not a whole report"),
         ({"intervals": None}, "is not a whole report"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from loadgen.cli import main
 from loadgen.results.compare import compare, too_low
+from loadgen.results.lateness import Delay
 from loadgen.results.statistics import Statistics
 from loadgen.results.thresholds import GateError, judge, parse_gate
 from tests.unit.loadgen.conftest import Run, WriteWorkload
@@ -20,15 +21,15 @@ from tests.unit.loadgen.stub import Handler, Request, StubServer
 
 def report(*, is_open: bool = False) -> dict[str, Any]:
     """Return a report of 100 BUYs that took 1 to 100 ms, one a retry, of which 2 more got no answer, and one ADD."""
-    statistics = Statistics()
-    statistics.start()
+    statistics = Statistics(is_open=is_open)
+    statistics.start(time.perf_counter_ns() - 10**9)
     for number in range(1, 101):
         tries = 2 if number == 100 else 1
-        late_us = 500_000 if is_open else None
-        statistics.record("BUY", outcome(latency_us=number * 1000, tries=tries), late_us)
+        delay = Delay(server_us=500_000) if is_open else None
+        statistics.record("BUY", outcome(latency_us=number * 1000, tries=tries), delay)
     for _ in range(2):
         statistics.record("BUY", outcome(final=False, status=503, code="store_unavailable"))
-    statistics.record("ADD", outcome(latency_us=7000), 0 if is_open else None)
+    statistics.record("ADD", outcome(latency_us=7000), Delay() if is_open else None)
     figures = statistics.figures()
     figures.update(seconds=2.0, rate=50.5, run={"model": "open" if is_open else "closed", "started_at_ms": 1})
     found: dict[str, Any] = json.loads(json.dumps(figures))  # as it is when it was written and read

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.run.scheduler import Timetable, work_through
+from loadgen.run.scheduler import DueQueue, Turn, work_through
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import (
     finished,
@@ -88,7 +88,7 @@ def test_a_command_that_must_wait_for_its_users_last_one_counts_from_its_intende
 
         stub.misbehave = slow
         out = tmp_path / "out.json"
-        assert run(lines_of(1, 20), "--rate", "100", "--json", str(out)) == 0
+        assert run(lines_of(1, 20), "--rate", "100", "--json", str(out)) == 3
         assert numbers_by_user(stub)["user0"] == list(range(1, 21))
         report = report_of(out)
         assert 800 < report["corrected_ms"]["max"] <= report["seconds"] * 1000
@@ -154,14 +154,15 @@ def test_a_thread_that_waits_for_a_later_item_does_not_hold_up_an_earlier_one() 
         start = time.perf_counter_ns()
         taken: list[tuple[float, float]] = []
 
-        def perform(_worker: int, item: float) -> None:
+        def perform(_worker: int, turn: Turn[float]) -> None:
+            item = turn.item
             taken.append((item, (time.perf_counter_ns() - start) / 1e9))
             if item == 0.0:
                 time.sleep(0.05)
 
         streams = [[0.0, 0.2, 0.25], [0.6], [0.1, 0.15]]
-        rota = Timetable(streams, lambda item: start + int(item * 1e9))
-        work_through([1, 2, 3], rota, perform, threading.Event())
+        queue = DueQueue(streams, lambda item: start + int(item * 1e9))
+        work_through([1, 2, 3], queue, perform, threading.Event())
         assert [item for item, _ in taken] == [0.0, 0.1, 0.15, 0.2, 0.25, 0.6]
         assert all(item <= at < item + 0.25 for item, at in taken)
 

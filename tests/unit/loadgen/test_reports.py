@@ -12,7 +12,9 @@ import pytest
 
 from loadgen.results import charts
 from loadgen.results.html import page
-from loadgen.results.statistics import Latencies, Statistics
+from loadgen.results.latencies import Latencies
+from loadgen.results.lateness import Delay
+from loadgen.results.statistics import Statistics
 from loadgen.results.timeline import MAX_INTERVALS, Timeline
 from loadgen.results.timeline import bucket as timeline_bucket
 from tests.unit.loadgen.conftest import Run
@@ -24,7 +26,7 @@ from tests.unit.loadgen.stub import Handler, Request, StubServer
 def test_a_second_has_what_ended_in_it() -> None:
     timeline = Timeline()
     for elapsed_s, latency_us in ((0.1, 1000), (0.9, 3000), (1.0, 5000), (4.5, None)):
-        timeline.record(elapsed_s, latency_us, retries=1)
+        timeline.record(elapsed_s, elapsed_s, latency_us, retries=1)
     rows = timeline.figures()["rows"]
     assert [(row["t"], row["commands"], row["errors"], row["retries"]) for row in rows] == [
         (0, 2, 0, 2), (1, 1, 0, 1), (2, 0, 0, 0), (3, 0, 0, 0), (4, 1, 1, 1),
@@ -37,8 +39,8 @@ def test_a_long_run_has_no_more_intervals_than_a_short_one_and_loses_nothing() -
     timeline, chance, whole = Timeline(most=50), random.Random(3), Timeline(most=10_000)
     for second in range(0, 3000, 3):
         latency_us = int(chance.lognormvariate(8, 1))
-        timeline.record(float(second), latency_us, retries=0)
-        whole.record(0.0, latency_us, retries=0)
+        timeline.record(float(second), float(second), latency_us, retries=0)
+        whole.record(0.0, 0.0, latency_us, retries=0)
     assert timeline.seconds == 64
     rows = timeline.figures()["rows"]
     assert len(rows) == 47
@@ -51,9 +53,9 @@ def test_an_hour_of_intervals_is_joined_while_the_run_hardly_waits() -> None:
     timeline, chance = Timeline(), random.Random(4)
     for second in range(MAX_INTERVALS):
         for _ in range(30):
-            timeline.record(float(second), int(chance.lognormvariate(8, 1)), retries=0)
+            timeline.record(float(second), float(second), int(chance.lognormvariate(8, 1)), retries=0)
     start = time.process_time()
-    timeline.record(float(MAX_INTERVALS), 1, retries=0)
+    timeline.record(float(MAX_INTERVALS), float(MAX_INTERVALS), 1, retries=0)
     assert timeline.seconds == 2
     assert time.process_time() - start < 0.5
 
@@ -66,8 +68,8 @@ def test_a_bucket_is_right_to_one_percent(value: int) -> None:
 
 def test_a_stall_of_days_does_not_take_memory() -> None:
     timeline = Timeline()
-    timeline.record(0.0, 1, retries=0)
-    timeline.record(10 * 86_400.0, 1, retries=0)
+    timeline.record(0.0, 0.0, 1, retries=0)
+    timeline.record(10 * 86_400.0, 10 * 86_400.0, 1, retries=0)
     assert timeline.seconds == 256
     assert len(timeline.figures()["rows"]) <= MAX_INTERVALS
 
@@ -75,8 +77,8 @@ def test_a_stall_of_days_does_not_take_memory() -> None:
 def test_timelines_of_different_lengths_and_starts_add_up() -> None:
     long, short = Timeline(most=4), Timeline(most=4)
     for second in range(8):
-        long.record(float(second), 1000, retries=0)
-    short.record(0.5, 9000, retries=2)
+        long.record(float(second), float(second), 1000, retries=0)
+    short.record(0.5, 0.5, 9000, retries=2)
     long.add(short, later_s=5.0)
     rows = long.figures()["rows"]
     assert (long.seconds, [row["commands"] for row in rows]) == (2, [2, 2, 3, 2])
@@ -86,14 +88,14 @@ def test_timelines_of_different_lengths_and_starts_add_up() -> None:
 
 def test_statistics_that_were_written_down_are_read_again_and_add_up_exactly() -> None:
     chance = random.Random(5)
-    parts, whole = [Statistics() for _ in range(3)], Statistics()
+    parts, whole = [Statistics(is_open=True) for _ in range(3)], Statistics(is_open=True)
     for one in (*parts, whole):
         one.start(1)
     for number in range(600):
         tries = 1 + number % 7 // 6
         made = outcome(latency_us=int(chance.lognormvariate(9, 2)), tries=tries, final=number % 50 != 0)
         for one in (parts[number % 3], whole):
-            one.record("BUY" if number % 2 else "ADD", made, late_us=number)
+            one.record("BUY" if number % 2 else "ADD", made, delay=Delay(order_us=number))
     added = Statistics()
     for part in parts:
         part.started_at_ms = whole.started_at_ms
@@ -120,7 +122,8 @@ def test_the_csv_has_a_row_a_second(run: Run, tmp_path: Path) -> None:
     assert run("ADD,a,1.00\n" * 30, "--rate", "20", "--csv", str(out)) == 0
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["second", "commands", "errors", "retries", "p50_ms", "p90_ms", "p99_ms", "max_ms"]
+    columns = "second commands errors retries due sent late_max_ms p50_ms p90_ms p99_ms max_ms"
+    assert list(rows[0]) == columns.split()
     assert [row["second"] for row in rows] == ["0", "1"]
     assert sum(int(row["commands"]) for row in rows) == 30
     assert float(rows[0]["p50_ms"]) <= float(rows[0]["max_ms"])
@@ -210,7 +213,7 @@ def long_report(run_report: dict[str, Any], seconds: int) -> dict[str, Any]:
     statistics.start()
     chance = random.Random(1)
     for second in range(seconds):
-        statistics.timeline.record(float(second), int(chance.lognormvariate(8, 1)), retries=0)
+        statistics.timeline.record(float(second), float(second), int(chance.lognormvariate(8, 1)), retries=0)
     return {**run_report, "seconds": float(seconds), "intervals": statistics.timeline.figures()}
 
 

@@ -9,7 +9,7 @@ import pytest
 from loadgen import __version__
 from loadgen.cli import main
 from loadgen.client.encoding import parse_url
-from loadgen.run.replay import Server
+from loadgen.run.server import Server
 from loadgen.run.single import PROMPT, SingleCommands, converse
 from loadgen.workload.files import load
 from tests.unit.loadgen.stub import Handler, Request, StubServer

@@ -1,0 +1,69 @@
+"""Latencies in HDR histograms: three significant digits from 1 us to 1 h in bounded memory, added up exactly."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
+
+MAX_LATENCY_US = 3_600_000_000
+PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+
+
+class Latencies:
+    """A histogram of latencies in microseconds."""
+
+    def __init__(self) -> None:
+        self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
+        self.count = 0
+        self._total_us = 0
+        self._max_us = 0
+
+    def record(self, latency_us: int) -> None:
+        """Count one latency; beyond an hour counts as an hour."""
+        self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)))
+        self.count += 1
+        self._total_us += latency_us
+        self._max_us = max(self._max_us, latency_us)
+
+    def add(self, other: "Latencies") -> None:
+        """Count everything that another histogram counted."""
+        self._histogram.add(other._histogram)  # noqa: SLF001 (of its own class)
+        self.count += other.count
+        self._total_us += other._total_us  # noqa: SLF001 (of its own class)
+        self._max_us = max(self._max_us, other._max_us)  # noqa: SLF001 (of its own class)
+
+    def percentile_ms(self, percent: float) -> float:
+        """Return a percentile in milliseconds."""
+        found: int = self._histogram.get_value_at_percentile(percent)
+        return min(found, self._max_us) / 1000
+
+    def summary_ms(self) -> dict[str, float]:
+        """Return mean, percentiles and maximum in milliseconds, and the count."""
+        if not self.count:
+            return {"count": 0}
+        values = self._histogram.get_percentile_to_value_dict(list(PERCENTILES))
+        return {
+            "count": self.count,
+            "mean": round(self._total_us / self.count / 1000, 3),
+            **{f"p{percent:g}": min(values[percent], self._max_us) / 1000 for percent in PERCENTILES},
+            "max": self._max_us / 1000,
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return everything as a JSON object, from which `read` makes the histogram again."""
+        return {
+            "count": self.count,
+            "total_us": self._total_us,
+            "max_us": self._max_us,
+            "histogram": self._histogram.encode().decode(),
+        }
+
+    @classmethod
+    def read(cls, dumped: Mapping[str, Any]) -> Self:
+        """Return the latencies that were dumped. Raises KeyError, TypeError and ValueError for other things."""
+        latencies = cls()
+        latencies._histogram.add(HdrHistogram.decode(dumped["histogram"].encode()))
+        latencies.count = int(dumped["count"])
+        latencies._total_us = int(dumped["total_us"])
+        latencies._max_us = int(dumped["max_us"])
+        return latencies

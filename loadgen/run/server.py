@@ -1,0 +1,116 @@
+"""The server that is tested: how to talk to it, and what it says."""
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from loadgen.client.connection import ConnectError, Connection
+from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
+from loadgen.dialects.trading import Trading
+from loadgen.run.scheduler import RoundRobin, Turn, work_through
+from loadgen.workload.files import Command
+
+_CONNECTING = 32
+"""How many connections are opened at a time before a run."""
+
+Client = RetryingClient[Command]
+
+_EXPLANATIONS = ("detail", "message", "Message", "title")
+"""Where a problem says more about itself: ours, API Gateway's, and what there is else."""
+
+
+class ReplayError(Exception):
+    """The replay cannot begin, or must not go on; the message is for the user."""
+
+
+class RefusedError(ReplayError):
+    """The server does not accept the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server and how to talk to it."""
+
+    target: Target
+    token: str
+    run_id: str
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    tls: ssl.SSLContext | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @contextmanager
+    def clients(
+        self, count: int, stopping: threading.Event, on_connect: Callable[[int], None] | None = None
+    ) -> Iterator[list[Client]]:
+        """Give clients, each with a connection of its own, open already, and close them at the end.
+
+        `on_connect` is told how long each connect took, in us. Raises ReplayError when the server cannot be reached.
+        """
+        connections = [
+            Connection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
+        ]
+        dialect = self.dialect()
+        try:
+            _open(connections)
+            yield [RetryingClient(connection, dialect, self.policy, stopping) for connection in connections]
+        finally:
+            for connection in connections:
+                connection.close()
+
+    def dialect(self) -> Trading:
+        """Return how commands are sent to this server."""
+        return Trading(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
+
+
+def _open(connections: Sequence[Connection]) -> None:
+    """Open connections before any clock runs. Raises ReplayError when not even the first one can be opened.
+
+    The others are opened again when they are needed, so a failure is theirs to meet then.
+    """
+
+    def try_to(connection: Connection) -> None:
+        with suppress(ConnectError):
+            connection.prepare()
+
+    try:
+        connections[0].prepare()
+    except ConnectError as error:
+        raise ReplayError(str(error)) from error
+    with ThreadPoolExecutor(_CONNECTING, thread_name_prefix="connect") as pool:
+        list(pool.map(try_to, connections[1:]))
+
+
+def read_summaries(
+    users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event
+) -> dict[str, Outcome]:
+    """Return each user's summary as the server answers it; users are missing when `stopping` was set.
+
+    Raises RefusedError at the first summary that the token may not read.
+    """
+    dialect = server.dialect()
+    outcomes: dict[str, Outcome] = {}
+    refused: list[Outcome] = []
+
+    def read(client: Client, turn: Turn[str]) -> None:
+        user, outcome = turn.item, client.read(dialect.summary(turn.item))
+        if outcome.refused:
+            refused.append(outcome)
+            stopping.set()
+        outcomes[user] = outcome
+
+    work_through(clients, RoundRobin((user,) for user in users), read, stopping)
+    if refused:
+        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
+    return outcomes
+
+
+def explain(outcome: Outcome) -> str:
+    """Return an outcome in words: status, code and what the server said."""
+    problem = parse_object(outcome.body) or {}
+    said = outcome.said or next((problem[name] for name in _EXPLANATIONS if problem.get(name)), None)
+    words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
+    return f"{words} ({said})" if isinstance(said, str) else words
