@@ -17,6 +17,7 @@ from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
+from chalicelib.store.user_journal import PART_ENTRIES, Found
 from tests.integration.shop import Shop, settings_for
 from tests.integration.sweeping import LIMITS, PricedQuotes, audit, sweeper_of
 
@@ -410,6 +411,44 @@ def test_a_sweep_is_not_fooled_by_what_its_process_remembers(shop: Shop) -> None
     store.read("jane")
     sets_buy(shop)
     assert sweeper_of(shop, PricedQuotes({"ABC": 1000}), store=store).sweep().fired == 1
+
+
+class Unlucky(Accounts):
+    """A store whose first write is applied and not confirmed, and that cannot look for it at the first try either."""
+
+    def __init__(self, shop: Shop, others: Callable[[], object]) -> None:
+        super().__init__(shop.database, "sweeper", RecentRecords(0))
+        self.others = others
+        self.lost: list[str] = []
+
+    def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+        after = super().save(record, account, entry, attempt)
+        if not self.lost:
+            self.lost.append("the answer to the write")
+            self.others()
+            raise UnknownOutcomeError("the answer was lost")
+        return after
+
+    def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
+        if len(self.lost) == 1:
+            self.lost.append("the look for it")
+            raise UnknownOutcomeError("no primary")
+        return super().find_attempt(record, attempt, since)
+
+
+def test_a_firing_of_two_unknown_outcomes_with_a_closed_part_between_is_found_again(shop: Shop) -> None:
+    """By then its entry is in a part that others have closed: it is looked for from where it was tried first."""
+    sets_buy(shop)
+
+    def others_write() -> None:
+        for _ in range(PART_ENTRIES + 5):
+            shop.does("ADD", amount="0.01")
+
+    store = Unlucky(shop, others_write)
+    report = sweeper_of(shop, PricedQuotes({"ABC": 1000}), store=store).sweep()
+    assert len(store.lost) == 2
+    assert (report.fired, report.failed, len(firings(shop))) == (1, 0, 1)
+    assert account_of(shop).holdings == {"ABC": 5}
 
 
 def test_an_account_that_cannot_be_settled_holds_up_no_other(shop: Shop) -> None:
