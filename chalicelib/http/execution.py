@@ -17,7 +17,7 @@ from chalicelib.http.answers import answer_response
 from chalicelib.http.operations import ACCOUNT, DUMPLOG, HISTORY, PRICE_HISTORY, PRICES, XML, Operation
 from chalicelib.http.problems import consequence, error_response, problem_response
 from chalicelib.http.reads import account_response, history_response, price_history_response, prices_response
-from chalicelib.http.requests import arrived_ms, read_command, read_query
+from chalicelib.http.requests import arrived_ms, check_headers, read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.observe.timing import CommandTimer
 from chalicelib.runtime import Runtime
@@ -129,6 +129,7 @@ def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: s
 
 def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
     """Return who asks for a read of `user`, None for one of all, which is for operators; raises TradingError."""
+    check_headers(request)
     caller = parts.tokens.check(request.headers.get("authorization"))
     if user is None:
         caller.must_be_operator()
@@ -154,6 +155,7 @@ def show_prices(parts: Runtime, request: Request, user: str) -> Response:
 
 def show_price_history(parts: Runtime, request: Request, symbol: str) -> Response:
     """Return the prices that were seen of a symbol, which are everybody's; raises TradingError."""
+    check_headers(request)
     caller = parts.tokens.check(request.headers.get("authorization"))
     _count(parts, caller)
     given = read_query(request, PRICE_HISTORY)
@@ -179,6 +181,7 @@ def _answer(
     user: str | None,
     symbol: str | None,
 ) -> Answer:
+    check_headers(request)
     caller = parts.tokens.check(request.headers.get("authorization"))
     if user is None:
         caller.must_be_operator()

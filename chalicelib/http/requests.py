@@ -21,6 +21,8 @@ from chalicelib.http.operations import Operation
 from chalicelib.http.schemas import MAX_KEY_LENGTH
 
 MAX_BODY_BYTES = 64 * 1024
+ONCE = frozenset({"host", "authorization", "idempotency-key", "x-transaction-num", "content-length", "content-type"})
+"""Headers that a request may have once."""
 
 
 def read_command(
@@ -56,6 +58,20 @@ def read_command(
         key=key,
         **parameters,
     )
+
+
+def check_headers(request: Request) -> None:
+    """Raise InvalidHeaderError for a header that may be given once and was given more often.
+
+    Of several values API Gateway hands on the last one, and other servers the first: a key would name two commands.
+    """
+    seen: set[str] = set()
+    given: Mapping[str, list[str]] = request.to_original_event().get("multiValueHeaders") or {}
+    for name, values in given.items():
+        lower = name.lower()
+        if lower in ONCE and (len(values) > 1 or lower in seen):
+            raise InvalidHeaderError(lower, "given more than once")
+        seen.add(lower)
 
 
 def arrived_ms(request: Request) -> int | None:

@@ -306,11 +306,11 @@ def _server_part(stack: Stack, server: haproxy.Server) -> Part:
         {"gateway": "infra.servers.gateway", "chalice": "infra.servers.chalice_server"}[kind],
     ]
     command += ["--port", str(server.port), "--workers", str(options.workers), "--name", server.name]
+    if options.servers > 1:
+        command += ["--arrival-header", haproxy.ARRIVAL_HEADER]
     if kind == "gateway":
         command += ["--connections", str(options.connections)]
         command += ["--backlog", str(options.backlog)]
-        if options.servers > 1:
-            command += ["--arrival-header", haproxy.ARRIVAL_HEADER]
         command += ["--processor", str(stack.servers.index(server) * options.workers)]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
     why_not_ready = partial(why_not_healthy, server.port, options.workers)

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from chalicelib.clock import now_ms
+from chalicelib.http.requests import ONCE
 from infra.servers.gateway.problems import Answer, problem
 from infra.servers.gateway.requests import BODY_LIMIT_BYTES, HttpRequest
 
@@ -30,9 +31,6 @@ CHUNKED_LIMIT_BYTES = 8 * BODY_LIMIT_BYTES
 """Of a chunked body, with what it has around its bytes."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-ONCE = ("host", "authorization", "idempotency-key", "x-transaction-num", "content-length", "content-type")
-"""Headers that a request may have once: of two, one reader takes the first and another one the last."""
 
 _HEAD_END = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")

@@ -83,8 +83,6 @@ class Client:
 
 @pytest.fixture
 def client(served: BackgroundStack) -> Client:
-    if "gateway" in served.pids:
-        pytest.skip("the gateway takes infra/servers/request_parser.py over with its next server")
     return Client(served, f"wire-{next(_numbers)}")
 
 

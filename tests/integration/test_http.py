@@ -1,5 +1,6 @@
 """The interface of API.md, route by route, on a real MongoDB and Redis."""
 
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ import jwt
 import pytest
 
 from app import app
+from infra.servers.api_gateway_events import Context, make_event
+from infra.servers.gateway.requests import HttpRequest
 from tests.integration.api import Api, running_api, token
 from tests.integration.shop import SECRET
 
@@ -42,6 +45,8 @@ def test_the_routes_are_those_of_the_interface() -> None:
     expected = {("POST", f"/users/{{user}}/{name}") for name in COMMANDS}
     expected |= {("GET", "/users/{user}/quote/{symbol}"), ("GET", "/users/{user}/summary")}
     expected |= {("GET", "/users/{user}/dumplog"), ("GET", "/dumplog"), ("POST", "/dumplog")}
+    expected |= {("GET", f"/users/{{user}}/{name}") for name in ("account", "history", "prices")}
+    expected |= {("GET", "/prices/{symbol}/history")}
     expected |= {("GET", "/"), ("GET", "/assets/{version}/{name}")}
     assert routes == expected | {("GET", "/health"), ("GET", "/openapi.json")}
 
@@ -369,3 +374,20 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_back(tmp_path: Pat
     with running_api(away, "none", "redis://127.0.0.1:1/0", tmp_path, **short) as api:
         reply = api.post("/users/jane/add", {"amount": "1.00"})
         assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "store_unavailable", "1")
+
+
+@pytest.mark.parametrize(
+    "doubled", [{"idempotency-key": ["a", "b"]}, {"x-transaction-num": ["1", "1"]}, {"authorization": ["x", "y"]}]
+)
+@pytest.mark.parametrize("operation", ["add", "account"])
+def test_a_header_that_api_gateway_hands_on_twice_is_refused(
+    api: Api, doubled: dict[str, list[str]], operation: str
+) -> None:
+    """Our own servers refuse it before the app is asked."""
+    method, body = ("POST", b'{"amount": "1.00"}') if operation == "add" else ("GET", b"")
+    headers = {"authorization": f"Bearer {token()}", **{name: values[-1] for name, values in doubled.items()}}
+    request = HttpRequest(method, f"/users/jane/{operation}", "", headers, doubled, body, "10.1.2.3")
+    event = make_event(request, method, f"/users/{{user}}/{operation}", {"user": "jane"}, "id", ())
+    answer = app(event, Context("test", "id"))
+    assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (400, "invalid_header")
+    assert not api.get("/users/jane/account").body["exists"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from chalice.app import Chalice
 
+from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import UNKNOWN
 from infra.servers import metrics
 from infra.servers.api_gateway_events import Context, RequestIds, make_event
@@ -100,7 +101,8 @@ def _route(pattern: str, app: Chalice) -> _Route:
         headers += entries[cors[0]].cors.get_access_control_headers().items()
         headers.append(("Access-Control-Allow-Methods", ",".join([*cors, "OPTIONS"])))
     refusal = problem("method_not_allowed", f"this path takes {allow[1]}", allow)
-    return _Route(pattern, frozenset(entries), Answer(HTTPStatus.OK, headers, b""), refusal)
+    options = Answer(HTTPStatus.OK, [*SECURITY_HEADERS.items(), *headers], b"")
+    return _Route(pattern, frozenset(entries), options, refusal)
 
 
 def _to_answer(response: Mapping[str, Any]) -> Answer:
