@@ -1,4 +1,4 @@
-"""Transaction numbers: rising, and no two the same (SPEC.md section 1, decision 50).
+"""Transaction numbers: rising, and no two the same (SPEC.md section 1, decision 52).
 
 A number has 63 bits: 41 of milliseconds since 2024 (enough until 2093), 18 of the number that the process has leased
 from the database, 4 that count within a millisecond.

@@ -11,10 +11,15 @@ from pathlib import Path
 from infra.faults.cluster import SERVERS, Site
 from infra.local.services.tcp_proxy import ALL
 from infra.local.services.tcp_proxy import SERVERS as FROM_SERVERS
-from infra.local.stack import numbered
+from infra.local.stack import PROJECT, numbered
 
 _BALLAST = "ballast"
 _BLOCK_BYTES = 1024 * 1024
+
+CLOCK_STEPS_MS = (3_600_000, 61_000, -600_000)
+"""An hour ahead, longer than an order lives, ten minutes behind."""
+
+ROLLING_UPGRADE = "rolling-upgrade"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,36 @@ def _sent_twice(site: Site, _: random.Random) -> Breakage:
         site.front.twice = False
 
     return Breakage("every request", end)
+
+
+def _clock_stepped(site: Site, source: random.Random) -> Breakage:
+    name, step_ms = _a_server(source), source.choice(CLOCK_STEPS_MS)
+    site.step_clock(name, step_ms)
+    return Breakage(f"{name} by {step_ms / 1000:+g} s", lambda: site.step_clock(name, 0))
+
+
+def _late_requests(site: Site, source: random.Random) -> Breakage:
+    name = _a_server(source)
+    site.tell("pause", name)
+    stop = site.late.begin()
+
+    def end() -> None:
+        stop()
+        site.tell("resume", name)
+
+    return Breakage(name, end)
+
+
+def _other_code(site: Site, source: random.Random) -> Breakage:
+    assert site.older is not None, "there is an upgrade only from an older version"
+    name = _a_server(source)
+    site.run_code(name, site.older.folder)
+
+    def end() -> None:
+        site.count_older(name)
+        site.run_code(name, PROJECT)
+
+    return Breakage(f"{name} on {site.older.name}", end)
 
 
 def _quotes_away(site: Site, _: random.Random) -> Breakage:
@@ -156,6 +191,27 @@ KINDS: Mapping[str, Kind] = {
             8.0,
             "member",
             lambda site, _: _cut(site, site.primary(), ALL),
+        ),
+        Kind(
+            "clock-stepped",
+            "the clock of a server is set wrong, and right again",
+            6.0,
+            "server",
+            _clock_stepped,
+        ),
+        Kind(
+            "late-request",
+            "a server stands still with keyed requests that the other does meanwhile, and their user goes on",
+            9.0,
+            "server",
+            _late_requests,
+        ),
+        Kind(
+            ROLLING_UPGRADE,
+            "a server runs an older version of the code, and is upgraded again",
+            15.0,
+            "server",
+            _other_code,
         ),
         Kind("sent-twice", "every request is sent twice at the same time", 6.0, "front", _sent_twice),
     )

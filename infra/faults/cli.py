@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C: in order
     kinds = list(KINDS) if options.only is None else options.only
-    wanted = RunOptions(options.seed, options.commands, options.users, options.symbols, kinds, options.rounds)
+    wanted = RunOptions(
+        options.seed, options.commands, options.users, options.symbols, kinds, options.rounds, options.older
+    )
     try:
         passed = [
             _run_one(replace(wanted, seed=seed), options.data / f"seed-{seed}")
@@ -72,6 +74,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--symbols", type=positive, default=60, help="(%(default)s)")
     parser.add_argument("--rounds", type=positive, default=3, help="with several faults at the same time (%(default)s)")
     parser.add_argument("--only", type=_kinds, metavar="KIND,...", help=f"of {', '.join(KINDS)} (all)")
+    parser.add_argument(
+        "--older",
+        metavar="COMMIT",
+        help="what a rolling upgrade is from (the newest tag before this commit, else the last change of the code)",
+    )
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER / "faults", help="(%(default)s)")
     return parser.parse_args(arguments)
 

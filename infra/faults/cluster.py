@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from chalicelib.clock import set_offset
+from infra.faults.late import LateRequests
+from infra.faults.older import OlderCode
 from infra.faults.proxy import Front
 from infra.host.ports import HOST
 from infra.local import control
@@ -21,7 +26,7 @@ from infra.local.background import BackgroundStack
 from infra.local.services import haproxy
 from infra.local.services import tcp_proxy as network
 from infra.local.services.mongo import PRIMARY, SECONDARY, role
-from infra.local.stack import NETWORK_SOCKET, numbered
+from infra.local.stack import NETWORK_SOCKET, clock_file, link_code, numbered
 from infra.local.supervisor import State
 
 SERVERS = 2
@@ -32,6 +37,7 @@ DISK_MB = 640
 WHOLE_SECONDS = 90.0
 _POLL_SECONDS = 0.2
 _TROUBLED_MS = 2_000
+_COMMANDS = re.compile(r"^trading_commands_total\{.*\} ([0-9.e+]+)$", re.MULTILINE)
 
 
 class NotWholeError(Exception):
@@ -39,12 +45,21 @@ class NotWholeError(Exception):
 
 
 class Site:
-    """One stack of two servers and three members, with the front before it. `disk` is the folder that can be full."""
+    """One stack of two servers and three members, with the front before it.
 
-    def __init__(self, stack: BackgroundStack, front: Front, disk: Path | None) -> None:
+    `late` gives commands of its own, `disk` is the folder that can be full, `older` another version of the code;
+    `older_commands` counts what servers with that answered.
+    """
+
+    def __init__(
+        self, stack: BackgroundStack, front: Front, late: LateRequests, disk: Path | None, older: OlderCode | None
+    ) -> None:
         self.stack = stack
         self.front = front
+        self.late = late
         self.disk = disk
+        self.older = older
+        self.older_commands = 0
         self._ports: dict[str, int] = json.loads((stack.data / "ports.json").read_text())
 
     def tell(self, what: str, name: str) -> None:
@@ -77,6 +92,26 @@ class Site:
     def heal(self, member: str) -> None:
         """Put a member's wires together again."""
         network.heal(self.stack.data / NETWORK_SOCKET, self._ports[member])
+
+    def step_clock(self, server: str, offset_ms: int) -> None:
+        """Let the clock of a server be off by so much from now on."""
+        set_offset(clock_file(self.stack.data, server), offset_ms)
+
+    def run_code(self, server: str, code: Path) -> None:
+        """Have a server stopped in order, and started with the code in a folder."""
+        link_code(self.stack.data, server, code)
+        self.tell("restart", server)
+
+    def count_older(self, server: str) -> None:
+        """Add what a server has answered since its start; one that does not say has answered nothing."""
+        headers = {"Authorization": f"Bearer {self.stack.operator_token}"}
+        request = urllib.request.Request(f"http://{HOST}:{self._ports[server]}/metrics", headers=headers)
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(request, timeout=_TROUBLED_MS / 1000) as answer,  # noqa: S310
+        ):
+            counts = _COMMANDS.findall(answer.read().decode())
+            self.older_commands += round(sum(map(float, counts)))
 
     def empty_cache(self) -> None:
         """Empty Redis; one that does not answer has other troubles."""

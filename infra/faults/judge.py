@@ -46,9 +46,18 @@ class Check:
 
 
 def judge(
-    target: Target, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
+    target: Target,
+    workload: Path,
+    answers: Path,
+    report: Mapping[str, Any],
+    status: int,
+    folder: Path,
+    late_cents: Mapping[str, int],
 ) -> list[Check]:
-    """Check a run whose report and answers the load generator has written, and which ended with an exit status."""
+    """Check a run whose report and answers the load generator has written, and which ended with an exit status.
+
+    `late_cents` is what the users must have whose requests stood still (`infra/faults/late.py`).
+    """
     try:
         log = _dump(target, folder)
     except OSError as error:  # an HTTP status among them
@@ -58,7 +67,8 @@ def judge(
     return [
         _answered(report),
         _verified(report, status),
-        Check("worth is what was added", _not_conserved(target, workload)),
+        Check("worth is what was added", _not_conserved(target, workload, sum(late_cents.values()))),
+        Check("late requests were done once", _late_wrong(target, late_cents)),
         Check("the audit log is sound", unsound),
         Check("acknowledged commands are in the log once", not_once),
     ]
@@ -90,11 +100,19 @@ def _dump(target: Target, folder: Path) -> Path:
     return log
 
 
-def _not_conserved(target: Target, workload: Path) -> str:
+def _late_wrong(target: Target, late_cents: Mapping[str, int]) -> str:
+    with MongoClient[dict[str, Any]](target.mongo_uri) as client:
+        found = client[target.mongo_database]["accounts"].find({"_id": {"$in": list(late_cents)}})
+        has = {account["_id"]: int(state_of(account)["cash"]) for account in found}
+    wrong = [user for user, cents in late_cents.items() if has.get(user) != cents]
+    return "; ".join(f"{user} has {has.get(user)} cents, and was given {late_cents[user]}" for user in wrong)
+
+
+def _not_conserved(target: Target, workload: Path, besides_cents: int) -> str:
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
         accounts = list(client[target.mongo_database]["accounts"].find())
     worth = sum(worth_cents(account) for account in accounts)
-    added = added_cents(workload)
+    added = added_cents(workload) + besides_cents
     return "" if worth == added else f"the accounts are worth {worth} cents, {added} were added"
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.faults.breakages import KINDS, Breakage, Kind
+from infra.faults.breakages import KINDS, ROLLING_UPGRADE, Breakage, Kind
 from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
 from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, Target, judge, recorded
+from infra.faults.late import LateRequests, NotAnsweredError
+from infra.faults.older import NoOlderCodeError, OlderCode, older_code
 from infra.faults.proxy import Front
 from infra.faults.report import Run
 from infra.host import guard
-from infra.local.background import BackgroundStack, running_stack
+from infra.local.background import running_stack
 from infra.local.control import ControlError
 from infra.local.stack import LEGACY, PROJECT
 
@@ -39,6 +41,8 @@ STACK = (
     *("--servers", str(SERVERS)),
     *("--replicas", str(MEMBERS)),
     "--proxied",
+    "--settable-clocks",
+    "--linked-code",
     *("--balance", "request"),  # any server takes any command of any user: the harder case
     *("--quote-source", LEGACY),
     *("--quote-price", "fixed:10.00"),
@@ -57,7 +61,10 @@ class RunFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is made of. `rounds` is how often several faults come at the same time, after each came alone."""
+    """What a run is made of. `rounds` is how often several faults come at the same time, after each came alone.
+
+    `older` is the version of the code that a rolling upgrade is from, by default the last one before this.
+    """
 
     seed: int
     commands: int
@@ -65,6 +72,7 @@ class RunOptions:
     symbols: int
     kinds: Sequence[str]
     rounds: int
+    older: str | None = None
 
 
 def run(options: RunOptions, folder: Path) -> Run:
@@ -80,12 +88,21 @@ def run(options: RunOptions, folder: Path) -> Run:
         stack = things.enter_context(running_stack(data, *STACK))
         front = Front(urlsplit(stack.url).port or 0)
         things.enter_context(front.running())
-        return _run(options, Site(stack, front, disk), workload, folder)
+        late = things.enter_context(contextlib.closing(LateRequests(stack.url, stack.operator_token)))
+        skipped: dict[str, str] = {}
+        if wanted and disk is None:
+            skipped[DISK_FULL] = "no small file system can be mounted here"
+        older: OlderCode | None = None
+        if ROLLING_UPGRADE in options.kinds:
+            try:
+                older = older_code(PROJECT, folder / "older", options.older)
+            except NoOlderCodeError as error:
+                skipped[ROLLING_UPGRADE] = str(error)
+        return _run(options, Site(stack, front, late, disk, older), workload, folder, skipped)
 
 
-def _run(options: RunOptions, site: Site, workload: Path, folder: Path) -> Run:
+def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped: Mapping[str, str]) -> Run:
     source = random.Random(options.seed)  # noqa: S311  # repeatable, no secret
-    skipped = [DISK_FULL] if DISK_FULL in options.kinds and site.disk is None else []
     kinds = [KINDS[name] for name in options.kinds if name not in skipped]
     plan = _plan(kinds, options.rounds, source)
     answers, report = folder / "answers.jsonl", folder / "loadgen.json"
@@ -118,8 +135,8 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path) -> Run:
         started_ms=began_ms,
         seconds=time.monotonic() - began,
         episodes=_with_effects(episodes, answers),
-        checks=_judged(site.stack, workload, answers, figures, status, folder),
-        skipped=[f"{name}: no small file system can be mounted here" for name in skipped],
+        checks=[*_judged(site, workload, answers, figures, status, folder), *_older_checks(site)],
+        skipped=[f"{name}: {why}" for name, why in skipped.items()],
         doubled=site.front.doubled,
         figures={key: figures.get(key) for key in ("seconds", "rate", "retries", "retry_reasons", "latency_ms")},
         trouble=trouble,
@@ -199,10 +216,23 @@ def _with_effects(episodes: Sequence[Episode], answers: Path) -> list[tuple[Epis
 
 
 def _judged(
-    stack: BackgroundStack, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
+    site: Site, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
 ) -> list[Check]:
+    stack = site.stack
     target = Target(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database)
-    return judge(target, workload, answers, report, status, folder)
+    try:
+        late_cents = site.late.expected_cents()
+    except NotAnsweredError as error:
+        return [Check("late requests are answered", str(error))]
+    return judge(target, workload, answers, report, status, folder, late_cents)
+
+
+def _older_checks(site: Site) -> list[Check]:
+    """See that the older version was in use at all; a server that was just upgraded may have answered nothing."""
+    if site.older is None:
+        return []
+    wrong = "" if site.older_commands else "it answered none"
+    return [Check(f"{site.older.name} answered commands, too ({site.older_commands:,})", wrong)]
 
 
 def _loadgen(*arguments: str) -> list[str]:

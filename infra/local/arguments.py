@@ -55,6 +55,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--proxied", action="store_true", help="put a proxy that can be cut before each member")
     command.add_argument(
+        "--linked-code",
+        action="store_true",
+        help="for tests: the server NAME runs the code in the folder that DATA/code/NAME links to when it starts",
+    )
+    command.add_argument(
         "--settable-clocks",
         action="store_true",
         help="for tests: add what stands in DATA/clocks/NAME, in ms, to the clock of the server NAME and the ticker",

@@ -78,6 +78,7 @@ class StackOptions:
     election_ms: int = DEFAULT_ELECTION_MS
     proxied: bool = False
     settable_clocks: bool = False
+    linked_code: bool = False
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
@@ -269,6 +270,24 @@ def _network_part(stack: Stack) -> Part:
     )
 
 
+def link_code(folder: Path, server_name: str, code: Path) -> None:
+    """Have a server of a stack with linked code run the code in another folder, from its next start on."""
+    links = folder / "code"
+    links.mkdir(exist_ok=True)
+    fresh = links / f"{server_name}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(code.resolve(), target_is_directory=True)
+    fresh.replace(links / server_name)
+
+
+def _code_of(stack: Stack, server: haproxy.Server) -> Path:
+    """Return the folder that a server runs in, and so whose code."""
+    if not stack.options.linked_code:
+        return PROJECT
+    link_code(stack.folder.path, server.name, PROJECT)
+    return stack.folder.path / "code" / server.name
+
+
 def clock_file(folder: Path, server_name: str) -> Path:
     """Return where a test puts by how much the clock of a server is to be off (`chalicelib.clock.set_offset`)."""
     return folder / "clocks" / server_name
@@ -314,7 +333,7 @@ def _server_part(stack: Stack, server: haproxy.Server) -> Part:
         command += ["--processor", str(stack.servers.index(server) * options.workers)]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
     why_not_ready = partial(why_not_healthy, server.port, options.workers)
-    part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=PROJECT)
+    part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=_code_of(stack, server))
     if options.servers == 1:
         return part
     folder = stack.folder.path

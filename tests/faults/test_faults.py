@@ -35,13 +35,15 @@ RIGHT, BROKEN = "app:app", "tests.faults.unguarded:app"
 @pytest.mark.usefixtures("haproxy_program")
 def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The short version of `make faults`."""
-    size = ["--commands", "1200", "--users", "30", "--symbols", "20", "--rounds", "1"]
-    status = cli.main(["--only", "primary-killed,sent-twice", *size, "--data", str(tmp_path)])
+    size = ["--commands", "1800", "--users", "30", "--symbols", "20", "--rounds", "1"]
+    status = cli.main(
+        ["--only", "primary-killed,sent-twice,clock-stepped,late-request", *size, "--data", str(tmp_path)]
+    )
     report: dict[str, Any] = json.loads((tmp_path / "seed-1" / "report.json").read_text())
     assert status == 0, report
-    assert sorted(len(episode["kinds"]) for episode in report["episodes"]) == [1, 1, 2]
+    assert sorted(len(episode["kinds"]) for episode in report["episodes"]) == [1, 1, 1, 1, 3]
     assert {episode["verdict"] for episode in report["episodes"]} == {"survived"}
-    assert len(report["checks"]) == 5
+    assert len(report["checks"]) == 6
     assert report["sent_twice"] > 0
     stalls = [one["effect"]["longest_seconds"] for one in report["episodes"] if "primary-killed" in one["kinds"]]
     assert 0 < max(stalls) < 15
@@ -49,7 +51,7 @@ def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pyt
     assert "primary-killed" in page
     assert "src=" not in page
     assert "href=" not in page
-    assert "seed 1: 1,200 commands of 30 users" in capsys.readouterr().out
+    assert "seed 1: 1,800 commands of 30 users" in capsys.readouterr().out
 
 
 @contextmanager
@@ -92,11 +94,14 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
             )
         assert front.doubled >= 600
         said = json.loads(report.read_text())
-        checks = judge(target, workload, answers, said, status, tmp_path)
-        logless = judge(replace(target, url="http://127.0.0.1:1"), workload, answers, said, status, tmp_path)
+        checks = judge(target, workload, answers, said, status, tmp_path, {})
+        logless = judge(
+            replace(target, url="http://127.0.0.1:1"), workload, answers, said, status, tmp_path, {"nobody": 5}
+        )
     assert {check.name for check in logless if check.wrong} >= {
         "the audit log is sound",
         "acknowledged commands are in the log once",
+        "late requests were done once",
     }
     wrong = {check.name: check.wrong for check in checks if check.wrong}
     assert all_well(checks) is is_well, wrong
