@@ -12,24 +12,18 @@ from loadgen import __version__, values
 from loadgen.client.encoding import Target
 from loadgen.client.retry import RetryPolicy
 from loadgen.examples import EXAMPLES, show_example
+from loadgen.pacing_arguments import UsageError, add_pacing
 from loadgen.results.compare import DEFAULT_METRICS, METRICS
 from loadgen.results.outputs import Outputs
 from loadgen.run.affinity import ANY, LAST, parse_processor
-from loadgen.run.pacing import Pacing
 from loadgen.run.replay import DEFAULT_THREADS
-from loadgen.run.schedule import ConstantRate, Ramp, Recorded, Schedule, ScheduleError
 from loadgen.run.server import Server
-from loadgen.workload.files import Workload
 from loadgen.workload.selection import Selection
 from loadgen.workload.streams import WHOLE
 
 TOKEN_VARIABLE = "LOADGEN_TOKEN"  # noqa: S105 (the name of a variable)
 
 Command = Callable[[argparse.Namespace], int]
-
-
-class UsageError(Exception):
-    """Arguments that cannot be used together or at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +84,6 @@ def selection(options: argparse.Namespace) -> Selection:
     return Selection(options.users, options.from_transaction, options.limit, options.shard, options.repeat)
 
 
-def pacing(options: argparse.Namespace, workload: Workload) -> Pacing:
-    """Return when the commands of a workload leave. Raises UsageError."""
-    schedule: Schedule | None = None
-    durations = [] if options.duration is None else [options.duration]
-    if options.speed is not None and options.pace != "recorded":
-        raise UsageError("--speed is for --pace recorded")
-    try:
-        if options.rate is not None:
-            schedule = ConstantRate(options.rate)
-        elif options.ramp is not None:
-            ramp: Ramp = options.ramp
-            schedule = ramp
-            durations.append(ramp.seconds)
-        elif options.pace == "recorded":
-            schedule = Recorded(workload.commands, options.speed or 1.0)
-    except ScheduleError as error:
-        raise UsageError(str(error)) from error
-    if durations and options.warm_up >= min(durations):
-        raise UsageError(
-            f"a warm-up of {options.warm_up:g} s leaves nothing of a run of {min(durations):g} s to measure"
-        )
-    duration_s = min(durations, default=None)
-    ends = [*durations, *([] if schedule is None else [schedule.end_s(workload.commands)])]
-    return Pacing(schedule, duration_s, options.warm_up, min(ends, default=0.0))
-
-
 REPORT_OUTPUTS = ("json", "csv", "csv_by_command", "html")
 """The attributes of arguments that name outputs of a report."""
 
@@ -168,7 +136,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         metavar=f"N|{LAST}|{ANY}",
         help=f"index of the processor it stays on, further processes on those before it (default {LAST})",
     )
-    _add_pacing(load)
+    add_pacing(load)
     load.add_argument("--run-id", type=values.run_id, help="begins the idempotency keys of this run (default: random)")
     chosen = parser.add_argument_group("which commands")
     chosen.add_argument("--users", type=values.names, metavar="A,B", help="only those of these users")
@@ -211,37 +179,19 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not read the accounts before a recorded run; --verify then takes them to have been empty",
     )
+    results.add_argument("--title", metavar="TEXT", help="the title of the report (default: the workload's name)")
+    results.add_argument(
+        "--label",
+        type=values.label,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="note this in the report (may be repeated)",
+    )
+    results.add_argument(
+        "--system-version", metavar="TEXT", help="version of the system that is tested (default: as its OpenAPI says)"
+    )
     results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
-
-
-def _add_pacing(load: "argparse._ActionsContainer") -> None:
-    pace = load.add_mutually_exclusive_group()
-    pace.add_argument(
-        "--rate",
-        type=values.rate,
-        metavar="N",
-        help="open model: commands leave on schedule, N a second (default: as fast as answers come)",
-    )
-    pace.add_argument(
-        "--ramp",
-        type=values.ramp,
-        metavar="LEGS",
-        help="open model at changing rates: 0:500/30s,500/60s rises to 500/s within 30 s and stays there for 60 s",
-    )
-    pace.add_argument(
-        "--pace", choices=["recorded"], help="open model at the times that the lines of the workload have"
-    )
-    load.add_argument("--speed", type=values.speed, metavar="F", help="F times as fast as --pace recorded")
-    load.add_argument(
-        "--duration", type=values.duration, metavar="D", help="begin no command after D, such as 30s, 5m or 1h"
-    )
-    load.add_argument(
-        "--warm-up",
-        type=values.duration,
-        default=0.0,
-        metavar="D",
-        help="leave what is sent in the first D out of the figures",
-    )
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -282,13 +232,18 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show two reports side by side. A ratio says how B does beside A: B's rate by A's, A's latency by B's; above 1 "
-        "B is better."
+        "Show the reports of two sides, A and B, side by side. A ratio says how B does beside A: B's rate by A's, A's "
+        "latency by B's; above 1 B is better. Give several runs a side, so that their noise is known."
     )
-    parser.add_argument("first", type=Path, metavar="A", help="a report")
-    parser.add_argument("second", type=Path, metavar="B", help="another report")
     parser.add_argument(
-        "--fail-below", type=values.ratio, metavar="R", help="exit 3 when a ratio of --metrics is below R, such as 0.9"
+        "reports", type=Path, nargs="+", metavar="A", help="reports of side A, or one of A and one of B"
+    )
+    parser.add_argument("--with", dest="second", type=Path, nargs="+", metavar="B", help="reports of B")
+    parser.add_argument(
+        "--fail-below",
+        type=values.ratio,
+        metavar="R",
+        help="exit 3 when a ratio of --metrics is below R by more than the noise",
     )
     parser.add_argument(
         "--metrics",
@@ -347,7 +302,7 @@ def _add_outputs(parser: "argparse._ActionsContainer") -> None:
         nargs="+",
         default=[],
         metavar="GATE",
-        help="exit 3 when this is so: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s' (may be repeated)",
+        help="exit 3 when this is so: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s', 'http_500>0' (repeatable)",
     )
     parser.add_argument(
         "--allow-missed-rate", action="store_true", help="do not exit 3 when commands could not leave on schedule"

@@ -13,7 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from loadgen import arguments
-from loadgen.arguments import REPORT_OUTPUTS, UsageError
+from loadgen.arguments import REPORT_OUTPUTS
+from loadgen.pacing_arguments import UsageError
+from loadgen.pacing_arguments import pacing as pacing_of
 from loadgen.results.answers import AnswerFile, AnswersError
 from loadgen.results.compare import compare, differences, print_comparison, too_low
 from loadgen.results.findings import Verification
@@ -34,7 +36,7 @@ from loadgen.results.thresholds import Gate, judge
 from loadgen.run.dry_run import print_plan
 from loadgen.run.interrupt import Interrupt, signals_handled
 from loadgen.run.pacing import Pacing
-from loadgen.run.server import ReplayError, Server
+from loadgen.run.server import ReplayError, Server, version_of
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.run.single import SingleCommands, converse, lines_of, meant
 from loadgen.verify.verify import VerifyOptions, verify
@@ -72,7 +74,7 @@ def _replay(options: argparse.Namespace) -> int:
     mine = selection.part(workload)
     if not mine.commands:
         raise UsageError(f"{options.file}: nothing is left to send")
-    pacing = arguments.pacing(options, workload)
+    pacing = pacing_of(options, workload)
     if options.dry_run:
         print_plan(mine, server, options.processes, pacing, selection.shard, Console(soft_wrap=True))
         return OK
@@ -102,6 +104,9 @@ def _replay_into(
             options.processes,
             pacing,
             selection,
+            options.title,
+            dict(options.label),
+            options.system_version or version_of(server),
             options.processor,
         )
         report = replay(workload, server, wanted, interrupt)
@@ -261,10 +266,16 @@ def _show(report: Report, options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    first, second = read_report(options.first), read_report(options.second)
-    lines = compare(first, second)
-    print_comparison(lines, (options.first.name, options.second.name), differences(first, second), Console())
-    low = [] if options.fail_below is None else too_low(lines, options.metrics, options.fail_below)
+    first, second = options.reports, options.second
+    if second is None:
+        if len(first) != 2:
+            raise UsageError("give two reports, or several a side: compare A1 A2 --with B1 B2")
+        first, second = first[:1], first[1:]
+    sides = [[read_report(path) for path in paths] for paths in (first, second)]
+    metrics = compare(*sides)
+    names = [paths[0].name if len(paths) == 1 else f"{len(paths)} runs" for paths in (first, second)]
+    print_comparison(metrics, names, differences([*sides[0], *sides[1]]), Console())
+    low = [] if options.fail_below is None else too_low(metrics, options.metrics, options.fail_below)
     for line in low:
         print(f"loadgen: gate failed: {line}", file=sys.stderr)
     return GATE_FAILED if low else OK

@@ -10,7 +10,7 @@ EXAMPLES = {
     "verify": "loadgen verify workload.txt --answers answers.jsonl.gz --url http://127.0.0.1:8000 --token TOKEN",
     "generate": "loadgen generate --users 45 --commands 10000 --out workload.txt",
     "merge": "loadgen merge shard-1.json shard-2.json --json all.json",
-    "compare": "loadgen compare before.json after.json --fail-below 0.9",
+    "compare": "loadgen compare before-1.json before-2.json --with after-1.json after-2.json --fail-below 0.9",
     "report": "loadgen report report.json --html report.html --fail-on 'p99>50ms'",
     "do": "loadgen do BUY,jane,ABC,100.00 COMMIT_BUY,jane --url http://127.0.0.1:8000 --token TOKEN",
 }

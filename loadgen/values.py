@@ -141,3 +141,11 @@ def ramp(text: str) -> Ramp:
 def speed(text: str) -> float:
     """Return how many times as fast as recorded."""
     return _within(text, 0.001, 10_000, "a factor")
+
+
+def label(text: str) -> tuple[str, str]:
+    """Return the name and the value of a label."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, not {text!r}")
+    return name.strip(), value.strip()

@@ -18,6 +18,16 @@ DUMPLOG_TIMEOUT_S = 300.0
 _FINAL_STATUSES = frozenset({200, 400, 409, 422})
 """A success, a refusal for the request's form, a rejection by the rules, a reused key: the same however often sent."""
 
+CODES = frozenset({
+    "invalid_amount", "invalid_symbol", "invalid_user", "invalid_filename", "invalid_header", "invalid_json",
+    "missing_field", "unknown_field", "unauthorized", "forbidden", "not_found", "method_not_allowed", "too_large",
+    "unsupported_media_type", "insufficient_funds", "insufficient_shares", "amount_below_price", "no_pending_buy",
+    "no_pending_sell", "no_buy_amount", "no_sell_amount", "order_changed", "idempotency_key_reused", "rate_limited",
+    "quote_unavailable", "clock_skew", "auth_unavailable", "too_late", "unknown_data_version", "store_unavailable",
+    "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "not_supported",
+})  # fmt: skip
+"""The codes with which the interface says no."""
+
 _READS = {"QUOTE", "DISPLAY_SUMMARY"}
 
 

@@ -37,6 +37,11 @@ class Latencies:
         found: int = self._histogram.get_value_at_percentile(percent)
         return min(found, self._max_us) / 1000
 
+    def deviation_ms(self) -> float:
+        """Return the standard deviation in milliseconds."""
+        found: float = self._histogram.get_stddev()
+        return found / 1000
+
     def summary_ms(self) -> dict[str, float]:
         """Return mean, percentiles and maximum in milliseconds, and the count."""
         if not self.count:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from loadgen.client.connection import ConnectError, Connection
+from loadgen.client.connection import ConnectError, Connection, ExchangeError
 from loadgen.client.encoding import RequestWriter, Target
 from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
 from loadgen.dialects.trading import Trading
@@ -16,6 +16,8 @@ from loadgen.workload.files import Command
 
 _CONNECTING = 32
 """How many connections are opened at a time before a run."""
+
+_VERSION_TIMEOUT_S = 5.0
 
 Client = RetryingClient[Command]
 
@@ -114,3 +116,17 @@ def explain(outcome: Outcome) -> str:
     said = outcome.said or next((problem[name] for name in _EXPLANATIONS if problem.get(name)), None)
     words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
     return f"{words} ({said})" if isinstance(said, str) else words
+
+
+def version_of(server: Server) -> str | None:
+    """Return the version that the system gives in its OpenAPI document, None when it cannot be had at once."""
+    connection = Connection(server.target, _VERSION_TIMEOUT_S, server.tls)
+    try:
+        response = connection.exchange(RequestWriter(server.target, server.token, server.headers).get("/openapi.json"))
+    except ExchangeError:
+        return None
+    finally:
+        connection.close()
+    info = (parse_object(response.body) or {}).get("info")
+    version = info.get("version") if response.status == 200 and isinstance(info, dict) else None
+    return version if isinstance(version, str) else None

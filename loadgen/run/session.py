@@ -6,9 +6,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ class ReplayOptions:
     processes: int = 1
     pacing: Pacing = AS_FAST_AS_ANSWERS_COME
     selection: Selection = EVERYTHING
+    title: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    system_version: str | None = None
     processor: int | None = None
 
 
@@ -237,6 +240,9 @@ def _report(
         "resume": resume(workload.commands, run.answered, options.selection.shard, server.run_id),
         "run": {
             "id": server.run_id,
+            "title": options.title,
+            "labels": dict(options.labels),
+            "system_version": options.system_version,
             "url": server.target.url,
             "workload": workload.source,
             "commands": len(mine.commands),

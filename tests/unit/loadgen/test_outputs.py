@@ -124,3 +124,15 @@ def test_figures_by_command_are_rows(run: Run, tmp_path: Path) -> None:
         "ADD": ("2", "0"), "QUOTE": ("1", "0"), "all": ("3", "0"),
     }  # fmt: skip
     assert float(rows["ADD"]["p50_ms"]) <= float(rows["ADD"]["p99.99_ms"]) <= float(rows["ADD"]["max_ms"])
+
+
+def test_a_report_says_which_system_was_tested_and_what_its_user_notes(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert (
+        run("ADD,a,1.00", "--json", str(out), "--label", "build=123", "--label", "where= here", "--title", "Night") == 0
+    )
+    found = report_of(out)["run"]
+    assert (found["system_version"], found["title"]) == ("7.1", "Night")
+    assert found["labels"] == {"build": "123", "where": "here"}
+    assert run("ADD,a,1.00", "--json", str(out), "--system-version", "8") == 0
+    assert report_of(out)["run"]["system_version"] == "8"
