@@ -53,6 +53,7 @@ from chalicelib.store.database_clock import database_ms
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
+from chalicelib.store.readers import Reader, SingleReader
 from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.registry import Registry
@@ -237,6 +238,15 @@ def make_writer(database: Database[Document], limit: int) -> Writer:
     return GroupWriter(database["accounts"], limit)
 
 
+def make_reader(database: Database[Document], limit: int) -> Reader:
+    """Return who reads accounts: up to `limit` with one query, or each alone."""
+    if limit == 1:
+        return SingleReader(database["accounts"])
+    from chalicelib.store.grouped.reader import GroupReader  # noqa: PLC0415 - in the cloud nothing gathers
+
+    return GroupReader(database["accounts"], limit)
+
+
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
     database = connect_database(settings)
@@ -244,7 +254,14 @@ def make_runtime(settings: Settings) -> Runtime:
     redis = connect_redis(settings)
     writer = make_writer(database, settings.group_commit)
     registry = Registry(database)
-    accounts = Accounts(database, settings.server_name, RecentRecords(settings.recent_accounts), writer, registry)
+    accounts = Accounts(
+        database,
+        settings.server_name,
+        RecentRecords(settings.recent_accounts),
+        writer,
+        make_reader(database, settings.group_commit),
+        registry,
+    )
     queues, transactions = UserQueues(), TransactionNumbers(registry.number)
     late = LateAnswers(accounts, clock, queues, transactions, settings.command_timeout_ms)
     shared_quotes = connect_quotes(redis, settings, late.record)

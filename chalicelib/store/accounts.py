@@ -16,15 +16,15 @@ from pymongo.database import Database
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import (
-    STATE,
     Document,
     changed_fields,
     entry_document,
     new_state,
 )
-from chalicelib.store.errors import StoreError
+from chalicelib.store.errors import LostRaceError, StoreError
 from chalicelib.store.indexes import make_account_indexes
-from chalicelib.store.key_filter import KeyFilter, filter_fields
+from chalicelib.store.key_filter import block_of
+from chalicelib.store.readers import Reader, SingleReader
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record, latest_with, new_record, record_from_document
 from chalicelib.store.registry import Registry
@@ -37,21 +37,13 @@ told."""
 
 _numbers = itertools.count()
 
-_FILTER_FIELDS = {"keyed", "keys"}
-_NOT_READ = {"open", "armed", *_FILTER_FIELDS}
-_ACCOUNT = {
-    f"{STATE}.{field}": 1
-    for field in new_state(Account(""), [], last_ms=0, keys=KeyFilter()).keys() - _NOT_READ  # none may be forgotten
-}
-_WHOLE_FILTER = {f"{STATE}.{field}": 1 for field in _FILTER_FIELDS}
-
 
 class Accounts:
     """Loads and saves accounts; safe to share between threads.
 
     `server` is the name that journal entries made here carry. `recent` keeps records in the process: a warm server
     then needs one round trip a command, since the write itself checks that the version is still the latest. `writer`
-    sends the writes, each alone unless it is told otherwise.
+    and `reader` send writes and reads, each alone unless they are told otherwise.
     """
 
     def __init__(
@@ -60,6 +52,7 @@ class Accounts:
         server: str,
         recent: RecentRecords,
         writer: Writer | None = None,
+        reader: Reader | None = None,
         registry: Registry | None = None,
     ) -> None:
         self._database = database
@@ -68,6 +61,7 @@ class Accounts:
         self._server = server
         self._recent = recent
         self._writer = writer or SingleWriter(self._accounts)
+        self._reader = reader or SingleReader(self._accounts)
         self._registry = registry or Registry(database)
 
     def make_indexes(self) -> None:
@@ -84,7 +78,7 @@ class Accounts:
 
         None when there is none in which `key`, the idempotency key of a command, can be looked up.
         """
-        record = self._recent.get(user)
+        record = self._recent.get(user) if self._recent.is_worth_it else None
         return record if record is not None and record.keys.covers(key) else None
 
     def read(self, user: str, key: str | None = None) -> Record:
@@ -94,16 +88,10 @@ class Accounts:
         the database does not answer, and UnknownDataVersionError.
         """
         self._registry.check()
-        if self._recent.keeps_any:  # for the keys of the commands to come
-            block, form = None, _ACCOUNT | _WHOLE_FILTER
-        else:
-            block, fields = filter_fields(key)
-            form = _ACCOUNT | {f"{STATE}.{field}": 1 for field in fields}
-        with outcomes():
-            document = self._accounts.find_one({"_id": user}, form)
+        block = None if self._recent.is_worth_it else block_of(key)  # all of it is for the keys of commands to come
+        document = self._reader.read(user, block)
         record = new_record(user) if document is None else record_from_document(document, block)
-        self._recent.put(record)
-        return record
+        return self._recent.note_read(record)
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Store the change of `record.account` to `account` with its entry; return the record after it.
@@ -119,6 +107,9 @@ class Accounts:
         try:
             after, operators = self._update(record, account, entry, entry_bytes)
             self._writer.write(GuardedWrite(user, record.version, operators, write_id))
+        except LostRaceError:
+            self._recent.note_lost(user)
+            raise
         except StoreError:
             self._recent.forget(user)
             raise

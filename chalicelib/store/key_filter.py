@@ -101,12 +101,9 @@ def filter_from(state: Mapping[str, Any], block: str | None = None) -> KeyFilter
     return KeyFilter(state.get("keyed", 0), state.get("keys", {}), block)
 
 
-def filter_fields(key: str | None) -> tuple[str | None, list[str]]:
-    """Return the block that a key needs, and the fields of the state that hold it; None is a command without a key."""
-    if key is None:
-        return "", []
-    block = place_of(key_hash(key)).block
-    return block, ["keyed", *(f"keys.{name}.{block}" for name in GENERATIONS)]
+def block_of(key: str | None) -> str:
+    """Return the block that a key needs; "" for a command without a key, which needs none."""
+    return "" if key is None else place_of(key_hash(key)).block
 
 
 def oldest_entry(state: Mapping[str, Any]) -> int | None:

@@ -1,49 +1,97 @@
-"""The records that a process has used lately."""
+"""The records that a process has used lately, and whether it pays to use them again."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from chalicelib import concurrency
 from chalicelib.store.record import Record
+
+STALE_SHARE = 0.3
+"""Above this share of stale records it is cheaper to read an account first than to lose a write on an old record.
+
+A stale record costs a write in vain and a read; one that is not saves a read. A read costs about half of a write.
+"""
+
+_WEIGHT = 1 / 16
+"""Of the latest observation in the moving average: some ten observations turn it round."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    record: Record
+    is_used: bool = False
 
 
 class RecentRecords:
     """At most `limit` records, the least recently used dropped first; 0 keeps none. Safe to share between threads.
 
     A record in here, also that of no account, has been confirmed by the database, but may be out of date: another
-    server may have written since.
+    server may have written since. How often that is so depends on how requests reach servers, so it is measured, with
+    each write on a kept record and with each account that is read in spite of one: `is_worth_it` follows.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = concurrency.Lock()
+        self._stale_share = 0.0
 
     @property
-    def keeps_any(self) -> bool:
-        """Tell whether records are kept at all."""
-        return self._limit > 0
+    def is_worth_it(self) -> bool:
+        """Tell whether a kept record is likely enough to be the latest."""
+        return self._limit > 0 and self._stale_share <= STALE_SHARE
 
     def get(self, user: str) -> Record | None:
-        """Return the record of a user, None when it is not here."""
+        """Return the record of a user, to decide on; None when it is not here."""
         with self._lock:
-            record = self._records.get(user)
-            if record is not None:
-                self._records.move_to_end(user)
+            kept = self._kept.get(user)
+            if kept is None:
+                return None
+            kept.is_used = True
+            self._kept.move_to_end(user)
+            return kept.record
+
+    def note_read(self, record: Record) -> Record:
+        """Keep a record that was read; return the one to use: that which is here, if it is the same and knows more."""
+        with self._lock:
+            there = self._kept.get(record.account.user)
+            if there is not None:
+                self._observe(is_stale=there.record.version < record.version)
+                if there.record.version == record.version and there.record.keys.block is None:
+                    return there.record
+            self._put(record)
             return record
 
     def put(self, record: Record) -> None:
-        """Keep a record, unless one at least as new is here, which may know more."""
-        user = record.account.user
+        """Keep the record after a write."""
         with self._lock:
-            there = self._records.get(user)
-            if there is not None and there.version >= record.version:
-                return
-            self._records[user] = record
-            self._records.move_to_end(user)
-            while len(self._records) > self._limit:
-                self._records.popitem(last=False)
+            there = self._kept.get(record.account.user)
+            if there is not None and there.is_used:
+                self._observe(is_stale=False)
+            self._put(record)
+
+    def note_lost(self, user: str) -> None:
+        """Drop the record of a user after a write that found a newer one."""
+        with self._lock:
+            there = self._kept.pop(user, None)
+            if there is not None and there.is_used:
+                self._observe(is_stale=True)
 
     def forget(self, user: str) -> None:
-        """Drop the record of a user: what was known of it is not true any more."""
+        """Drop the record of a user: what was known of it need not be true any more."""
         with self._lock:
-            self._records.pop(user, None)
+            self._kept.pop(user, None)
+
+    def _observe(self, *, is_stale: bool) -> None:
+        self._stale_share += (is_stale - self._stale_share) * _WEIGHT
+
+    def _put(self, record: Record) -> None:
+        """Keep a record, unless one at least as new is here, which may know more; called with the lock."""
+        user = record.account.user
+        there = self._kept.get(user)
+        if there is not None and there.record.version >= record.version:
+            return
+        self._kept[user] = _Kept(record)
+        self._kept.move_to_end(user)
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)

@@ -92,10 +92,10 @@ def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))
         assert begun.wait(SECONDS)
-        writer._crowd = 16  # so that the others are less than a share, and wait for the first
+        writer._batcher._crowd = 16  # so that the others are less than a share, and wait for the first
         asked = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)]
         deadline = monotonic() + SECONDS
-        while len(writer._pending) < 4:
+        while len(writer._batcher._pending) < 4:
             assert monotonic() < deadline
             sleep(0.001)
         all_wait.set()
@@ -164,7 +164,7 @@ def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> 
         assert begun.get(timeout=SECONDS) == begun.get(timeout=SECONDS) == 1
         asked = [pool.submit(large, number) for number in range(5)]
         deadline = monotonic() + SECONDS
-        while len(writer._pending) < 5:
+        while len(writer._batcher._pending) < 5:
             assert monotonic() < deadline
             sleep(0.001)
         let_go.set()
@@ -215,7 +215,7 @@ def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
                 users.append(f"user{len(users)}")
                 pool.submit(writer.write, write_of(users[-1], 0, b"attempt!"))
             deadline = monotonic() + SECONDS
-            while writer._writes_under_way + len(writer._pending) < len(users):
+            while writer._batcher._items_under_way + len(writer._batcher._pending) < len(users):
                 assert monotonic() < deadline
                 sleep(0.001)
 

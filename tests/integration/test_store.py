@@ -516,7 +516,7 @@ def test_the_process_keeps_no_more_records_than_it_may(mongo_uri: str, mongo_dat
     shop = Shop(settings_for(mongo_uri, mongo_database), recent=3)
     for number in range(10):
         shop.does("ADD", amount="1.00", user=f"user{number}")
-    assert len(shop.accounts._recent._records) == 3
+    assert len(shop.accounts._recent._kept) == 3
     shop.close()
 
 

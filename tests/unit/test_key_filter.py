@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.store.documents import STATE
 from chalicelib.store.key_filter import (
     GENERATION_KEYS,
     GENERATIONS,
     KeyFilter,
-    filter_fields,
+    block_of,
     filter_from,
     oldest_entry,
 )
+from chalicelib.store.readers import projection
 
 
 def filled(count: int) -> tuple[KeyFilter, dict[str, Any]]:
@@ -75,9 +77,9 @@ def test_the_one_block_that_a_key_needs_says_the_same_as_all_of_them(key: str, o
     whole = KeyFilter()
     for sequence, other in enumerate(others, 1):
         whole, _ = whole.with_key(other, sequence)
-    block, fields = filter_fields(key)
-    assert block is not None
-    assert fields == ["keyed", f"keys.a.{block}", f"keys.b.{block}"]
+    block = block_of(key)
+    wanted = {f"{STATE}.{field}" for field in ("keyed", f"keys.a.{block}", f"keys.b.{block}")}
+    assert wanted == projection([block]).keys() - projection([""]).keys()
     read = {
         name: {block: generation[block]} if block in generation else {}
         for name, generation in whole.generations.items()
@@ -92,10 +94,10 @@ def test_the_one_block_that_a_key_needs_says_the_same_as_all_of_them(key: str, o
 
 
 def test_a_part_read_for_one_key_is_of_no_use_for_others() -> None:
-    block, _ = filter_fields("one")
+    block = block_of("one")
     part = filter_from({}, block)
-    other = next(f"other-{number}" for number in range(100) if filter_fields(f"other-{number}")[0] != block)
+    other = next(f"other-{number}" for number in range(100) if block_of(f"other-{number}") != block)
     assert not part.covers(other)
     with pytest.raises(AssertionError):
         part.with_key(other, 1)
-    assert not filter_from({}, filter_fields(None)[0]).covers("one")
+    assert not filter_from({}, block_of(None)).covers("one")

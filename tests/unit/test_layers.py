@@ -101,7 +101,9 @@ def test_a_cold_start_does_not_import_what_groups_writes() -> None:
     for limit in (1, 128):
         command = [sys.executable, "-c", program.format(limit=limit, names=names)]
         found.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip())
-    assert found == ["[]", "['chalicelib.store.grouped', 'chalicelib.store.grouped.writer']"]
+    assert found[0] == "[]"
+    assert "chalicelib.store.grouped.writer" in found[1]
+    assert "gevent" not in found[1]
 
 
 ARROWS = [

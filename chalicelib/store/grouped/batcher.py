@@ -1,0 +1,142 @@
+"""Batching: what waits at the same time goes out together, and each of those who wait gets its own result."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from chalicelib import concurrency
+from chalicelib.store.errors import StoreError, UnknownOutcomeError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Send = Callable[[Sequence[Item]], Sequence[Result | StoreError]]
+"""Sends a batch and returns what came of each of its items, in their order; raises when it does not know of any."""
+
+
+class Batcher(Generic[Item, Result]):
+    """Sends what waits in batches of up to `limit` items, at most `at_once` of them at a time.
+
+    A batch goes out when it has its share of the items that were on their way at once, lately: of 45 clients that each
+    wait for an answer, two batches of some twenty keep server and database busy, where one of 45 would let them take
+    turns. A smaller one goes out only while none is under way, once all who could add to it have had the chance to: a
+    message has its price, and the one under way will soon be back (Nagle's rule for small packets).
+
+    The last to join a batch leads it: it sends the batch for all of them.
+    """
+
+    def __init__(self, send: Send[Item, Result], limit: int, at_once: int) -> None:
+        self._send = send
+        self._limit = limit
+        self._at_once = at_once
+        self._lock = concurrency.Lock()
+        self._landed = concurrency.Condition(self._lock)
+        self._pending: list[_Waiting[Item, Result]] = []
+        self._is_gathering = False  # somebody lets others join, and then looks what is pending
+        self._batches_under_way = 0
+        self._items_under_way = 0
+        self._crowd = 0
+        self._closed = False
+
+    def submit(self, item: Item) -> Result:
+        """Return what came of an item; raises the StoreError that did."""
+        mine: _Waiting[Item, Result] = _Waiting(item)
+        with self._lock:
+            if self._closed:
+                raise UnknownOutcomeError("the server is stopping")
+            self._pending.append(mine)
+            batches = self._take_batches() if len(self._pending) >= self._share() else []
+            gathers = bool(self._pending) and not self._is_gathering
+            self._is_gathering = self._is_gathering or gathers
+        _wake_leaders(batches)
+        if gathers:
+            concurrency.sleep(0)
+            with self._lock:
+                self._is_gathering = False
+                batches = self._take_batches()
+            _wake_leaders(batches)
+        mine.turn.wait()
+        if mine.batch.leader is mine:
+            self._carry_out(mine.batch)
+        result = mine.batch.results[mine.place]
+        if isinstance(result, StoreError):
+            raise result
+        return result
+
+    def close(self) -> None:
+        """Wait until everything has been sent and answered; nothing is taken afterwards."""
+        with self._lock:
+            self._closed = True
+            self._landed.wait_for(lambda: not self._pending and not self._batches_under_way)
+
+    def _share(self) -> int:
+        return max(1, min(self._limit, -(-self._crowd // self._at_once)))
+
+    def _take_batches(self) -> "list[_Batch[Item, Result]]":
+        """Take the batches out of what is pending that are to be sent now; called with the lock."""
+        batches: list[_Batch[Item, Result]] = []
+        while self._pending and self._batches_under_way < self._at_once:
+            if self._batches_under_way and len(self._pending) < self._share():
+                break
+            batches.append(self._take_batch())
+        return batches
+
+    def _take_batch(self) -> "_Batch[Item, Result]":
+        # It follows a growing crowd at once, and a shrinking one within some batches.
+        self._crowd = max(len(self._pending) + self._items_under_way, self._crowd - self._crowd // 8 - 1)
+        share = self._share()
+        batch, self._pending = _Batch(self._pending[:share]), self._pending[share:]
+        self._batches_under_way += 1
+        self._items_under_way += len(batch.members)
+        return batch
+
+    def _carry_out(self, batch: "_Batch[Item, Result]") -> None:
+        """Send a batch, tell its members what has become of them, and let the next one go."""
+        try:
+            batch.results = self._send([one.item for one in batch.members])
+        except BaseException as error:  # a member that is not told would wait for ever
+            batch.results = [UnknownOutcomeError(str(error))] * len(batch.members)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._note_landed(batch)
+            for one in batch.members:
+                one.turn.set()
+
+    def _note_landed(self, batch: "_Batch[Item, Result]") -> None:
+        """Make room for the next batch, which goes out before the answers of this one: the database would wait."""
+        with self._lock:
+            self._batches_under_way -= 1
+            self._items_under_way -= len(batch.members)
+            batches = self._take_batches()
+            self._landed.notify_all()
+        _wake_leaders(batches)
+
+
+class _Waiting(Generic[Item, Result]):
+    """An item on its way, and what waits for its turn: to lead its batch, or to be told what has become of it."""
+
+    __slots__ = ("batch", "item", "place", "turn")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.turn = concurrency.Event()
+        self.batch: _Batch[Item, Result]
+        self.place: int
+
+
+class _Batch(Generic[Item, Result]):
+    """Items that go out together, sent by the last of them."""
+
+    __slots__ = ("leader", "members", "results")
+
+    def __init__(self, members: Sequence[_Waiting[Item, Result]]) -> None:
+        self.members = members
+        self.leader = members[-1]
+        self.results: Sequence[Result | StoreError] = ()
+        for place, member in enumerate(members):
+            member.batch, member.place = self, place
+
+
+def _wake_leaders(batches: Sequence[_Batch[Item, Result]]) -> None:
+    for batch in batches:
+        batch.leader.turn.set()

@@ -1,0 +1,42 @@
+"""Accounts that are read at the same time, read by one query: for servers with many requests at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pymongo.collection import Collection
+
+from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError
+from chalicelib.store.grouped.batcher import Batcher
+from chalicelib.store.readers import Block, projection
+from chalicelib.store.writers import outcomes
+
+QUERIES_AT_ONCE = 2
+"""While MongoDB answers one, the next one is on its way."""
+
+
+class _Read(NamedTuple):
+    user: str
+    block: Block
+
+
+class GroupReader:
+    """Reads accounts in queries of up to `limit` of them.
+
+    A query begins after every read in it was asked for, so it returns nothing older than a read alone would have.
+    """
+
+    def __init__(self, accounts: Collection[Document], limit: int, at_once: int = QUERIES_AT_ONCE) -> None:
+        self._accounts = accounts
+        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = Batcher(self._find, limit, at_once)
+
+    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
+        """Return the document of a user, None when there is none; raises UnknownOutcomeError."""
+        return self._batcher.submit(_Read(user, block))
+
+    def _find(self, reads: Sequence[_Read]) -> Sequence[Mapping[str, Any] | StoreError | None]:
+        users = list({one.user for one in reads})
+        form = projection(one.block for one in reads)
+        with outcomes():
+            found = {document["_id"]: document for document in self._accounts.find({"_id": {"$in": users}}, form)}
+        return [found.get(one.user) for one in reads]

@@ -1,0 +1,56 @@
+"""How accounts are read for commands: each alone, or (`chalicelib.store.grouped`) those that wait together.
+
+What is read is the state and what tells whether a key is new, not the journal.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from pymongo.collection import Collection
+
+from chalicelib.domain.account import Account
+from chalicelib.store.documents import STATE, Document, new_state
+from chalicelib.store.key_filter import GENERATIONS, KeyFilter
+from chalicelib.store.writers import outcomes
+
+Block = str | None
+"""The block of the key filter that a key needs: "" is none of them, None all."""
+
+_FILTER_FIELDS = {"keyed", "keys"}
+_NOT_READ = {"open", "armed", *_FILTER_FIELDS}
+_ACCOUNT = {
+    f"{STATE}.{field}": 1
+    for field in new_state(Account(""), [], last_ms=0, keys=KeyFilter()).keys() - _NOT_READ  # none may be forgotten
+}
+_WHOLE_FILTER = {f"{STATE}.{field}": 1 for field in _FILTER_FIELDS}
+
+
+class Reader(Protocol):
+    """Reads accounts."""
+
+    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
+        """Return the document of a user as a majority has it, None when there is none; raises UnknownOutcomeError."""
+
+
+class SingleReader:
+    """Reads each account by itself, in the thread that asks."""
+
+    def __init__(self, accounts: Collection[Document]) -> None:
+        self._accounts = accounts
+
+    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
+        """Return the document of a user, None when there is none; raises UnknownOutcomeError."""
+        with outcomes():
+            return self._accounts.find_one({"_id": user}, projection([block]))
+
+
+def projection(blocks: Iterable[Block]) -> Document:
+    """Return what to ask MongoDB for, so that these blocks of the filter are among it."""
+    wanted = set(blocks)
+    if None in wanted:
+        return _ACCOUNT | _WHOLE_FILTER
+    wanted.discard("")
+    if not wanted:
+        return _ACCOUNT
+    parts = {f"{STATE}.keys.{name}.{block}": 1 for name in GENERATIONS for block in wanted}
+    return _ACCOUNT | {f"{STATE}.keyed": 1} | parts
