@@ -5,14 +5,19 @@ import json
 import os
 import signal
 import socket
+import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
 
+import psutil
 import pytest
 
 from infra.local.background import BackgroundStack, running_stack
+from infra.local.services import haproxy
 from tests.e2e.conftest import SMALL
 
 SECONDS = 60.0
@@ -122,3 +127,78 @@ def test_an_identity_provider_that_says_nothing_holds_up_nobody(shop: Background
             assert ask(shop, "GET", "/") == 200
         assert not any(one.done() for one in asked)
         assert {one.result(SECONDS) for one in asked} <= {401, 503}
+
+
+QUOTES = 300
+QUOTE_LIMIT_SECONDS, SPARE_SECONDS = 6.0, 2.0
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_quote_server_that_says_nothing_holds_up_nobody_but_those_who_need_it(
+    tmp_path: Path, servers: int, request: pytest.FixtureRequest
+) -> None:
+    """The contract: others are answered in 2 s, quotes refused 2 s after their limit, and no server is marked down."""
+    if servers > 1:
+        request.getfixturevalue("haproxy_program")
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=4_096)) as silent:
+        source = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        patience = {"QUOTE_LIMIT_MS": str(int(QUOTE_LIMIT_SECONDS * 1000)), "QUOTE_TRY_MS": "2000"}
+        options = ("--servers", str(servers), "--quote-source", source, "--trigger-seconds", "0", *SMALL)
+        watching = Event()
+        with (
+            running_stack(tmp_path / "stack", *options, environment=patience) as held,
+            ThreadPoolExecutor(QUOTES + 1) as pool,
+        ):
+            states = pool.submit(states_until, watching, held.data) if servers > 1 else None
+            paths = [f"/users/asks{place}/quote/{symbol(place)}" for place in range(QUOTES)]
+            quotes = [pool.submit(timed, held, "GET", path) for path in paths]
+            until(lambda: connections_to(silent) >= QUOTES / 2)
+            assert not any(one.done() for one in quotes)
+            for name in ("first", "second", "third"):
+                for method, path, body in (
+                    ("GET", "/health", None),
+                    ("POST", f"/users/{name}/add", AMOUNT),
+                    ("POST", f"/users/{name}/dumplog", {"filename": "log"}),
+                ):
+                    status, seconds = timed(held, method, path, body)
+                    assert status == 200
+                    assert seconds < SPARE_SECONDS
+            assert not all(one.done() for one in quotes)
+            took = [one.result(SECONDS) for one in quotes]
+            watching.set()
+        assert {status for status, _ in took} == {503}
+        assert max(seconds for _, seconds in took) < QUOTE_LIMIT_SECONDS + SPARE_SECONDS
+        if states is not None:
+            assert states.result() == {"UP"}
+
+
+def symbol(place: int) -> str:
+    """Return a stock symbol of its own for each number."""
+    return f"{chr(65 + place // 676)}{chr(65 + place // 26 % 26)}{chr(65 + place % 26)}"
+
+
+def timed(stack: BackgroundStack, method: str, path: str, body: object = None) -> tuple[int, float]:
+    """Send a request as an operator; return the status of its answer and the seconds it took."""
+    began = time.monotonic()
+    return ask(stack, method, path, stack.operator_token, body), time.monotonic() - began
+
+
+def connections_to(server: socket.socket) -> int:
+    """Return how many connections to a listening socket there are."""
+    port = server.getsockname()[1]
+    return sum(one.raddr[1:] == (port,) for one in psutil.net_connections("tcp"))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def states_until(over: Event, data: Path) -> set[str]:
+    """Return all states of the servers that HAProxy has told until then."""
+    found: set[str] = set()
+    while not over.wait(0.2):
+        found |= {one.state.split()[0] for one in haproxy.seen(data).values()}
+    return found
