@@ -6,9 +6,9 @@ library (a test looks), and everybody looks them up when they are used: `concurr
 """
 
 import time
-from threading import Condition, Event, Lock
+from threading import Condition, Event, Lock, Semaphore
 
-__all__ = ["Condition", "Event", "Lock", "sleep"]
+__all__ = ["Condition", "Event", "Lock", "Semaphore", "sleep"]
 
 sleep = time.sleep
 """Waits for some seconds; 0 lets all others go first who can go on."""

@@ -27,6 +27,7 @@ from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import starter
 from chalicelib.audit.places import Place
+from chalicelib.audit.process import write_apart
 from chalicelib.audit.retention import Retention
 from chalicelib.audit.s3 import Bucket
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
@@ -222,10 +223,10 @@ def make_place(setting: str, link_seconds: int) -> Place:
     return Bucket(bucket, prefix.strip("/"), link_seconds)
 
 
-def make_hand_over(settings: Settings) -> HandOver | None:
-    """Return who goes on with long dumps, None when a request writes its log to the end."""
+def make_hand_over(settings: Settings) -> HandOver:
+    """Return who goes on with long dumps: a function of the cloud, or a process beside this one."""
     if settings.dump_function is None:
-        return None
+        return HandOver(write_apart, None)
     return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
 
 

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
+_EVENTS_AT_A_TIME = 100
+"""Then whoever else can go on does: some milliseconds."""
+
 _NAMESPACE_EXISTS = 48
 
 
@@ -51,10 +54,13 @@ class _LostLeaseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Who goes on with a dump that takes longer than a request may: `start` is called with its id."""
+    """Who goes on with a dump that is too much for a request: `start` is called with its id.
+
+    `limit_ms` is how long a request may take, None when a log that is longer than a piece (MIN_PART_BYTES) is too much.
+    """
 
     start: Callable[[str], None]
-    limit_ms: int
+    limit_ms: int | None
 
 
 class Dumps:
@@ -78,7 +84,7 @@ class Dumps:
         self._place = place
         self._clock = clock
         self._timer = timer
-        self._hand_over = hand_over if place.resumable else None
+        self._hand_over = hand_over if place.resumable or hand_over is None or hand_over.limit_ms is None else None
 
     def make_indexes(self) -> None:
         """Create the collections and indexes that are not there yet; harmless to repeat. Raises PyMongoError."""
@@ -171,16 +177,22 @@ class Dumps:
                 lease.give_back()
                 assert self._hand_over is not None
                 self._hand_over.start(dump_id)
-                return dump
+                return self._dumps.find_one({"_id": dump_id}) or dump
             except _LostLeaseError:
                 log.warning("dump %s was taken over", dump_id)
 
     def _write(self, dump: Document, lease: "_Lease", limit: "_Limit") -> Document:
-        writer = self._writer(dump)
+        try:
+            writer = self._writer(dump)
+        except BaseException:
+            lease.fail()
+            raise
         try:
             events = self._write_lines(dump, lease, limit, writer)
             writer.finish()
         except _PutAsideError:
+            if writer.state is None:
+                writer.abort()
             raise
         except BaseException as error:
             if isinstance(error, ExecutionTimeout) and limit.remaining_ms() is not None:
@@ -211,11 +223,15 @@ class Dumps:
         pieces = [HEAD] if after is None else []
         size = 0
         count: int = dump.get("events", 0)
+        yielded = count
         found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
         with closing(found):
             for line in found:
                 events = events_of(line.user, line.entry)
                 count += len(events)
+                if count - yielded >= _EVENTS_AT_A_TIME:
+                    yielded = count
+                    concurrency.sleep(0)
                 text = "".join(events)
                 pieces.append(text)
                 size += len(text)
@@ -225,6 +241,8 @@ class Dumps:
                     if writer.state is not None:
                         lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
                         limit.check()
+                    if self._hand_over is not None and self._hand_over.limit_ms is None:
+                        raise _PutAsideError
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
         return count

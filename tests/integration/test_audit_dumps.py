@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
+from chalicelib.audit import dumps as dumps_module
 from chalicelib.audit.archives import Archives
-from chalicelib.audit.dumps import LEASE_MS, Dumps
+from chalicelib.audit.dumps import LEASE_MS, Dumps, HandOver
 from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, RemainingMs
 from chalicelib.audit.lines import Line
+from chalicelib.audit.process import write_apart
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import Api, running_api
 from tests.integration.audit_parts import dumplog, read_log, transactions
-from tests.integration.shop import Shop, settings_for
+from tests.integration.shop import SECRET, Shop, settings_for
 
 LATER_MS = FIRST_MS + 10**9
 
@@ -342,3 +344,44 @@ def test_a_log_over_http_is_valid_and_holds_what_was_acknowledged(api: Api) -> N
     assert sorted(transactions(events, "errorEvent")) == [3, 4]
     assert reply.body["events"] == len(events)
     assert "url" not in reply.body
+
+
+@pytest.fixture
+def apart(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dumps:
+    """Return dumps to a folder, of which all that are longer than some commands are written by another process."""
+    environment = {
+        "MONGO_URI": shop.settings.mongo_uri,
+        "MONGO_DATABASE": shop.settings.mongo_database,
+        "REDIS_URL": shop.settings.redis_url,
+        "AUTH_SECRET": SECRET,
+        "QUOTE_SOURCE": "fixed:10.00",
+        "DUMP_PLACE": str(tmp_path),
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dumps_module, "MIN_PART_BYTES", 2_000)
+    return dumps_of(shop, tmp_path, hand_over=HandOver(write_apart, None))
+
+
+def test_a_long_log_is_written_whole_by_a_process_of_its_own(
+    apart: Dumps, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade(shop, users=3, commands=2 * PART_ENTRIES)
+    result = apart.write(dumplog(shop.now_ms), "auditor", 1)
+    assert transactions(read_log(Path(result["location"]).read_bytes())) == list(range(1, 2 * PART_ENTRIES + 1))
+    assert [one.name for one in (tmp_path / "all").iterdir()] == [Path(result["location"]).name]
+    monkeypatch.setattr(dumps_module, "MIN_PART_BYTES", 10**9)
+    assert dumps_of(shop, tmp_path / "here").write(dumplog(shop.now_ms), "auditor", 2)["events"] == result["events"]
+
+
+def test_a_process_that_cannot_write_the_log_fails_the_command_and_leaves_nothing(
+    apart: Dumps, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the same command can be sent again."""
+    trade(shop, users=1, commands=PART_ENTRIES)
+    monkeypatch.setenv("DUMP_PLACE", "/proc/nowhere")
+    with pytest.raises(StoreUnavailableError):
+        apart.write(dumplog(shop.now_ms), "auditor", 1)
+    assert list((tmp_path / "all").iterdir()) == []
+    monkeypatch.setenv("DUMP_PLACE", str(tmp_path))
+    assert apart.write(dumplog(shop.now_ms), "auditor", 1)["events"] == 2 * PART_ENTRIES

@@ -1,0 +1,49 @@
+"""Write one log and end: what a server starts for a log that takes long (`chalicelib/audit/process.py`).
+
+python -m chalicelib.write_dump DUMP
+"""
+
+import os
+import sys
+from threading import Thread
+
+from chalicelib.audit.dumps import Dumps
+from chalicelib.clock import now_ms
+from chalicelib.config.settings import settings
+from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.observe.logs import set_up_logs
+from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+
+NICENESS = 10
+"""Those who are served come first."""
+
+
+def main(dump_id: str) -> int:
+    """Write the dump; return the exit status."""
+    set_up_logs(settings().log_level)
+    Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    _leave_the_servers_processor()
+    database = connect_database(settings(), LOG_TIMEOUT_MS)
+    place = make_place(settings().dump_place, settings().dump_link_seconds)
+    try:
+        Dumps(database, place, now_ms).go_on(dump_id, limit_ms=0)
+    except StoreUnavailableError:
+        return 1  # why is in the log
+    finally:
+        database.client.close()
+    return 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _leave_the_servers_processor() -> None:
+    os.nice(NICENESS)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
