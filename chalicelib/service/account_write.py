@@ -169,7 +169,7 @@ class AccountWrite:
         # However a command came to be late, its key may be forgotten. The look at the time comes after the record was
         # read: whatever happens from then on, the guard tells whether that is still the latest.
         if not self._deadline.remaining_seconds():
-            raise self._deadline.too_late() if self._since is None else UnknownOutcomeError("the time is over")
+            raise self._deadline.too_late()
         decision = decide(record, self._clock())
         if decision is None:
             return Written(None, lost_races=self._lost_races)

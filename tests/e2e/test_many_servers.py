@@ -31,13 +31,13 @@ STALL_SECONDS = 15.0
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
 MANY = ("--servers", "2", "--replicas", "3", "--balance", "request", "--quote-source", "fixed:10.00")
 MEMBERS = ("mongod-1", "mongod-2", "mongod-3")
-FEW_THREADS = 4
+SLOW_CLIENTS = 24
 
 
 @pytest.fixture(scope="module")
 def many(haproxy_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
     data = tmp_path_factory.mktemp("many") / "stack"
-    with running_stack(data, *MANY, *SMALL, "--threads", str(FEW_THREADS)) as stack:
+    with running_stack(data, *MANY, *SMALL) as stack:
         yield stack
 
 
@@ -261,7 +261,7 @@ def test_clients_that_send_half_a_body_hold_up_nobody(stack: BackgroundStack) ->
         f"Authorization: Bearer {stack.operator_token}\r\nContent-Length: 18\r\n\r\n"
     )
     with contextlib.ExitStack() as connections:
-        for _ in range(2 * FEW_THREADS * 3):
+        for _ in range(SLOW_CLIENTS):
             connection = connections.enter_context(socket.create_connection((host, port), timeout=SECONDS))
             connection.sendall(head.encode() + b'{"amount"')
         began = time.monotonic()

@@ -361,6 +361,22 @@ def test_a_part_that_should_be_there_and_is_not_makes_an_outcome_unknown_and_no_
     hasty.close()
 
 
+def test_a_gap_between_closed_parts_makes_an_outcome_unknown(shop: Shop) -> None:
+    """Not only the newest part can be missing, nor only the oldest: what is behind a gap proves nothing."""
+    for number in range(3 * PART_ENTRIES + 1):
+        shop.does("ADD", amount="1.00", key=f"key-{number}")
+    middle = shop.database["journal"].find_one_and_delete({"_id": part_id("jane", PART_ENTRIES + 1)})
+    assert middle is not None
+    for number in (0, PART_ENTRIES):
+        record = shop.accounts.read("jane", f"key-{number}")
+        with pytest.raises(UnknownOutcomeError):
+            shop.accounts.find_key(record, f"key-{number}")
+    with pytest.raises(UnknownOutcomeError):
+        shop.accounts.find_attempt(record, b"attempt!", since=0)
+    shop.database["journal"].insert_one(middle)
+    assert shop.accounts.find_key(record, f"key-{PART_ENTRIES}") is not None
+
+
 def test_an_account_of_an_older_version_than_is_known_is_no_place_to_look_for_a_key(shop: Shop) -> None:
     """So a new primary may answer for a moment after a failover."""
     shop.does("ADD", amount="1.00", key="once")
