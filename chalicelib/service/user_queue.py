@@ -1,8 +1,6 @@
 """Commands of one user within a process run one after the other, first come, first served."""
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from chalicelib import concurrency
 from chalicelib.service.deadline import Deadline
@@ -15,19 +13,15 @@ class UserQueues:
         self._lock = concurrency.Lock()
         self._waiting: dict[str, deque[concurrency.Event]] = {}  # those behind the command that runs, by user
 
-    @contextmanager
-    def turn(self, user: str, deadline: Deadline) -> Iterator[bool]:
-        """Hold the user's turn; the value is whether others had it in between.
+    def turn(self, user: str, deadline: Deadline) -> "_Turn":
+        """Return what holds the user's turn while it is entered; the value is whether others had it in between.
 
-        Raises TooLateError when the turn does not come in time.
+        To enter it raises TooLateError when the turn does not come in time.
         """
-        waited = self._take(user, deadline)
-        try:
-            yield waited
-        finally:
-            self._pass_on(user)
+        return _Turn(self, user, deadline)
 
-    def _take(self, user: str, deadline: Deadline) -> bool:
+    def take(self, user: str, deadline: Deadline) -> bool:
+        """Wait for the turn of a user and have it; return whether others had it in between. Raises TooLateError."""
         with self._lock:
             queue = self._waiting.get(user)
             if queue is None:
@@ -40,7 +34,8 @@ class UserQueues:
             raise deadline.too_late()
         return True
 
-    def _pass_on(self, user: str) -> None:
+    def pass_on(self, user: str) -> None:
+        """Let the next one have the turn of a user."""
         with self._lock:
             queue = self._waiting[user]
             following = queue.popleft() if queue else None
@@ -56,4 +51,21 @@ class UserQueues:
             if is_still_waiting:
                 queue.remove(mine)
         if not is_still_waiting:  # it came at that very moment
-            self._pass_on(user)
+            self.pass_on(user)
+
+
+class _Turn:
+    """The turn of a user, held from `with` to its end."""
+
+    __slots__ = ("_deadline", "_queues", "_user")
+
+    def __init__(self, queues: UserQueues, user: str, deadline: Deadline) -> None:
+        self._queues = queues
+        self._user = user
+        self._deadline = deadline
+
+    def __enter__(self) -> bool:
+        return self._queues.take(self._user, self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        self._queues.pass_on(self._user)

@@ -9,6 +9,7 @@ it never holds more than twice as many. "Perhaps" is wrong for about one new key
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -38,6 +39,12 @@ def key_hash(key: str) -> bytes:
     return blake2b(key.encode(), digest_size=HASH_BYTES).digest()
 
 
+@lru_cache(maxsize=1024)
+def _place_of_key(key: str) -> Place:
+    """Return the place of a key; a command asks for it when it looks, and again when it writes."""
+    return place_of(key_hash(key))
+
+
 def place_of(hashed: bytes) -> Place:
     """Return the place of a key with this hash."""
     bits = 0
@@ -59,23 +66,26 @@ class KeyFilter:
 
     def covers(self, key: str | None) -> bool:
         """Tell whether enough of the filter is known to look up this key; None needs nothing."""
-        return key is None or self.block is None or self.block == place_of(key_hash(key)).block
+        return key is None or self.block is None or self.block == _place_of_key(key).block
 
     def may_hold(self, key: str) -> bool:
         """Tell whether the key may be one of the last; when not, it surely is not. The filter must cover it."""
-        place = place_of(key_hash(key))
-        return any(
-            int.from_bytes(generation.get(place.block, b""), "little") & place.bits == place.bits
-            for generation in self.generations.values()
-        )
+        block, bits = _place_of_key(key)
+        for generation in self.generations.values():
+            there = generation.get(block)
+            if there is not None and int.from_bytes(there, "little") & bits == bits:
+                return True
+        return False
 
     def with_key(self, key: str, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
         """Return the filter with the key of the entry `sequence`, and the fields of the account that change."""
-        return self.with_hash(key_hash(key), sequence)
+        return self._with(_place_of_key(key), sequence)
 
     def with_hash(self, hashed: bytes, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
         """Do as `with_key` for a key of which only the hash is known."""
-        place = place_of(hashed)
+        return self._with(place_of(hashed), sequence)
+
+    def _with(self, place: Place, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
         assert self.block in {None, place.block}, "the account was read for another key"
         name = GENERATIONS[self.taken // GENERATION_KEYS % len(GENERATIONS)]
         changes: dict[str, Any] = {"keyed": self.taken + 1}
@@ -103,7 +113,7 @@ def filter_from(state: Mapping[str, Any], block: str | None = None) -> KeyFilter
 
 def block_of(key: str | None) -> str:
     """Return the block that a key needs; "" for a command without a key, which needs none."""
-    return "" if key is None else place_of(key_hash(key)).block
+    return "" if key is None else _place_of_key(key).block
 
 
 def oldest_entry(state: Mapping[str, Any]) -> int | None:

@@ -106,17 +106,16 @@ class _SteppedQueues(UserQueues):
         self._weather = weather
         self._taken: set[str] = set()
 
-    @contextmanager
-    def turn(self, user: str, deadline: Deadline) -> Iterator[bool]:  # noqa: ARG002  # real time plays no part
+    def take(self, user: str, deadline: Deadline) -> bool:  # noqa: ARG002  # real time plays no part
         waited = False
         while user in self._taken:
             self._weather.step("waits for its turn")
             waited = True
         self._taken.add(user)
-        try:
-            yield waited
-        finally:
-            self._taken.discard(user)
+        return waited
+
+    def pass_on(self, user: str) -> None:
+        self._taken.discard(user)
 
 
 class Schedule(Weather):
