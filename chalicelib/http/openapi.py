@@ -113,7 +113,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The same key with the same command is executed once. At least the last 64 of a user are known.",
+        "description": "The same key with the same command is executed once. A user's last 1,024 are known.",
         "schema": schemas.KEY,
     },
     "transaction": {

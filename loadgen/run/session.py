@@ -33,7 +33,7 @@ FORMAT = 3
 BULKY = ("intervals", "histograms")
 """What comes last in a report: it is for programs."""
 
-KEPT_KEYS = 64
+KEPT_KEYS = 1_024
 """How many idempotency keys of a user a server must remember (the interface promises at least so many)."""
 
 

@@ -14,7 +14,7 @@ import pytest
 from infra.local.stack import PROJECT
 from loadgen.cli import main
 from loadgen.client.encoding import HeaderError, RequestWriter, parse_header, parse_url
-from loadgen.run.session import resume
+from loadgen.run.session import KEPT_KEYS, resume
 from loadgen.workload.files import Command
 from loadgen.workload.streams import Part, owned
 from tests.unit.loadgen.conftest import Run, WriteWorkload
@@ -162,16 +162,18 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped_and_applies_nothing
 
 
 def test_it_is_said_when_going_on_would_repeat_more_than_a_server_remembers() -> None:
-    commands = [Command(number, "ADD", "late" if number == 1 else "early", None, "1") for number in range(1, 80)]
-    settled = bytearray([0] + [1] * 78)
+    commands = [
+        Command(number, "ADD", "late" if number == 1 else "early", None, "1") for number in range(1, KEPT_KEYS + 16)
+    ]
+    settled = bytearray([0] + [1] * (KEPT_KEYS + 14))
     assert resume(commands, settled, Part(0, 1), "r") == {
-        "run_id": "r", "from_transaction": 1, "repeats": 78, "safe": False,
+        "run_id": "r", "from_transaction": 1, "repeats": KEPT_KEYS + 14, "safe": False,
     }  # fmt: skip
     settled[0] = 1
     assert resume(commands, settled, Part(0, 1), "r") is None
-    settled[78] = 0
+    settled[KEPT_KEYS + 14] = 0
     assert resume(commands, settled, Part(0, 1), "r") == {
-        "run_id": "r", "from_transaction": 79, "repeats": 0, "safe": True,
+        "run_id": "r", "from_transaction": KEPT_KEYS + 15, "repeats": 0, "safe": True,
     }  # fmt: skip
 
 
