@@ -81,9 +81,13 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
 def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
     mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, app: str, is_well: bool
 ) -> None:
-    """Every request is sent twice at the same time; without the guard some are carried out twice."""
+    """Every request is sent twice at the same time; without the guard some are carried out twice.
+
+    No user gives so many commands that a part of its journal is closed: without the guard such an account can no more
+    be read, and there would be nothing to judge.
+    """
     workload, report, answers = tmp_path / "workload.txt", tmp_path / "report.json", tmp_path / "answers.jsonl"
-    assert _run_loadgen("generate", "--users=8", "--commands=600", "--symbols=5", "--seed=3", f"--out={workload}") == 0
+    assert _run_loadgen("generate", "--users=16", "--commands=600", "--symbols=5", "--seed=3", f"--out={workload}") == 0
     with serving(app, mongo_uri, mongo_database, redis_url, tmp_path) as target:
         front = Front(int(target.url.rpartition(":")[2]))
         front.twice = True
