@@ -106,8 +106,8 @@ clean: ## Remove caches; data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -path ./.data -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-forget: ## Remove the data in .data, unless a stack runs in it (of another folder: make forget DATA=DIR)
-	@$(if $(wildcard $(PY)),$(PY),python3) -m infra.local.forget --data "$(or $(DATA),.data)"
+forget: setup ## Remove the data in .data, unless a stack runs in it (of another folder: make forget DATA=DIR)
+	@$(PY) -m infra.local.forget --data "$(or $(DATA),.data)"
 
 distclean: clean ## Remove caches and the environment; data stay
 	rm -rf $(VENV)

@@ -1,18 +1,25 @@
 """TCP ports on the loopback interface: which are free, and one kept for us alone."""
 
 import errno
+import fcntl
 import os
 import random
 import socket
+import tempfile
 import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 HOST = "127.0.0.1"
 # Below the range that Linux hands to outgoing connections (32768 and up), so that none of those takes a port
 # between its choice here and its use by a server.
 _FREE_PORTS = range(20_000, 32_000)
-_LISTEN = "0A"  # the state's number in /proc/net/tcp
+_TABLE = Path("/proc/net/tcp")
+_LISTEN = "0A"  # the state's number in it
 _MOST_CLAIMS = 256  # of one process, each an open socket; the oldest is given up: its server listens by then
 
 
@@ -54,26 +61,33 @@ def claim(port: int, owner: str | None = None) -> bool:
     """Choose `port` for a server that will listen later; False when it is not free or somebody else's choice.
 
     Between its choice and its use a port looks free to all: a claim is what tells the others, in this process and in
-    the stacks beside it. It is a name of Linux's, gone with the process that bound it, however that ends. An `owner`
-    of ours may claim its port again.
+    the stacks beside it. It is a locked file, let go with the process that locked it, however that ends. An `owner` of
+    ours may claim its port again.
     """
     if not is_free(port):
         return False
     with _claims_lock:
         if port in _claims:
             return owner is not None and _claims[port].owner == owner
-        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        descriptor = os.open(_claims_folder() / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            name.bind(f"\0day-trading port {port}")
-        except OSError as error:
-            name.close()
-            if error.errno == errno.EADDRINUSE:
-                return False
-            raise
-        _claims[port] = _Claim(owner, name.detach())
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        _claims[port] = _Claim(owner, descriptor)
         if len(_claims) > _MOST_CLAIMS:
             os.close(_claims.pop(next(iter(_claims))).descriptor)
         return True
+
+
+def _claims_folder() -> Path:
+    """Return the folder of this user's claims."""
+    folder = Path(tempfile.gettempdir()) / f"day-trading-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "this folder is for our locks, and somebody else's", str(folder))
+    return folder
 
 
 def reserve(port: int) -> socket.socket:
@@ -102,6 +116,16 @@ def reserve(port: int) -> socket.socket:
 
 def listeners(port: int) -> int:
     """Return how many sockets listen on `port`: with SO_REUSEPORT, one for each worker that is ready to serve."""
+    try:
+        table = _TABLE.read_text().splitlines()[1:]
+    except FileNotFoundError:  # a system without /proc tells of each process, and of other people's not at all
+        return sum(map(partial(_listens_on, port), psutil.process_iter()))
     address = f"0100007F:{port:04X}"
-    table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return sum(1 for line in table if (fields := line.split())[1] == address and fields[3] == _LISTEN)
+
+
+def _listens_on(port: int, process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        found = process.net_connections("tcp4")
+        return sum(one.status == psutil.CONN_LISTEN and one.laddr == (HOST, port) for one in found)
+    return 0

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from infra.host.affinity import stay_on
 from infra.host.arguments import add_examples, positive
 from infra.simulation.judge import findings
 from infra.simulation.schedule import Schedule, Size, no_pauses
@@ -71,8 +72,7 @@ def _try_all(seeds: range, size: Size, processes: int) -> Iterator[_Tried]:
 
 def _stay_on_one_core() -> None:
     """Keep the threads of this process together: of those that hand over to each other only one ever runs."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    stay_on(os.getpid(), 1)
 
 
 def _try(seeds: range, size: Size) -> _Tried:
