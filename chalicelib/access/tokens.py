@@ -174,7 +174,7 @@ class Tokens:
         Raises UnauthorizedError, which shows nothing of the token, or AuthUnavailableError.
         """
         if authorization is None:
-            raise UnauthorizedError("an Authorization header with a bearer token is needed")
+            raise UnauthorizedError("needs a header Authorization: Bearer TOKEN")
         if len(authorization) > MAX_HEADER_LENGTH or not authorization.isascii():
             raise UnauthorizedError(_NO_BEARER)
         scheme, _, token = authorization.partition(" ")

@@ -64,11 +64,14 @@ def consequence(code: str, *, is_command: bool = True) -> str:
     return UNKNOWN if code in UNKNOWN_CODES else UNCHANGED
 
 
+_ABBREVIATED: Mapping[str, str] = {"invalid_json": "Invalid JSON", "uri_too_long": "URI too long"}
+
+
 def problem(code: str, detail: str) -> dict[str, Any]:
     """Return the members of a problem."""
     return {
         "type": f"{PROBLEM_TYPE}{code}",
-        "title": code.replace("_", " ").capitalize(),
+        "title": _ABBREVIATED.get(code) or code.replace("_", " ").capitalize(),
         "status": STATUSES[code],
         "detail": detail,
         "code": code,

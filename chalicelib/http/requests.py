@@ -48,7 +48,7 @@ def read_command(
         if wanted.name not in body:
             if not wanted.required:
                 continue
-            raise MissingFieldError(wanted.name, f"{operation.command} needs it")
+            raise MissingFieldError(wanted.name, f"{operation.command} needs this field")
         parameters[wanted.parameter] = wanted.parse(body[wanted.name], wanted.name)
     return Command(
         name=operation.command,

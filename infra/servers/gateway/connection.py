@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gevent.socket import socket
 
+from chalicelib.http.problems import UNKNOWN
 from infra.host.sockets import has_hung_up
 from infra.servers.gateway.problems import Answer, problem
 from infra.servers.gateway.requests import HttpRequest
@@ -24,7 +25,7 @@ _READ_BYTES = 64 * 1024
 _log = logging.getLogger("gateway")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 _WITHOUT_BODY = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
-_FAILED = problem("bad_gateway", "the answer cannot be sent")
+_FAILED = problem("bad_gateway", f"the answer cannot be sent; {UNKNOWN}")
 
 
 class Handler(Protocol):
