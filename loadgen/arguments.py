@@ -65,18 +65,18 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
     return parser
 
 
-def server(options: argparse.Namespace, run_id: str) -> Server:
+def server(options: argparse.Namespace, run_id: str, *, speaks_trading: bool = True) -> Server:
     """Return the server that the arguments describe. Raises UsageError."""
     headers: Sequence[tuple[str, str]] = options.header
     token = options.token or os.environ.get(TOKEN_VARIABLE, "")
     authorized = any(name.lower() == "authorization" for name, _ in headers)
-    if not token and not authorized and not getattr(options, "dry_run", False):
+    if speaks_trading and not token and not authorized and not getattr(options, "dry_run", False):
         raise UsageError(f"a token is needed: --token, the variable {TOKEN_VARIABLE} or --header 'Authorization: ...'")
     if not re.fullmatch(r"[!-~]*", token):
         raise UsageError("the token holds characters that a header cannot have")
     target: Target = options.url
     policy = RetryPolicy(options.timeout, options.retries, options.give_up)
-    return Server(target, token, run_id, policy, _tls(options, target), tuple(headers))
+    return Server(target, token, run_id, policy, _tls(options, target), tuple(headers), speaks_trading)
 
 
 def selection(options: argparse.Namespace) -> Selection:
@@ -117,7 +117,9 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "Send every command of FILE to the server, each user's commands in their order, and report what was "
         "answered and how fast. A command without a user waits for all before it and holds all after it."
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="workload file, one `[N] COMMAND,user,args` a line")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="workload file: `[N] COMMAND,user,args` or a JSON object a line"
+    )
     _add_strict(parser)
     _add_server(parser)
     load = parser.add_argument_group("load")

@@ -40,8 +40,9 @@ from loadgen.run.server import ReplayError, Server, version_of
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.run.single import SingleCommands, converse, lines_of, meant
 from loadgen.verify.verify import VerifyOptions, verify
-from loadgen.workload.files import Workload, WorkloadError, load, write
+from loadgen.workload.files import Workload, WorkloadError, write
 from loadgen.workload.generate import GenerateError, generate
+from loadgen.workload.http_lines import load_any
 from loadgen.workload.selection import Selection, SelectionError
 
 OK, FAILED, BAD_INPUT, GATE_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -68,9 +69,12 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    server = arguments.server(options, options.run_id or secrets.token_hex(6))
     selection = arguments.selection(options)
-    workload = selection.choose(_load(options))
+    loaded, is_http = _load_any(options)
+    if is_http and options.verify:
+        raise UsageError(f"{options.file} has HTTP requests: only trading workloads are verified")
+    server = arguments.server(options, options.run_id or secrets.token_hex(6), speaks_trading=not is_http)
+    workload = selection.choose(loaded)
     mine = selection.part(workload)
     if not mine.commands:
         raise UsageError(f"{options.file}: nothing is left to send")
@@ -106,7 +110,7 @@ def _replay_into(
             selection,
             options.title,
             dict(options.label),
-            options.system_version or version_of(server),
+            options.system_version or (version_of(server) if server.speaks_trading else None),
             options.processor,
         )
         report = replay(workload, server, wanted, interrupt)
@@ -132,13 +136,13 @@ def _replay_into(
     return _exit_code(report, options, failed_gates=failed_gates) if written else FAILED
 
 
-def _load(options: argparse.Namespace) -> Workload:
-    """Return the workload of a file, and say how many of its lines were mended."""
-    workload = load(options.file, strict=options.strict)
+def _load_any(options: argparse.Namespace) -> tuple[Workload, bool]:
+    """Return the workload of a file and whether it has HTTP requests, and say how many of its lines were mended."""
+    workload, is_http = load_any(options.file, strict=options.strict)
     if workload.mended:
         lines = "1 untidy line was" if workload.mended == 1 else f"{workload.mended:,} untidy lines were"
         print(f"loadgen: {workload.source}: {lines} mended; --strict refuses them", file=sys.stderr)
-    return workload
+    return workload, is_http
 
 
 def _exit_code(report: Report, options: argparse.Namespace, *, failed_gates: bool) -> int:
@@ -199,7 +203,9 @@ def _verify(options: argparse.Namespace) -> int:
     header = AnswerFile(options.answers).header
     server = arguments.server(options, header.run_id)
     with arguments.outputs(options, ["json"], [options.file, options.answers]) as outputs:
-        workload = _load(options)
+        workload, is_http = _load_any(options)
+        if is_http:
+            raise UsageError(f"{options.file} has HTTP requests: only trading workloads are verified")
         try:
             replayed = header.selection.part(header.selection.choose(workload))
         except SelectionError as error:

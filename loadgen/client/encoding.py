@@ -88,6 +88,8 @@ class RequestWriter:
         common = {"Host": target.authority, "Authorization": f"Bearer {token}", "Accept": "application/json"}
         if not token:
             del common["Authorization"]
+        self._common = [(name, value) for name, value in common.items() if name.lower() not in given]
+        self._common += headers
         lines = [(name, value) for name, value in common.items() if name.lower() not in given]
         lines += [(name, value) for name, value in headers if name.lower() != "content-type"]
         self._headers = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines)
@@ -101,3 +103,13 @@ class RequestWriter:
     def post(self, path: str, body: str, more: str = "") -> bytes:
         """Return a request with a JSON body, which must be ASCII: so its length in characters is that in bytes."""
         return f"POST {self._prefix}{path}{self._json_headers}{len(body)}\r\n{more}\r\n{body}".encode()
+
+    def request(self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
+        """Return any request; its headers take the place of those of the same names that all have."""
+        given = {name.lower() for name, _ in headers}
+        lines = [(name, value) for name, value in self._common if name.lower() not in given]
+        lines += headers
+        if body or method in {"POST", "PUT", "PATCH"}:
+            lines.append(("Content-Length", str(len(body))))
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines)
+        return f"{method} {self._prefix}{path} HTTP/1.1\r\n{head}\r\n".encode() + body

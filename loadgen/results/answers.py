@@ -63,10 +63,14 @@ FLUSH_S = 1.0
 class AnswerWriter:
     """Writes an answers file; any thread may add to it. `trouble` says why it can no longer be written, if so."""
 
-    def __init__(self, path: Path, header: Header | None, *, compressed: bool = False) -> None:
-        """Begin a file; without a header it is one to be joined to another one. Raises AnswersError."""
+    def __init__(self, path: Path, header: Header | None, *, compressed: bool = False, is_json: bool = True) -> None:
+        """Begin a file; without a header it is one to be joined to another one. Raises AnswersError.
+
+        `is_json` is whether bodies are JSON and stand in it as they are; else they are texts.
+        """
         self.trouble: str | None = None
         self.path, self.compressed = path, compressed
+        self._is_json = is_json
         try:
             self._file = _open(path, "wb", compressed=compressed)
         except OSError as error:
@@ -95,7 +99,12 @@ class AnswerWriter:
 
     def add(self, command: Command, outcome: Outcome) -> None:
         """Add the outcome of a command."""
-        body = _one_line(outcome.body) if outcome.final else b"null"
+        if not outcome.final:
+            body = b"null"
+        elif self._is_json:
+            body = _one_line(outcome.body)
+        else:
+            body = json.dumps(outcome.body.decode(errors="replace")).encode()
         self._put(
             f'{{"n":{command.transaction},"final":{"true" if outcome.final else "false"},"status":{outcome.status},'
             f'"code":{json.dumps(outcome.code)},"tries":{outcome.tries},'

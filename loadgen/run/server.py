@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import cast
 
 from loadgen.client.connection import ConnectError, Connection, ExchangeError
+from loadgen.client.dialect import Dialect
 from loadgen.client.encoding import RequestWriter, Target
 from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
+from loadgen.dialects.http import Http
 from loadgen.dialects.trading import Trading
 from loadgen.run.scheduler import RoundRobin, Turn, work_through
 from loadgen.workload.files import Command
@@ -43,6 +46,8 @@ class Server:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     tls: ssl.SSLContext | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    speaks_trading: bool = True
+    """Whether what is sent are trading commands; else they are any requests (`loadgen.workload.http_lines`)."""
 
     @contextmanager
     def clients(
@@ -63,8 +68,15 @@ class Server:
             for connection in connections:
                 connection.close()
 
-    def dialect(self) -> Trading:
-        """Return how commands are sent to this server."""
+    def dialect(self) -> Dialect[Command]:
+        """Return how the lines of the workload are sent to this server."""
+        if self.speaks_trading:
+            return self.trading()
+        http = Http(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
+        return cast("Dialect[Command]", http)  # its workload has calls in place of commands (`http_lines.parse`)
+
+    def trading(self) -> Trading:
+        """Return how trading commands are sent to this server."""
         return Trading(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
 
 
@@ -93,7 +105,7 @@ def read_summaries(
 
     Raises RefusedError at the first summary that the token may not read.
     """
-    dialect = server.dialect()
+    dialect = server.trading()
     outcomes: dict[str, Outcome] = {}
     refused: list[Outcome] = []
 

@@ -155,7 +155,11 @@ def _run_processes(
         @contextmanager
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
             count = threads // processes + (number < threads % processes)
-            writer = None if recorder is None else AnswerWriter(parts[number], None, compressed=recorder.compressed)
+            writer = (
+                None
+                if recorder is None
+                else AnswerWriter(parts[number], None, compressed=recorder.compressed, is_json=server.speaks_trading)
+            )
             statistics = Statistics(is_open=options.pacing.schedule is not None)
             with (
                 staying_on(options.processor, number),
@@ -202,9 +206,9 @@ def _recording(
     compressed = options.answers.suffix == ".gz"
     with (
         written_beside(options.answers, server.run_id) as beside,
-        AnswerWriter(beside, header, compressed=compressed) as writer,
+        AnswerWriter(beside, header, compressed=compressed, is_json=server.speaks_trading) as writer,
     ):
-        if options.baseline:
+        if options.baseline and server.speaks_trading:
             with server.clients(threads, interrupt.stopping) as clients:
                 summaries = read_summaries(workload.users(), server, clients, interrupt.stopping)
             for user, outcome in summaries.items():

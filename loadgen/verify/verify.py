@@ -149,7 +149,7 @@ def _scan_log(
     starts = {user: _number(body) for user, body in file.baselines()} if file.header.baseline else {}
     logs = {user: UserLog(starts.get(user), _number(body)) for user, body in bodies.items()}
     scan = LogScan(run.commands, run.unanswered, logs, run.book, findings)
-    outcome = client.read(server.dialect().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
+    outcome = client.read(server.trading().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
     if outcome.status != 200:
         findings.note(f"The server gives no audit log of all users: {explain(outcome)}.")
         return None

@@ -78,11 +78,22 @@ def _repeated(commands: Sequence[Command], times: int) -> list[Command]:
     span = max((command.transaction for command in commands), default=0)
     if span * times > MAX_TRANSACTION:
         raise SelectionError(f"the numbers of {times} rounds would pass {MAX_TRANSACTION}")
-    return [
-        command._replace(transaction=command.transaction + span * number)
-        for number in range(times)
-        for command in commands
-    ]
+    moments = [at_ms for command in commands if (at_ms := _recorded_at(command)) is not None]
+    length_ms = max(moments, default=0) - min(moments, default=0) + 1
+    repeated = []
+    for number in range(times):
+        for command in commands:
+            changes: dict[str, Any] = {"transaction": command.transaction + span * number}
+            if (at_ms := _recorded_at(command)) is not None:
+                changes["at_ms"] = at_ms + length_ms * number
+            repeated.append(command._replace(**changes))
+    return repeated
+
+
+def _recorded_at(command: Command) -> int | None:
+    """Return when a request was recorded; commands have no such time."""
+    found: int | None = getattr(command, "at_ms", None)
+    return found
 
 
 EVERYTHING = Selection()
