@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.results import charts
+from loadgen.results import charts, html
 from loadgen.results.html import page
 from loadgen.results.latencies import Latencies
 from loadgen.results.lateness import Delay
@@ -170,7 +170,11 @@ def read_page(text: str) -> str:
     return " ".join(reader.text.split())
 
 
-def test_the_page_shows_all_of_a_run_and_loads_nothing(run: Run, stub: StubServer, tmp_path: Path) -> None:
+def test_the_page_shows_all_of_a_run_and_loads_nothing(
+    run: Run, stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(html, "_CHARTED", 1)
+
     def misbehave(handler: Handler, request: Request) -> bool:
         number = request.command.transaction
         if number == 5:
@@ -185,16 +189,28 @@ def test_the_page_shows_all_of_a_run_and_loads_nothing(run: Run, stub: StubServe
     out, saved = tmp_path / "out.html", tmp_path / "out.json"
     lines = "\n".join(f"ADD,user{number % 4},1.00\nBUY,user{number % 4},S,2.00" for number in range(30))
     options = ["--verify", "--fail-on", "errors>0", "p99>60s", "--html", str(out), "--json", str(saved)]
+    options += ["--title", "Night <b>run</b>", "--label", "build=12"]
     assert run(lines, "--rate", "60", *options) == 3
     said = read_page(out.read_text())
     for text in (
-        "Throughput over time", "Latency over time", "Errors and retries over time", "Latency by command",
+        "Night <b>run</b>", "build 12", "(version 7.1)", "Throughput over time", "Latency over time", "answered asked",
+        "Lateness over time", "Errors and retries over time", "Second by second", "Latency by command",
         "Latency by percentile", "Outcomes", "Verification", "Gates", "Settings and machine", "store_unavailable 15",
-        "500 <script>alert(1)</script>", "corrected: from when a command should have left", "open, 60 commands/s",
+        "500 <script>alert(1)</script> The first one: [5] ADD", '{"code": "<script>alert(1)</script>"}',
+        "corrected: from when a command should have left", "open, 60 commands/s", "of 60 asked", "left late by",
         "failed errors>0: errors is 1", "409 amount_below_price", "uncorrected: from the send", "memory gb",
     ):  # fmt: skip
         assert text in said, text
     assert page(report_of(saved)) == out.read_text()
+
+
+def test_a_short_run_has_a_table_in_place_of_long_charts(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out.html"
+    assert run("ADD,a,1.00\nADD,b,1.00", "--html", str(out)) == 0
+    said = read_page(out.read_text())
+    assert "over time" not in said
+    assert "Second by second" in said
+    assert "from commands errors retries p50 p90 p99 max 0:00 2 0 0" in said
 
 
 def test_the_page_of_a_run_without_any_answer_is_whole_too(run: Run, stub: StubServer, tmp_path: Path) -> None:
