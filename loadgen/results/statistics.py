@@ -8,12 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from loadgen.client.retry import Outcome
 from loadgen.results.latencies import Latencies
 from loadgen.results.lateness import Delay, Lateness
-from loadgen.results.timeline import Timeline
+from loadgen.results.timeline import Interval, Timeline
 
 MAX_EXAMPLES = 20
 """Of how many outcomes without a final answer an example is kept."""
@@ -105,6 +105,29 @@ class CommandStatistics:
         return command
 
 
+class Live(NamedTuple):
+    """How far a run is, and how it went lately: `recent` is of the last seconds."""
+
+    done: int
+    errors: int
+    retries: int
+    reasons: Counter[str]
+    recent: Interval
+
+    def plus(self, other: "Live") -> "Live":
+        """Return both together."""
+        recent = Interval()
+        recent.add(self.recent)
+        recent.add(other.recent)
+        return Live(
+            self.done + other.done,
+            self.errors + other.errors,
+            self.retries + other.retries,
+            self.reasons + other.reasons,
+            recent,
+        )
+
+
 class Statistics:
     """The figures of a run; any thread may record, and read the counters while others record.
 
@@ -118,6 +141,7 @@ class Statistics:
         self.lateness = Lateness() if is_open else None
         self.retry_reasons: Counter[str] = Counter()
         self.examples: dict[str, dict[str, Any]] = {}
+        self._error_codes: Counter[str] = Counter()
         self.done = 0
         self.errors = 0
         self.retries = 0
@@ -183,6 +207,18 @@ class Statistics:
             if delay is not None and self.lateness is not None:
                 self.lateness.record(delay, in_time=in_time)
 
+    def live(self) -> Live:
+        """Return how far the run is, the warm-up included, and how it went lately."""
+        with self._lock:
+            elapsed_s = (time.perf_counter_ns() - self._started_ns) / 1e9
+            return Live(
+                self.done + self.warm_up_commands,
+                self.errors + self.warm_up_errors,
+                self.retries,
+                self.retry_reasons + self._error_codes,
+                self.timeline.recent(elapsed_s),
+            )
+
     def record_connect(self, took_us: int) -> None:
         """Count a connection that was opened, and how long that took."""
         with self._lock:
@@ -202,6 +238,7 @@ class Statistics:
 
     def _keep_example(self, outcome: Outcome, name: str, transaction: int | None) -> None:
         key = f"{outcome.status} {outcome.code}"
+        self._error_codes[outcome.code] += 1
         if key not in self.examples and len(self.examples) < MAX_EXAMPLES:
             body = outcome.body.decode(errors="replace")[:_EXAMPLE_CHARACTERS]
             self.examples[key] = {"command": name, "transaction": transaction, "said": outcome.said, "body": body}

@@ -119,6 +119,15 @@ class Timeline:
         for index in range(max(self._intervals, default=-1) + 1):
             yield index * self.seconds, self._intervals.get(index) or Interval()
 
+    def recent(self, now_s: float, seconds: float = 5.0) -> Interval:
+        """Return what was in the last seconds before a moment after the start."""
+        last = int(max(0.0, now_s) / self.seconds)
+        recent = Interval()
+        for index in range(max(0, last - max(1, int(seconds / self.seconds)) + 1), last + 1):
+            if (interval := self._intervals.get(index)) is not None:
+                recent.add(interval)
+        return recent
+
     def figures(self) -> dict[str, Any]:
         """Return the intervals as a JSON object, from which `read` makes a timeline again."""
         rows = [

@@ -11,13 +11,16 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import reduce
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
 
-from loadgen.results.statistics import Statistics
+from loadgen.results.statistics import Live, Statistics
+from loadgen.results.timeline import Interval
 from loadgen.run.pacing import Pacing
 from loadgen.run.replay import Replay
 from loadgen.run.server import ReplayError
@@ -49,7 +52,6 @@ class WorkerProcesses:
     """The processes of a run, and their figures added up."""
 
     def __init__(self, count: int, size: int, pacing: Pacing, stopping: threading.Event) -> None:
-        self.done = self.errors = self.retries = 0
         self.statistics = Statistics()
         self.answered = bytearray(size)
         self.cpu_s = 0.0
@@ -57,7 +59,7 @@ class WorkerProcesses:
         self._pacing = pacing
         self._stopping = stopping
         self._told_to_stop = False
-        self._counts: list[tuple[int, int, int]] = [(0, 0, 0)] * count
+        self._lives = [Live(0, 0, 0, Counter(), Interval())] * count
         self._links: list[Connection] = []
 
     @contextmanager
@@ -68,7 +70,7 @@ class WorkerProcesses:
         gc.collect()
         gc.freeze()  # what is shared stays shared: no collection touches it in the processes
         try:
-            for number in range(len(self._counts)):
+            for number in range(len(self._lives)):
                 link, theirs = context.Pipe()
                 self._links.append(link)
                 arguments = (number, theirs, list(self._links), launch, plan, share)
@@ -104,6 +106,10 @@ class WorkerProcesses:
             self._tell(number, "end")
         self._collect(everyone, "result")
 
+    def live(self) -> Live:
+        """Return how far the processes are together."""
+        return reduce(Live.plus, self._lives)
+
     def _tell(self, number: int, *message: object) -> None:
         try:
             self._links[number].send(message)
@@ -131,9 +137,8 @@ class WorkerProcesses:
 
     def _take(self, number: int, message: tuple[Any, ...]) -> None:
         match message:
-            case "progress", counts:
-                self._counts[number] = counts
-                self.done, self.errors, self.retries = (sum(column) for column in zip(*self._counts, strict=True))
+            case "progress", live:
+                self._lives[number] = live
             case "done", trouble:
                 if trouble is not None:
                     self.stopped = self.stopped or trouble
@@ -188,8 +193,7 @@ class _Process:
         self._report()
 
     def _report(self) -> None:
-        statistics = self._replay.statistics
-        self.say("progress", (statistics.done, statistics.errors, statistics.retries))
+        self.say("progress", self._replay.statistics.live())
 
     def _send(self, streams: Sequence[Stream]) -> None:
         try:

@@ -26,6 +26,9 @@ class Schedule(Protocol):
     def end_s(self, items: Sequence[Item]) -> float:
         """Return when the last command of a workload would be followed by the next one, in seconds."""
 
+    def rate_at(self, seconds: float) -> float | None:
+        """Return the rate (commands a second) so many seconds after the start, None where the lines say it."""
+
     def words(self) -> str:
         """Return it as a reader wants it."""
 
@@ -43,6 +46,10 @@ class ConstantRate:
     def end_s(self, items: Sequence[Item]) -> float:
         """Return when the last command is followed by the next one."""
         return len(items) / self._rate
+
+    def rate_at(self, seconds: float) -> float:  # noqa: ARG002 (always the same)
+        """Return the rate."""
+        return self._rate
 
     def words(self) -> str:
         """Return it as a reader wants it."""
@@ -98,6 +105,13 @@ class Ramp:
         """Return when the last command, or the ramp, is over."""
         return min(self._moments[-1], self.due_ns(len(items), items[-1]) / 1e9)
 
+    def rate_at(self, seconds: float) -> float:
+        """Return the rate at a moment; after the end that of the end."""
+        index = min(bisect_right(self._moments, seconds) - 1, len(self._legs) - 1)
+        leg = self._legs[index]
+        part = min(1.0, (seconds - self._moments[index]) / leg.seconds)
+        return leg.first + (leg.last - leg.first) * part
+
     def words(self) -> str:
         """Return it as a reader wants it."""
         return f"{','.join(map(str, self._legs))} commands/s"
@@ -122,6 +136,10 @@ class Recorded:
     def end_s(self, items: Sequence[Item]) -> float:
         """Return when the last command is followed by the next one: that would be at once."""
         return max(self.due_ns(0, item) for item in items) / 1e9 + 0.001
+
+    def rate_at(self, seconds: float) -> None:  # noqa: ARG002 (it follows from the lines)
+        """Return None."""
+        return
 
     def words(self) -> str:
         """Return it as a reader wants it."""

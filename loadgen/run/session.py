@@ -20,7 +20,7 @@ from loadgen.run.affinity import staying_on
 from loadgen.run.interrupt import Interrupt
 from loadgen.run.pacing import AS_FAST_AS_ANSWERS_COME, Pacing
 from loadgen.run.processes import WorkerProcesses
-from loadgen.run.progress import Counters, shown
+from loadgen.run.progress import Source, shown
 from loadgen.run.replay import Replay
 from loadgen.run.server import ReplayError, Server, explain, read_summaries
 from loadgen.workload.files import Command, Workload
@@ -180,8 +180,9 @@ def _run_processes(
 
 
 @contextmanager
-def _progress(counters: Counters, total: int, options: ReplayOptions) -> Iterator[None]:
-    with contextlib.nullcontext() if options.quiet else shown(counters, total, sys.stderr):
+def _progress(source: Source, total: int, options: ReplayOptions) -> Iterator[None]:
+    asked = None if options.pacing.schedule is None else options.pacing.schedule.rate_at
+    with contextlib.nullcontext() if options.quiet else shown(source, total, sys.stderr, asked):
         yield
 
 

@@ -55,7 +55,7 @@ def test_the_locks_pin_the_same_versions(group: str) -> None:
 
 
 def test_an_installation_is_the_load_generator_and_nothing_of_this_system(tmp_path: Path) -> None:
-    """Built as `pip install .` builds it: one package, its command, and two needs beside an extra."""
+    """Built as `pip install .` builds it: one package, its command, and three needs beside an extra."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*build, "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -67,7 +67,7 @@ def test_an_installation_is_the_load_generator_and_nothing_of_this_system(tmp_pa
     assert {name.split("/")[0] for name in names} == {"loadgen", info}
     assert any(name.startswith(f"{info}/licenses/LICENSE") for name in names)
     needs = re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE)
-    assert sorted(needs) == ["hdrhistogram", "locust", "rich"]
+    assert sorted(needs) == ["hdrhistogram", "jinja2", "locust", "rich"]
     assert "Requires-Dist: locust<3,>=2.40; extra == 'locust'" in metadata
     assert f"Version: {loadgen.__version__}\n" in metadata
     assert "loadgen = loadgen.cli:main" in commands

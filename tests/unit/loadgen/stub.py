@@ -111,7 +111,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/openapi.json":
             with self.server.lock:
-                self.server.connections -= 1  # it is none of the run's
+                self.server.connections -= 1  # it is none of the run's, nor is its answer
+                self.server.answered -= 1
             self.send(200, b'{"info": {"version": "7.1"}}')
         elif self.path == "/link":
             self.send(200, self.server.exchange.log_xml().encode())

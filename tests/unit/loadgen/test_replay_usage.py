@@ -11,7 +11,10 @@ import pytest
 from loadgen.cli import main
 from loadgen.results.statistics import Statistics
 from loadgen.run import progress
+from loadgen.run.schedule import ConstantRate
 from tests.unit.loadgen.conftest import Run, WriteWorkload
+from tests.unit.loadgen.outcomes import outcome
+from tests.unit.loadgen.runs import wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer, answer
 
 
@@ -142,20 +145,20 @@ def test_progress_is_a_plain_line_now_and_then_where_there_is_no_terminal(
     assert "left" in lines[-1]
 
 
-def test_progress_is_a_live_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_a_live_view_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "120")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(progress, "LIVE_EVERY_S", 0.02)
-    stream, statistics = io.StringIO(), Statistics()
+    stream, statistics = io.StringIO(), Statistics(is_open=True)
     statistics.start()
-    with progress.shown(statistics, 4000, stream):
-        statistics.done = 1000
-        time.sleep(0.1)
-        statistics.errors = 3
+    with progress.shown(statistics, 4000, stream, ConstantRate(500).rate_at):
+        for _ in range(1000):
+            statistics.record("ADD", outcome(latency_us=7000))
+        statistics.record("ADD", outcome(final=False, status=503, code="store_unavailable", tries=3))
+        wait_until(lambda: "1,001/4,000" in stream.getvalue(), "the count is not shown")
     shown = stream.getvalue()
-    assert "1,000/4,000" in shown
-    assert "3 errors" in shown
-    assert "left" in shown
+    for text in ("of 500/s", "1 errors, 2 retries", "p50 7.0, p99 7.0", "timeout 2", "store_unavailable 1", "left"):
+        assert text in shown, text
 
 
 def test_a_quiet_run_still_says_what_went_wrong(run: Run, stub: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
