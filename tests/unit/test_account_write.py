@@ -66,6 +66,11 @@ def test_pauses_grow_at_random_to_a_longest_and_the_last_one_ends_with_the_time(
     assert time.seconds == pytest.approx(end, abs=0.002)
 
 
+def test_the_first_pause_is_a_small_part_of_a_commands_time() -> None:
+    """Most who lose a race win the next: a first pause as long as the last would be most of what they wait."""
+    assert 0 < FIRST_PAUSE_SECONDS * 1000 <= min(LIMIT_MS / 100, LONGEST_PAUSE_SECONDS * 1000 / 10)
+
+
 @pytest.mark.parametrize(
     ("arrived_ms", "remaining"),
     [(None, 1.0), (START_MS - 400, 0.6), (START_MS - LIMIT_MS, 0.0), (START_MS - 10**9, 0.0), (START_MS + 10**9, 1.0)],

@@ -166,6 +166,21 @@ def test_all_due_triggers_of_an_account_fire_in_one_entry_each_under_its_own_num
     )
 
 
+def test_symbols_that_are_due_at_once_fire_in_their_order_buys_before_sells() -> None:
+    symbols = ("XYZ", "ABC", "MNO")
+    account = Account(
+        "jane",
+        buy_triggers={symbol: BuyTrigger(1000, 1000, 5) for symbol in symbols},
+        sell_triggers={symbol: SellTrigger(1000, 1000, 1, 6) for symbol in symbols},
+    )
+    _, events = fire_due_triggers(account, dict.fromkeys(("MNO", "XYZ", "ABC"), 1000))
+    fired = [(event.command, event.symbol) for event in events if isinstance(event, TriggerFired)]
+    in_order = sorted(symbols)
+    assert fired == [(CommandName.SET_BUY_TRIGGER, symbol) for symbol in in_order] + [
+        (CommandName.SET_SELL_TRIGGER, symbol) for symbol in in_order
+    ]
+
+
 @pytest.mark.parametrize(("waited", "given_back"), [(59_999, False), (60_000, False), (60_001, True)])
 def test_an_order_is_valid_up_to_its_sixtieth_second(waited: int, given_back: bool) -> None:
     trader = Trader()
