@@ -40,7 +40,13 @@ AREAS = (
     Area(
         "service",
         "chalicelib/service",
-        ("unit/test_t*.py", "unit/test_service*.py", "faults/test_simulation.py"),
+        (
+            "unit/test_account_write.py",
+            "unit/test_t*.py",
+            "unit/test_user_queue.py",
+            "unit/test_service*.py",
+            "faults/test_simulation.py",
+        ),
         (
             "integration/test_races.py",
             "integration/test_clocks.py",
@@ -52,7 +58,7 @@ AREAS = (
     Area(
         "store",
         "chalicelib/store",
-        ("unit/test_kept_keys.py", "unit/test_store*.py"),
+        ("unit/test_k*.py", "unit/test_store*.py"),
         (
             "faults/test_store_contract.py",
             "integration/test_store*.py",

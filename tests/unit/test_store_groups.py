@@ -184,16 +184,22 @@ def test_what_became_of_a_write_is_read_from_the_reply(
 
 
 @pytest.mark.parametrize(
-    ("entries", "failure"),
-    [([b"other", b"attempt!"], None), ([b"other"], UnknownOutcomeError), ([], UnknownOutcomeError)],
+    ("state", "failure"),
+    [
+        ({"open_from": 3, "open": [{"id": b"other"}, {"id": b"attempt!"}]}, None),
+        ({"open_from": 4, "open": [{"id": b"attempt!"}, {"id": b"other"}]}, None),
+        ({"open_from": 3, "open": [{"id": b"attempt!"}, {"id": b"other"}]}, LostRaceError),
+        ({"open_from": 5, "open": [{"id": b"attempt!"}]}, UnknownOutcomeError),
+        ({"open_from": 3, "open": [{"id": b"attempt!"}]}, UnknownOutcomeError),
+    ],
 )
-def test_a_write_that_modified_nothing_is_looked_for_among_the_open_entries(
-    entries: list[bytes], failure: type[StoreError] | None
+def test_a_write_that_modified_nothing_is_looked_for_where_its_entry_would_be(
+    state: Mapping[str, Any], failure: type[StoreError] | None
 ) -> None:
-    """Of a lone write the count says that it lost; which of several did, only their entries say."""
-    accounts = Accounts({"nModified": 0}, [{"_id": "jane", STATE: [{"open": [{"id": one} for one in entries]}]}])
+    """That of version 3 makes the fourth entry. Where there is none, it is cut off already, or not there yet."""
+    accounts = Accounts({"nModified": 0}, [{"_id": "jane", STATE: [state]}])
     assert outcome(writer_over(accounts), OLD) is failure
-    assert accounts.looked_for == [({"_id": {"$in": ["jane"]}}, {f"{STATE}.open.id": 1})]
+    assert accounts.looked_for == [({"_id": {"$in": ["jane"]}}, {f"{STATE}.open.id": 1, f"{STATE}.open_from": 1})]
 
 
 def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWrite]) -> list[type[StoreError] | None]:
@@ -218,7 +224,7 @@ def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWr
 
 def test_the_members_of_a_group_are_each_told_their_own() -> None:
     writes = [write_of(user, int(user != "made"), user.encode()) for user in ("won", "shaken", "gone", "taken", "made")]
-    accounts = Accounts(found=[{"_id": "won", STATE: [{"open": [{"id": b"won"}]}]}])
+    accounts = Accounts(found=[{"_id": "won", STATE: [{"open_from": 2, "open": [{"id": b"won"}]}]}])
     outcomes = together(writer_over(accounts, limit=8), accounts, writes)
     assert outcomes == [None, UnknownOutcomeError, UnknownOutcomeError, LostRaceError, None]
     assert [query for query, _ in accounts.looked_for] == [{"_id": {"$in": ["won", "gone"]}}]
