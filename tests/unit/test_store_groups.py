@@ -90,13 +90,13 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def until_pending(writer: GroupWriter, count: int) -> None:
-    until(lambda: len(writer._pending) >= count)
+    until(lambda: len(writer._batcher._pending) >= count)
 
 
 def test_who_closes_waits_for_the_group_under_way_and_for_what_is_pending_behind_it() -> None:
     accounts = Accounts()
     writer = writer_over(accounts)
-    writer._crowd = 16  # so that one more is less than a share, and waits for the first
+    writer._batcher._crowd = 16  # so that one more is less than a share, and waits for the first
     closing = threading.Thread(target=writer.close, daemon=True)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(outcome, writer, write_of("first"))
@@ -104,7 +104,7 @@ def test_who_closes_waits_for_the_group_under_way_and_for_what_is_pending_behind
         second = pool.submit(outcome, writer, write_of("second"))
         until_pending(writer, 1)
         closing.start()
-        until(lambda: writer._closed)
+        until(lambda: writer._batcher._closed)
         assert outcome(writer, write_of("late")) is UnknownOutcomeError
         closing.join(0.1)
         assert closing.is_alive(), "one group is under way"
@@ -128,7 +128,7 @@ def test_who_closes_waits_for_a_write_that_lets_others_join_first(monkeypatch: p
 
     monkeypatch.setattr(concurrency, "sleep", yield_to_others)
     writer = writer_over(Accounts(DONE))
-    writer._crowd = 16
+    writer._batcher._crowd = 16
     closing = threading.Thread(target=writer.close, daemon=True)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(outcome, writer, write_of("jane"))
@@ -204,7 +204,7 @@ def test_a_write_that_modified_nothing_is_looked_for_where_its_entry_would_be(
 
 def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWrite]) -> list[type[StoreError] | None]:
     """Have writes go out as one group, behind one that is under way meanwhile; return what became of each."""
-    writer._crowd = 100
+    writer._batcher._crowd = 100
     with ThreadPoolExecutor(len(writes) + 1) as pool:
         first = pool.submit(outcome, writer, write_of("first"))
         ahead = accounts.calls.get(timeout=SECONDS)
@@ -234,7 +234,7 @@ def test_the_members_of_a_group_are_each_told_their_own() -> None:
 def test_a_group_is_no_larger_than_its_limit() -> None:
     accounts = Accounts()
     writer = writer_over(accounts, limit=3)
-    writer._crowd = 100
+    writer._batcher._crowd = 100
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(outcome, writer, write_of("first"))]
         calls = [accounts.calls.get(timeout=SECONDS)]
