@@ -87,5 +87,5 @@ def files_of(root: Path, patterns: tuple[str, ...]) -> list[str]:
 
 def equivalents() -> dict[str, str]:
     """Return the names of the faults that are none, and why."""
-    reasons: dict[str, str] = tomllib.loads(EQUIVALENT.read_text())["equivalent"]
-    return reasons
+    listed = tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
+    return {one["fault"]: one["reason"] for one in listed}

@@ -47,3 +47,10 @@ def test_everything_else_is_an_invalid_amount_that_names_its_field(given: object
 
 def test_a_difference_below_zero_is_shown_with_its_sign() -> None:
     assert format_cents(-5) == "-0.05"
+
+
+def test_an_amount_that_is_refused_is_named_as_the_field_it_stands_in() -> None:
+    for more, name in (({}, "amount"), ({"field": "price"}, "price")):
+        with pytest.raises(InvalidAmountError) as raised:
+            parse_cents("x", **more)
+        assert str(raised.value).startswith(name)

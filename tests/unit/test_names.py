@@ -2,8 +2,8 @@
 
 import pytest
 
-from chalicelib.domain.errors import InvalidFilenameError, InvalidSymbolError, InvalidUserError
-from chalicelib.domain.names import parse_filename, parse_symbol, parse_user
+from chalicelib.domain.errors import InvalidFilenameError, InvalidOrderError, InvalidSymbolError, InvalidUserError
+from chalicelib.domain.names import MAX_FILENAME_BYTES, MAX_ORDER, parse_filename, parse_order, parse_symbol, parse_user
 
 
 @pytest.mark.parametrize("user", ["a", "oY01WVirLr", "A-b_9", "x" * 64])
@@ -44,3 +44,21 @@ def test_plain_file_names_are_accepted_and_a_leading_dot_slash_is_dropped(given:
 def test_names_that_could_leave_the_place_are_refused(name: object) -> None:
     with pytest.raises(InvalidFilenameError):
         parse_filename(name)
+
+
+@pytest.mark.parametrize("name", ["x" * MAX_FILENAME_BYTES, "é" * (MAX_FILENAME_BYTES // 2)])
+def test_a_name_may_be_as_long_as_the_limit_and_no_byte_longer(name: str) -> None:
+    assert parse_filename(name) == name
+    with pytest.raises(InvalidFilenameError, match="must be at most 200 bytes"):
+        parse_filename(f"{name}x")
+
+
+@pytest.mark.parametrize("order", [1, 2, MAX_ORDER])
+def test_an_order_is_a_whole_number_from_1(order: int) -> None:
+    assert parse_order(order) == order
+
+
+@pytest.mark.parametrize("order", [0, -1, MAX_ORDER + 1, True, "1", 1.0, None])
+def test_what_is_no_number_of_an_order_is_refused(order: object) -> None:
+    with pytest.raises(InvalidOrderError):
+        parse_order(order)

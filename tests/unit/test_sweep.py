@@ -150,3 +150,7 @@ def test_every_sweep_is_counted_a_failed_one_as_such() -> None:
     ticks = Ticks(StoreUnavailableError("no primary"), 0.0)
     ticks.run()
     assert ticks.counted == [None, Report()]
+
+
+def test_a_report_begins_with_nothing_and_says_when_it_is_incomplete() -> None:
+    assert Report(complete=False).line().endswith(" complete=no seconds=0.000")

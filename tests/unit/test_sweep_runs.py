@@ -281,3 +281,24 @@ def test_a_database_that_does_not_answer_is_no_sweep(book: Book) -> None:
     with pytest.raises(Exception, match="the database does not answer: no primary") as raised:
         sweeper(book, Prices(), store=Away(book.database, Calm())).sweep()
     assert not isinstance(raised.value, StoreError)
+
+
+def test_a_sweep_that_asked_for_all_and_was_stopped_before_all_had_fired_begins_elsewhere(book: Book) -> None:
+    book.put(trader("jane", "ABC"))
+    book.put(trader("john", "ABC"))
+    journals = ("jane", "john")
+
+    def stopping() -> bool:
+        return sum(len(book.database.journal(user)) for user in journals) > len(journals)
+
+    report = sweeper(book, Prices()).sweep(stopping)
+    assert (report.symbols, report.fired, report.complete, book.kept_place) == (1, 1, False, "ABC")
+
+
+def test_what_is_outdated_is_warned_of_once_and_nothing_else_is(book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    book.put(trader("jane", "ABC"))
+    sweeper(book, Prices()).sweep()
+    assert caplog.messages == []
+    book.put(trader("john", "MNO"))
+    sweeper(book, Prices(outdated=frozenset({"MNO"}))).sweep()
+    assert caplog.messages == ["the triggers of john on MNO wait for the next sweep: the quotes ran out"]

@@ -1,5 +1,7 @@
 """Where the judge draws its lines: lifetimes to the millisecond, prices that change under way, the lowest price."""
 
+from array import array
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from loadgen.results.answers import Recorded
 from loadgen.results.findings import Findings
 from loadgen.verify.answer import Case, judge_rejection, judge_success
-from loadgen.verify.log_scan import UserLog
-from loadgen.verify.model import Account, Order
+from loadgen.verify.audit_log import read_events
+from loadgen.verify.differences import compare_history
+from loadgen.verify.log_scan import UserLog, compare_order
+from loadgen.verify.model import Account, Order, RejectedError
 from loadgen.verify.prices import PriceBook
 from loadgen.verify.user import Checker
 from loadgen.workload.files import Command
@@ -153,3 +157,58 @@ def test_at_a_price_that_nobody_knows_what_one_cent_a_share_makes_possible_is_pl
         case = case_of(BUY, answered(BUY, START, START + 5, code))
         judgement = judge_rejection(Account(cash=cash), case)
         assert (judgement.plausible, bool(judgement.differences)) == (int(is_possible), not is_possible)
+
+
+def test_a_rejection_that_should_have_been_a_success_leaves_the_account_in_doubt() -> None:
+    book = PriceBook()
+    for at in (START - 20, START + 20):
+        book.saw("S", 100, at, at + 1)
+    for asked, code in ((BUY, "insufficient_funds"), (ADD, "insufficient_funds")):
+        case = case_of(asked, answered(asked, START, START + 5, code), book=book)
+        judgement = judge_rejection(Account(cash=100), case)
+        assert (len(judgement.differences), judgement.lost) == (1, True)
+    case = case_of(BUY, answered(BUY, START, START + 5, "amount_below_price"), book=book)
+    judgement = judge_rejection(Account(cash=99), case)
+    assert (len(judgement.differences), judgement.lost) == (1, False), "rejected all the same"
+
+
+def test_after_an_answer_out_of_place_no_more_of_that_user_is_checked() -> None:
+    findings = Findings()
+    checker = Checker("jane", [ADD, BUY], Account(), None, set(), PriceBook(), findings)
+    for _ in range(3):
+        assert not checker.check(answered(BUY, START, START + 5, "insufficient_funds"))
+    assert findings.total == 1
+
+
+def test_prices_of_the_log_need_not_come_in_order() -> None:
+    book = PriceBook()
+    for price, at in ((3, START + 200_000), (1, START), (2, START + 100_000)):
+        book.quoted("S", price, at)
+    book.complete = True
+    assert book.candidates("S", 0, 0, START + 110_000) == {2}
+    assert not book.was_quoted("S", 3, START + 110_000)
+
+
+def test_of_a_log_in_another_order_the_first_place_is_named_and_no_other() -> None:
+    log = UserLog(None, 99, commands=array("q", [3, 2, 1]), times=array("q", [START] * 3), ended_ms=START)
+    assert compare_order([1, 2, 3], set(), log) == ["[3] stands in the audit log where [1] must stand"]
+
+
+@pytest.mark.parametrize(
+    ("history", "wrong"),
+    [
+        ([{}], "does not have its form"),
+        ([7], "does not have its form"),
+        (None, "is missing or too long"),
+        ([{}] * 21, "is missing or too long"),
+    ],
+)
+def test_a_history_without_its_form_is_said(history: object, wrong: str) -> None:
+    assert compare_history([], set(), {"history": history}, None) == [f"the history {wrong}"]
+
+
+def test_every_kind_of_event_is_known_and_a_rejection_tells_its_code() -> None:
+    """An own debugEvent is no difference, so that a system may explain itself in its log."""
+    log = b"<log><debugEvent><timestamp>5</timestamp><transactionNum>7</transactionNum></debugEvent></log>"
+    assert [(event.kind, event.transaction) for event in read_events(BytesIO(log))] == [("debugEvent", 7)]
+    assert str(RejectedError("no_pending_buy")) == "no_pending_buy"
