@@ -97,7 +97,7 @@ def test_the_image_has_every_package_that_its_programs_need() -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name in sys.argv: raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Image())\n"
-        "import infra.servers.gateway.server, infra.servers.ticker, app"
+        "import infra.servers.gateway.server, infra.servers.ticker, infra.tokens, app"
     )
     assert {"locust", "rich"} <= set(missing)
     done = subprocess.run(
@@ -115,3 +115,16 @@ def installed() -> set[str]:
 
 def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_docker_compose_up_finds_the_stack_from_the_projects_folder() -> None:
+    (included,) = yaml.safe_load((PROJECT / "compose.yaml").read_text())["include"]
+    assert PROJECT / included == COMPOSE
+
+
+def test_a_token_of_the_containers_needs_nothing_but_their_secret(tmp_path: Path) -> None:
+    """As `docker compose exec app python -m infra.tokens` runs: the secret is in the environment, no folder has one."""
+    command = [sys.executable, "-m", "infra.tokens", "--operator", "--link", "http://127.0.0.1:8000"]
+    environment = {"AUTH_SECRET": "s" * 32, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("http://127.0.0.1:8000/#token=")
