@@ -9,6 +9,7 @@ from rich.table import Table
 
 from infra.bench.figures import LESS, MORE
 from loadgen.results.charts import number
+from loadgen.results.tables import print_whole
 
 WITHIN, BETTER, WORSE, DIFFERENT = "", "better", "worse", "different"
 _LEAST_ROUNDS = 2
@@ -80,7 +81,7 @@ def print_comparison(lines: Sequence[Line], notes: Sequence[str], console: Conso
         ratio = "-" if line.ratio is None else f"{line.ratio:.3f}"
         cells = [f"{spread(figure)} {line.unit}" for figure in (line.old, line.new)]
         table.add_row(line.section, line.label, *cells, ratio, line.mark, style=_STYLES[line.mark])
-    console.print(table)
+    print_whole(console, table)
     marked = [line.mark for line in lines]
     counts = ", ".join(f"{marked.count(mark)} {mark}" for mark in (BETTER, WORSE, DIFFERENT))
     console.print(f"{len(lines)} figures, outside the spread: {counts}")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.bench.record import figure
+from loadgen.results.tables import print_whole
 
 LEAST_RATE = 1_800
 MOST_P50_MS = 10
@@ -71,4 +72,4 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     for one in verdicts:
         style = {True: "green", False: "red", None: "dim"}[one.passed]
         table.add_row(one.demand, one.found, one.word, style=style)
-    console.print(table)
+    print_whole(console, table)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import latency, statistics_of
+from loadgen.results.tables import print_whole
 
 DEFAULT_METRICS = ("rate", "p50", "p99")
 _PERCENTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
@@ -111,7 +112,7 @@ def print_comparison(metrics: Sequence[Metric], names: Sequence[str], notes: Seq
             style = "green" if metric.low > 1 else "red" if metric.high < 1 else None
         ratio = "-" if metric.ratio is None else f"{metric.ratio:.3f}"
         table.add_row(metric.name, _number(metric.first), _number(metric.second), ratio, _interval(metric), style=style)
-    console.print(table)
+    print_whole(console, table)
     console.print("What is coloured differs by more than the noise.")
     if notes:
         console.print(f"The runs are not alike: {'; '.join(notes)}.", style="yellow", markup=False, soft_wrap=True)

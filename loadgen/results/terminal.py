@@ -8,12 +8,13 @@ from rich.table import Table
 
 from loadgen.results.findings import Verification
 from loadgen.results.report_files import latency
+from loadgen.results.tables import print_whole
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Print a replay's figures: latencies and outcomes by command, then the totals."""
-    console.print(_latency_table(report))
-    console.print(_outcome_table(report))
+    print_whole(console, _latency_table(report))
+    print_whole(console, _outcome_table(report))
     if report["retry_reasons"]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in report["retry_reasons"].items())
         console.print(f"Retries because of: {reasons}")
