@@ -28,6 +28,7 @@ def command(name: str, symbol: str | None = None, value: str | None = None, numb
 ADD = command("ADD", None, "1.00")
 SELL = command("SELL", "T", "30.00")
 BUY = command("BUY", "S", "1.00")
+LATER = command("COMMIT_BUY", number=8)
 
 
 def answered(asked: Command, sent_ms: int, received_ms: int, code: str = "ok", **body: Any) -> Recorded:
@@ -174,15 +175,26 @@ def test_a_rejection_that_should_have_been_a_success_leaves_the_account_in_doubt
 
 def test_after_an_answer_out_of_place_no_more_of_that_user_is_checked() -> None:
     findings = Findings()
-    checker = Checker("jane", [ADD, BUY], Account(), None, set(), PriceBook(), findings)
+    checker = Checker("jane", [ADD, LATER], Account(), None, set(), PriceBook(), findings)
     for _ in range(3):
-        assert not checker.check(answered(BUY, START, START + 5, "insufficient_funds"))
+        assert not checker.check(answered(LATER, START, START + 5, "no_pending_buy"))
+    assert findings.total == 1
+
+
+def test_after_a_command_that_the_log_has_done_and_the_model_has_not_no_more_is_checked() -> None:
+    log = UserLog(None, 99, commands=array("q", [8, 7]), times=array("q", [START, START + 9]))
+    findings = Findings()
+    checker = Checker("jane", [LATER, ADD], Account(), log, set(), PriceBook(), findings)
+    checker.check(Recorded(8, False, 0, "timeout", START, START + 5, None))
+    wrong = "[8] COMMIT_BUY: no final answer; the log has it done, the model says no_pending_buy"
+    assert findings.shown == [("jane", wrong)]
+    assert not checker.check(answered(ADD, START + 8, START + 12, cash="7.77"))
     assert findings.total == 1
 
 
 def test_prices_of_the_log_need_not_come_in_order() -> None:
     book = PriceBook()
-    for price, at in ((3, START + 200_000), (1, START), (2, START + 100_000)):
+    for price, at in ((2, START + 100_000), (1, START), (3, START + 200_000)):
         book.quoted("S", price, at)
     book.complete = True
     assert book.candidates("S", 0, 0, START + 110_000) == {2}
