@@ -15,7 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -159,12 +159,15 @@ def connect_redis(settings: Settings) -> Redis:
     """
     timeout_seconds = settings.redis_timeout_ms / 1000
     try:
-        return Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             settings.redis_url,
+            max_connections=settings.redis_pool_size,
+            timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 0),
         )
+        return Redis.from_pool(pool)
     except ValueError as error:
         raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
 

@@ -14,7 +14,7 @@ from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.observe.logs import set_up_logs
 from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
 
-NICENESS = 10
+NICENESS = 19
 """Those who are served come first."""
 
 

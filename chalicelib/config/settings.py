@@ -58,6 +58,7 @@ class Settings:
     redis_url: str
     redis_namespace: str
     redis_timeout_ms: int
+    redis_pool_size: int
     quote_source: str
     recent_quotes: int
     quote_try_ms: int
@@ -251,6 +252,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         ),
         redis_namespace=_namespace(env),
         redis_timeout_ms=_number("REDIS_TIMEOUT_MS", env, 250, 10, 10_000),
+        redis_pool_size=_number("REDIS_POOL_SIZE", env, 100, 1, 1_000),
         quote_source=_text("QUOTE_SOURCE", env),
         recent_quotes=_number("RECENT_QUOTES", env, 2_000, 0, 100_000),
         quote_try_ms=_number("QUOTE_TRY_MS", env, 250, 10, 30_000),

@@ -99,6 +99,7 @@ def _wait_until_ready(process: "subprocess.Popen[str]", data: Path) -> Backgroun
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("ready "):
-            facts: dict[str, Any] = json.loads((data / "stack.json").read_text())
+            facts: dict[str, Any] = {"quote_source": ""}  # an older tree does not say
+            facts |= json.loads((data / "stack.json").read_text())
             return BackgroundStack(process, data, **facts)
     raise StackFailedError(f"the stack ended with exit status {process.wait(_STOP_SECONDS)} before it was ready")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.runtime import prepare, runtime
+from chalicelib.runtime import connect_redis, prepare, runtime
 from tests.integration.api import Api, running_api
+from tests.integration.shop import settings_for
 
 SECONDS = 60.0
 INDEXES = {"accounts": {"_id_", "armed", "next_expiry"}, "journal": {"_id_", "times"}, "dumps": {"_id_"}}
@@ -39,3 +40,14 @@ def test_a_database_that_is_away_keeps_no_server_from_starting(
         thread.join(SECONDS)
         assert not thread.is_alive()
     assert "the indexes will be made on first use" in caplog.text
+
+
+def test_a_crowd_uses_no_more_connections_of_the_cache_than_the_setting_says(redis_url: str) -> None:
+    """Thirty ask at once; who finds none free waits for one."""
+    redis = connect_redis(
+        settings_for("mongodb://unused", "unused", redis_url, REDIS_POOL_SIZE="3", REDIS_TIMEOUT_MS="10000")
+    )
+    with ThreadPoolExecutor(30) as pool:
+        numbers = set(pool.map(lambda _: redis.client_id(), range(300)))
+    redis.close()
+    assert 1 <= len(numbers) <= 3
