@@ -38,7 +38,7 @@ class Lateness:
     """The lateness of a run's commands, and whether the schedule was held.
 
     `planned` is how many commands were due within `planned_s` seconds; those not sent by then, with some grace, are
-    `missed`.
+    `missed`. `last_late_us` is how late the last one left.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,14 @@ class Lateness:
         self.planned = 0
         self.planned_s = 0.0
         self.in_time = 0
+        self.last_late_us = 0
         self._causes_us = [0, 0, 0, 0]
 
     def record(self, delay: Delay, *, in_time: bool) -> None:
         """Count a command that left; `in_time` is whether that was before the end of the schedule."""
         total_us = sum(delay)
         self.delays.record(total_us)
+        self.last_late_us = total_us
         self.in_time += in_time
         if total_us:
             for index, part_us in enumerate(delay):
@@ -63,6 +65,7 @@ class Lateness:
         self.planned += other.planned
         self.planned_s = max(self.planned_s, other.planned_s)
         self.in_time += other.in_time
+        self.last_late_us = max(self.last_late_us, other.last_late_us)
         self._causes_us = [mine + theirs for mine, theirs in zip(self._causes_us, other._causes_us, strict=True)]  # noqa: SLF001 (of its own class)
 
     @property
@@ -85,6 +88,7 @@ class Lateness:
             "planned": self.planned,
             "planned_s": round(self.planned_s, 3),
             "missed": self.missed,
+            "last_late_s": self.last_late_us / 1e6,
             "late_ms": self.delays.summary_ms(),
             "late_s_by_cause": {
                 cause: round(part_us / 1e6, 3) for cause, part_us in zip(CAUSES, self._causes_us, strict=True)
@@ -98,6 +102,7 @@ class Lateness:
             "planned": self.planned,
             "planned_s": self.planned_s,
             "in_time": self.in_time,
+            "last_late_us": self.last_late_us,
             "causes_us": self._causes_us,
         }
 
@@ -107,6 +112,7 @@ class Lateness:
         lateness = cls()
         lateness.delays = Latencies.read(dumped["delays"])
         lateness.planned, lateness.in_time = int(dumped["planned"]), int(dumped["in_time"])
+        lateness.last_late_us = int(dumped["last_late_us"])
         lateness.planned_s = float(dumped["planned_s"])
         lateness._causes_us = [int(part_us) for part_us in dumped["causes_us"]]
         return lateness

@@ -2,6 +2,7 @@
 
 client       commands a second and CPU a command, beside a bare loop of http.client on the same stub
 percentiles  latencies beside those that wrk measures on the same stub at the same rate
+rates        rates that are held and how late commands leave; percentiles beside the stub's own log
 parse        time and memory for reading a workload file
 """
 
@@ -24,12 +25,14 @@ from contextlib import contextmanager
 from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loadgen.client.encoding import parse_url
 from loadgen.examples import show_example
 from loadgen.results import machine
 from loadgen.run.interrupt import Interrupt
+from loadgen.run.pacing import Pacing
+from loadgen.run.schedule import ConstantRate
 from loadgen.run.server import Server
 from loadgen.run.session import ReplayOptions, replay
 from loadgen.workload.files import Command, Workload, load, write
@@ -50,8 +53,8 @@ end
 
 
 @contextmanager
-def stub(*arguments: str) -> Iterator[int]:
-    """Run the stub server in a process of its own; give its port."""
+def stub(*arguments: str, log: list[float] | None = None) -> Iterator[int]:
+    """Run the stub server in a process of its own; give its port. Its percentiles are added to the `log`."""
     process = subprocess.Popen(  # noqa: S603 (our own server)
         [sys.executable, "-m", "loadgen.selftest.stub_server", *arguments],
         stdin=subprocess.PIPE,
@@ -65,6 +68,8 @@ def stub(*arguments: str) -> Iterator[int]:
     finally:
         process.stdin.close()
         process.wait()
+        if log is not None:
+            log += map(float, process.stdout.readline().split())
         process.stdout.close()
 
 
@@ -100,6 +105,12 @@ def measure_http_client(port: int, threads: int, count: int) -> tuple[float, flo
 
 def measure_loadgen(port: int, threads: int, count: int) -> tuple[float, float, dict[str, float]]:
     """Return commands a second, CPU a command in us and the latencies in ms of a replay."""
+    report = run_loadgen(port, threads, count)
+    return report["rate"], report["cost"]["cpu_us_per_command"], report["latency_ms"]
+
+
+def run_loadgen(port: int, threads: int, count: int, rate: float | None = None) -> dict[str, Any]:
+    """Return the report of a replay, at a rate or as fast as answers come."""
     names, share = [f"user{number}" for number in range(threads)], count // threads
     kinds = ("BUY", "COMMIT_BUY", "QUOTE", "ADD")
     fields = {"BUY": ("ABC", "276.83"), "QUOTE": ("ABC", None), "ADD": (None, "63511.53")}
@@ -108,10 +119,11 @@ def measure_loadgen(port: int, threads: int, count: int) -> tuple[float, float, 
         for number, kind in zip(range(threads * share), cycle(kinds), strict=False)
     ]
     server = Server(parse_url(f"http://127.0.0.1:{port}"), "t" * 200, "bench")
-    options = ReplayOptions(threads, None, baseline=False, quiet=True)
+    pacing = Pacing() if rate is None else Pacing(ConstantRate(rate), planned_end_s=len(commands) / rate)
+    options = ReplayOptions(threads, None, baseline=False, quiet=True, pacing=pacing)
     report = replay(Workload("generated", commands), server, options, Interrupt())
     assert not report["errors"]
-    return report["rate"], report["cost"]["cpu_us_per_command"], report["latency_ms"]
+    return report
 
 
 def client(options: argparse.Namespace) -> int:
@@ -161,6 +173,29 @@ def percentiles(options: argparse.Namespace) -> int:
         print(f"{name:>12} {their:>10,.2f} {our:>10,.2f} {our / their:>7.3f}")
         good = good and (name == "p99.9 ms" or abs(our / their - 1) <= 0.1)
     print("rate and percentiles up to p99 within 10 %:", "yes" if good else "NO")
+    return 0 if good else 1
+
+
+def rates(options: argparse.Namespace) -> int:
+    """Print how exactly rates are held, how late commands leave, and percentiles beside those of the stub's own log."""
+    good = True
+    print(f"{'asked':>8} {'sent':>10} {'off by':>8} {'late p50':>10} {'late p99':>10}")
+    with stub() as port:
+        for rate in options.rates:
+            report = _alone(run_loadgen, port, 32, round(rate * options.seconds / 32) * 32, rate)
+            schedule = report["schedule"]
+            had = schedule["planned"] / (schedule["planned_s"] + schedule["last_late_s"])
+            off, late = abs(had / rate - 1), schedule["late_ms"]
+            print(f"{rate:>6g}/s {had:>8,.2f}/s {100 * off:>6.3f} % {late['p50']:>7.3f} ms {late['p99']:>7.3f} ms")
+            good = good and schedule["held"] and off <= 0.001 and late["p50"] < 0.2
+    log: list[float] = []
+    with stub("--delay", _DELAY_MS, log=log) as port:
+        found = _alone(run_loadgen, port, 16, 16 * 20 * options.seconds)["latency_ms"]
+    print(f"{'':>8} {'server':>10} {'loadgen':>10} {'ratio':>7}")
+    for name, theirs in (("p50", log[49]), ("p90", log[89]), ("p99", log[98])):
+        print(f"{name:>8} {theirs:>7.2f} ms {found[name]:>7.2f} ms {found[name] / theirs:>7.4f}")
+        good = good and abs(found[name] / theirs - 1) <= 0.01
+    print("rates within 0.1 %, median lateness under 0.2 ms, percentiles within 1 %:", "yes" if good else "NO")
     return 0 if good else 1
 
 
@@ -214,6 +249,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_example(one, f"{_PROG} percentiles")
     one.add_argument("--connections", type=int, default=16)
     one.add_argument("--seconds", type=int, default=20)
+    one = adding.add_parser("rates", help="rates that are held, lateness, percentiles beside the server's own log")
+    one.set_defaults(run=rates)
+    show_example(one, f"{_PROG} rates")
+    one.add_argument("--rates", type=float, nargs="+", default=[100, 1000, 3000])
+    one.add_argument("--seconds", type=int, default=10)
     one = adding.add_parser("parse", help="time and memory for a workload file")
     one.set_defaults(run=parse)
     show_example(one, f"{_PROG} parse")

@@ -1,11 +1,13 @@
 """A server that answers every command alike, after a delay that is known: to measure load generators with.
 
-`python -m loadgen.selftest.stub_server --delay 10:30` prints its port and serves until its standard input ends.
+`python -m loadgen.selftest.stub_server --delay 10:30` prints its port and serves until its standard input ends; then it
+prints the 1st to the 99th percentile of how long, by its own clock, its delayed answers took it in ms.
 """
 
 import argparse
 import asyncio
 import random
+import statistics
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +23,8 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 class Stub(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, delay_ms: tuple[float, float], chance: random.Random) -> None:
+    def __init__(self, delay_ms: tuple[float, float], chance: random.Random, took_ms: list[float]) -> None:
+        self._took_ms = took_ms
         self._least_s, self._most_s = (each / 1000 for each in delay_ms)
         self._chance = chance
         self._received = b""
@@ -50,17 +53,26 @@ class Stub(asyncio.Protocol):
             self._transport.write(_ANSWER)
             return
         delay_s = self._chance.uniform(self._least_s, self._most_s)
-        asyncio.get_running_loop().call_later(delay_s, self._transport.write, _ANSWER)
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay_s, self._write, loop.time())
+
+    def _write(self, received_s: float) -> None:
+        assert self._transport is not None
+        self._transport.write(_ANSWER)
+        self._took_ms.append((asyncio.get_running_loop().time() - received_s) * 1000)
 
 
 async def serve(delay_ms: tuple[float, float], port: int) -> None:
     """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
     chance = random.Random(1)  # noqa: S311 (the same delays each time; no secret)
-    server = await loop.create_server(lambda: Stub(delay_ms, chance), "127.0.0.1", port, backlog=1024)
+    took_ms: list[float] = []
+    server = await loop.create_server(lambda: Stub(delay_ms, chance, took_ms), "127.0.0.1", port, backlog=1024)
     async with server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await loop.run_in_executor(None, sys.stdin.read)
+    if len(took_ms) > 1:
+        print(*(f"{cut:.3f}" for cut in statistics.quantiles(took_ms, n=100)), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -67,6 +68,21 @@ def compare_with_another_client(folder: Path) -> None:
     assert ours["p50"] == pytest.approx(cuts[49], rel=0.1)
     assert ours["p90"] == pytest.approx(cuts[89], rel=0.1)
     assert ours["p99"] == pytest.approx(cuts[98], rel=0.2)
+
+
+def test_rates_are_held_and_percentiles_are_those_of_the_servers_own_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """What must hold on an idle machine is judged by `loadgen.selftest.bench rates`; here more may be off."""
+
+    def measure() -> None:
+        main(["rates", "--rates", "100", "1000", "--seconds", "1"])
+        said = capsys.readouterr().out
+        off = [float(found) for found in re.findall(r"([0-9.]+) %\s", said)]
+        ratios = [float(found) for found in re.findall(r"ms\s+([0-9.]+)$", said, re.MULTILINE)]
+        assert len(off) == 2
+        assert max(off) <= 1
+        assert ratios == pytest.approx([1, 1, 1], abs=0.1)
+
+    undisturbed(measure)
 
 
 def test_percentiles_beside_those_of_wrk_say_when_there_is_no_wrk(tmp_path: Path) -> None:

@@ -264,5 +264,5 @@ def test_times_that_do_not_fit_together_are_refused(
 def test_a_run_on_a_ramp_ends_with_the_ramp(run: Run, stub: StubServer, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     assert run(lines_of(20, 2000), "--ramp", "0:100/1s,100/500ms", "--json", str(out), "--allow-missed-rate") == 0
-    assert report_of(out)["commands"] == pytest.approx(100, abs=2)
+    assert 80 <= report_of(out)["commands"] <= 102
     assert report_of(out)["schedule"]["planned"] == pytest.approx(100, abs=2)
