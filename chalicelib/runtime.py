@@ -96,10 +96,14 @@ class Runtime:
     rate_limit: RateLimit | None
     observers: Observers
 
-    def close(self) -> None:
-        """Hear out the quote source, finish the writes that have begun and close the connections."""
+    def hear_out_questions(self) -> None:
+        """Wait until the open questions to the quote source are answered and audited, or given up."""
         if not self.shared_quotes.finish():
             log.warning("questions to the quote source are still open: their answers will not be in the audit log")
+
+    def close(self) -> None:
+        """Hear out the quote source, finish the writes that have begun and close the connections."""
+        self.hear_out_questions()
         self.writer.close()
         self.database.client.close()
         self.logs.client.close()
@@ -267,7 +271,7 @@ def make_runtime(settings: Settings) -> Runtime:
         registry,
     )
     queues, transactions = UserQueues(), TransactionNumbers(registry.number)
-    late = LateAnswers(accounts, clock, queues, transactions, settings.command_timeout_ms)
+    late = LateAnswers(accounts, clock, transactions, settings.command_timeout_ms)
     shared_quotes = connect_quotes(redis, settings, late.record)
     quotes = kept_in_process(shared_quotes, settings)
     logs = connect_database(settings, LOG_TIMEOUT_MS)
@@ -367,6 +371,12 @@ def _make_indexes(parts: Runtime) -> None:
         parts.dumps.make_indexes()
     except (StoreError, PyMongoError, UnavailableError) as error:
         log.warning("the indexes will be made on first use: %s", error)
+
+
+def hear_out_questions() -> None:
+    """Wait, before this process ends, until the open questions to the quote source are answered and audited."""
+    for parts in _made:
+        parts.hear_out_questions()
 
 
 def forget() -> None:

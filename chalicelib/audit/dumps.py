@@ -31,6 +31,7 @@ from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
 from chalicelib.clock import Clock
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
+from chalicelib.domain.names import plain_name
 from chalicelib.store.documents import Document
 
 log = logging.getLogger(__name__)
@@ -250,7 +251,8 @@ class Dumps:
 
 def _path(user: str | None, filename: str) -> str:
     """Return where in the place a log is."""
-    return f"all/{filename}" if user is None else f"users/{user}/{filename}"
+    name = plain_name(filename)
+    return f"all/{name}" if user is None else f"users/{user}/{name}"
 
 
 class _Limit:

@@ -70,6 +70,8 @@ def _given(user: str, entry: Document) -> str:
         given += f"<filename>{escaped(entry['file'])}</filename>"
     if "amt" in entry:
         given += f"<funds>{_money(entry['amt'])}</funds>"
+    elif "giv" in entry:
+        given += f"<funds>{entry['giv']}</funds>"
     return given
 
 

@@ -255,7 +255,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         redis_pool_size=_number("REDIS_POOL_SIZE", env, 100, 1, 1_000),
         quote_source=_text("QUOTE_SOURCE", env),
         recent_quotes=_number("RECENT_QUOTES", env, 2_000, 0, 100_000),
-        quote_try_ms=_number("QUOTE_TRY_MS", env, 250, 10, 30_000),
+        quote_try_ms=_number("QUOTE_TRY_MS", env, 30, 10, 30_000),
         quote_limit_ms=_number("QUOTE_LIMIT_MS", env, 5_000, 100, 60_000),
         quote_first_pause_ms=_number("QUOTE_FIRST_PAUSE_MS", env, 10, 1, 10_000),
         quote_longest_pause_ms=_number("QUOTE_LONGEST_PAUSE_MS", env, 250, 1, 10_000),

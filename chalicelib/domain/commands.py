@@ -33,8 +33,24 @@ PRICED = frozenset({CommandName.QUOTE, CommandName.BUY, CommandName.SELL})
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is wrong with a field of a command, known before any account is looked at (SPEC.md section 6).
+
+    `code` is one of FIELD_CODES, `message` has the offending text. `funds` is a decimal that was given as the amount or
+    price and is none that may be, with two places.
+    """
+
+    code: str
+    message: str
+    funds: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One command, its parameters already checked.
+
+    One with a `refusal` is to be recorded and not carried out; it has those parameters that were good, and its file
+    name as far as it can be recorded.
 
     `user` is the account it works on and whose journal it stands in. `amount_cents` is the amount, or the price of
     a trigger. `of_all` marks the operator's DUMPLOG of all users. `order` is the number of the order that a COMMIT_* or
@@ -50,3 +66,4 @@ class Command:
     of_all: bool = False
     key: str | None = None
     order: int | None = None
+    refusal: Refusal | None = None

@@ -69,12 +69,16 @@ def decide(
 ) -> Decision:
     """Return what `command` does to `account` at `now_ms`, as the entry `sequence` of the user's journal.
 
-    Orders past their 60 s are given back first. A rejected command changes nothing beyond that, and its entry carries
-    the code. `quote` is needed for QUOTE, BUY and SELL; `history` (newest first) only for DISPLAY_SUMMARY.
+    Orders past their 60 s are given back first. A command that is rejected, or was refused before, changes nothing
+    beyond that, and its entry carries the code. `quote` is needed for a QUOTE, BUY or SELL that was not refused;
+    `history` (newest first) only for DISPLAY_SUMMARY.
     """
     account, events = give_back_expired(account, now_ms)
     if quote is not None and not quote.cached:
         events = (*events, QuoteHit(quote.quote))
+    if command.refusal is not None:
+        refused = RejectedError(command.refusal.code, command.refusal.message)
+        return Decision(account, _entry(account, command, now_ms, events, rejection=refused))
     try:
         change = RULES[command.name](account, command, Situation(now_ms, sequence, quote, history))
     except RejectedError as rejection:
@@ -102,6 +106,7 @@ def _entry(
         of_all=command.of_all,
         key=command.key,
         order=command.order,
+        funds=None if command.refusal is None else command.refusal.funds,
         outcome=OK if rejection is None else rejection.code,
         message=None if rejection is None else str(rejection),
         cash_cents=account.cash_cents,

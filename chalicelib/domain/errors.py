@@ -1,7 +1,8 @@
 """The errors of the system, each with the stable code of the interface (API.md).
 
 TradingError
-├── RequestError                 the form of a request, or who gives it: the command is not carried out
+├── RequestError                 the form of a request, or who gives it: the command is not carried out, and is audited
+│   │                            only where one of its fields is wrong (FIELD_CODES)
 │   ├── InvalidAmountError       invalid_amount
 │   ├── InvalidSymbolError       invalid_symbol
 │   ├── InvalidUserError         invalid_user
@@ -35,7 +36,7 @@ class TradingError(Exception):
 
 
 class RequestError(TradingError):
-    """The request is not a command: it is refused for its form and leaves no trace."""
+    """The request is refused for its form, and changes nothing."""
 
 
 class FieldError(RequestError):
@@ -74,6 +75,12 @@ class InvalidOrderError(FieldError):
     """The number of an order that is not a whole number from 1."""
 
     code = "invalid_order"
+
+
+FIELD_CODES = frozenset(
+    {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
+)
+"""What a command can be refused with for what is in a field: it is recorded like a rejection (SPEC.md section 6)."""
 
 
 class KeyReusedError(RequestError):

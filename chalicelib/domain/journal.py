@@ -92,8 +92,9 @@ class Entry:
     """One command, or one action of the system, in a user's journal.
 
     `command` is None for an action of the system. `order` is the order that a COMMIT_* or CANCEL_* named. `outcome` is
-    `ok` or the rejection's code, `message` then says why. `cash_cents` is the cash after it. `result` is what the
-    answer adds for this command, kept so that a repeated request gets the first outcome; keys in `_cents` are money.
+    `ok` or the code of the rejection or refusal, `message` then says why. `cash_cents` is the cash after it. `result`
+    is what the answer adds for this command, kept so that a repeated request gets the first outcome; keys in `_cents`
+    are money. `funds` is what a refused command gave as its amount or price, where that is a number to record.
     """
 
     transaction: int
@@ -110,6 +111,7 @@ class Entry:
     events: tuple[Event, ...]
     result: Mapping[str, Any]
     order: int | None = None
+    funds: str | None = None
 
     def no_earlier_than(self, last_ms: int) -> "Entry":
         """Return the entry in its place in time: a journal is in the order of its times, whatever the servers' clocks.

@@ -29,14 +29,14 @@ def parse_symbol(value: object, field: str = "symbol") -> str:
 
 
 def parse_filename(value: object, field: str = "filename") -> str:
-    """Return a plain file name, a leading `./` dropped.
+    """Return the name of a file as it was given; `plain_name` of it is where the file is.
 
     Raises InvalidFilenameError for a name that could leave the place it is written to (a path, `..`), cannot be
     written there (empty, over 200 bytes) or hides what it is (control characters, leading or trailing blanks).
     """
     if not isinstance(value, str):
         raise InvalidFilenameError(field, "must be a string")
-    name = value.removeprefix("./")
+    name = plain_name(value)
     if not name or name in {".", ".."}:
         raise InvalidFilenameError(field, "must name a file")
     if "/" in name or "\\" in name:
@@ -45,7 +45,12 @@ def parse_filename(value: object, field: str = "filename") -> str:
         raise InvalidFilenameError(field, "must be printable, with no blank at either end")
     if len(name.encode("utf-8")) > MAX_FILENAME_BYTES:
         raise InvalidFilenameError(field, f"must be at most {MAX_FILENAME_BYTES} bytes")
-    return name
+    return value
+
+
+def plain_name(filename: str) -> str:
+    """Return a file name without a leading `./`."""
+    return filename.removeprefix("./")
 
 
 def parse_order(value: object, field: str = "order") -> int:

@@ -14,7 +14,7 @@ _CENTS = "_cents"
 
 
 def answer_response(answer: Answer) -> Response:
-    """Return a command's outcome: 200 with what it did, or 409 with why it was rejected."""
+    """Return a command's outcome: 200 with what it did, else why it was rejected (409) or refused (400)."""
     entry = answer.entry
     headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
     if entry.outcome != OK:

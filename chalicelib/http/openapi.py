@@ -40,7 +40,8 @@ other failure nothing was changed. A repeated key gets the first outcome, marked
 A trader acts for itself only, an operator for anyone; a refusal says nothing of whether the account exists.
 """
 _DESCRIPTIONS: Mapping[int, str] = {
-    400: "The request is not a command; the first thing wrong with it is named.",
+    400: "The form of the request is wrong; the first thing wrong with it is named. A command that is wrong in a field "
+    "stands in the audit log.",
     401: "No token, or one that does not prove who is asking.",
     403: "The token is good, but not for this.",
     404: "There is nothing at this path, or no such file.",
@@ -81,6 +82,7 @@ _REPLAYED = {
 }
 _HEADERS: Mapping[int, Mapping[str, Any]] = {
     200: _REPLAYED,
+    400: _REPLAYED,
     401: {
         "WWW-Authenticate": {
             "description": "How to prove who is asking.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.domain.commands import PRICED, CommandName
+from chalicelib.domain.errors import FIELD_CODES
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.names import parse_filename, parse_order, parse_symbol
 from chalicelib.http import schemas
@@ -220,6 +221,7 @@ _REJECTIONS = frozenset(
     )
     for code in operation.rejections
 )
+_NOT_DONE = _REJECTIONS | FIELD_CODES
 DISPLAY_SUMMARY = Operation(
     "summary",
     "GET",
@@ -232,7 +234,7 @@ DISPLAY_SUMMARY = Operation(
         "pending_sells": a_list(an_object(schemas.PENDING_SELL)),
         "buy_triggers": a_list(an_object(schemas.BUY_TRIGGER)),
         "sell_triggers": a_list(an_object(schemas.SELL_TRIGGER)),
-        "history": a_list(schemas.past_command(_REJECTIONS), most=20),
+        "history": a_list(schemas.past_command(_NOT_DONE), most=20),
     },
 )
 DUMPLOG = Operation(
@@ -288,7 +290,7 @@ HISTORY = Operation(
     "The entries of the user's journal, newest first, page by page: a read, which leaves nothing in the log.",
     query=(BEFORE, LIMIT, KIND, FORMAT),
     answer={
-        "entries": a_list(schemas.history_entry(_REJECTIONS), most=MOST_ENTRIES),
+        "entries": a_list(schemas.history_entry(_NOT_DONE), most=MOST_ENTRIES),
         "next": or_null(schemas.SEQUENCE),
     },
     media_types=(JSON, CSV),

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from chalice.app import Request
 
-from chalicelib.domain.commands import MAX_TRANSACTION, Command
-from chalicelib.domain.names import parse_symbol
+from chalicelib.domain.commands import MAX_TRANSACTION, Command, Refusal
+from chalicelib.domain.errors import FieldError
+from chalicelib.domain.money import spell_decimal
+from chalicelib.domain.names import MAX_FILENAME_BYTES
 from chalicelib.http.errors import (
     InvalidHeaderError,
     InvalidJsonError,
@@ -17,12 +20,15 @@ from chalicelib.http.errors import (
     UnknownFieldError,
     UnsupportedMediaTypeError,
 )
-from chalicelib.http.operations import Operation
+from chalicelib.http.operations import FILENAME, SYMBOL, Field, Operation
 from chalicelib.http.schemas import MAX_KEY_LENGTH
 
 MAX_BODY_BYTES = 64 * 1024
 ONCE = frozenset({"host", "authorization", "idempotency-key", "x-transaction-num", "content-length", "content-type"})
 """Headers that a request may have once."""
+
+MAX_OFFENDING_LENGTH = 64
+"""So much of what is wrong is repeated in an error (SPEC.md section 6)."""
 
 
 def read_command(
@@ -32,30 +38,23 @@ def read_command(
     new_transaction: Callable[[], int],
     symbol: str | None = None,
 ) -> Command:
-    """Return the command that a request gives; raises a RequestError that names the first thing wrong with it.
+    """Return the command that a request gives; one that is refused for what is in a field says so.
 
-    `user` is checked already; `symbol` is that of the path, where there is one.
+    `user` is checked already; `symbol` is that of the path, where there is one. Raises a RequestError for what is no
+    command: a bad header, a body that is no JSON object (SPEC.md section 6).
     """
     assert operation.command is not None
     key = read_key(request.headers.get("idempotency-key"))
     transaction = read_transaction(request.headers.get("x-transaction-num"))
-    parameters: dict[str, Any] = {} if symbol is None else {"symbol": parse_symbol(symbol)}
     body = read_body(request) if operation.method == "POST" else {}
-    for given in body:
-        if all(given != wanted.name for wanted in operation.fields):
-            raise UnknownFieldError(str(given)[:64], f"{operation.command} has no such field")
-    for wanted in operation.fields:
-        if wanted.name not in body:
-            if not wanted.required:
-                continue
-            raise MissingFieldError(wanted.name, f"{operation.command} needs this field")
-        parameters[wanted.parameter] = wanted.parse(body[wanted.name], wanted.name)
+    parameters, refusal = read_fields(operation, body, symbol)
     return Command(
         name=operation.command,
         user=user,
         transaction=new_transaction() if transaction is None else transaction,
         of_all=operation.of_all,
         key=key,
+        refusal=refusal,
         **parameters,
     )
 
@@ -81,6 +80,51 @@ def arrived_ms(request: Request) -> int | None:
     """
     arrived = request.context.get("requestTimeEpoch")
     return arrived if isinstance(arrived, int) else None
+
+
+def read_fields(
+    operation: Operation, body: Mapping[str, Any], symbol: str | None
+) -> tuple[dict[str, Any], Refusal | None]:
+    """Return the good parameters of a command, and why it is refused: the first thing wrong with its fields."""
+    given: list[tuple[Field, object]] = [] if symbol is None else [(SYMBOL, symbol)]
+    names = {wanted.name for wanted in operation.fields}
+    refusals = [
+        _refusal(UnknownFieldError(str(name)[:MAX_OFFENDING_LENGTH], f"{operation.command} has no such field"))
+        for name in body
+        if name not in names
+    ]
+    for wanted in operation.fields:
+        if wanted.name in body:
+            given.append((wanted, body[wanted.name]))
+        elif wanted.required:
+            refusals.append(_refusal(MissingFieldError(wanted.name, f"{operation.command} needs this field")))
+    parameters: dict[str, Any] = {}
+    funds = None
+    for wanted, value in given:
+        try:
+            parameters[wanted.parameter] = wanted.parse(value, wanted.name)
+        except FieldError as error:
+            refusals.append(_refusal(error, value))
+            if wanted is FILENAME and (filename := _recordable(value)):
+                parameters[wanted.parameter] = filename
+            if wanted.parameter == "amount_cents":
+                funds = spell_decimal(value)
+    return parameters, replace(refusals[0], funds=funds) if refusals else None
+
+
+def _refusal(error: FieldError, value: object = None) -> Refusal:
+    """Return why a command is refused, with the offending text, cut."""
+    if value is None:
+        return Refusal(error.code, str(error))
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return Refusal(error.code, f"{error}, got {text[:MAX_OFFENDING_LENGTH]!r}")
+
+
+def _recordable(filename: object) -> str | None:
+    """Return a file name that is none, as far as it can be recorded: as text of a length that names have."""
+    if not isinstance(filename, str) or len(filename.encode("utf-8", "replace")) > MAX_FILENAME_BYTES:
+        return None
+    return filename.encode("utf-8", "replace").decode()
 
 
 def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:

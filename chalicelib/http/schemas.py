@@ -24,11 +24,12 @@ SYMBOL: Schema = {
     "examples": ["ABC"],
 }
 AMOUNT: Schema = {
-    "description": "Greater than 0, at most 1000000000.00, with at most two decimal places; a string or a number.",
+    "description": "Greater than 0, at most 1000000000.00, with at most two decimal places (zeros behind them do not "
+    "count); a string or a number.",
     "anyOf": [
         {
             "type": "string",
-            "pattern": r"^(?!0+(\.0+)?$)([0-9]{1,9}(\.[0-9]{1,2})?|0[0-9]{9}(\.[0-9]{1,2})?|1000000000(\.00?)?)$",
+            "pattern": r"^(?!0+(\.0+)?$)([0-9]{1,9}(\.[0-9]{1,2}0*)?|0[0-9]{9}(\.[0-9]{1,2}0*)?|1000000000(\.0+)?)$",
         },
         {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_CENTS // 100, "multipleOf": 0.01},
     ],
@@ -205,7 +206,7 @@ ACCOUNT: Mapping[str, Schema] = {
 
 
 def history_entry(outcomes: frozenset[str]) -> dict[str, Any]:
-    """Return the schema of an entry of the history, whose outcome is `ok` or the code of a rejection."""
+    """Return the schema of an entry of the history, whose outcome is `ok` or the code of a rejection or refusal."""
     return an_object(
         {
             "sequence": SEQUENCE,
@@ -223,7 +224,7 @@ def history_entry(outcomes: frozenset[str]) -> dict[str, Any]:
 
 
 def past_command(outcomes: frozenset[str]) -> dict[str, Any]:
-    """Return the schema of a line of the history, whose outcome is `ok` or the code of a rejection."""
+    """Return the schema of a line of the history, whose outcome is `ok` or the code of a rejection or refusal."""
     return an_object(
         {
             "transaction": TRANSACTION,

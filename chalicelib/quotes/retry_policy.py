@@ -10,13 +10,14 @@ from chalicelib.config.settings import Settings
 class Patience:
     """The bounds on getting one quote, in milliseconds; docs/quotes.md says how to choose them.
 
-    `try_ms` bounds one try at the source and `limit_ms` all of it, waiting for others included. The pause after the
+    `try_ms` is how long one question is waited for before another one is asked, `limit_ms` bounds all of it, waiting
+    for others included; until then every question is heard out. The pause after the
     n-th failed try is drawn from 0 to `first_pause_ms` x 2^(n-1), at most `longest_pause_ms` (exponential backoff with
     full jitter). `lock_spare_ms` is by how much a lock outlives the try it covers, `poll_ms` how often a waiting
     process looks whether the owner of the lock is done.
     """
 
-    try_ms: int = 250
+    try_ms: int = 30
     limit_ms: int = 5_000
     first_pause_ms: int = 10
     longest_pause_ms: int = 250

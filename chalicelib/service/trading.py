@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from chalicelib.clock import Clock
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import Decision, decide
-from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, TooLateError
+from chalicelib.domain.errors import FIELD_CODES, KeyReusedError, QuoteUnavailableError, TooLateError
 from chalicelib.domain.journal import Entry, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import note_hit
@@ -78,7 +78,7 @@ class Trading:
         if replayed and not _is_same(found.entry, command):
             raise KeyReusedError(f"the key was used for another command, transaction {found.entry.transaction}")
         result = found.entry.result
-        if command.name is CommandName.DUMPLOG:
+        if command.name is CommandName.DUMPLOG and command.refusal is None:
             result = self.dumps.write(found.entry, command.user, found.sequence)
         return Answer(command.user, found.entry, result, replayed)
 
@@ -89,7 +89,7 @@ class Trading:
         if command.key is not None and (found := write.earlier_outcome()):
             return found, True
         quote = _CommandQuote(self.quotes, command, timer)
-        if command.name in PRICED:
+        if command.name in PRICED and command.refusal is None:
             write.check_clock()  # no price is asked for in vain
             quote.ask()
         try:
@@ -151,11 +151,13 @@ class _CommandQuote:
 
 def _is_same(entry: Entry, command: Command) -> bool:
     """Tell whether an entry records this command; its transaction number may differ in a repeated request."""
-    return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all, entry.order) == (
+    refusal = (entry.outcome, entry.message) if entry.outcome in FIELD_CODES else None
+    return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all, entry.order, refusal) == (
         command.name,
         command.symbol,
         command.amount_cents,
         command.filename,
         command.of_all,
         command.order,
+        None if command.refusal is None else (command.refusal.code, command.refusal.message),
     )

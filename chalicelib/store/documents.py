@@ -26,8 +26,8 @@ state that the account has: an update changes the element that is still of the v
 the index, in order.
 
 Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
-file, all, key, ord (the order named), id (of the write; begins with that of its attempt), out (absent when ok), msg,
-cash, srv (server), ev (events), res (result; larger ones as compressed JSON).
+file, all, key, ord (the order named), giv (funds that were refused), id (of the write; begins with that of its
+attempt), out (absent when ok), msg, cash, srv (server), ev (events), res (result; larger ones as compressed JSON).
 """
 
 import json
@@ -253,6 +253,7 @@ def entry_document(entry: Entry, write_id: bytes, server: str) -> Document:
         "all": entry.of_all or None,
         "key": entry.key,
         "ord": entry.order,
+        "giv": entry.funds,
         "id": write_id,
         "out": None if entry.outcome == OK else entry.outcome,
         "msg": entry.message,
@@ -282,6 +283,7 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
         events=tuple(_event_from(event) for event in document.get("ev", ())),
         result=_unpacked(document.get("res")),
         order=document.get("ord"),
+        funds=document.get("giv"),
     )
 
 

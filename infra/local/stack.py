@@ -29,7 +29,7 @@ from infra.local.services.mongo import (
     mongo_uri,
     mongod_part,
 )
-from infra.local.services.quote_server import LEGACY_SETTINGS, quote_server_part, quote_source
+from infra.local.services.quote_server import quote_server_part, quote_source
 from infra.local.services.redis_server import DEFAULT_MEMORY_MB, redis_part, redis_url
 from infra.quote_server.cli import DEFAULT_DELAY, DEFAULT_FAIL_RATE
 from infra.servers import metrics
@@ -295,10 +295,8 @@ def clock_file(folder: Path, server_name: str) -> Path:
 
 def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
     """Return the environment of a process that runs the app."""
-    patience = {} if stack.quote_port is None else LEGACY_SETTINGS
     clock = {OFFSET_FILE: str(clock_file(stack.folder.path, server_name))} if stack.options.settable_clocks else {}
     return {
-        **patience,
         **os.environ,
         **clock,
         "PYTHONUNBUFFERED": "1",

@@ -44,6 +44,7 @@ from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.host.sockets import has_hung_up
 from infra.servers import metrics
+from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import Answer, problem
 from infra.servers.gateway.requests import HttpRequest
@@ -258,6 +259,7 @@ def serve(options: argparse.Namespace, number: int) -> None:
     if not _in_flight.wait_for_none(_GRACE_SECONDS):
         print(f"gave up on requests that took longer than {_GRACE_SECONDS:g} s", flush=True)
     server.server.socket.close()
+    hear_out_questions()
 
 
 def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:

@@ -80,9 +80,13 @@ class Trading:
             return Verdict(final=True, again=False, code=code)
         return Verdict(final=False, again=False, code=code, said=redirection(response))
 
-    def summary(self, user: str) -> bytes:
-        """Return a request for a user's summary that is not part of the workload."""
-        return self._writer.get(f"{_user_path(user)}/summary")
+    def account(self, user: str) -> bytes:
+        """Return a request for a user's account, which is no command and leaves nothing in the log."""
+        return self._writer.get(f"{_user_path(user)}/account")
+
+    def history(self, user: str, version: int, entries: int) -> bytes:
+        """Return a request for the latest entries of an account's journal at a version, likewise."""
+        return self._writer.get(f"{_user_path(user)}/history?before={version + 1}&limit={entries}")
 
     def dumplog(self, filename: str) -> bytes:
         """Return a request for the audit log of all users that is not part of the workload."""

@@ -8,7 +8,7 @@ import gzip
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from loadgen.client.retry import Outcome, parse_object
 from loadgen.workload.files import Command
 from loadgen.workload.selection import EVERYTHING, Selection
 
-FORMAT = 1
+FORMAT = 2
 """The version of the file's form."""
 
 
@@ -93,9 +93,10 @@ class AnswerWriter:
                 }
             )
 
-    def add_baseline(self, user: str, body: bytes) -> None:
-        """Add a user's summary from before the run."""
-        self._put(f'{{"baseline":{json.dumps(user)},"answer":'.encode() + _one_line(body))
+    def add_baseline(self, user: str, account: Mapping[str, Any], last: Mapping[str, Any] | None) -> None:
+        """Add a user's account from before the run, and the last entry of its journal then."""
+        line = {"baseline": user, "answer": account, "last": last}
+        self._put(json.dumps(line, separators=(",", ":"))[:-1].encode())
 
     def add(self, command: Command, outcome: Outcome) -> None:
         """Add the outcome of a command."""
@@ -183,14 +184,14 @@ class AnswerFile:
         except (TypeError, ValueError, AttributeError) as error:
             raise AnswersError(f"{path}: its first line is damaged: {error}") from error
 
-    def baselines(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the users' summaries from before the run. Raises AnswersError."""
+    def baselines(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
+        """Yield the users' accounts from before the run, with the last entry of each journal; raises AnswersError."""
         lines = self._lines()
         next(lines)
         for line in lines:
             if "baseline" not in line:
                 return
-            yield line["baseline"], line["answer"]
+            yield line["baseline"], line["answer"], line.get("last")
 
     def answers(self) -> Iterator[Recorded]:
         """Yield the answers in the order in which they came. Raises AnswersError."""

@@ -14,7 +14,6 @@ from loadgen.client.encoding import RequestWriter, Target
 from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
 from loadgen.dialects.http import Http
 from loadgen.dialects.trading import Trading
-from loadgen.run.scheduler import RoundRobin, Turn, work_through
 from loadgen.workload.files import Command
 
 _CONNECTING = 32
@@ -96,30 +95,6 @@ def _open(connections: Sequence[Connection]) -> None:
         raise ReplayError(str(error)) from error
     with ThreadPoolExecutor(_CONNECTING, thread_name_prefix="connect") as pool:
         list(pool.map(try_to, connections[1:]))
-
-
-def read_summaries(
-    users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event
-) -> dict[str, Outcome]:
-    """Return each user's summary as the server answers it; users are missing when `stopping` was set.
-
-    Raises RefusedError at the first summary that the token may not read.
-    """
-    dialect = server.trading()
-    outcomes: dict[str, Outcome] = {}
-    refused: list[Outcome] = []
-
-    def read(client: Client, turn: Turn[str]) -> None:
-        user, outcome = turn.item, client.read(dialect.summary(turn.item))
-        if outcome.refused:
-            refused.append(outcome)
-            stopping.set()
-        outcomes[user] = outcome
-
-    work_through(clients, RoundRobin((user,) for user in users), read, stopping)
-    if refused:
-        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
-    return outcomes
 
 
 def explain(outcome: Outcome) -> str:

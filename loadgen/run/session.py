@@ -16,13 +16,14 @@ from loadgen.results import machine
 from loadgen.results.answers import AnswerWriter, Header
 from loadgen.results.outputs import written_beside
 from loadgen.results.statistics import Statistics
+from loadgen.run.accounts import read_accounts
 from loadgen.run.affinity import staying_on
 from loadgen.run.interrupt import Interrupt
 from loadgen.run.pacing import AS_FAST_AS_ANSWERS_COME, Pacing
 from loadgen.run.processes import WorkerProcesses
 from loadgen.run.progress import Source, shown
 from loadgen.run.replay import Replay
-from loadgen.run.server import ReplayError, Server, explain, read_summaries
+from loadgen.run.server import ReplayError, Server, explain
 from loadgen.workload.files import Command, Workload
 from loadgen.workload.selection import EVERYTHING, Selection
 from loadgen.workload.streams import Part, Stream, owned, owner, stages
@@ -211,12 +212,13 @@ def _recording(
     ):
         if options.baseline and server.speaks_trading:
             with server.clients(threads, interrupt.stopping) as clients:
-                summaries = read_summaries(workload.users(), server, clients, interrupt.stopping)
-            for user, outcome in summaries.items():
-                if outcome.status == 200:
-                    writer.add_baseline(user, outcome.body)
-                elif not outcome.final and not interrupt.requested:
-                    raise ReplayError(f"the account of {user} cannot be read before the run: {explain(outcome)}")
+                readings = read_accounts(workload.users(), server, clients, interrupt.stopping, entries=1)
+            for user, reading in readings.items():
+                if reading.account is not None:
+                    writer.add_baseline(user, reading.account, next(iter(reading.entries), None))
+                elif not reading.outcome.final and not interrupt.requested:
+                    said = explain(reading.outcome)
+                    raise ReplayError(f"the account of {user} cannot be read before the run: {said}")
         writer.flush()
         yield writer
 

@@ -1,49 +1,86 @@
 """What the audit log says of a run: each user's commands in their order, what the system did between them, and cash.
 
-The part of a user's log that belongs to the run lies between two summaries that were read for this purpose, one before
-and one after it; their transaction numbers, made by the system, are the markers.
+The part of a user's log that belongs to the run lies between the entries that were the last of its journal when the
+account was read, before the run and after it. Reading it leaves nothing in the log.
 """
 
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from loadgen.results.findings import Findings
 from loadgen.verify.audit_log import Event
 from loadgen.verify.model import PRICED
 from loadgen.verify.prices import PriceBook
-from loadgen.workload.amounts import read_money
+from loadgen.workload.amounts import read_money, spell_number
 from loadgen.workload.files import FORMS, Command
+from loadgen.workload.syntax import spell_filename, spell_symbol
 
 READ_ONLY = frozenset({"QUOTE", "DISPLAY_SUMMARY", "DUMPLOG"})
 """Commands that do not change an account: anybody may give them during the run."""
+
+
+class Mark(NamedTuple):
+    """An entry of a journal by which a place in the log is found; `is_command` is False for what the system did."""
+
+    timestamp_ms: int
+    transaction: int
+    is_command: bool
+
+    def is_of(self, event: Event) -> bool:
+        """Return whether an event is one of the entry's, as far as that can be told."""
+        return (event.timestamp_ms, event.transaction) == (self.timestamp_ms, self.transaction)
 
 
 @dataclass(slots=True)
 class UserLog:
     """One user's part of the log.
 
-    `commands` and `times` are the run's transaction numbers and the server's times of them. `system` has the firings
-    and expiries, each with the number of run commands that came before it. `cash` is all adds minus all removes up to
-    the summary `end`.
+    `start` is the last entry before the run, `end` the last one after it, None where there was none. `commands` and
+    `times` are the run's transaction numbers and the server's times of them. `system` has the firings and expiries,
+    each with the number of run commands that came before it. `cash` is all adds minus all removes up to the `end`.
     """
 
-    start: int | None
-    end: int
+    start: Mark | None
+    end: Mark | None
     cash: int = 0
     commands: "array[int]" = field(default_factory=lambda: array("q"))
     times: "array[int]" = field(default_factory=lambda: array("q"))
     system: list[tuple[int, Event]] = field(default_factory=list)
     strangers: list[Event] = field(default_factory=list)
-    started: bool = False
-    ended_ms: int | None = None
-    closed: bool = False
+    has_start: bool = False
+    has_end: bool = False
     latest_ms: int | None = None
     """When the latest command was, if it was one of the run."""
+    _started: bool = False
 
     def __post_init__(self) -> None:
-        self.started = self.start is None
+        self.has_start = self._started = self.start is None
+        self.has_end = self.end is None
+
+    def is_later(self, event: Event) -> bool:
+        """Return whether an event came after the account was read for the last time."""
+        return self.end is None or event.timestamp_ms > self.end.timestamp_ms
+
+    def is_of_run(self, event: Event) -> bool:
+        """Return whether an event, the next in the order of the log, came after the start; look out for both marks."""
+        self.has_end = self.has_end or (self.end is not None and self.end.is_of(event))
+        self._started = self._started or self._starts_with(event)
+        return self._started
+
+    def _starts_with(self, event: Event) -> bool:
+        start = self.start
+        if start is None or event.timestamp_ms != start.timestamp_ms:
+            return start is None or event.timestamp_ms > start.timestamp_ms
+        is_command = event.kind == "userCommand"
+        if not self.has_start:
+            self.has_start = start.is_of(event) and is_command == start.is_command
+            return False
+        if start.is_command:
+            return is_command or not start.is_of(event)
+        return is_command  # an entry of the system has events of several transactions
 
 
 class LogScan:
@@ -80,49 +117,38 @@ class LogScan:
         self._book.complete = True
 
     def _take(self, event: Event) -> None:
+        log = None if event.username is None else self.users.get(event.username)
+        if log is not None and log.is_later(event):
+            log = None
+        is_of_run = log is not None and log.is_of_run(event)
         if event.kind == "quoteServer":
             self._book.quoted(event.fields["stockSymbol"], read_money(event.fields["price"]), event.timestamp_ms)
-            return
-        if event.username is None:
+        elif event.username is None:
             if event.kind == "userCommand":
                 self.dumps_of_all[event.transaction] += 1
-            return
-        log = self.users.get(event.username)
-        if log is not None and not log.closed:
-            self._take_of_user(event.username, log, event)
+        elif log is not None:
+            self._take_of_user(event.username, log, event, is_of_run=is_of_run)
 
-    def _take_of_user(self, user: str, log: UserLog, event: Event) -> None:
-        if log.ended_ms is not None and (event.timestamp_ms > log.ended_ms or event.kind == "userCommand"):
-            log.closed = True
-            return
+    def _take_of_user(self, user: str, log: UserLog, event: Event, *, is_of_run: bool) -> None:
         match event.kind:
             case "userCommand":
-                self._take_command(user, log, event)
+                log.latest_ms = None
+                if is_of_run:
+                    self._take_command(user, log, event)
             case "accountTransaction":
                 funds = read_money(event.fields["funds"])
                 log.cash += {"add": funds, "remove": -funds}[event.fields["action"]]
-            case "systemEvent" if log.started:
+            case "systemEvent" if is_of_run:
                 if event.fields["command"] not in PRICED:
                     self._book.fired(read_money(event.fields["funds"]))
                 _place(log, event)
-            case "errorEvent" if log.started:
+            case "errorEvent" if is_of_run:
                 if event.transaction in self._unanswered:
                     self.rejected.add(event.transaction)
             case _:
                 pass
 
     def _take_command(self, user: str, log: UserLog, event: Event) -> None:
-        is_summary = event.fields["command"] == "DISPLAY_SUMMARY"
-        log.latest_ms = None
-        if is_summary and event.transaction == log.start:
-            log.started = True
-            log.latest_ms = event.timestamp_ms
-            return
-        if is_summary and event.transaction == log.end:
-            log.ended_ms = event.timestamp_ms
-            return
-        if not log.started:
-            return
         command = self._commands.get(event.transaction)
         if command is None or command.user != user:
             if event.fields["command"] not in READ_ONLY:
@@ -143,40 +169,24 @@ def _place(log: UserLog, event: Event) -> None:
     is_expiry = event.fields["command"] in PRICED
     place = len(log.commands)
     if is_expiry and log.latest_ms == event.timestamp_ms:
-        if not place:
-            return
         place -= 1
-    if is_expiry or log.ended_ms is None:
-        log.system.append((place, event))
+    log.system.append((place, event))
 
 
 def _misquotes(command: Command, event: Event) -> list[str]:
-    """Return how the log's userCommand differs from the command that was sent."""
-    wanted = {"command": command.name}
-    if command.symbol is not None:
-        wanted["stockSymbol"] = command.symbol.upper()
+    """Return how the log's userCommand differs from the command that was sent, as far as a log can hold that."""
     last = FORMS[command.name][-1]
-    differences = [
+    wanted = {
+        "command": command.name,
+        "stockSymbol": spell_symbol(command.symbol),
+        "funds": spell_number(command.value) if last in {"amount", "price"} else None,
+        "filename": spell_filename(command.value) if last == "filename" else None,
+    }
+    return [
         f"the log says {name} {event.fields.get(name)!r}, not {value!r}"
         for name, value in wanted.items()
         if event.fields.get(name) != value
     ]
-    if last in {"amount", "price"} and not _same_money(event.fields.get("funds"), command.value):
-        differences.append(f"the log says funds {event.fields.get('funds')!r}, not {command.value!r}")
-    if last == "filename" and _plain(event.fields.get("filename")) != _plain(command.value):
-        differences.append(f"the log says filename {event.fields.get('filename')!r}, not {command.value!r}")
-    return differences
-
-
-def _plain(filename: str | None) -> str:
-    return (filename or "").removeprefix("./")
-
-
-def _same_money(logged: str | None, given: str | None) -> bool:
-    if logged is None or given is None:
-        return False
-    whole, _, places = given.partition(".")
-    return logged == f"{int(whole)}.{places:0<2}"
 
 
 def compare_order(wanted: Sequence[int], optional: set[int], log: UserLog) -> list[str]:
@@ -209,8 +219,9 @@ def compare_order(wanted: Sequence[int], optional: set[int], log: UserLog) -> li
         f"a {event.fields['command']} that is not of this run (transaction {event.transaction}) came in between"
         for event in log.strangers
     ]
-    if not log.started:
-        differences.append(f"the summary read before the run (transaction {log.start}) is not in the audit log")
-    if log.ended_ms is None:
-        differences.append(f"the summary read after the run (transaction {log.end}) is not in the audit log")
+    for mark, found, when in ((log.start, log.has_start, "before"), (log.end, log.has_end, "after")):
+        if mark is not None and not found:
+            differences.append(
+                f"the entry that was the last {when} the run (transaction {mark.transaction}) is not in it"
+            )
     return differences

@@ -1,7 +1,8 @@
 """Checks one user's answers, one after another, against the model."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from loadgen.results.answers import Recorded
 from loadgen.results.findings import Findings
@@ -13,7 +14,7 @@ from loadgen.verify.prices import PriceBook
 from loadgen.verify.summaries import UnreadableError, read_summary
 from loadgen.workload.amounts import parse_cents, read_money, spell
 from loadgen.workload.files import Command
-from loadgen.workload.syntax import form_problems, may_be_refused
+from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_refused
 
 
 class Checker:
@@ -73,18 +74,35 @@ class Checker:
             return False
         self._next += 1
         self._agreed = True
-        if refusals := form_problems(command):
-            if answer.final and (answer.status != 400 or answer.code not in refusals):
-                self._differ(command, f"answered {answer.status} {answer.code}, but it is {' or '.join(refusals)}")
-        elif answer.final and answer.status in {400, 422}:
-            if not (answer.code == "invalid_filename" and may_be_refused(command)):
-                self._differ(command, f"refused as {answer.status} {answer.code}, but nothing is wrong with its form")
+        refusals = form_problems(command)
+        if refusals or (answer.final and answer.status in {400, 422}):
+            self._check_refusal(command, answer, refusals)
         else:
             self._check_command(command, answer)
         return self._agreed
 
-    def finish(self, sent_ms: int, received_ms: int, body: dict[str, object]) -> Account | None:
-        """Compare the summary after the run with the model; return the account it shows, None if it cannot be read."""
+    def _check_refusal(self, command: Command, answer: Recorded, refusals: set[str]) -> None:
+        """Check a command that must be refused for its form, or was: it changes nothing, and stands in the log."""
+        if not answer.final:
+            if self._log is not None and self._find_in_log(command, answer) is not None:
+                self._past.clear()  # with which of several codes is not known
+            return
+        if refusals and (answer.status != 400 or answer.code not in refusals):
+            self._differ(command, f"answered {answer.status} {answer.code}, but it is {' or '.join(refusals)}")
+        elif not refusals and not (answer.code == "invalid_filename" and may_be_refused(command)):
+            self._differ(command, f"refused as {answer.status} {answer.code}, but nothing is wrong with its form")
+        elif answer.code in RECORDED_REFUSALS and "invalid_user" not in refusals:
+            if (logged_ms := self._find_in_log(command, answer)) is not None:
+                self._check_expired(command, logged_ms)
+            self._past.append((command.transaction, command.name, answer.code))
+
+    def finish(
+        self, sent_ms: int, received_ms: int, body: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
+    ) -> Account | None:
+        """Compare the account after the run, and its latest entries, with the model.
+
+        Return the account, None if it cannot be read.
+        """
         try:
             shown = read_summary(body)
         except UnreadableError as error:
@@ -102,9 +120,10 @@ class Checker:
             self._run_system(None)
         if not self._lost:
             judgement = self._by_clock(
-                sent_ms, received_ms, lambda account: Judgement(compare_accounts(account, shown))
+                sent_ms, received_ms, lambda account: Judgement(compare_accounts(account, shown)), settles=False
             )
-            for difference in judgement.differences + compare_history(self._past, self._own, body, None):
+            latest = {"history": [entry for entry in entries if entry.get("command") is not None][:HISTORY_LENGTH]}
+            for difference in judgement.differences + compare_history(self._past, self._own, latest, None):
                 self._findings.differ(self._user, f"in the end: {difference}")
         return shown
 
@@ -181,8 +200,12 @@ class Checker:
                 whose = "from before the run" if order.transaction is None else f"[{order.transaction}]"
                 self._differ(command, f"the {kind} {whose} had run out {late} ms before and was not given back")
 
-    def _by_clock(self, sent_ms: int, received_ms: int, judge: Callable[[Account], Judgement]) -> Judgement:
+    def _by_clock(
+        self, sent_ms: int, received_ms: int, judge: Callable[[Account], Judgement], *, settles: bool = True
+    ) -> Judgement:
         """Return what `judge` says of the account, orders that ran out by then given back.
+
+        A command `settles` them all, a read shows them as they are.
 
         With the log there is nothing to give back. Without it, orders whose end is so near that the client's clock
         cannot tell are taken to have run out or not as fits the answer.
@@ -190,7 +213,7 @@ class Checker:
         ended = [order for _, order in self.account.pending() if (order.expires_at or 0) < received_ms + SLACK_MS]
         if self._log is not None or not ended:
             return judge(self.account)
-        certain = sum((order.expires_at or 0) < sent_ms - SLACK_MS for order in ended)
+        certain = sum((order.expires_at or 0) < sent_ms - SLACK_MS for order in ended) if settles else 0
         tries: list[tuple[Judgement, Account]] = []
         for count in range(certain, len(ended) + 1):
             account = self.account.copy()

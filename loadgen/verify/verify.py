@@ -14,20 +14,24 @@ from typing import Any, BinaryIO, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from loadgen.client.retry import Outcome, parse_object
+from loadgen.client.retry import parse_object
 from loadgen.dialects.trading import DUMPLOG_TIMEOUT_S
 from loadgen.results.answers import AnswerFile, Recorded
 from loadgen.results.findings import Findings, Verification
-from loadgen.run.server import Client, ReplayError, Server, explain, read_summaries
+from loadgen.run.accounts import Reading, read_accounts
+from loadgen.run.server import Client, ReplayError, Server, explain
 from loadgen.verify.audit_log import AuditLogError, read_events
-from loadgen.verify.log_scan import LogScan, UserLog, compare_order
+from loadgen.verify.log_scan import LogScan, Mark, UserLog, compare_order
 from loadgen.verify.model import QUOTED, Account
 from loadgen.verify.prices import PriceBook
 from loadgen.verify.summaries import UnreadableError, read_summary
 from loadgen.verify.user import Checker
-from loadgen.workload.amounts import read_money, spell
+from loadgen.workload.amounts import read_money, read_whole, spell
 from loadgen.workload.files import Command, Workload
-from loadgen.workload.syntax import form_problems, may_be_refused
+from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_refused
+
+HISTORY_ENTRIES = 50
+"""So many entries of each journal are read after the run, to compare the latest commands with the run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +70,15 @@ def verify(
     run = _read_run(workload, file, _chosen(workload, options), findings)
     users = [user for user in run.of_user if not _invalid(user)]
     with server.clients(min(options.threads, max(1, len(users))), stopping) as clients:
-        summaries = read_summaries(users, server, clients, stopping)
-        bodies = _bodies(users, summaries)
-        scan = _scan_log(run, file, bodies, server, clients[0], findings) if options.log else None
+        readings = read_accounts(users, server, clients, stopping, HISTORY_ENTRIES)
+        bodies = _bodies(users, readings)
+        scan = _scan_log(run, file, readings, server, clients[0], findings) if options.log else None
     if scan is None:
         findings.note(
             "The audit log was not read: expiry is judged by the clock, a trigger's firing shows as a difference, "
             "and lost or doubled commands show only in their effects."
         )
-    return _compare(run, file, summaries, bodies, scan, findings)
+    return _compare(run, file, readings, bodies, scan, findings)
 
 
 def _chosen(workload: Workload, options: VerifyOptions) -> set[str]:
@@ -109,7 +113,7 @@ def _read_run(workload: Workload, file: AnswerFile, chosen: set[str], findings: 
         seen.add(answer.transaction)
         if not answer.final:
             run.unanswered.add(answer.transaction)
-        elif answer.status in {200, 409}:
+        elif answer.status in {200, 409} or (answer.status == 400 and answer.code in RECORDED_REFUSALS):
             run.acknowledged.add(answer.transaction)
         _note_price(run.book, found, answer)
     return run
@@ -124,30 +128,31 @@ def _note_price(book: PriceBook, command: Command, answer: Recorded) -> None:
         book.saw((command.symbol or "").upper(), price, answer.sent_ms, answer.received_ms)
 
 
-def _bodies(users: Sequence[str], summaries: Mapping[str, Outcome]) -> dict[str, dict[str, Any]]:
-    """Return the summaries as JSON. Raises ReplayError when one could not be read."""
+def _bodies(users: Sequence[str], readings: Mapping[str, Reading]) -> dict[str, dict[str, Any]]:
+    """Return the accounts after the run. Raises ReplayError when one could not be read."""
     bodies = {}
     for user in users:
-        outcome = summaries.get(user)
-        body = parse_object(outcome.body) if outcome is not None and outcome.status == 200 else None
-        if body is None:
-            said = "interrupted" if outcome is None else explain(outcome)
+        reading = readings.get(user)
+        if reading is None or reading.account is None:
+            said = "interrupted" if reading is None else explain(reading.outcome)
             raise ReplayError(f"the account of {user} cannot be read: {said}")
-        bodies[user] = body
+        bodies[user] = reading.account
     return bodies
 
 
 def _scan_log(
     run: _Run,
     file: AnswerFile,
-    bodies: Mapping[str, Mapping[str, Any]],
+    readings: Mapping[str, Reading],
     server: Server,
     client: Client,
     findings: Findings,
 ) -> LogScan | None:
     """Return what the audit log says, None when it cannot be had."""
-    starts = {user: _number(body) for user, body in file.baselines()} if file.header.baseline else {}
-    logs = {user: UserLog(starts.get(user), _number(body)) for user, body in bodies.items()}
+    starts = {user: _mark(last) for user, _, last in file.baselines()} if file.header.baseline else {}
+    logs = {
+        user: UserLog(starts.get(user), _mark(next(iter(reading.entries), None))) for user, reading in readings.items()
+    }
     scan = LogScan(run.commands, run.unanswered, logs, run.book, findings)
     outcome = client.read(server.trading().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
     if outcome.status != 200:
@@ -168,10 +173,14 @@ def _scan_log(
     return scan
 
 
-def _number(summary: Mapping[str, Any]) -> int:
-    """Return the transaction number of a summary, 0 (which none has) when it does not say it."""
-    number = summary.get("transaction")
-    return number if isinstance(number, int) else 0
+def _mark(entry: Mapping[str, Any] | None) -> Mark | None:
+    """Return an entry of the history as a mark. Raises ReplayError when it does not have its form."""
+    if entry is None:
+        return None
+    try:
+        return Mark(read_whole(entry["timestamp"]), read_whole(entry["transaction"]), entry["command"] is not None)
+    except (KeyError, TypeError) as error:
+        raise ReplayError(f"an entry of the history does not have its form: {type(error).__name__} {error}") from error
 
 
 @contextmanager
@@ -195,7 +204,7 @@ def _opened(dump: Mapping[str, Any], tls: ssl.SSLContext | None) -> Iterator[Bin
 def _compare(
     run: _Run,
     file: AnswerFile,
-    summaries: Mapping[str, Outcome],
+    readings: Mapping[str, Reading],
     bodies: Mapping[str, dict[str, Any]],
     scan: LogScan | None,
     findings: Findings,
@@ -227,8 +236,8 @@ def _compare(
         elif command is not None and command.user in checkers:
             right += checkers[command.user].check(answer)
     after = [
-        checkers[user].finish(summaries[user].sent_ms, summaries[user].received_ms, body)
-        for user, body in bodies.items()
+        checkers[user].finish(reading.outcome.sent_ms, reading.outcome.received_ms, bodies[user], reading.entries)
+        for user, reading in readings.items()
     ]
     shown = [account for account in after if account is not None]
     if findings.unlogged_prices:
@@ -249,7 +258,7 @@ def _starting_accounts(run: _Run, file: AnswerFile, findings: Findings) -> dict[
     if not file.header.baseline:
         return {user: Account() for user in run.of_user}
     accounts = {}
-    for user, body in file.baselines():
+    for user, body, _ in file.baselines():
         if user not in run.of_user:
             continue
         try:
@@ -271,7 +280,7 @@ def _compare_log(run: _Run, scan: LogScan, checkers: Mapping[str, Checker], find
         wanted = [number for number in numbers if number in run.acknowledged or number in run.unanswered]
         for difference in compare_order(wanted, run.unanswered, log):
             findings.differ(user, difference)
-        if log.strangers or not log.started or log.ended_ms is None:
+        if log.strangers or not log.has_start or not log.has_end:
             checkers[user].stop()
 
 
@@ -286,6 +295,8 @@ def _check_dump_of_all(command: Command, answer: Recorded, scan: LogScan | None,
     elif answer.status != 200:
         if answer.status != 400 or not (answer.code in refusals or may_be_refused(command)):
             findings.differ(None, f"{where}: answered {answer.status} {answer.code}")
+        elif scan is not None and not scan.dumps_of_all[command.transaction]:
+            findings.differ(None, f"{where}: it was refused as {answer.code} but is not in the audit log")
     elif refusals:
         findings.differ(None, f"{where}: answered ok, but it is {' or '.join(sorted(refusals))}")
     elif body.get("transaction") != command.transaction or not isinstance(body.get("location"), str):

@@ -32,6 +32,18 @@ def parse_cents(value: str | None) -> int:
     return cents
 
 
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{0,40})(?:\.([0-9]{0,2})0*)?", re.ASCII)
+
+
+def spell_number(value: str | None) -> str | None:
+    """Return a number of at most two places as the audit log spells it, its sign included; None for anything else."""
+    match = _NUMBER.fullmatch(value or "")
+    if match is None or not any(character.isdigit() for character in match[0]):
+        return None
+    spelled = f"{match[2] or '0'}.{match[3] or '':0<2}"
+    return f"-{spelled}" if match[1] == "-" and any(digit not in "0." for digit in spelled) else spelled
+
+
 def read_money(value: object) -> int:
     """Return an answer's money in cents. Raises ValueError unless it is a string with two decimal places."""
     match = _MONEY.fullmatch(value) if isinstance(value, str) else None

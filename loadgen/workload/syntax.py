@@ -10,6 +10,24 @@ _SYMBOL = re.compile(r"[A-Za-z]{1,3}", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
+MAX_FILENAME_BYTES = 200
+
+RECORDED_REFUSALS = frozenset(
+    {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
+)
+"""The codes with which a command is refused that stands in the audit log all the same (SPEC.md section 6)."""
+
+
+def spell_symbol(symbol: str | None) -> str | None:
+    """Return a symbol as the audit log has it, None for what is none."""
+    return symbol.upper() if symbol is not None and _SYMBOL.fullmatch(symbol) else None
+
+
+def spell_filename(filename: str | None) -> str | None:
+    """Return a file name as the audit log has it, None for one that is too long."""
+    return filename if filename is not None and len(filename.encode()) <= MAX_FILENAME_BYTES else None
+
+
 def form_problems(command: Command) -> set[str]:
     """Return the codes with which the form of a command may be refused; none when it is a command."""
     problems = set()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from lxml import etree  # type: ignore[import-untyped]
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
+from infra.audit.logfile import SCHEMA
 from infra.local.background import BackgroundStack
 from infra.local.stack import PROJECT
+from tests import course_log
 from tests.conftest import StartStack
 
 SECONDS = 240.0
@@ -127,3 +131,38 @@ def test_one_key_in_flight_on_two_workers_at_once_is_applied_once(stack: StartSt
         if len(writers) == 2:
             break
     assert writers == {"gateway-1", "gateway-2"}
+
+
+def test_the_log_of_a_replay_has_each_of_its_lines_and_nothing_of_what_prepares_and_verifies_it(
+    stack: StartStack, tmp_path: Path
+) -> None:
+    """A line whose user is none is the only one that is missing; the log is valid by both schemas."""
+    workload = generated(tmp_path, users=5, commands=200)
+    lines = workload.read_text().splitlines()
+    odd = ["ADD,{user},-73280.58", "ADD,{user},12.505", "QUOTE,{user},ABCD", "BUY,{user},abc,0", "ADD,no one,1.00"]
+    odd += ["DUMPLOG,{user},./own", "DUMPLOG,{user},../own", "DUMPLOG,a/b", "DUMPLOG,./testLOG"]
+    user = lines[0].split(",")[1].strip()
+    lines += [f"[{number}] {line.format(user=user)}" for number, line in enumerate(odd, 1001)]
+    workload.write_text("\n".join(lines))
+    running = stack(*QUIET_STACK)
+    for _ in range(2):  # on accounts that are there already, too
+        replayed(running, workload, tmp_path / "report.json", "--verify", "--quiet")
+    (log,) = (running.data / "dumps" / "all").glob("testLOG")
+    (first, second) = (
+        etree.parse(path).getroot() for path in sorted(log.parent.glob("verify-*"), key=os.path.getmtime)
+    )
+    for root in (first, second):
+        etree.XMLSchema(etree.parse(SCHEMA)).assertValid(root)
+        assert list(course_log.problems(root)) == []
+    numbers = [int(event.findtext("transactionNum")) for event in first.iter("userCommand")]
+    *own, dumplog = numbers
+    assert sorted(own) == sorted(number for number in map(_number, lines) if number != 1005)
+    assert dumplog not in map(_number, lines)
+    assert len(list(second.iter("userCommand"))) == 2 * len(numbers)
+    given = {event.findtext("transactionNum"): event for event in first.iter("userCommand")}
+    assert given["1001"].findtext("funds") == "-73280.58"
+    assert given["1009"].findtext("filename") == "./testLOG"
+
+
+def _number(line: str) -> int:
+    return int(line[1 : line.index("]")])

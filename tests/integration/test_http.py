@@ -148,12 +148,15 @@ BAD_REQUESTS = [
 
 
 @pytest.mark.parametrize(("name", "body", "code"), BAD_REQUESTS, ids=lambda value: str(value)[:40])
-def test_a_malformed_body_is_400_with_its_code_and_leaves_no_account_behind(
+def test_a_malformed_body_is_400_with_its_code_and_is_recorded_only_if_it_is_a_command(
     api: Api, name: str, body: bytes, code: str
 ) -> None:
     reply = api.ask("POST", f"/users/jane/{name}", raw=body)
     assert (reply.status, reply.code) == (400, code)
-    assert api.get("/users/jane/summary").body["history"] == []
+    entries = api.get("/users/jane/history").body["entries"]
+    assert [entry["outcome"] for entry in entries] == ([] if code == "invalid_json" else [code])
+    account = api.get("/users/jane/account").body
+    assert (account["exists"], account["cash"], account["holdings"]) == (code != "invalid_json", "0.00", {})
 
 
 def test_the_first_bad_field_is_named(api: Api) -> None:
@@ -311,7 +314,7 @@ def test_dumplog_writes_the_log_of_one_user_in_time_order(api: Api) -> None:
     }
     error = next(fields for kind, fields in logged if kind == "errorEvent")
     assert (error["errorMessage"] or "").startswith("insufficient_shares: ")
-    assert logged[-1][1]["filename"] == "log <&>.xml"
+    assert logged[-1][1]["filename"] == "./log <&>.xml"
     times = [int(fields["timestamp"] or 0) for _, fields in logged]
     assert times == sorted(times)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.errors import InvalidAmountError
-from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents
+from chalicelib.domain.money import MAX_CENTS, format_cents, parse_cents, spell_decimal
 
 
 @given(st.integers(min_value=1, max_value=MAX_CENTS))
@@ -19,7 +19,8 @@ def test_what_is_written_is_what_is_read(cents: int) -> None:
 @pytest.mark.parametrize(
     ("given", "cents"),
     [("63511.53", 6351153), ("1", 100), ("0.01", 1), ("1.5", 150), ("007", 700), (12, 1200), (Decimal("1E+2"), 10000)]
-    + [("1000000000.00", MAX_CENTS), (1_000_000_000, MAX_CENTS)],
+    + [("1000000000.00", MAX_CENTS), (1_000_000_000, MAX_CENTS), ("100.000", 10000), ("0.50000", 50)]
+    + [("1000000000.000", MAX_CENTS), (Decimal("100.000"), 10000), (Decimal("1." + 5000 * "0"), 100)],
 )
 def test_decimal_strings_and_numbers_are_money(given: object, cents: int) -> None:
     assert parse_cents(given) == cents
@@ -27,12 +28,32 @@ def test_decimal_strings_and_numbers_are_money(given: object, cents: int) -> Non
 
 @pytest.mark.parametrize(
     "given",
-    ["", " ", "0", "0.00", "-1", "-0.01", "+1", "1.", ".5", "1.234", "1e3", "1,000", "abc", "1000000000.01", "٣", "1\n"]
+    [
+        "",
+        " ",
+        "0",
+        "0.00",
+        "-1",
+        "-0.01",
+        "+1",
+        "1.",
+        ".5",
+        "1.234",
+        "1.0010",
+        "1e3",
+        "1,000",
+        "abc",
+        "1000000000.01",
+        "٣",
+        "1\n",
+    ]
     + [
         0,
         -1,
         1_000_000_001,
         Decimal("1.001"),
+        Decimal("1.0010"),
+        Decimal("1." + 5000 * "0" + "1"),
         Decimal("NaN"),
         Decimal("Infinity"),
         Decimal("1E+400"),
@@ -54,3 +75,34 @@ def test_an_amount_that_is_refused_is_named_as_the_field_it_stands_in() -> None:
         with pytest.raises(InvalidAmountError) as raised:
             parse_cents("x", **more)
         assert str(raised.value).startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "spelled"),
+    [
+        ("-73280.58", "-73280.58"),
+        ("0", "0.00"),
+        ("-0.00", "0.00"),
+        ("+5.5", "5.50"),
+        ("007", "7.00"),
+        (".5", "0.50"),
+        ("5.", "5.00"),
+        ("1.230000", "1.23"),
+        (7, "7.00"),
+        (-7, "-7.00"),
+        (Decimal("1E+3"), "1000.00"),
+        (Decimal("-1.50"), "-1.50"),
+        (10**39, f"{10**39}.00"),
+    ],
+)
+def test_any_number_of_at_most_two_places_can_be_recorded_with_its_sign(given: object, spelled: str) -> None:
+    assert spell_decimal(given) == spelled
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", ".", "-", "1.234", "1e3", "many", "\u0661", "1 ", "1\n", "1" * 41, 10**41, Decimal("1E+999999")]
+    + [Decimal("1E-999999"), Decimal("NaN"), Decimal("Infinity"), Decimal("0.001"), True, None, 1.5, [], {}],
+)
+def test_what_is_no_such_number_is_not_recorded_as_one(given: object) -> None:
+    assert spell_decimal(given) is None

@@ -3,7 +3,15 @@
 import pytest
 
 from chalicelib.domain.errors import InvalidFilenameError, InvalidOrderError, InvalidSymbolError, InvalidUserError
-from chalicelib.domain.names import MAX_FILENAME_BYTES, MAX_ORDER, parse_filename, parse_order, parse_symbol, parse_user
+from chalicelib.domain.names import (
+    MAX_FILENAME_BYTES,
+    MAX_ORDER,
+    parse_filename,
+    parse_order,
+    parse_symbol,
+    parse_user,
+    plain_name,
+)
 
 
 @pytest.mark.parametrize("user", ["a", "oY01WVirLr", "A-b_9", "x" * 64])
@@ -32,8 +40,11 @@ def test_other_symbols_are_refused(symbol: object) -> None:
     ("given", "name"),
     [("./testLOG", "testLOG"), ("log.xml", "log.xml"), ("a b", "a b"), ("..x", "..x"), ("größe.xml", "größe.xml")],
 )
-def test_plain_file_names_are_accepted_and_a_leading_dot_slash_is_dropped(given: str, name: str) -> None:
-    assert parse_filename(given) == name
+def test_plain_file_names_are_accepted_as_given_and_name_a_file_without_a_leading_dot_slash(
+    given: str, name: str
+) -> None:
+    assert parse_filename(given) == given
+    assert plain_name(given) == name
 
 
 @pytest.mark.parametrize(

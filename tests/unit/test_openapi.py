@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from app import app
 from chalicelib.domain.commands import CommandName
-from chalicelib.domain.errors import RejectedError, RequestError
+from chalicelib.domain.errors import FIELD_CODES, RejectedError, RequestError
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.names import parse_symbol, parse_user
 from chalicelib.http import schemas
@@ -54,9 +54,9 @@ def test_every_code_a_client_can_get_stands_in_the_document_under_its_status() -
     assert described == {code: status for code, status in STATUSES.items() if status not in {500, 502}}
 
 
-def test_every_rejection_may_stand_in_the_history() -> None:
+def test_every_rejection_and_refusal_may_stand_in_the_history() -> None:
     outcomes = DISPLAY_SUMMARY.answer["history"]["items"]["properties"]["outcome"]["enum"]
-    assert set(outcomes) == {"ok", *RejectedError.CODES}
+    assert set(outcomes) == {"ok", *RejectedError.CODES, *FIELD_CODES}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)

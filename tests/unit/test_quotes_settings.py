@@ -7,9 +7,9 @@ from chalicelib.quotes.retry_policy import Patience
 from tests.unit.test_settings import GOOD
 
 
-def test_the_defaults_are_250_ms_a_try_and_5_s_in_all() -> None:
+def test_the_defaults_are_30_ms_a_try_and_5_s_in_all() -> None:
     patience = Patience.of(read_settings(GOOD))
-    assert (patience.try_ms, patience.limit_ms) == (250, 5_000)
+    assert (patience.try_ms, patience.limit_ms) == (30, 5_000)
     assert patience == Patience()
 
 

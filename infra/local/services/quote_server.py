@@ -14,9 +14,6 @@ from infra.local.process import Part
 _PROJECT = Path(__file__).parents[3]
 _PROBE_SECONDS = 2.0
 
-LEGACY_SETTINGS: Mapping[str, str] = {"QUOTE_TRY_MS": "4250", "QUOTE_LIMIT_MS": "12000"}
-"""Patience for answers that take up to 4 s: a try that outlasts them, and time for three of them (docs/quotes.md)."""
-
 
 def quote_source(port: int) -> str:
     """Return the setting QUOTE_SOURCE for the quote server on `port`."""

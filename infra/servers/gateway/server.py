@@ -24,6 +24,7 @@ from infra.host.arguments import add_examples, port, positive, whole
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
+from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
 from infra.servers.gateway.listener import Limits, Worker, listen
@@ -75,6 +76,7 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     )
     listener = listen(options.host, options.port, options.backlog)
     Worker(handler, limits).serve(listener, _say)
+    hear_out_questions()
     sys.stdout.flush()
     os._exit(0)  # what still waits for somebody has had its time
 

@@ -14,9 +14,9 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from loadgen.verify.model import PRICED, Account, RejectedError
-from loadgen.workload.amounts import MONEY_FIELDS, spell
+from loadgen.workload.amounts import MONEY_FIELDS, spell, spell_number
 from loadgen.workload.files import FORMS, Command
-from loadgen.workload.syntax import form_problems
+from loadgen.workload.syntax import form_problems, spell_symbol
 
 LIFETIME_MS = 60_000
 Json = dict[str, Any]
@@ -38,6 +38,7 @@ class Exchange:
     ahead_ms: int = 0
     accounts: dict[str, Account] = field(default_factory=lambda: defaultdict(Account))
     history: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    """The entries of each journal; the system's have no command."""
     log: list[LogEntry] = field(default_factory=list)
     outcomes: dict[tuple[str | None, str], tuple[int, Json]] = field(default_factory=dict)
     executions: int = 0
@@ -63,12 +64,12 @@ class Exchange:
 
     def _execute(self, command: Command) -> tuple[int, Json]:
         problems = form_problems(command)
-        if problems:
-            return 400, {"code": min(problems), "status": 400}
-        self.executions += 1
         now = self.now_ms()
+        if problems:
+            return 400, self._refuse(command, now, problems)
+        self.executions += 1
         if command.user is None:
-            self.note("userCommand", now, command.transaction, command="DUMPLOG", filename=_plain(command))
+            self.note("userCommand", now, command.transaction, command="DUMPLOG", filename=command.value or "")
             return 200, {"transaction": command.transaction, "command": "DUMPLOG", "location": "", "events": 0}
         account = self.accounts[command.user]
         self._expire(command.user, account, now)
@@ -93,9 +94,22 @@ class Exchange:
         if command.name == "DUMPLOG":
             body.update(location="", events=0)
         if command.name == "DISPLAY_SUMMARY":
-            body.update(summary(account), history=self.history[command.user][-20:][::-1])
+            body.update(summary(account), history=self._past_commands(command.user))
         self._remember(command, now, "ok")
         return 200, on_the_wire(body)
+
+    def read_account(self, user: str) -> Json:
+        """Return an account, which is no command."""
+        with self._lock:
+            account = self.accounts[user] if user in self.accounts else Account()
+            version = len(self.history[user])
+            body = {"user": user, "exists": version > 0, "version": version, "cash": account.cash, **summary(account)}
+            return on_the_wire(body)  # type: ignore[no-any-return]
+
+    def read_history(self, user: str, before: int, limit: int) -> Json:
+        """Return the latest entries of a journal before a sequence number."""
+        with self._lock:
+            return {"entries": self.history[user][: before - 1][::-1][:limit], "next": None}
 
     def fire(self, user: str, command: str, symbol: str, quote: int) -> None:
         """Run a trigger, as the system does by itself."""
@@ -108,6 +122,8 @@ class Exchange:
             fields = {"command": command, "username": user, "stockSymbol": symbol, "funds": spell(quote)}
             self.note("systemEvent", now, number, **fields)
             self._note_cash(now, number, user, account.cash - before)
+            entry = {"transaction": number, "timestamp": now, "command": None, "outcome": "ok"}
+            self.history[user].append(entry)
 
     def note(self, kind: str, now: int, transaction: int, **fields: str) -> None:
         head = {"timestamp": str(now), "server": "stub", "transactionNum": str(transaction)}
@@ -138,15 +154,29 @@ class Exchange:
             action = "add" if moved > 0 else "remove"
             self.note("accountTransaction", now, transaction, action=action, username=user, funds=spell(abs(moved)))
 
+    def _refuse(self, command: Command, now: int, problems: set[str]) -> Json:
+        code = min(problems)
+        if "invalid_user" not in problems:
+            if command.user is not None:
+                self._expire(command.user, self.accounts[command.user], now)
+                self._remember(command, now, code)
+            self._note_command("userCommand", now, command)
+            self._note_command("errorEvent", now, command, errorMessage=code)
+        return {"code": code, "status": 400}
+
+    def _past_commands(self, user: str) -> list[Json]:
+        return [entry for entry in self.history[user] if entry["command"] is not None][-20:][::-1]
+
     def _note_command(self, kind: str, now: int, command: Command, **more: str) -> None:
-        fields = {"command": command.name, "username": command.user or ""}
-        if command.symbol is not None:
-            fields["stockSymbol"] = command.symbol.upper()
-        if FORMS[command.name][-1] in {"amount", "price"}:
-            whole, _, places = (command.value or "").partition(".")
-            fields["funds"] = f"{int(whole)}.{places:0<2}"
+        fields = {"command": command.name}
+        if command.user is not None:
+            fields["username"] = command.user
+        if (symbol := spell_symbol(command.symbol)) is not None:
+            fields["stockSymbol"] = symbol
+        if FORMS[command.name][-1] in {"amount", "price"} and (funds := spell_number(command.value)) is not None:
+            fields["funds"] = funds
         if command.name == "DUMPLOG":
-            fields["filename"] = _plain(command)
+            fields["filename"] = command.value or ""
         self.note(kind, now, command.transaction, **fields, **more)
 
     def _remember(self, command: Command, now: int, outcome: str) -> None:
@@ -193,10 +223,6 @@ def _order(order: Any, value: str) -> Json:
 
 def _needs_quote(command: Command) -> bool:
     return command.name in PRICED or command.name == "QUOTE"
-
-
-def _plain(command: Command) -> str:
-    return (command.value or "").removeprefix("./")
 
 
 def _event_xml(entry: LogEntry) -> str:

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from loadgen.workload.files import FORMS, Command
 from tests.unit.loadgen.exchange import Exchange
 
 _NAMES = {name.lower().replace("_", "-"): name for name in FORMS} | {"summary": "DISPLAY_SUMMARY"}
+
+READS = {"ACCOUNT", "HISTORY"}
+"""What stands as the command of a request that is none."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def carry_out(self, request: Request) -> None:
         """Do what the request asks and answer it."""
-        status, answer, replayed = self.server.exchange.execute(request.command, request.key)
+        if request.command.name in READS:
+            answer = self._read(request.command)
+            status, replayed = 200, False
+        else:
+            status, answer, replayed = self.server.exchange.execute(request.command, request.key)
         if self.server.tamper is not None:
             status, answer = self.server.tamper(request, status, dict(answer))
         if request.command.name == "DUMPLOG" and status == 200:
@@ -148,6 +155,13 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.links:
                 answer.update(location="s3://bucket/log", url=f"{self.server.url}/link")
         self.answer(status, answer, {"Idempotent-Replayed": "true"} if replayed else {})
+
+    def _read(self, command: Command) -> dict[str, Any]:
+        user = command.user or ""
+        if command.name == "ACCOUNT":
+            return self.server.exchange.read_account(user)
+        query = parse_qs(command.value or "")
+        return self.server.exchange.read_history(user, int(query["before"][0]), int(query["limit"][0]))
 
     def answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Send an answer."""
@@ -178,11 +192,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def _command(path: str, body: dict[str, Any], number: str | None) -> Command:
     transaction = int(number or 0)
+    path, _, query = path.partition("?")
     parts = [unquote(part) for part in path.strip("/").split("/")]
     if parts == ["dumplog"]:
         return Command(transaction, "DUMPLOG", None, None, body["filename"])
     if parts[2] == "quote":
         return Command(transaction, "QUOTE", parts[1], parts[3], None)
+    if parts[2].upper() in READS:
+        return Command(0, parts[2].upper(), parts[1], None, query)
     value = body.get("amount") or body.get("price") or body.get("filename")
     return Command(transaction, _NAMES[parts[2]], parts[1], body.get("symbol"), value)
 

@@ -115,6 +115,15 @@ def test_an_answer_that_is_not_as_it_must_be_is_named(recorded: Path, verified: 
     assert message in said
 
 
+def _happened(exchange: Exchange, kind: str, number: int, ahead_ms: int = 0, **fields: str) -> None:
+    """Have something happen to a journal after the run, before the account is read."""
+    now = exchange.now_ms() + ahead_ms
+    exchange.note(kind, now, number, **fields)
+    command = fields["command"] if kind == "userCommand" else None
+    entry = {"transaction": number, "timestamp": now, "command": command, "outcome": "ok"}
+    exchange.history[fields["username"]].append(entry)
+
+
 LOG_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
     "a lost command": (
         lambda exchange: exchange.log.remove(logged(exchange, "userCommand", 5)),
@@ -140,20 +149,24 @@ LOG_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
         lambda exchange: logged(exchange, "userCommand", 3).fields.update(stockSymbol="T"),
         "a: [3] BUY: the log says stockSymbol 'T', not 'S'",
     ),
-    "a refused command": (
-        lambda exchange: exchange.note(
-            "userCommand", exchange.now_ms(), 14, command="ADD", username="a", funds="-1.00"
-        ),
-        "a: [14] stands in the audit log, but it was not answered as a command",
+    "a refused command that is missing": (
+        lambda exchange: exchange.log.remove(logged(exchange, "userCommand", 14)),
+        "a: [14] was acknowledged but is not in the audit log",
+    ),
+    "another refused amount": (
+        lambda exchange: logged(exchange, "userCommand", 14).fields.update(funds="1.00"),
+        "a: [14] ADD: the log says funds '1.00', not '-1.00'",
+    ),
+    "another file name": (
+        lambda exchange: logged(exchange, "userCommand", 17).fields.update(filename="own"),
+        "b: [17] DUMPLOG: the log says filename 'own', not './own'",
     ),
     "cash that did not move": (
         lambda exchange: exchange.log.remove(logged(exchange, "accountTransaction", 3)),
         "a: cash is 850.00, but adds minus removes in the audit log are 950.00",
     ),
     "cash that moved by itself": (
-        lambda exchange: exchange.note(
-            "accountTransaction", exchange.now_ms(), 3, action="add", username="b", funds="0.01"
-        ),
+        lambda exchange: _happened(exchange, "accountTransaction", 3, action="add", username="b", funds="0.01"),
         "b: cash is 480.00, but adds minus removes in the audit log are 480.01",
     ),
     "an event without sense": (
@@ -161,27 +174,25 @@ LOG_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
         "a: the log's accountTransaction of transaction 3 lacks a field or has a bad one",
     ),
     "an expiry of nothing": (
-        lambda exchange: exchange.note(
-            "systemEvent", exchange.now_ms() + 99_000, 3, command="BUY", username="a", stockSymbol="S", funds="100.00"
+        lambda exchange: _happened(
+            exchange, "systemEvent", 3, ahead_ms=99_000, command="BUY", username="a", stockSymbol="S", funds="100.00"
         ),
         "a: the audit log says that the BUY of transaction 3 expired, but no such order was pending",
     ),
     "an expiry before its time": (
-        lambda exchange: exchange.note(
-            "systemEvent", exchange.now_ms(), 15, command="BUY", username="b", stockSymbol="T", funds="20.00"
+        lambda exchange: _happened(
+            exchange, "systemEvent", 15, command="BUY", username="b", stockSymbol="T", funds="20.00"
         ),
         "b: the audit log says that the BUY of transaction 15 expired at",
     ),
     "a firing that was not due": (
-        lambda exchange: exchange.note(
-            "systemEvent", exchange.now_ms(), 10, command="SET_BUY_TRIGGER", username="a", stockSymbol="T", funds="5.01"
+        lambda exchange: _happened(
+            exchange, "systemEvent", 10, command="SET_BUY_TRIGGER", username="a", stockSymbol="T", funds="5.01"
         ),
         "a: the audit log says that the SET_BUY_TRIGGER of T fired at 5.01, but its price is 5.00",
     ),
     "somebody else's command": (
-        lambda exchange: exchange.note(
-            "userCommand", exchange.now_ms(), 999, command="ADD", username="b", funds="5.00"
-        ),
+        lambda exchange: _happened(exchange, "userCommand", 999, command="ADD", username="b", funds="5.00"),
         "b: a ADD that is not of this run (transaction 999) came in between",
     ),
     "a dump of all that is not there": (

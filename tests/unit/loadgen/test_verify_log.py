@@ -155,7 +155,7 @@ def test_a_log_that_may_not_be_read_is_said_and_the_rest_is_checked(
 def test_a_log_behind_a_link_is_fetched(recorded: Path, verified: Verified, stub: StubServer) -> None:
     stub.links = True
     code, said = verified(recorded)
-    assert (code, "each of 16 commands stands in the audit log once" in said) == (0, True)
+    assert (code, "each of 17 commands stands in the audit log once" in said) == (0, True)
     stub.exchange.log.remove(logged(stub.exchange, "userCommand", 5))
     assert verified(recorded)[0] == 1
 

@@ -63,7 +63,7 @@ def test_an_order_that_ran_out_is_given_back_before_the_next_command(late_ms: in
     """By the log, whose times of two events are compared give or take a second."""
     ended = START - late_ms
     account = Account(pending_sells=[Order(3, "S", 2, 1000, 2000, ended)])
-    log = UserLog(None, 99)
+    log = UserLog(None, None)
     log.commands.append(7)
     log.times.append(START)
     findings = Findings()
@@ -182,7 +182,7 @@ def test_after_an_answer_out_of_place_no_more_of_that_user_is_checked() -> None:
 
 
 def test_after_a_command_that_the_log_has_done_and_the_model_has_not_no_more_is_checked() -> None:
-    log = UserLog(None, 99, commands=array("q", [8, 7]), times=array("q", [START, START + 9]))
+    log = UserLog(None, None, commands=array("q", [8, 7]), times=array("q", [START, START + 9]))
     findings = Findings()
     checker = Checker("jane", [LATER, ADD], Account(), log, set(), PriceBook(), findings)
     checker.check(Recorded(8, False, 0, "timeout", START, START + 5, None))
@@ -202,7 +202,7 @@ def test_prices_of_the_log_need_not_come_in_order() -> None:
 
 
 def test_of_a_log_in_another_order_the_first_place_is_named_and_no_other() -> None:
-    log = UserLog(None, 99, commands=array("q", [3, 2, 1]), times=array("q", [START] * 3), ended_ms=START)
+    log = UserLog(None, None, commands=array("q", [3, 2, 1]), times=array("q", [START] * 3))
     assert compare_order([1, 2, 3], set(), log) == ["[3] stands in the audit log where [1] must stand"]
 
 

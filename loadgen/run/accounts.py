@@ -1,0 +1,56 @@
+"""Reading accounts before and after a run: requests that are no commands, and leave nothing behind."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.client.retry import Outcome, parse_object
+from loadgen.run.scheduler import RoundRobin, Turn, work_through
+from loadgen.run.server import Client, RefusedError, Server, explain
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading an account: its body, and the latest entries of its journal then, newest first.
+
+    `outcome` is that of the request that failed, else of the one for the account; then `account` is not None.
+    """
+
+    outcome: Outcome
+    account: dict[str, Any] | None = None
+    entries: Sequence[dict[str, Any]] = ()
+
+
+def read_accounts(
+    users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event, entries: int
+) -> dict[str, Reading]:
+    """Return each user's account as the server answers it, with so many entries of its journal.
+
+    Users are missing when `stopping` was set. Raises RefusedError at the first account that the token may not read.
+    """
+    dialect = server.trading()
+    readings: dict[str, Reading] = {}
+    refused: list[Outcome] = []
+
+    def read(client: Client, turn: Turn[str]) -> None:
+        user = turn.item
+        outcome = client.read(dialect.account(user))
+        account = parse_object(outcome.body) if outcome.status == 200 else None
+        if account is None:
+            readings[user] = Reading(outcome)
+        elif not isinstance(version := account.get("version"), int) or version == 0:
+            readings[user] = Reading(outcome, account)
+        else:
+            journal = client.read(dialect.history(user, version, entries))
+            found = parse_object(journal.body) if journal.status == 200 else None
+            told = None if found is None else found.get("entries")
+            readings[user] = Reading(journal) if told is None else Reading(outcome, account, told)
+        if readings[user].outcome.refused:
+            refused.append(readings[user].outcome)
+            stopping.set()
+
+    work_through(clients, RoundRobin((user,) for user in users), read, stopping)
+    if refused:
+        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
+    return readings
