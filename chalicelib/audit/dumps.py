@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
+LONG_PIECES = 8
+"""Of MIN_PART_BYTES: a shorter log is written sooner than a process of its own would have started."""
+
 _EVENTS_AT_A_TIME = 100
 """Then whoever else can go on does: some milliseconds."""
 
@@ -57,7 +60,7 @@ class _LostLeaseError(Exception):
 class HandOver:
     """Who goes on with a dump that is too much for a request: `start` is called with its id.
 
-    `limit_ms` is how long a request may take, None when a log that is longer than a piece (MIN_PART_BYTES) is too much.
+    `limit_ms` is how long a request may take, None when a log of more than LONG_PIECES pieces is too much.
     """
 
     start: Callable[[str], None]
@@ -224,7 +227,7 @@ class Dumps:
         pieces = [HEAD] if after is None else []
         size = 0
         count: int = dump.get("events", 0)
-        yielded = count
+        yielded, written = count, 0
         found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
         with closing(found):
             for line in found:
@@ -242,7 +245,8 @@ class Dumps:
                     if writer.state is not None:
                         lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
                         limit.check()
-                    if self._hand_over is not None and self._hand_over.limit_ms is None:
+                    written += 1
+                    if written >= LONG_PIECES and self._hand_over is not None and self._hand_over.limit_ms is None:
                         raise _PutAsideError
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
