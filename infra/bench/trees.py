@@ -4,7 +4,8 @@
     python -m infra.bench.trees --before /tmp/before
 
 Both stacks run all the time, and are replayed on in turn, in slices so short that what else the machine does, and how
-fast it is just then, is the same for both. Prints the median rate of each, and the median of the slices' ratios.
+fast it is just then, is the same for both. Nothing is verified: an older tree cannot be asked as this one can. Prints
+the median rate of each, and the median of the slices' ratios.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from infra.bench.replays import STACK, Replayed, replay_on, write_workload
+from infra.bench.replays import STACK, Replayed, replay_at, write_workload
 from infra.host.arguments import add_examples, positive
 from infra.local.background import running_stack
 from infra.local.stack import PROJECT
@@ -60,7 +61,8 @@ def _slices(trees: dict[str, Path], users: int, commands: int, count: int, optio
             }
             for number in range(count + 1):  # the first ones warm the servers
                 for name in list(stacks)[:: 1 if number % 2 else -1]:
-                    replayed = replay_on(stacks[name], folder, workload, more=("--no-log",))
+                    one = stacks[name]
+                    replayed = replay_at(one.url, one.operator_token, one.pids, folder, workload)
                     if number:
                         found[name].append(replayed)
         return found
