@@ -321,7 +321,7 @@ PRICE_HISTORY = Operation(
         "points": {
             "type": "array",
             "maxItems": 500,
-            "items": {"type": "array", "prefixItems": [schemas.TIME, schemas.MONEY], "minItems": 2, "maxItems": 2},
+            "items": {"type": "array", "items": {"anyOf": [schemas.TIME, schemas.MONEY]}, "minItems": 2, "maxItems": 2},
             "examples": [[[1735689600000, "12.34"]]],
         },
     },

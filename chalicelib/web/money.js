@@ -1,7 +1,7 @@
 // Money is a whole number of cents as a BigInt, never a float.
 
 const MOST_CENTS = 100_000_000_000n;
-const AMOUNT = /^(\d+)(?:\.(\d{1,2}))?$/;
+const AMOUNT = /^(\d+)(?:\.(\d{1,2})0*)?$/;
 
 /** Cents of a decimal string as the server writes it, such as "4712.10". */
 export function centsOf(text) {
@@ -15,7 +15,8 @@ export function readAmount(typed, what = "An amount") {
   if (text === "") return { wrong: `${what} is needed.` };
   const match = AMOUNT.exec(text);
   if (match === null) return { wrong: `${what} is digits with at most two decimals, such as 250 or 12.50.` };
-  const cents = centsOf(text);
+  const [, whole, part = ""] = match;
+  const cents = centsOf(`${whole}.${part}`);
   if (cents === 0n) return { wrong: `${what} must be more than 0.` };
   if (cents > MOST_CENTS) return { wrong: `${what} can be 1,000,000,000.00 at most.` };
   return { cents };

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from chalicelib.store.documents import state_of
 from infra.local.background import BackgroundStack
 
 SECONDS = 30.0
+OF_THE_JOURNAL = {"version", "last_at", "open", "open_from", "open_bytes", "keyed", "keys"}
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "7"))
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -65,8 +67,21 @@ def refused(statuses: list[int]) -> bool:
 
 
 def accounts(stack: BackgroundStack) -> list[Any]:
+    """Return what each user owns, and the commands that were carried out.
+
+    One that is refused for what is in a field stands in the journal, and changes nothing else.
+    """
     with MongoClient[dict[str, Any]](stack.mongo_uri) as client:
-        return list(client[stack.mongo_database]["accounts"].find().sort("_id"))
+        found = list(client[stack.mongo_database]["accounts"].find().sort("_id"))
+    states = [(one["_id"], state_of(one)) for one in found]
+    return [
+        (user, {name: value for name, value in state.items() if name not in OF_THE_JOURNAL}, done(state["open"]))
+        for user, state in states
+    ]
+
+
+def done(entries: list[dict[str, Any]]) -> list[str]:
+    return [entry["cmd"] for entry in entries if "out" not in entry]
 
 
 def is_up(stack: BackgroundStack) -> bool:

@@ -184,4 +184,4 @@ def test_without_the_database_a_read_says_that_it_changed_nothing(redis_url: str
         for path in ("/users/jane/account", "/users/jane/history"):
             reply = api.get(path)
             assert (reply.code, reply.headers["retry-after"]) == ("store_unavailable", "1")
-            assert "a read changes nothing" in reply.body["detail"]
+            assert "nothing is changed by reading" in reply.body["detail"]

@@ -30,3 +30,17 @@ def test_the_orders_of_the_readme_buy_something_at_every_price_of_the_stack(caps
     add, buy = (json.loads(body) for body in re.findall(r"-d '(\{.*\})'", (PROJECT / "README.md").read_text()))
     dearest = max(prices.price_cents(buy["symbol"], minute * 60_000) for minute in range(0, 366 * 24 * 60, 60))
     assert dearest * 6 // 5 < parse_cents(buy["amount"], "amount") <= parse_cents(add["amount"], "amount")
+
+
+DECISIONS = sorted((PROJECT / "docs" / "decisions").glob("0*.md"))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_has_its_date_status_and_parts_fits_a_page_and_stands_in_the_index(path: Path) -> None:
+    title, _, status, *rest = path.read_text().split("\n")
+    assert re.fullmatch(rf"# {int(path.stem[:4])}\. .+", title)
+    assert re.match(r"Date: 20[0-9]{2}-[01][0-9]-[0-3][0-9]\. Status: [a-z]+", status)
+    headings = [line for line in rest if line.startswith("## ")]
+    assert headings[:3] == ["## Context", "## Decision", "## Consequences"]
+    assert len(rest) < 60
+    assert f"[{title.partition('. ')[2]}]({path.name})" in (path.parent / "README.md").read_text()
