@@ -48,17 +48,17 @@ def _replay(workload: Path, stack: BackgroundStack, report: Path) -> int:
         "replay",
         str(workload),
         f"--url={stack.url}",
-        f"--token={stack.operator_token}",
         f"--json={report}",
         "--verify",
+        token=stack.operator_token,
     )
 
 
-def _loadgen(*arguments: str) -> int:
-    """Run the load generator to its end; it dies with us."""
+def _loadgen(*arguments: str, token: str = "") -> int:
+    """Run the load generator to its end; it dies with us. The token is not for the list of processes."""
     command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
     command += [sys.executable, "-m", "loadgen", *arguments]
-    return subprocess.run(command, cwd=PROJECT, check=False).returncode
+    return subprocess.run(command, cwd=PROJECT, env={**os.environ, "LOADGEN_TOKEN": token}, check=False).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
