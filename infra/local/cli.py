@@ -79,7 +79,7 @@ def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
         for part in parts_in_order(stack):
             supervisor.start(part)
         with (
-            contextlib.closing(control.ControlSocket(stack.folder.path, supervisor)) as wishes,
+            contextlib.closing(control.ControlSocket(stack.folder.path, supervisor)) as control_socket,
             _announced(stack, supervisor) as (token, announce),
         ):
             print(f"ready {stack.url}", flush=True)
@@ -89,7 +89,7 @@ def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
                     print(f"HAProxy's page:    {stack.statistics_url}", flush=True)
 
             def look() -> None:
-                wishes.look()
+                control_socket.poll()
                 announce()
 
             supervisor.watch(look)

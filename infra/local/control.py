@@ -1,7 +1,7 @@
 """A running stack, told what to do with one of its parts: over a socket in its folder that only its owner can use.
 
-One line of JSON a connection in each direction. A wish is answered as soon as it is begun; how it goes on is seen in
-the status. The stack looks for wishes ten times a second, a few at each look, and gives each a second to be said.
+One line of JSON per connection in each direction. A request is answered as soon as it is begun; its progress is seen in
+the status. The stack polls the socket ten times a second, takes a few requests each time, and gives each a second.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from infra.host.unix_sockets import connect, listen
 from infra.local.supervisor import NoSuchPartError, PartStatus, State, Supervisor
 
 SOCKET = "control.sock"
-_WISH_BYTES = 4_096
-_WISH_SECONDS = 1.0
-_WISHES_A_LOOK = 8
+_REQUEST_BYTES = 4_096
+_REQUEST_SECONDS = 1.0
+_REQUESTS_A_POLL = 8
 _ANSWER_SECONDS = 30.0  # the stack may be asking a part that does not answer whether it is ready
 _POLL_SECONDS = 0.1
 
-WISHES: Mapping[str, Callable[[Supervisor, str], None]] = {
+ACTIONS: Mapping[str, Callable[[Supervisor, str], None]] = {
     "stop": Supervisor.stop_part,
     "kill": Supervisor.kill_part,
     "restart": Supervisor.restart_part,
@@ -32,7 +32,7 @@ WISHES: Mapping[str, Callable[[Supervisor, str], None]] = {
 
 
 class ControlError(Exception):
-    """A wish that was not fulfilled; says why."""
+    """A request that was not carried out; says why."""
 
 
 class ControlSocket:
@@ -44,30 +44,30 @@ class ControlSocket:
         self._listening = listen(self._path)
         self._listening.setblocking(False)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Answer who is waiting; called by the thread that owns the supervisor."""
-        for _ in range(_WISHES_A_LOOK):
+        for _ in range(_REQUESTS_A_POLL):
             try:
                 connection, _ = self._listening.accept()
             except BlockingIOError:
                 return
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(_WISH_SECONDS)
+                connection.settimeout(_REQUEST_SECONDS)
                 connection.sendall(json.dumps(self._answer(_read_line(connection))).encode() + b"\n")
 
     def close(self) -> None:
-        """Take no more wishes."""
+        """Take no more requests."""
         self._listening.close()
         self._path.unlink(missing_ok=True)
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            wish = json.loads(line)
-            what, name = wish["do"], wish.get("name", "")
+            request = json.loads(line)
+            what, name = request["do"], request.get("name", "")
             if what != "status":
-                WISHES[what](self._supervisor, str(name))
+                ACTIONS[what](self._supervisor, str(name))
         except (ValueError, KeyError, TypeError, AttributeError):
-            return {"error": "not a wish"}
+            return {"error": "not a request"}
         except NoSuchPartError as error:
             return {"error": str(error)}
         return {
@@ -80,9 +80,9 @@ class ControlSocket:
 
 def _read_line(connection: socket.socket) -> bytes:
     line = b""
-    deadline = time.monotonic() + _WISH_SECONDS
-    while not line.endswith(b"\n") and len(line) <= _WISH_BYTES and time.monotonic() < deadline:
-        received = connection.recv(_WISH_BYTES)
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while not line.endswith(b"\n") and len(line) <= _REQUEST_BYTES and time.monotonic() < deadline:
+        received = connection.recv(_REQUEST_BYTES)
         if not received:
             break
         line += received

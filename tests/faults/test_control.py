@@ -135,16 +135,16 @@ def test_a_paused_part_can_be_stopped(supervisor: Supervisor) -> None:
 
 
 def exchange(supervisor: Supervisor, folder: Path, sent: bytes) -> bytes:
-    """Send raw bytes to the stack and let it look once."""
-    wishes = ControlSocket(folder, supervisor)
+    """Send raw bytes to the stack and let it poll once."""
+    control_socket = ControlSocket(folder, supervisor)
     try:
         with connect(folder / control.SOCKET, SECONDS) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
-            wishes.look()
+            control_socket.poll()
             return connection.recv(65_536)
     finally:
-        wishes.close()
+        control_socket.close()
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def exchange(supervisor: Supervisor, folder: Path, sent: bytes) -> bytes:
 def test_nonsense_is_answered_and_changes_nothing(supervisor: Supervisor, tmp_path: Path, nonsense: bytes) -> None:
     supervisor.start(part("one"))
     before = supervisor.status()
-    assert exchange(supervisor, tmp_path, nonsense) == b'{"error": "not a wish"}\n'
+    assert exchange(supervisor, tmp_path, nonsense) == b'{"error": "not a request"}\n'
     assert supervisor.status() == before
 
 
-def test_a_wish_for_a_part_that_is_not_there_names_those_that_are(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_a_request_for_a_part_that_is_not_there_names_those_that_are(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(part("one"))
     answer = exchange(supervisor, tmp_path, b'{"do": "kill", "name": "two"}\n')
     assert answer == b'{"error": "no part two: there are one"}\n'
@@ -167,9 +167,9 @@ def test_a_wish_for_a_part_that_is_not_there_names_those_that_are(supervisor: Su
 def test_the_socket_is_for_its_owner_only_and_works_in_deep_folders(supervisor: Supervisor, tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 30)
     folder.mkdir()
-    wishes = ControlSocket(folder, supervisor)
+    control_socket = ControlSocket(folder, supervisor)
     assert (folder / control.SOCKET).stat().st_mode & 0o777 == 0o600
-    wishes.close()
+    control_socket.close()
     assert not (folder / control.SOCKET).exists()
 
 

@@ -146,7 +146,7 @@ def test_a_member_that_is_cut_off_reaches_nobody_either(wired: Wired) -> None:
 
 
 @pytest.mark.parametrize("strand", ["everything", ""])
-def test_a_wish_that_is_none_is_refused(wired: Wired, strand: str) -> None:
+def test_a_request_that_is_none_is_refused(wired: Wired, strand: str) -> None:
     with pytest.raises(OSError, match="KeyError"):
         network.cut(wired.control, wired.backs[0], strand)
     with pytest.raises(OSError, match="KeyError"):

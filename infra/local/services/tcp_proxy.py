@@ -139,11 +139,11 @@ async def serve(pairs: Sequence[tuple[int, int]], socket: Path) -> None:
 
 def _obey(network: Network, line: bytes) -> dict[str, str]:
     try:
-        wish = json.loads(line)
-        if "cut" in wish:
-            network.cut(wish["cut"], wish["from"])
+        request = json.loads(line)
+        if "cut" in request:
+            network.cut(request["cut"], request["from"])
         else:
-            network.heal(wish["heal"])
+            network.heal(request["heal"])
     except (ValueError, KeyError, TypeError) as error:
         return {"error": repr(error)}
     return {}
@@ -159,9 +159,9 @@ def heal(socket: Path, back: int) -> None:
     _tell(socket, {"heal": back})
 
 
-def _tell(socket: Path, wish: dict[str, object]) -> None:
+def _tell(socket: Path, request: dict[str, object]) -> None:
     with connect(socket, _ANSWER_SECONDS) as connection:
-        connection.sendall(json.dumps(wish).encode() + b"\n")
+        connection.sendall(json.dumps(request).encode() + b"\n")
         with connection.makefile("rb") as answered:
             answer = json.loads(answered.readline() or b'{"error": "no answer"}')
     if "error" in answer:
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.services.tcp_proxy", description=__doc__)
     add_examples(parser, "python -m infra.local.services.tcp_proxy --socket network.sock 27018:27017")
-    parser.add_argument("--socket", type=Path, required=True, help="where it takes wishes")
+    parser.add_argument("--socket", type=Path, required=True, help="where it takes requests")
     parser.add_argument("pairs", nargs="+", type=_pair, metavar="FRONT:BACK")
     options = parser.parse_args(arguments)
     asyncio.run(serve(options.pairs, options.socket))
