@@ -1,4 +1,8 @@
-"""The clocks, in one place."""
+"""The clocks, in one place.
+
+Nothing else asks the system for the time that something hangs on: a simulation puts clocks of its own in `wall_ns` and
+`steady_ns`, which are looked up whenever the time is asked for.
+"""
 
 import os
 import time
@@ -20,18 +24,29 @@ It is looked at whenever the time is asked for, so that a test can let the clock
 is not there, or empty, adds nothing.
 """
 
+wall_ns = time.time_ns
+"""The system's time in nanoseconds since the Unix epoch."""
+
+steady_ns = time.monotonic_ns
+"""Nanoseconds of a clock that only goes forward."""
+
 _offset_file = os.environ.get(OFFSET_FILE)
 
 
 def now_ms() -> int:
     """Return the system's time in milliseconds since the Unix epoch."""
-    now = time.time_ns() // 1_000_000
+    now = wall_ns() // 1_000_000
     return now if _offset_file is None else now + _offset_ms(Path(_offset_file))
+
+
+def monotonic() -> float:
+    """Return seconds of a clock that only goes forward; only differences mean anything."""
+    return steady_ns() / 1_000_000_000
 
 
 def moment() -> Moment:
     """Return this moment."""
-    return Moment(now_ms(), time.monotonic_ns() // 1_000_000)
+    return Moment(now_ms(), steady_ns() // 1_000_000)
 
 
 def is_shifted() -> bool:

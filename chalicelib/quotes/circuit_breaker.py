@@ -1,10 +1,10 @@
 """Living with a part that is away: not waiting for it again and again, and not filling the log with it."""
 
 import logging
-import time
 from collections.abc import Callable
 
 from chalicelib import concurrency
+from chalicelib.clock import monotonic as monotonic_seconds
 
 Monotonic = Callable[[], float]
 """Returns seconds that only ever go up."""
@@ -22,7 +22,7 @@ class Breaker:
     return.
     """
 
-    def __init__(self, pause_seconds: float, monotonic: Monotonic = time.monotonic) -> None:
+    def __init__(self, pause_seconds: float, monotonic: Monotonic = monotonic_seconds) -> None:
         self._pause_seconds = pause_seconds
         self._monotonic = monotonic
         self._lock = concurrency.Lock()
@@ -67,7 +67,7 @@ class Breaker:
 class SeldomLog:
     """Warns of one kind of trouble at most once a minute, and says how often it was not said in between."""
 
-    def __init__(self, log: logging.Logger, monotonic: Monotonic = time.monotonic) -> None:
+    def __init__(self, log: logging.Logger, monotonic: Monotonic = monotonic_seconds) -> None:
         self._log = log
         self._monotonic = monotonic
         self._lock = concurrency.Lock()

@@ -6,11 +6,9 @@ is a hit on the source all the same, and is handed on to be audited: within its 
 
 import logging
 from collections.abc import Callable
-from threading import Thread
-from time import monotonic
 
 from chalicelib import concurrency
-from chalicelib.clock import Moments
+from chalicelib.clock import Moments, monotonic
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.sources import QuoteSource
@@ -48,7 +46,7 @@ class Questions:
                 raise FailedTryError(f"{self._open} questions are open already")
             self._open += 1
         try:
-            Thread(target=self._ask, args=(inquiry, number, seconds), name="question", daemon=True).start()
+            concurrency.Thread(target=self._ask, args=(inquiry, number, seconds), name="question", daemon=True).start()
         except BaseException:
             self._closed_one()
             raise

@@ -2,11 +2,11 @@
 
 import logging
 import secrets
-import time
 from functools import partial
 from typing import Protocol
 
 from chalicelib.clock import Moments, moment
+from chalicelib.clock import monotonic as monotonic_seconds
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import Claim
@@ -67,7 +67,7 @@ class SharedQuotes:
         questions: Questions,
         patience: Patience,
         moments: Moments = moment,
-        monotonic: Monotonic = time.monotonic,
+        monotonic: Monotonic = monotonic_seconds,
     ) -> None:
         self._cache = cache
         self._questions = questions

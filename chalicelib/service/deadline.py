@@ -2,11 +2,10 @@
 
 import logging
 import random
-import time
 from collections.abc import Callable
 
 from chalicelib import concurrency
-from chalicelib.clock import Clock, now_ms
+from chalicelib.clock import Clock, monotonic, now_ms
 from chalicelib.domain.errors import StoreUnavailableError, TooLateError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ class Deadline:
         limit_ms: int,
         arrived_ms: int | None = None,
         clock: Clock = now_ms,
-        timer: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = monotonic,
     ) -> None:
         now = clock()
         arrived = now if arrived_ms is None else min(arrived_ms, now)

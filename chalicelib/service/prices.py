@@ -1,10 +1,11 @@
 """Current prices of several symbols at once: a read that is no command (API.md)."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+from chalicelib import concurrency
 from chalicelib.clock import Clock
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
@@ -37,10 +38,10 @@ class Prices:
         Hits on the source are in the journal of the system before this returns; raises StoreUnavailableError when the
         database did not confirm that, and ClockSkewError.
         """
-        executor = ThreadPoolExecutor(min(AT_ONCE, len(symbols)), thread_name_prefix="prices")
+        executor = concurrency.ThreadPoolExecutor(min(AT_ONCE, len(symbols)), thread_name_prefix="prices")
         try:
             asked = {symbol: executor.submit(self.quotes.get, symbol, user) for symbol in symbols}
-            wait(asked.values(), self.limit_ms / 1000)
+            concurrency.wait(asked.values(), self.limit_ms / 1000)
         finally:
             executor.shutdown(cancel_futures=True)  # those that have begun end by their own limit, and may be hits
         answers = {symbol: _answer(future) for symbol, future in asked.items()}

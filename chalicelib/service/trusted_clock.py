@@ -9,13 +9,13 @@ error. Between looks the monotonic clock tells whether the system's was set. So
 """
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
 from chalicelib import concurrency
 from chalicelib.clock import Clock
+from chalicelib.clock import monotonic as monotonic_seconds
 from chalicelib.domain.errors import ClockSkewError
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
 
@@ -51,7 +51,7 @@ class TrustedClock:
         database_ms: Clock,
         tolerance_ms: int,
         clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_seconds,
     ) -> None:
         self._database_ms = database_ms
         self._tolerance_ms = tolerance_ms

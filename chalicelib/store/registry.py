@@ -5,7 +5,6 @@ An account says itself of which form it is: its one field is named after that.
 """
 
 import os
-import time
 from collections.abc import Callable
 
 from pymongo import ReturnDocument
@@ -14,6 +13,7 @@ from pymongo.database import Database
 
 from chalicelib import concurrency
 from chalicelib.clock import Clock, now_ms
+from chalicelib.clock import monotonic as monotonic_seconds
 from chalicelib.domain.errors import UnknownDataVersionError
 from chalicelib.store.documents import DATA_VERSION, STATE, Document
 from chalicelib.store.errors import UnknownOutcomeError
@@ -38,7 +38,7 @@ class Registry:
         self,
         database: Database[Document],
         clock: Clock = now_ms,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = monotonic_seconds,
     ) -> None:
         self._database = database
         self._meta: Collection[Document] = database[META]

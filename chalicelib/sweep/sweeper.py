@@ -2,16 +2,16 @@
 
 import logging
 import random
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from chalicelib.clock import Clock
+from chalicelib import concurrency
+from chalicelib.clock import Clock, monotonic
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
@@ -96,8 +96,8 @@ class Sweeper:
         except StoreError as error:
             raise StoreUnavailableError(f"the database does not answer: {error}") from error
         with (
-            ThreadPoolExecutor(self.limits.quotes_at_once, "quotes") as asking,
-            ThreadPoolExecutor(self.limits.writes_at_once, "writes") as writing,
+            concurrency.ThreadPoolExecutor(self.limits.quotes_at_once, "quotes") as asking,
+            concurrency.ThreadPoolExecutor(self.limits.writes_at_once, "writes") as writing,
         ):
             return _Sweep(self, asking, writing, stopping).run()
 
@@ -125,27 +125,31 @@ class _Sweep:
     """A sweep while it runs. The report is written by the thread that runs it alone."""
 
     def __init__(
-        self, sweeper: Sweeper, asking: ThreadPoolExecutor, writing: ThreadPoolExecutor, stopping: Callable[[], bool]
+        self,
+        sweeper: Sweeper,
+        asking: concurrency.ThreadPoolExecutor,
+        writing: concurrency.ThreadPoolExecutor,
+        stopping: Callable[[], bool],
     ) -> None:
         self._sweeper = sweeper
         self._asking = asking
         self._writing = writing
         self._stopping = stopping
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._report = Report()
 
     def run(self) -> Report:
         """Give back what has expired, then fire what is due."""
         self._give_back()
         self._fire()
-        self._report.seconds = time.monotonic() - self._started
+        self._report.seconds = monotonic() - self._started
         return self._report
 
     def _is_over(self) -> bool:
         return self._has_taken(self._sweeper.limits.time_ms) or self._stopping()
 
     def _has_taken(self, time_ms: float) -> bool:
-        return (time.monotonic() - self._started) * 1000 >= time_ms
+        return (monotonic() - self._started) * 1000 >= time_ms
 
     def _give_back(self) -> None:
         """Give expired orders back; however many there are, half of the time is left for the triggers."""
@@ -191,9 +195,9 @@ class _Sweep:
             waiting |= {self._asking.submit(self._ask, symbol) for symbol in islice(rest, room)}
             if not waiting:
                 return
-            done, waiting = wait(waiting, GATHER_SECONDS)
+            done, waiting = concurrency.wait(waiting, GATHER_SECONDS)
             if not done:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                done, waiting = concurrency.wait(waiting, return_when=FIRST_COMPLETED)
             yield [future.result() for future in done]
 
     def _ask(self, symbol: str) -> _Asked:

@@ -55,6 +55,15 @@ def test_locks_events_and_pauses_come_from_one_place(path: Path) -> None:
     assert taken == []
 
 
+@pytest.mark.parametrize("folder", ["store", "service", "sweep", "quotes"])
+def test_what_a_simulation_runs_takes_threads_and_time_from_one_place(folder: str) -> None:
+    """The way of a command has threads and clocks that can be replaced; sockets have their own."""
+    taken = re.compile(r"^import time$|^from time import .*|threading|import .*ThreadPoolExecutor.*", re.MULTILINE)
+    for path in (ROOT / "chalicelib" / folder).rglob("*.py"):
+        if path.name != "legacy.py":
+            assert taken.findall(path.read_text()) == [], path
+
+
 def names_taken(path: Path) -> Iterator[str]:
     """Yield the names that a file takes from others: by import, as an attribute, as an option."""
     for node in ast.walk(ast.parse(path.read_text())):
