@@ -81,7 +81,8 @@ def accounts(stack: BackgroundStack) -> list[Any]:
 
 
 def done(entries: list[dict[str, Any]]) -> list[str]:
-    return [entry["cmd"] for entry in entries if "out" not in entry]
+    """Return the commands that changed something; what the system did, such as a hit on the quote source, is none."""
+    return [entry["cmd"] for entry in entries if "cmd" in entry and "out" not in entry]
 
 
 def is_up(stack: BackgroundStack) -> bool:
