@@ -1,7 +1,7 @@
 """The clocks, in one place.
 
-Nothing else asks the system for the time that something hangs on: a simulation puts clocks of its own in `wall_ns` and
-`steady_ns`, which are looked up whenever the time is asked for.
+Nothing else in this package asks the system for a time that something hangs on (a test looks). Who asks for the time
+looks `wall_ns` and `steady_ns` up each time, so that a simulation may put clocks of its own there.
 """
 
 import os
@@ -39,7 +39,7 @@ def now_ms() -> int:
     return now if _offset_file is None else now + _offset_ms(Path(_offset_file))
 
 
-def monotonic() -> float:
+def monotonic_seconds() -> float:
     """Return seconds of a clock that only goes forward; only differences mean anything."""
     return steady_ns() / 1_000_000_000
 

@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pymongo
@@ -354,13 +353,13 @@ def check_data() -> None:
         log.warning("the form of the data will be looked at on first use: %s", error)
 
 
-def prepare() -> Thread:
+def prepare() -> concurrency.Thread:
     """Create the collections and indexes that are not there yet, in a thread of its own; return it.
 
     A server that lives long calls this when it starts: done on first use, as in Lambda, the first commands wait for it,
     and the first DUMPLOG twice as long as for its log. What fails now is done on first use.
     """
-    thread = Thread(target=_make_indexes, args=(runtime(),), name="indexes", daemon=True)
+    thread = concurrency.Thread(target=_make_indexes, args=(runtime(),), name="indexes", daemon=True)
     thread.start()
     return thread
 

@@ -5,8 +5,8 @@ python -m chalicelib.write_dump DUMP
 
 import os
 import sys
-from threading import Thread
 
+from chalicelib import concurrency
 from chalicelib.audit.dumps import Dumps
 from chalicelib.clock import now_ms
 from chalicelib.config.settings import settings
@@ -21,7 +21,7 @@ NICENESS = 19
 def main(dump_id: str) -> int:
     """Write the dump; return the exit status."""
     set_up_logs(settings().log_level)
-    Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    concurrency.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _leave_the_servers_processor()
     database = connect_database(settings(), LOG_TIMEOUT_MS)
     place = make_place(settings().dump_place, settings().dump_link_seconds)

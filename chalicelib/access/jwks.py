@@ -2,13 +2,13 @@
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import jwt
 
 from chalicelib import concurrency
 from chalicelib.access.errors import AuthUnavailableError
+from chalicelib.clock import monotonic_seconds
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class KeyRing:
     Those whose key is known never wait.
     """
 
-    def __init__(self, fetch: Fetch, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, fetch: Fetch, monotonic: Callable[[], float] = monotonic_seconds) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
         self._lock = concurrency.Lock()

@@ -10,8 +10,6 @@ Each dump has a document in `dumps`, `_id` the user and sequence number of its j
 
 import logging
 import secrets
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
-from chalicelib.clock import Clock
+from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.names import plain_name
@@ -80,7 +78,7 @@ class Dumps:
         place: Place,
         clock: Clock,
         hand_over: HandOver | None = None,
-        timer: Callable[[], float] = time.monotonic,
+        timer: Callable[[], float] = monotonic_seconds,
         slice_entries: int = SLICE_ENTRIES,
     ) -> None:
         self._dumps = database["dumps"]
@@ -307,7 +305,7 @@ class _Lease:
                 with _ignored("a lease could not be renewed"):
                     self._dumps.update_one(self._mine, {"$set": {"lease.until": self._clock() + LEASE_MS}})
 
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread = concurrency.Thread(target=renew, name="lease", daemon=True)
         thread.start()
         try:
             yield

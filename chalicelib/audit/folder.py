@@ -2,13 +2,14 @@
 
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_LEFT_BEHIND_SECONDS = 24 * 3600.0
+from chalicelib import clock
+
+_LEFT_BEHIND_SECONDS = 24 * 3600
 
 
 class Folder:
@@ -86,9 +87,9 @@ class FileWriter:
 
 def _remove_left_behind(path: Path) -> None:
     """Remove what processes that were killed have left of a file, long after they could still be writing it."""
-    before = time.time() - _LEFT_BEHIND_SECONDS
+    before_ns = clock.wall_ns() - _LEFT_BEHIND_SECONDS * 1_000_000_000
     for entry in os.scandir(path.parent):
         if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):
             with suppress(FileNotFoundError):
-                if entry.stat().st_mtime < before:
+                if entry.stat().st_mtime_ns < before_ns:
                     Path(entry.path).unlink()

@@ -8,7 +8,7 @@ it was read, misses nothing, and drops what it finds twice by the entry's number
 import logging
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from heapq import merge
 from itertools import chain, pairwise
@@ -19,6 +19,7 @@ from pymongo.collection import Collection
 from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 
+from chalicelib import concurrency
 from chalicelib.audit.archives import INDEXES, Archives
 from chalicelib.audit.lines import Line, Position, each_once, position
 from chalicelib.store.documents import STATE, Document, state_of
@@ -235,7 +236,7 @@ def _opened_ahead(
             with rows:
                 yield bounds, rows
 
-    with ThreadPoolExecutor(1, "slices") as pool:
+    with concurrency.ThreadPoolExecutor(1, "slices") as pool:
         ahead.append(pool.submit(open_slice, slices[0]))
         try:
             yield opened()

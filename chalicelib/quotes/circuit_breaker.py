@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from chalicelib import concurrency
-from chalicelib.clock import monotonic as monotonic_seconds
+from chalicelib.clock import monotonic_seconds
 
 Monotonic = Callable[[], float]
 """Returns seconds that only ever go up."""

@@ -10,10 +10,10 @@ which all behind the second are zeros, and the server's time may be any number. 
 
 import re
 import socket
-import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from chalicelib.clock import monotonic_seconds
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.errors import BadAnswerError, FailedTryError
@@ -58,7 +58,7 @@ class LegacySource:
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
         """Ask once; raises FailedTryError unless a good answer is there within the time."""
-        end = time.monotonic() + timeout_seconds
+        end = monotonic_seconds() + timeout_seconds
         try:
             address = (self._address.host, self._address.port)
             with socket.create_connection(address, timeout=_until(end)) as connection:
@@ -127,7 +127,7 @@ def _read_line(connection: socket.socket, end: float) -> bytes:
 
 def _until(end: float) -> float:
     """Return the seconds until `end`; raises TimeoutError when it has passed."""
-    seconds = end - time.monotonic()
+    seconds = end - monotonic_seconds()
     if seconds <= 0:
         raise TimeoutError("no time left")
     return seconds

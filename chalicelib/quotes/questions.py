@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from chalicelib import concurrency
-from chalicelib.clock import Moments, monotonic
+from chalicelib.clock import Moments, monotonic_seconds
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.sources import QuoteSource
@@ -104,12 +104,12 @@ class Inquiry:
 
         Raises what a question failed with as soon as it does, if that is the one.
         """
-        end = monotonic() + seconds
+        end = monotonic_seconds() + seconds
         with self._changed:
             while self._answer is None:
                 if question in self._failures:
                     raise self._failures[question]
-                if (left := end - monotonic()) <= 0:
+                if (left := end - monotonic_seconds()) <= 0:
                     return None
                 self._changed.wait(left)
             self._is_over = True

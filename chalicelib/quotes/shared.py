@@ -5,8 +5,7 @@ import secrets
 from functools import partial
 from typing import Protocol
 
-from chalicelib.clock import Moments, moment
-from chalicelib.clock import monotonic as monotonic_seconds
+from chalicelib.clock import Moments, moment, monotonic_seconds
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import Claim

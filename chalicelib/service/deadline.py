@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from chalicelib import concurrency
-from chalicelib.clock import Clock, monotonic, now_ms
+from chalicelib.clock import Clock, monotonic_seconds, now_ms
 from chalicelib.domain.errors import StoreUnavailableError, TooLateError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Deadline:
         limit_ms: int,
         arrived_ms: int | None = None,
         clock: Clock = now_ms,
-        timer: Callable[[], float] = monotonic,
+        timer: Callable[[], float] = monotonic_seconds,
     ) -> None:
         now = clock()
         arrived = now if arrived_ms is None else min(arrived_ms, now)

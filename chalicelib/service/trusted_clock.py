@@ -14,8 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from chalicelib import concurrency
-from chalicelib.clock import Clock
-from chalicelib.clock import monotonic as monotonic_seconds
+from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.errors import ClockSkewError
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
 

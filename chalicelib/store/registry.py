@@ -12,8 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from chalicelib import concurrency
-from chalicelib.clock import Clock, now_ms
-from chalicelib.clock import monotonic as monotonic_seconds
+from chalicelib.clock import Clock, monotonic_seconds, now_ms
 from chalicelib.domain.errors import UnknownDataVersionError
 from chalicelib.store.documents import DATA_VERSION, STATE, Document
 from chalicelib.store.errors import UnknownOutcomeError

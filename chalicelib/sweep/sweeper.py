@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from chalicelib import concurrency
-from chalicelib.clock import Clock, monotonic
+from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
@@ -135,21 +135,21 @@ class _Sweep:
         self._asking = asking
         self._writing = writing
         self._stopping = stopping
-        self._started = monotonic()
+        self._started = monotonic_seconds()
         self._report = Report()
 
     def run(self) -> Report:
         """Give back what has expired, then fire what is due."""
         self._give_back()
         self._fire()
-        self._report.seconds = monotonic() - self._started
+        self._report.seconds = monotonic_seconds() - self._started
         return self._report
 
     def _is_over(self) -> bool:
         return self._has_taken(self._sweeper.limits.time_ms) or self._stopping()
 
     def _has_taken(self, time_ms: float) -> bool:
-        return (monotonic() - self._started) * 1000 >= time_ms
+        return (monotonic_seconds() - self._started) * 1000 >= time_ms
 
     def _give_back(self) -> None:
         """Give expired orders back; however many there are, half of the time is left for the triggers."""

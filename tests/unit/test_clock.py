@@ -1,0 +1,29 @@
+"""The clocks can be replaced in one place, also for objects that take them by default."""
+
+import pytest
+
+from chalicelib import clock
+from chalicelib.service.deadline import Deadline
+
+
+@pytest.fixture
+def nanoseconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Return what the replaced clocks show; it may be changed."""
+    shown = {"wall": 1_700_000_000_123_000_000, "steady": 5_000_000_000}
+    monkeypatch.setattr(clock, "wall_ns", lambda: shown["wall"])
+    monkeypatch.setattr(clock, "steady_ns", lambda: shown["steady"])
+    return shown
+
+
+def test_every_reading_is_of_the_replaced_clocks(nanoseconds: dict[str, int]) -> None:
+    assert clock.now_ms() == 1_700_000_000_123
+    assert clock.monotonic_seconds() == 5.0
+    assert (clock.moment().wall_ms, clock.moment().steady_ms) == (1_700_000_000_123, 5_000)
+    nanoseconds["steady"] += 1_500_000_000
+    assert clock.monotonic_seconds() == 6.5
+
+
+def test_who_takes_the_clocks_by_default_takes_the_replaced_ones(nanoseconds: dict[str, int]) -> None:
+    deadline = Deadline(3_000)
+    nanoseconds["steady"] += 2_000_000_000
+    assert deadline.remaining_seconds() == 1.0
