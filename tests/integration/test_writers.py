@@ -19,8 +19,7 @@ from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import SingleWriter, Writer
 from tests.integration.shop import Shop
-from tests.integration.test_store import FULL_ENTRY
-from tests.integration.writes import outcome, write_of
+from tests.integration.writes import FULL_ENTRY, outcome, write_of
 
 
 @pytest.fixture(params=["single", "group"])

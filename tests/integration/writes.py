@@ -1,9 +1,41 @@
-"""Guarded writes for the tests of writers, and what becomes of them."""
+"""What tests write to the store, and what becomes of it."""
 
+from chalicelib.domain.commands import CommandName
+from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
+from chalicelib.domain.quote import Quote
+from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import entry_document
 from chalicelib.store.errors import StoreError
+from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import GuardedWrite, Writer
-from tests.integration.test_store import FULL_ENTRY
+from tests.integration.shop import Shop
+
+FULL_ENTRY = Entry(
+    transaction=2**63 - 1,
+    timestamp_ms=1_700_000_000_000,
+    command=CommandName.BUY,
+    symbol="ABC",
+    amount_cents=10**11,
+    filename="größe.xml",
+    of_all=True,
+    key="a key",
+    outcome="insufficient_funds",
+    message="no <money>",
+    cash_cents=5,
+    events=(
+        OrderExpired(CommandName.SELL, 7, "XYZ", 12),
+        QuoteHit(Quote("ABC", 1000, "jane", 5, "key")),
+        TriggerFired(CommandName.SET_BUY_TRIGGER, 8, "ABC", 990),
+        CashMoved("add", 3),
+        CashMoved("remove", 4),
+    ),
+    result={"symbol": "ABC", "price_cents": None, "nested": [{"shares": 2}]},
+)
+
+
+def other_process(shop: Shop) -> Accounts:
+    """Return a store that shares nothing with the shop's but the database."""
+    return Accounts(shop.database, "other", RecentRecords(0))
 
 
 def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
