@@ -15,7 +15,6 @@ comes after the next request has left; what tells those apart is in the body (`l
 
 import contextlib
 import re
-import select
 import socket
 import ssl
 import struct
@@ -32,6 +31,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _KERNEL_TIMEOUTS = sys.platform != "win32"
+_KERNEL_STATE = sys.platform == "linux"
+_TCP_ESTABLISHED = 1  # linux/tcp_states.h
+_SO_MEMINFO = 55  # asm-generic/socket.h; its first number: bytes that arrived and were not read, with their overhead
 
 
 class ExchangeError(Exception):
@@ -96,7 +98,6 @@ class Connection:
         self._tls = tls
         self._on_connect = on_connect
         self._socket: socket.socket | None = None
-        self._poll: Callable[[int], object] | None = None
         self.opened_us = 0
         """How long the last `prepare` took to open a connection, 0 if there was one."""
         self._prepared = False
@@ -152,8 +153,10 @@ class Connection:
     def _is_quiet(self, connection: socket.socket) -> bool:
         """Return whether nothing came since the last response: neither a byte nor the end of the stream."""
         try:
-            if self._poll is not None:
-                return not self._poll(0)
+            if _KERNEL_STATE and self._tls is None:
+                state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+                unread = connection.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4)
+                return state == _TCP_ESTABLISHED and not any(unread)
             connection.settimeout(0.0)
             try:
                 connection.recv(1)  # under TLS what came may be none of the server's words, such as a session ticket
@@ -204,9 +207,6 @@ class Connection:
         if not self._kernel_timeouts:
             connection.settimeout(self._timeout_s)
             return
-        poller = select.poll()
-        poller.register(connection, select.POLLIN)
-        self._poll = poller.poll
         connection.settimeout(None)
         whole = int(self._timeout_s)
         value = struct.pack("ll", whole, int((self._timeout_s - whole) * 1_000_000))

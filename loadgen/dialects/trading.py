@@ -10,10 +10,8 @@ from loadgen.client.connection import Response
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter, Target
 from loadgen.client.retry import RETRY_STATUSES, parse_object, redirection, retry_after_s
-from loadgen.workload.files import FORMS, Command
-
-DUMPLOG_TIMEOUT_S = 300.0
-"""The time-out of a DUMPLOG, which reads the whole log."""
+from loadgen.workload.commands import COMMANDS, LOG_TIMEOUT_S, WHOLE_LOG
+from loadgen.workload.files import Command
 
 _FINAL_STATUSES = frozenset({200, 400, 409, 422})
 """A success, a refusal for the request's form, a rejection by the rules, a reused key: the same however often sent."""
@@ -27,8 +25,6 @@ CODES = frozenset({
     "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "not_supported",
 })  # fmt: skip
 """The codes with which the interface says no."""
-
-_READS = {"QUOTE", "DISPLAY_SUMMARY"}
 
 
 class Trading:
@@ -46,17 +42,17 @@ class Trading:
 
     def request(self, item: Command, identity: str) -> bytes:
         """Return the request of a command with header lines, each ended by CRLF, that say which one it is."""
-        if item.name in _READS:
+        if COMMANDS[item.name].reads:
             return self._writer.get(_path(item), identity)
         return self._writer.post(_path(item), _body(item), identity)
 
     def request_line(self, item: Command) -> tuple[str, str]:
         """Return method and path of a command's request."""
-        return "GET" if item.name in _READS else "POST", self._target.prefix + _path(item)
+        return "GET" if COMMANDS[item.name].reads else "POST", self._target.prefix + _path(item)
 
     def timeout_s(self, item: Command) -> float | None:
         """Return the time-out of a DUMPLOG, None for the other commands."""
-        return DUMPLOG_TIMEOUT_S if item.name == "DUMPLOG" else None
+        return LOG_TIMEOUT_S if item.name == "DUMPLOG" else None
 
     def may_repeat(self, item: Command | None) -> bool:  # noqa: ARG002 (the same for all)
         """Return True: every command has its key."""
@@ -90,7 +86,7 @@ class Trading:
 
     def dumplog(self, filename: str) -> bytes:
         """Return a request for the audit log of all users that is not part of the workload."""
-        return self._writer.post("/dumplog", f'{{"filename":{json_string(filename)}}}')
+        return self._writer.post(WHOLE_LOG.path, f'{{"filename":{json_string(filename)}}}')
 
 
 _OK = Verdict(final=True, again=False, code="ok")
@@ -109,14 +105,9 @@ def _broken(said: str) -> Verdict:
 
 def _path(command: Command) -> str:
     if command.user is None:
-        return "/dumplog"
-    user = _user_path(command.user)
-    if command.name == "QUOTE":
-        return f"{user}/quote/{_quoted(command.symbol or '')}"
-    return f"{user}/{_ACTIONS[command.name]}"
-
-
-_ACTIONS = {name: name.lower().replace("_", "-") for name in FORMS} | {"DISPLAY_SUMMARY": "summary"}
+        return WHOLE_LOG.path
+    path = _user_path(command.user) + COMMANDS[command.name].path
+    return path + _quoted(command.symbol or "") if path.endswith("/") else path
 
 
 @lru_cache(maxsize=1 << 16)
@@ -134,7 +125,7 @@ def _body(command: Command) -> str:
     symbol, value = command.symbol, command.value
     if value is None:
         return "{}" if symbol is None else f'{{"symbol":{json_string(symbol)}}}'
-    field = FORMS[command.name][-1]
+    field = COMMANDS[command.name].fields[-1]
     if symbol is None:
         return f'{{"{field}":{json_string(value)}}}'
     return f'{{"symbol":{json_string(symbol)},"{field}":{json_string(value)}}}'

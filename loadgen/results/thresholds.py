@@ -10,7 +10,7 @@ from loadgen.dialects.trading import CODES
 from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import statistics_of
 from loadgen.results.statistics import CommandStatistics, Statistics
-from loadgen.workload.files import FORMS
+from loadgen.workload.commands import COMMANDS
 
 
 class GateError(ValueError):
@@ -72,7 +72,7 @@ def parse_gate(text: str) -> Gate:
     if match is None:
         raise GateError(f"{text!r} is not a condition such as 'p99>50ms', 'errors>0' or 'rate<500'")
     figure, unit, limit = match["figure"], match["unit"], float(match["limit"])
-    if match["command"] is not None and match["command"] not in FORMS:
+    if match["command"] is not None and match["command"] not in COMMANDS:
         raise GateError(f"{text!r}: there is no command {match['command']}")
     if figure in _PLAIN:
         return Gate(text, figure, match["operator"], _plain_limit(text, match, limit), None, None)

@@ -14,10 +14,11 @@ from loadgen.client.retry import RetryingClient
 from loadgen.dialects.trading import Trading
 from loadgen.results.answer_text import as_json, as_text
 from loadgen.run.server import Server
-from loadgen.workload.files import FORMS, Command, WorkloadError, parse
+from loadgen.workload.commands import COMMANDS
+from loadgen.workload.files import Command, WorkloadError, parse
 
 PROMPT = "loadgen> "
-FORMS_SHOWN = "\n".join(",".join((name, *fields)) for name, fields in FORMS.items())
+FORMS_SHOWN = "\n".join(",".join((name, *form.fields)) for name, form in COMMANDS.items())
 _ENDS = {"quit", "exit"}
 _HELP = {"help", "?"}
 

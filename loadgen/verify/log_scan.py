@@ -15,10 +15,10 @@ from loadgen.verify.audit_log import Event
 from loadgen.verify.model import PRICED
 from loadgen.verify.prices import PriceBook
 from loadgen.workload.amounts import read_money, spell_number
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import COMMANDS, READ_ONLY
+from loadgen.workload.files import Command
 from loadgen.workload.syntax import spell_filename, spell_symbol
 
-READ_ONLY = frozenset({"QUOTE", "DISPLAY_SUMMARY", "DUMPLOG"})
 """Commands that do not change an account: anybody may give them during the run."""
 
 
@@ -175,7 +175,7 @@ def _place(log: UserLog, event: Event) -> None:
 
 def _misquotes(command: Command, event: Event) -> list[str]:
     """Return how the log's userCommand differs from the command that was sent, as far as a log can hold that."""
-    last = FORMS[command.name][-1]
+    last = COMMANDS[command.name].fields[-1]
     wanted = {
         "command": command.name,
         "stockSymbol": spell_symbol(command.symbol),

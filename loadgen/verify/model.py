@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadgen.workload.amounts import parse_cents, spell
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import has_money
+from loadgen.workload.files import Command
 
 PRICED = frozenset({"BUY", "SELL"})
 """The commands whose outcome hangs on the current quote."""
@@ -78,7 +79,7 @@ class Account:
         """
         symbol = "" if command.symbol is None else command.symbol.upper()
         amount = 0
-        if FORMS[command.name][-1] in {"amount", "price"}:
+        if has_money(command.name):
             amount = parse_cents(command.value)
         request = _Request(symbol, amount, price or 0, command.transaction, expires_at)
         fields = _EFFECTS[command.name](self, request)

@@ -15,7 +15,6 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from loadgen.client.retry import parse_object
-from loadgen.dialects.trading import DUMPLOG_TIMEOUT_S
 from loadgen.results.answers import AnswerFile, Recorded
 from loadgen.results.findings import Findings, Verification
 from loadgen.run.accounts import Reading, read_accounts
@@ -27,6 +26,7 @@ from loadgen.verify.prices import PriceBook
 from loadgen.verify.summaries import UnreadableError, read_summary
 from loadgen.verify.user import Checker
 from loadgen.workload.amounts import read_money, read_whole, spell
+from loadgen.workload.commands import LOG_TIMEOUT_S
 from loadgen.workload.files import Command, Workload
 from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_refused
 
@@ -154,7 +154,7 @@ def _scan_log(
         user: UserLog(starts.get(user), _mark(next(iter(reading.entries), None))) for user, reading in readings.items()
     }
     scan = LogScan(run.commands, run.unanswered, logs, run.book, findings)
-    outcome = client.read(server.trading().dumplog(f"verify-{server.run_id}.xml"), DUMPLOG_TIMEOUT_S)
+    outcome = client.read(server.trading().dumplog(f"verify-{server.run_id}.xml"), LOG_TIMEOUT_S)
     if outcome.status != 200:
         findings.note(f"The server gives no audit log of all users: {explain(outcome)}.")
         return None
@@ -189,7 +189,7 @@ def _opened(dump: Mapping[str, Any], tls: ssl.SSLContext | None) -> Iterator[Bin
     url, location = dump.get("url"), dump.get("location")
     try:
         if isinstance(url, str) and urlsplit(url).scheme in {"http", "https"}:
-            with urllib.request.urlopen(url, timeout=DUMPLOG_TIMEOUT_S, context=tls) as answer:  # noqa: S310 (checked)
+            with urllib.request.urlopen(url, timeout=LOG_TIMEOUT_S, context=tls) as answer:  # noqa: S310 (checked)
                 yield cast("BinaryIO", answer)
             return
         if isinstance(location, str) and Path(location).is_file():

@@ -14,6 +14,8 @@ from pathlib import Path
 from sys import intern
 from typing import BinaryIO, NamedTuple
 
+from loadgen.workload.commands import COMMANDS, WHOLE_LOG
+
 MAX_LINE_BYTES = 4096
 """The longest line, its end included. A longer one is not a command but a damaged file."""
 
@@ -22,26 +24,6 @@ MAX_PROBLEMS = 20
 
 MAX_TRANSACTION = 2**63 - 1
 """The largest transaction number."""
-
-FORMS: dict[str, tuple[str, ...]] = {
-    "ADD": ("user", "amount"),
-    "QUOTE": ("user", "symbol"),
-    "BUY": ("user", "symbol", "amount"),
-    "COMMIT_BUY": ("user",),
-    "CANCEL_BUY": ("user",),
-    "SELL": ("user", "symbol", "amount"),
-    "COMMIT_SELL": ("user",),
-    "CANCEL_SELL": ("user",),
-    "SET_BUY_AMOUNT": ("user", "symbol", "amount"),
-    "SET_BUY_TRIGGER": ("user", "symbol", "price"),
-    "CANCEL_SET_BUY": ("user", "symbol"),
-    "SET_SELL_AMOUNT": ("user", "symbol", "amount"),
-    "SET_SELL_TRIGGER": ("user", "symbol", "price"),
-    "CANCEL_SET_SELL": ("user", "symbol"),
-    "DUMPLOG": ("user", "filename"),
-    "DISPLAY_SUMMARY": ("user",),
-}
-"""The fields of each command, in their order. DUMPLOG may leave out its user: then it is of all users."""
 
 
 class Command(NamedTuple):
@@ -181,13 +163,13 @@ _ABSENT = 5
 _SHAPES: dict[tuple[str, int], tuple[int, int, int]] = {}
 """By name and number of fields: which group of _LINE is the user, the symbol and the value; _ABSENT is none."""
 
-for _name, _fields in FORMS.items():
+for _name, _form in (*COMMANDS.items(), ("DUMPLOG", WHOLE_LOG)):
+    _fields = _form.fields
     _SHAPES[_name, len(_fields)] = (
-        2,
+        2 if "user" in _fields else _ABSENT,
         2 + _fields.index("symbol") if "symbol" in _fields else _ABSENT,
         1 + len(_fields) if _fields[-1] in {"amount", "price", "filename"} else _ABSENT,
     )
-_SHAPES["DUMPLOG", 1] = (_ABSENT, _ABSENT, 2)
 
 
 def _parse_line(raw: bytes) -> Command | str:
@@ -255,15 +237,17 @@ def _diagnose_text(line: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,18}", number, re.ASCII) or int(number) > MAX_TRANSACTION:
         return f"transaction number {number[:40]!r} is not a whole number from 1 to {MAX_TRANSACTION}"
     name, *fields = line[bracket.end() :].split(",")
-    if name not in FORMS:
+    if name not in COMMANDS:
         return f"unknown command {name[:40]!r}"
     return _diagnose_fields(name, fields)
 
 
 def _diagnose_fields(name: str, fields: list[str]) -> str:
-    form = FORMS[name]
-    wanted = "user,filename or filename" if name == "DUMPLOG" else ",".join(form)
-    if len(fields) != len(form) and not (name == "DUMPLOG" and len(fields) == 1):
+    form = COMMANDS[name].fields
+    wanted = ",".join(form)
+    if name == "DUMPLOG":
+        wanted += f" or {','.join(WHOLE_LOG.fields)}"
+    if (name, len(fields)) not in _SHAPES:
         return f"{name} needs {wanted}; the line has {len(fields)} fields"
     for field, value in zip(form[-len(fields) :], fields, strict=True):
         if not value.strip():

@@ -10,7 +10,8 @@ import random
 import string
 from collections.abc import Iterator
 
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import COMMANDS
+from loadgen.workload.files import Command
 
 BASE_MIX: dict[str, int] = {
     "ADD": 732,
@@ -82,7 +83,7 @@ class _Trader:
 
     def next_command(self, transaction: int, symbols: list[str]) -> Command:
         name, symbol = self._next_name()
-        form = FORMS[name]
+        form = COMMANDS[name].fields
         if "symbol" not in form:
             symbol = None
         elif symbol is None:
@@ -103,7 +104,7 @@ class _Trader:
 
     def _value(self, name: str) -> str | None:
         source = self._source
-        match FORMS[name][-1]:
+        match COMMANDS[name].fields[-1]:
             case "amount" if name == "ADD":
                 cents = max(1, round(source.gauss(MEAN_ADD_CENTS, DEVIATION_ADD_CENTS)))
             case "amount":

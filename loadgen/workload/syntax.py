@@ -3,7 +3,8 @@
 import re
 
 from loadgen.workload.amounts import AmountError, parse_cents
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import has_money
+from loadgen.workload.files import Command
 
 _USER = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z]{1,3}", re.ASCII)
@@ -35,7 +36,7 @@ def form_problems(command: Command) -> set[str]:
         problems.add("invalid_user")
     if command.symbol is not None and not _SYMBOL.fullmatch(command.symbol):
         problems.add("invalid_symbol")
-    if FORMS[command.name][-1] in {"amount", "price"}:
+    if has_money(command.name):
         try:
             parse_cents(command.value)
         except AmountError:

@@ -15,7 +15,8 @@ from xml.sax.saxutils import escape
 
 from loadgen.verify.model import PRICED, Account, RejectedError
 from loadgen.workload.amounts import MONEY_FIELDS, spell, spell_number
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import has_money
+from loadgen.workload.files import Command
 from loadgen.workload.syntax import form_problems, spell_symbol
 
 LIFETIME_MS = 60_000
@@ -173,7 +174,7 @@ class Exchange:
             fields["username"] = command.user
         if (symbol := spell_symbol(command.symbol)) is not None:
             fields["stockSymbol"] = symbol
-        if FORMS[command.name][-1] in {"amount", "price"} and (funds := spell_number(command.value)) is not None:
+        if has_money(command.name) and (funds := spell_number(command.value)) is not None:
             fields["funds"] = funds
         if command.name == "DUMPLOG":
             fields["filename"] = command.value or ""

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import COMMANDS
+from loadgen.workload.files import Command
 from tests.unit.loadgen.exchange import Exchange
 
-_NAMES = {name.lower().replace("_", "-"): name for name in FORMS} | {"summary": "DISPLAY_SUMMARY"}
+_NAMES = {name.lower().replace("_", "-"): name for name in COMMANDS} | {"summary": "DISPLAY_SUMMARY"}
 
 READS = {"ACCOUNT", "HISTORY"}
 """What stands as the command of a request that is none."""

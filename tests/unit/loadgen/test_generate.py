@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.cli import main
-from loadgen.workload.files import FORMS, Command, parse, write
+from loadgen.workload.commands import COMMANDS
+from loadgen.workload.files import Command, parse, write
 from loadgen.workload.generate import MAX_SYMBOLS, GenerateError, generate
 
 
@@ -56,7 +57,7 @@ def test_the_mix_is_that_of_recorded_workloads() -> None:
         "SET_BUY_TRIGGER": 4.6, "CANCEL_SET_BUY": 4.6, "SET_SELL_AMOUNT": 2.9, "SET_BUY_AMOUNT": 2.7,
     }  # fmt: skip
     counts = Counter(command.name for command in generate(10, 30_000, 50, 3))
-    assert counts.keys() == FORMS.keys()
+    assert counts.keys() == COMMANDS.keys()
     for name, percent in recorded.items():
         assert abs(counts[name] / 300 - percent) < 0.8, name
 

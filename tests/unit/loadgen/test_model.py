@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import loadgen
 from loadgen.verify.model import Account, ImpossibleError, Order, RejectedError, Trigger
-from loadgen.workload.files import FORMS, Command
+from loadgen.workload.commands import COMMANDS, has_money
+from loadgen.workload.files import Command
 from loadgen.workload.syntax import form_problems, may_be_refused
 
 
@@ -146,21 +147,21 @@ def test_a_trigger_whose_amount_buys_nothing_cannot_have_fired() -> None:
         account.fire("SET_BUY_TRIGGER", 7, "S", 200)
 
 
-COMMANDS = st.builds(
+ACCOUNT_COMMANDS = st.builds(
     lambda name, symbol, cents: Command(
         1,
         name,
         "jane",
-        symbol if "symbol" in FORMS[name] else None,
-        f"{cents // 100}.{cents % 100:02d}" if FORMS[name][-1] in {"amount", "price"} else "x",
+        symbol if "symbol" in COMMANDS[name].fields else None,
+        f"{cents // 100}.{cents % 100:02d}" if has_money(name) else "x",
     ),
-    st.sampled_from(sorted(FORMS)),
+    st.sampled_from(sorted(COMMANDS)),
     st.sampled_from(["S", "T"]),
     st.integers(1, 50_00),
 )
 
 
-@given(st.lists(COMMANDS, max_size=60))
+@given(st.lists(ACCOUNT_COMMANDS, max_size=60))
 def test_at_one_price_nothing_is_lost_or_made_and_nothing_is_negative(commands: list[Command]) -> None:
     account, added = Account(), 0
     for asked in commands:
@@ -177,7 +178,12 @@ def test_at_one_price_nothing_is_lost_or_made_and_nothing_is_negative(commands: 
         assert all(shares > 0 for shares in account.holdings.values())
 
 
-@given(st.lists(COMMANDS, max_size=60), st.sampled_from(["BUY", "SELL"]), st.integers(1, 3000), st.integers(1, 3000))
+@given(
+    st.lists(ACCOUNT_COMMANDS, max_size=60),
+    st.sampled_from(["BUY", "SELL"]),
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+)
 def test_the_verdict_at_a_price_is_what_applying_would_come_to(
     commands: list[Command], name: str, cents: int, price: int
 ) -> None:

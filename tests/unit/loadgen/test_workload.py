@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.workload.commands import COMMANDS
 from loadgen.workload.files import (
-    FORMS,
     MAX_LINE_BYTES,
     MAX_PROBLEMS,
     MAX_TRANSACTION,
@@ -200,8 +200,8 @@ def workloads(draw: st.DrawFn) -> list[Command]:
     numbers = draw(st.lists(st.integers(1, MAX_TRANSACTION), min_size=1, max_size=15, unique=True))
     commands = []
     for number in numbers:
-        name = draw(st.sampled_from(sorted(FORMS)))
-        form = FORMS[name]
+        name = draw(st.sampled_from(sorted(COMMANDS)))
+        form = COMMANDS[name].fields
         of_all = name == "DUMPLOG" and draw(st.booleans())
         user = None if of_all else draw(FIELD)
         symbol = draw(FIELD) if "symbol" in form else None
