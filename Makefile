@@ -81,13 +81,14 @@ faults: setup ## Break everything during a replay and judge it (options: make fa
 up: setup ## Run the stack until Ctrl-C (options: make up UP="--port 9000 --workers 2")
 	$(PY) -m infra.local up --explain $(UP)
 
+TARGET = $(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE)) $(if $(CA),--ca $(CA))
 CLOUD = $(PY) -m infra.cloud
-WISHES = --stage $(or $(STAGE),prod) $(addprefix --set ,$(SET)) $(if $(REGION),--region $(REGION)) $(if $(CA),--ca $(CA))
+WISHES = --stage $(or $(STAGE),prod) $(addprefix --set ,$(SET)) $(if $(REGION),--region $(REGION)) $(TARGET)
 
 package: setup ## Make what would be deployed, in .data/cloud
-	$(CLOUD) package --stage $(or $(STAGE),prod) $(if $(CA),--ca $(CA))
+	$(CLOUD) package --stage $(or $(STAGE),prod) $(TARGET)
 
-diff: setup ## Show what a deployment would change (make diff STAGE=prod SET="VpcId=... SubnetIds=a,b")
+diff: setup ## Show what a deployment would change (make diff STAGE=prod SET="AlarmEmail=...")
 	$(CLOUD) diff $(WISHES)
 
 deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE=prod SET="..." YES=1)

@@ -13,6 +13,8 @@ from chalicelib.clock import Clock, now_ms
 from chalicelib.observe.commands import Seen
 
 NAMESPACE = "DayTrading"
+_FUNCTION = "FunctionName"
+"""The dimension that keeps the deployments of one account apart."""
 
 
 def _metrics(dimensions: list[str], unit: str, *names: str) -> dict[str, Any]:
@@ -22,9 +24,9 @@ def _metrics(dimensions: list[str], unit: str, *names: str) -> dict[str, Any]:
 
 # Each combination of dimensions is a metric that is paid for: outcomes are only counted.
 _METRICS = [
-    _metrics(["command", "outcome"], "Count", "commands"),
-    _metrics(["command"], "Milliseconds", "ms"),
-    _metrics([], "Milliseconds", "load_ms", "quote_ms", "save_ms"),
+    _metrics([_FUNCTION, "command", "outcome"], "Count", "commands"),
+    _metrics([_FUNCTION, "command"], "Milliseconds", "ms"),
+    _metrics([_FUNCTION], "Milliseconds", "load_ms", "quote_ms", "save_ms"),
 ]
 _quoted = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -84,4 +86,4 @@ class CommandLog:
         if self._function is None:
             return ""
         directive = _encode({"Timestamp": now, "CloudWatchMetrics": _METRICS})
-        return f',"function":{_quoted(self._function)},"commands":1,"_aws":{directive}'
+        return f',"{_FUNCTION}":{_quoted(self._function)},"commands":1,"_aws":{directive}'

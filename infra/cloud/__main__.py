@@ -20,7 +20,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ProfileNotFound,
 )
 
-from infra.cloud.artifact import CODE, Artifact, PackageError, package
+from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, PackageError, Target, package
 from infra.cloud.stack import ParameterError, Plan, Stack, StackError
 from infra.cloud.upload import upload
 from infra.host.arguments import add_examples, decimal
@@ -65,9 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _package(options: argparse.Namespace) -> int:
-    made = package(options.out, options.stage, ca_file=options.ca)
+    made = _made(options.out, options)
     print(f"{made.code} ({made.code.stat().st_size / 1e6:.1f} MB)\n{made.template}")
     return OK
+
+
+def _made(folder: Path, options: argparse.Namespace) -> Artifact:
+    target = Target(options.runtime, options.architecture)
+    return package(folder, options.stage, target=target, ca_file=options.ca, python=options.python)
 
 
 def _diff(options: argparse.Namespace) -> int:
@@ -106,7 +111,7 @@ def _planned(options: argparse.Namespace) -> tuple[Stack, Plan | None]:
     region = session.region_name
     with tempfile.TemporaryDirectory() as folder:
         if options.template is None:
-            artifact = package(Path(folder), options.stage, ca_file=options.ca)
+            artifact = _made(Path(folder), options)
         else:
             artifact = Artifact(options.template.with_name(CODE), options.template)
         try:
@@ -178,7 +183,7 @@ def _agreed(options: argparse.Namespace, what: str) -> bool:
 
 
 _PROG = "python -m infra.cloud"
-_SETTINGS = "--stage prod --set VpcId=vpc-1 --set SubnetIds=subnet-1,subnet-2"
+_SETTINGS = "--stage prod --set AlarmEmail=ops@example.com"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -196,6 +201,11 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
         if name != "destroy":
+            command.add_argument("--runtime", choices=RUNTIMES, default=Target().runtime, help="(%(default)s)")
+            command.add_argument(
+                "--architecture", choices=ARCHITECTURES, default=Target().architecture, help="(%(default)s)"
+            )
+            command.add_argument("--python", metavar="PATH", help="a Python of the runtime's version, to compile with")
             command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, put beside the code")
         if name == "package":
             command.add_argument("--out", type=Path, default=Path(".data/cloud"), help="a folder (%(default)s)")

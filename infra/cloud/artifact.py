@@ -1,4 +1,7 @@
-"""What goes to the cloud: Chalice's package, finished with the bytecode of what a start imports.
+"""What goes to the cloud: Chalice's package, finished with the wheels and the bytecode of its runtime.
+
+Chalice takes wheels for the Python that it runs on. `package` takes them for the runtime and the architecture that are
+named, so that a Mac, or a machine with another Python, makes the same artifact.
 
 Lambda's copy of a package cannot be written to, so nothing that a container compiles is kept: each cold start compiles
 some 400 modules again, which takes longer than everything else in it. Chalice's package has no bytecode of its own
@@ -8,37 +11,81 @@ because the bytecode of everything would make the package larger by half.
 The same sources give the same bytes: what has not changed is not deployed again.
 """
 
-import importlib.util
 import json
 import os
-import py_compile
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from infra.cloud.template import CORS_PLACEHOLDER, finish
 from infra.local.stack import PROJECT
 
 RESOURCES = Path(__file__).with_name("resources.yaml")
 CODE = "deployment.zip"
 TEMPLATE = "sam.json"
 TASK_ROOT = "/var/task"
-_SOURCES = ("app.py", "chalicelib", "requirements.txt", ".chalice/config.json", ".chalice/policy.json")
+RUNTIMES = ("python3.11", "python3.12", "python3.13")
+ARCHITECTURES = ("arm64", "x86_64")
+_REQUIREMENTS = "requirements.txt"
+_SOURCES = ("app.py", "chalicelib", _REQUIREMENTS, ".chalice/config.json", ".chalice/policy.json")
 _DAY_ONE = (1980, 1, 1, 0, 0, 0)
 _OF_A_START = """
 import sys
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import app
 for module in list(sys.modules.values()):
-    print(getattr(module, "__file__", None) or "")
+    file = Path(getattr(module, "__file__", None) or "/")
+    for root in map(Path, sys.path):
+        if file.suffix == ".py" and file.is_relative_to(root):
+            print(file.relative_to(root))
 """
+_COMPILE = """
+import importlib.util, py_compile, sys
+for name in sys.stdin.read().splitlines():
+    py_compile.compile(
+        name,
+        cfile=importlib.util.cache_from_source(name),
+        dfile=f"{sys.argv[1]}/{name}",
+        doraise=True,
+        # Dates do not survive a zip, and nobody edits what is deployed.
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an artifact is for: a runtime of Lambda and an architecture."""
+
+    runtime: str = RUNTIMES[-1]
+    architecture: str = ARCHITECTURES[0]
+
+    @classmethod
+    def here(cls) -> "Target":
+        """Return what this Python on this machine can run."""
+        architecture = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+        return cls(f"python3.{sys.version_info.minor}", architecture)
+
+    @property
+    def version(self) -> str:
+        """Return the version of Python, such as 3.13."""
+        return self.runtime.removeprefix("python")
+
+    @property
+    def platform(self) -> str:
+        """Return the platform of its wheels, as uv calls it: Amazon Linux 2 has a glibc of 2.26, 2023 one of 2.34."""
+        machine = "aarch64" if self.architecture == "arm64" else "x86_64"
+        return f"{machine}-manylinux2014" if self.version == "3.11" else f"{machine}-manylinux_2_28"
 
 
 class PackageError(Exception):
@@ -53,25 +100,76 @@ class Artifact:
     template: Path
 
 
-def package(folder: Path, stage: str, *, resources: Path | None = RESOURCES, ca_file: Path | None = None) -> Artifact:
+def package(
+    folder: Path,
+    stage: str,
+    *,
+    target: Target | None = None,
+    resources: Path | None = RESOURCES,
+    ca_file: Path | None = None,
+    python: str | None = None,
+) -> Artifact:
     """Package the app into `folder`, its template merged with `resources`; raises PackageError.
 
     `ca_file` becomes `ca.pem` beside the code: authorities to trust that the system of a function does not know.
+    `python` compiles the bytecode, and has to be of the runtime's version; without it one is looked for.
     """
+    target = target or Target()
+    compiler = python or find_python(target.version)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         project, made, code = Path(place, "project"), Path(place, "made"), Path(place, "code")
         copy_sources(project)
+        (project / _REQUIREMENTS).write_text("")  # the wheels are ours to take
         _run_chalice(project, made, stage, resources)
         with zipfile.ZipFile(made / CODE) as archive:
             archive.extractall(code)
+        _install(target, code)
         if ca_file is not None:
             shutil.copyfile(ca_file, code / "ca.pem")
-        _compile_what_a_start_needs(code)
+        _compile_what_a_start_needs(code, project, compiler)
         _write_zip(code, folder / CODE)
         template = folder / TEMPLATE
-        template.write_text(json.dumps(_template_of(made), indent=1, sort_keys=True) + "\n")
+        finished = finish(_template_of(made), target.runtime, target.architecture)
+        template.write_text(json.dumps(finished, indent=1, sort_keys=True) + "\n")
     return Artifact(folder / CODE, template)
+
+
+def find_python(version: str) -> str:
+    """Return a Python of that version, which compiles for the runtime; raises PackageError."""
+    name = f"python{version}"
+    own = Path.home().glob(f".pyenv/versions/{version}*/bin/{name}")
+    for found in (sys.executable, shutil.which(name), *map(str, sorted(own))):
+        if found is not None and _version_of(found) == version:
+            return found
+    raise PackageError(
+        f"the bytecode for {name} needs a {name}, and there is none on PATH: install it, name it with --python,"
+        f" or choose the runtime that is here (--runtime python3.{sys.version_info.minor})"
+    )
+
+
+def _version_of(python: str) -> str | None:
+    told = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-I", "-c", told], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _install(target: Target, code: Path) -> None:
+    """Put the pinned wheels of a target beside the code."""
+    command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", str(code)]
+    command += ["--python-version", target.version, "--python-platform", target.platform, "--only-binary", ":all:"]
+    command += ["--link-mode", "copy", "--require-hashes", "--requirement", str(PROJECT / _REQUIREMENTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PackageError(f"the wheels for {target.runtime} on {target.architecture}:\n{done.stderr}".rstrip())
+    for useless in (code / "bin", code / ".lock"):
+        if useless.is_dir():
+            shutil.rmtree(useless)
+        else:
+            useless.unlink(missing_ok=True)
 
 
 def copy_sources(folder: Path) -> None:
@@ -100,9 +198,11 @@ def _run_chalice(project: Path, made: Path, stage: str, resources: Path | None) 
     command = [chalice_command(), "package", "--stage", stage]
     if resources is not None:
         command += ["--merge-template", str(resources.resolve())]
-    done = subprocess.run(
-        [*command, str(made)], cwd=project, env=chalice_environment(), capture_output=True, text=True, check=False
-    )
+    environment = chalice_environment()
+    if resources is not None:  # a parameter of the template says later which origin it is, and whether there is one
+        environment["CORS_ORIGIN"] = CORS_PLACEHOLDER
+    command.append(str(made))
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise PackageError(f"chalice package failed:\n{done.stdout}{done.stderr}".rstrip())
 
@@ -113,24 +213,21 @@ def _template_of(made: Path) -> Any:
     return yaml.safe_load(path.read_text())  # JSON is YAML too
 
 
-def _compile_what_a_start_needs(code: Path) -> None:
+def _compile_what_a_start_needs(code: Path, project: Path, python: str) -> None:
+    """Compile what is imported here, where the same versions are installed: another architecture's is not runnable."""
     for cache in list(code.rglob("__pycache__")):
         shutil.rmtree(cache)
-    listed = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", _OF_A_START, str(code)], capture_output=True, text=True, check=True
-    )
-    found = {Path(line) for line in listed.stdout.splitlines() if line.endswith(".py")}
-    found |= set((code / "chalicelib").rglob("*.py"))
-    for path in sorted(found):
-        if path.is_relative_to(code):
-            py_compile.compile(
-                str(path),
-                cfile=importlib.util.cache_from_source(path),
-                dfile=f"{TASK_ROOT}/{path.relative_to(code)}",
-                doraise=True,
-                # Dates do not survive a zip, and nobody edits what is deployed.
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
+    command = [sys.executable, "-I", "-B", "-c", _OF_A_START, str(project)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    own = (str(path.relative_to(code)) for path in (code / "chalicelib").rglob("*.py"))
+    _compile(sorted({name for name in (*listed, *own) if (code / name).exists()}), code, python)
+
+
+def _compile(names: Iterable[str], code: Path, python: str) -> None:
+    command = [python, "-I", "-S", "-B", "-c", _COMPILE, TASK_ROOT]
+    done = subprocess.run(command, cwd=code, input="\n".join(names), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PackageError(f"{python} could not compile:\n{done.stderr}".rstrip())
 
 
 def _files(folder: Path) -> Iterator[Path]:

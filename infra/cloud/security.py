@@ -26,7 +26,7 @@ def remarks(template: Template) -> set[str]:
     """Return what there is to remark on."""
     found = {f"secret-parameter {name}" for name in _open_secret_parameters(template)}
     for name, resource in template["Resources"].items():
-        properties = resource.get("Properties", {})
+        properties = _with_all_parts(resource.get("Properties", {}))
         for check in _CHECKS.get(resource["Type"], ()):
             found |= {f"{remark} {name}" for remark in check(properties)}
         if resource["Type"] in _KEPT and resource.get("DeletionPolicy") not in {"Retain", "Snapshot"}:
@@ -34,6 +34,17 @@ def remarks(template: Template) -> set[str]:
     policies = {_target(found["Properties"]["Bucket"]) for found in _of_type(template, "AWS::S3::BucketPolicy")}
     buckets = {name for name, found in template["Resources"].items() if found["Type"] == "AWS::S3::Bucket"}
     return found | {f"bucket-without-tls {name}" for name in buckets - policies}
+
+
+def _with_all_parts(value: Any) -> Any:
+    """Return a value as it is when its conditions hold: with the network, the traces, the cache."""
+    if isinstance(value, list):
+        return [_with_all_parts(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"Fn::If"}:
+        return _with_all_parts(value["Fn::If"][1])
+    return {name: _with_all_parts(part) for name, part in value.items()}
 
 
 def explanations() -> dict[str, str]:
@@ -145,16 +156,6 @@ def _cache(properties: Properties) -> Iterator[str]:
         yield "cache-without-a-password"
 
 
-def _database(properties: Properties) -> Iterator[str]:
-    for name in ("StorageEncrypted", "DeletionProtection", "EnableCloudwatchLogsExports"):
-        if not properties.get(name):
-            yield f"database-without-{name}"
-    if properties.get("BackupRetentionPeriod", 1) < 7:
-        yield "database-with-few-backups"
-    if "{{resolve:" not in json.dumps(properties.get("MasterUserPassword")):
-        yield "password-in-the-template"
-
-
 def _log(properties: Properties) -> Iterator[str]:
     if "RetentionInDays" not in properties:
         yield "log-kept-for-ever"
@@ -167,7 +168,7 @@ def _topic(properties: Properties) -> Iterator[str]:
         yield "topic-not-encrypted"
 
 
-_KEPT = {"AWS::S3::Bucket", "AWS::DocDB::DBCluster"}
+_KEPT = {"AWS::S3::Bucket"}
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "AWS::Serverless::Function": (_function,),
     "AWS::IAM::Role": (_role,),
@@ -176,7 +177,6 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "AWS::EC2::SecurityGroup": (_group,),
     "AWS::SecretsManager::Secret": (_secret,),
     "AWS::ElastiCache::ReplicationGroup": (_cache,),
-    "AWS::DocDB::DBCluster": (_database,),
     "AWS::Logs::LogGroup": (_log,),
     "AWS::SNS::Topic": (_topic,),
 }

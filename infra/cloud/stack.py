@@ -1,5 +1,7 @@
 """A stack of CloudFormation: what a change would do, the change itself with its events, and its end."""
 
+import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +11,9 @@ from typing import Any
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+RELEASE = "Release"
+"""The parameter that a deployment sets itself."""
+
 _GOOD_ENDS = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
 _NEVER_MADE = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}
 _NOTHING_TO_DO = re.compile(r"didn't contain changes|No updates are to be performed")
@@ -183,12 +188,20 @@ def parameters(template: Mapping[str, Any], given: Mapping[str, str], now: Mappi
         raise ParameterError(f"no such parameter: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     before = {found["ParameterKey"]: found["ParameterValue"] for found in now.get("Parameters", ())}
     values = {name: given.get(name, before.get(name)) for name in known}
+    if RELEASE in known:
+        values[RELEASE] = _release(template, values | {RELEASE: None})
     missing = sorted(name for name, value in values.items() if value is None and "Default" not in known[name])
     if missing:
         raise ParameterError(f"parameters without a value: {', '.join(missing)}")
     return [
         {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(values.items()) if value is not None
     ]
+
+
+def _release(template: Mapping[str, Any], values: Mapping[str, str | None]) -> str:
+    """Return a digest of what functions are made of: a version is published only when a text changes."""
+    made = json.dumps([template["Resources"], dict(values)], sort_keys=True)
+    return hashlib.sha256(made.encode()).hexdigest()
 
 
 def _shown(change: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from infra.cloud.artifact import RESOURCES, Artifact, package
+from infra.cloud.artifact import Artifact, Target, package
 from tests.cloud.aws import aws_server
 from tests.integration.audit_parts import AWS
 
@@ -22,8 +22,8 @@ _RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Return the artifact, packaged from the sources as they are."""
-    return package(tmp_path_factory.mktemp("artifact"), "prod", resources=RESOURCES)
+    """Return the artifact for this Python on this machine, packaged from the sources as they are."""
+    return package(tmp_path_factory.mktemp("artifact"), "prod", target=Target.here())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.domain.commands import CommandName
-from infra.cloud.artifact import RESOURCES, Artifact, package
+from infra.cloud.artifact import Artifact, Target, package
 from infra.local.stack import PROJECT
 from infra.tokens import operator_token, trader_token
 from tests.cloud.conftest import BUCKET, CREDENTIALS, SECRET
@@ -39,7 +39,7 @@ def test_the_artifact_has_no_sdk_and_none_of_the_tools(artifact: Artifact) -> No
 
 
 def test_the_same_sources_make_the_same_artifact(artifact: Artifact, tmp_path: Path) -> None:
-    again = package(tmp_path, "prod", resources=RESOURCES)
+    again = package(tmp_path, "prod", target=Target.here())
     assert again.code.read_bytes() == artifact.code.read_bytes()
     assert again.template.read_text() == artifact.template.read_text()
 
