@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 
 from infra.bench.compare import spread
-from infra.bench.pictures import KNOWN_HERE, KNOWN_SIX_SERVERS, picture, pictures, split
+from infra.bench.plots import KNOWN_HERE, KNOWN_SIX_SERVERS, plot, plots, split
 from infra.bench.record import Record, RecordError, figure
 from infra.bench.verdicts import judge
 from infra.local.stack import PROJECT
@@ -43,7 +43,7 @@ def write(record: Record, project: Path = PROJECT) -> Path:
         raise RecordError(f"the record is not of a whole run: {record['ended']}")
     folder = project / PLOTS
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures(record)
+    drawn = plots(record)
     for old in folder.glob("*.svg"):
         if old.stem not in drawn:
             old.unlink()
@@ -215,12 +215,12 @@ def _keys(record: Record, section: str, prefix: str) -> list[str]:
     return [key.removeprefix(prefix) for key in _figures(record, section) if key.startswith(prefix)]
 
 
-def _shown(record: Record, plot: str, head: Sequence[str], rows: Rows) -> str:
+def _shown(record: Record, name: str, head: Sequence[str], rows: Rows) -> str:
     """Return a plot and its table."""
     found = list(rows)
     if not found:
         return _NOT_MEASURED
-    drawn = f"![{_ALT[plot]}]({PLOTS.name}/{plot}.svg)\n\n" if picture(record, plot) is not None else ""
+    drawn = f"![{_ALT[name]}]({PLOTS.name}/{name}.svg)\n\n" if plot(record, name) is not None else ""
     return drawn + _table(head, found)
 
 

@@ -1,211 +1,189 @@
-"""Plots as SVG files that stand alone, light and dark: bars, stacks, curves and spans, with the spread of figures."""
+"""The plots of a record, by file name; what the run did not measure is left out."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from loadgen.results.charts import Scale, fitting, linear, logarithmic, number
+from infra.bench.record import Record, figure
+from infra.bench.replays import LOADGEN
+from infra.bench.sections.cost import PARTS
+from loadgen.results import charts
+from loadgen.results.charts import Bar, Curve, Range, Spread, number
 
-Figure = Mapping[str, Any]
-
-WIDTH = 760
-_NAMES, _VALUES, _ROW = 270, 140, 30
-_LEFT, _RIGHT, _TOP, _BOTTOM, _TALL = 64, 20, 14, 44, 280
-_CHARACTER = 7.3
-"""How wide a character is, at most, on average."""
-
-_STYLE = """
-:root { --ink: #16202c; --soft: #5b6776; --line: #dfe4ea; --paper: #ffffff;
-  --s1: #2f6fde; --s2: #12908e; --s3: #c77700; --s4: #b3306e; --s5: #8d99a8; }
-@media (prefers-color-scheme: dark) { :root {
-  --ink: #e6ebf1; --soft: #9aa7b5; --line: #2c3744; --paper: #10151c;
-  --s1: #6ea2ff; --s2: #3fc3bf; --s3: #f0a53c; --s4: #f07bb0; --s5: #6b7786; } }
-.paper { fill: var(--paper); }
-text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--soft); }
-text.name { fill: var(--ink); } text.value { fill: var(--ink); font-weight: 600; } text.inside { fill: #fff; }
-.grid { stroke: var(--line); } .whisker { stroke: var(--ink); stroke-width: 1.5; }
-.line { fill: none; stroke-width: 2; } .mark { stroke-dasharray: 5 4; stroke-width: 1.5; }
-.range { stroke: var(--line); stroke-width: 7; stroke-linecap: round; }
-.dot { stroke: var(--paper); stroke-width: 1.5; }
-"""
-_STYLES = "".join(
-    f".{name} {{ fill: var(--{name}); }} .line.{name}, .mark.{name} {{ stroke: var(--{name}); fill: none; }} "
-    for name in ("s1", "s2", "s3", "s4", "s5")
-)
+KNOWN_SIX_SERVERS, KNOWN_HERE = 206, 34
+"""Commands a second that the best known system of this family claims for six servers, and what it did on a machine of
+two cores like this one. Neither was measured in the run: they are here to compare orders of magnitude."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A named figure; `style` is its colour, s1 to s5 (s5 is for what was not measured in the run)."""
-
-    name: str
-    figure: Figure
-    style: str = "s1"
+def plots(record: Record) -> dict[str, str]:
+    """Return the plots of a record by name, as SVG."""
+    drawn = {name: plot(record, name) for name in _DRAWING}
+    return {name: svg for name, svg in drawn.items() if svg is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A named line through figures at places."""
-
-    name: str
-    style: str
-    points: Sequence[tuple[float, Figure]]
+def plot(record: Record, name: str) -> str | None:
+    """Return one plot, None when the run did not measure what it shows."""
+    return _DRAWING[name](record)
 
 
-def exactly(value: float) -> Figure:
-    """Return a figure without a spread."""
-    return {"min": value, "median": value, "max": value}
+def split(record: Record) -> dict[str, float] | None:
+    """Return the gateway's CPU time a command by what it is spent on, in microseconds; None without the figures.
 
-
-def bars(rows: Sequence[Bar], unit: str) -> str:
-    """Return horizontal bars with the spread of each."""
-    scale = linear(max(row.figure["max"] for row in rows))
-    inner = WIDTH - _NAMES - _VALUES
-    height = _ROW * len(rows) + 40
-    drawn = [*_ruler(scale, unit, _NAMES, inner, height)]
-    for index, row in enumerate(rows):
-        y = 6 + _ROW * index
-        low, middle, high = (inner * scale.place(row.figure[name]) for name in ("min", "median", "max"))
-        drawn.append(_name(row.name, y + 17))
-        drawn.append(f'<rect class="{row.style}" x="{_NAMES}" y="{y + 4}" width="{max(1.0, middle):.1f}" height="18"/>')
-        if high - low >= 1:
-            drawn += _whisker(_NAMES + low, _NAMES + high, y + 13)
-        said = f"{number(row.figure['median'])} {unit}"
-        place = _NAMES + max(middle, high) + 8
-        drawn.append(f'<text class="value" x="{place:.1f}" y="{y + 18}">{escape(said)}</text>')
-    return _svg(drawn, height)
-
-
-def stacks(rows: Sequence[tuple[str, Sequence[Bar]]], unit: str) -> str:
-    """Return horizontal bars made of parts, each part named in or under its bar."""
-    scale = linear(max(sum(part.figure["median"] for part in parts) for _, parts in rows))
-    inner, left = WIDTH - 90 - _VALUES + 40, 90
-    row_height = 62
-    height = row_height * len(rows) + 40
-    drawn = [*_ruler(scale, unit, left, inner, height)]
-    for index, (name, parts) in enumerate(rows):
-        y, place = 6 + row_height * index, float(left)
-        drawn.append(f'<text class="name" x="{left - 10}" y="{y + 22}" text-anchor="end">{escape(name)}</text>')
-        end = left - 4.0
-        for part in parts:
-            value = part.figure["median"]
-            width = inner * scale.place(value)
-            drawn.append(
-                f'<rect class="{part.style}" x="{place:.1f}" y="{y + 4}" width="{max(0.0, width - 1):.1f}" height="28">'
-                f"<title>{escape(f'{part.name}: {number(value)} {unit}')}</title></rect>"
-            )
-            said = f"{part.name} {number(value)}"
-            at = max(place, end + 4)
-            drawn.append(f'<circle class="{part.style}" cx="{at + 4:.1f}" cy="{y + 43}" r="4"/>')
-            drawn.append(f'<text x="{at + 12:.1f}" y="{y + 47}">{escape(said)}</text>')
-            end = at + 14 + _CHARACTER * len(said)
-            place += width
-        total = sum(part.figure["median"] for part in parts)
-        drawn.append(f'<text class="value" x="{place + 8:.1f}" y="{y + 23}">{number(total)} {escape(unit)}</text>')
-    return _svg(drawn, height)
-
-
-def curves(lines: Sequence[Curve], unit: str, across: str, marks: Sequence[tuple[str, str, float]] = ()) -> str:
-    """Return figures over places on a logarithmic axis from 0 up; `marks` are (name, style, height) across all."""
-    values = [figure["max"] for line in lines for _, figure in line.points]
-    scale = linear(max([*values, *(height for _, _, height in marks)]))
-    places = sorted({place for line in lines for place, _ in line.points})
-    axis = logarithmic(places[0], places[-1])
-    ends = axis.place(places[0]), axis.place(places[-1])
-    inner, tall = WIDTH - _LEFT - _RIGHT - 40, _TALL - _TOP - _BOTTOM - 22
-
-    def x(place: float) -> float:
-        return _LEFT + 20 + inner * (axis.place(place) - ends[0]) / max(1e-9, ends[1] - ends[0])
-
-    def y(value: float) -> float:
-        return _TOP + 22 + tall * (1 - scale.place(value))
-
-    drawn = [*_legend([(line.name, line.style) for line in lines] + [(name, style) for name, style, _ in marks])]
-    for tick in scale.ticks:
-        drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        drawn.append(f'<text x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{number(tick)}</text>')
-    drawn.append(f'<text x="{WIDTH - _RIGHT}" y="{_TOP}" text-anchor="end">{escape(unit)}</text>')
-    drawn += _place_names(places, x, _TALL - 24)
-    drawn.append(f'<text x="{_LEFT + 20 + inner / 2:.1f}" y="{_TALL - 6}" text-anchor="middle">{escape(across)}</text>')
-    for _, style, height in marks:
-        drawn.append(
-            f'<line class="mark {style}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(height):.1f}" y2="{y(height):.1f}"/>'
-        )
-    for line in lines:
-        path = " ".join(f"{x(place):.1f},{y(figure['median']):.1f}" for place, figure in line.points)
-        drawn.append(f'<polyline class="line {line.style}" points="{path}"/>')
-        for place, figure in line.points:
-            top, bottom = y(figure["max"]), y(figure["min"])
-            drawn.append(
-                f'<line class="whisker" x1="{x(place):.1f}" x2="{x(place):.1f}" y1="{top:.1f}" y2="{bottom:.1f}"/>'
-            )
-            drawn.append(f'<circle class="{line.style} dot" cx="{x(place):.1f}" cy="{y(figure["median"]):.1f}" r="5"/>')
-    return _svg(drawn, _TALL)
-
-
-def spans(rows: Sequence[tuple[str, Sequence[float]]], names: Sequence[str], unit: str) -> str:
-    """Return for each name its values, such as percentiles, as dots on a line; `names` says what they are."""
-    scale = fitting([value for _, values in rows for value in values])
-    left, height, row_height = 180, 24 * len(rows) + 62, 24
-    inner = WIDTH - left - 40
-    drawn = [
-        *_legend([(name, f"s{place}") for place, name in enumerate(names, 1)]),
-        *_ruler(scale, unit, left, inner, height, 24),
-    ]
-    for index, (name, values) in enumerate(rows):
-        y = 38 + row_height * index
-        dots = [left + inner * scale.place(value) for value in values]
-        drawn.append(f'<text class="name" x="{left - 12}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
-        drawn.append(f'<line class="range" x1="{dots[0]:.1f}" x2="{dots[-1]:.1f}" y1="{y}" y2="{y}"/>')
-        for place, dot in enumerate(dots, 1):
-            drawn.append(f'<circle class="s{place} dot" cx="{dot:.1f}" cy="{y}" r="5"/>')
-    return _svg(drawn, height)
-
-
-def _ruler(scale: Scale, unit: str, left: float, inner: float, height: int, top: int = 4) -> Iterator[str]:
-    """Yield a horizontal axis: its grid, its figures, its unit."""
-    for tick in scale.ticks:
-        x = left + inner * scale.place(tick)
-        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{height - 28}"/>'
-        said = f"{number(tick)} {unit}" if tick == scale.ticks[-1] else number(tick)
-        yield f'<text x="{x:.1f}" y="{height - 10}" text-anchor="middle">{escape(said)}</text>'
-
-
-def _name(name: str, y: float) -> str:
-    return f'<text class="name" x="{_NAMES - 10}" y="{y}" text-anchor="end">{escape(name)}</text>'
-
-
-def _whisker(low: float, high: float, y: float) -> Iterator[str]:
-    yield f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
-    for x in (low, high):
-        yield f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + 4}"/>'
-
-
-def _legend(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
-    x = float(_LEFT)
-    for name, style in entries:
-        yield f'<circle class="{style}" cx="{x:.1f}" cy="{_TOP - 4}" r="5"/>'
-        yield f'<text x="{x + 10:.1f}" y="{_TOP}">{escape(name)}</text>'
-        x += 34 + _CHARACTER * len(name)
-
-
-def _place_names(places: Sequence[float], x: Callable[[float], float], y: float) -> Iterator[str]:
-    """Yield the places under the axis, from the last to the first, without those that would stand on another."""
-    free = math.inf
-    for place in reversed(places):
-        said = number(place)
-        half = _CHARACTER * len(said) / 2
-        if x(place) + half < free:
-            yield f'<text x="{x(place):.1f}" y="{y}" text-anchor="middle">{said}</text>'
-            free = x(place) - half - 6
-
-
-def _svg(drawn: Sequence[str], height: int) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img"><style>{_STYLE}{_STYLES}</style><rect class="paper" width="{WIDTH}" height="{height}"/>'
-        + "\n".join(drawn)
-        + "</svg>\n"
+    Nothing is measured inside the process: the parts are differences between servers that do more and more.
+    """
+    gateway, framework, http = (
+        _median(record, *where)
+        for where in (("cost", "cpu.gateway"), ("ceiling", "cpu.framework"), ("ceiling", "cpu.http"))
     )
+    driver = _median(record, "floor", "driver.grouped")
+    if gateway is None or framework is None or http is None or driver is None:
+        return None
+    app = gateway - framework - driver
+    return {"HTTP server": http, "adapter and Chalice": framework - http, "writes, driver": driver, "app": app}
+
+
+def _rates(record: Record) -> str | None:
+    users = record["settings"]["sizes"]["users"]
+    wanted = [
+        ("replay", f"rate.{users}", f"this system, {users} users", "s1"),
+        ("floor", "rate.single", "floor: one update a command", "s2"),
+        ("floor", "rate.grouped", "floor, updates grouped", "s2"),
+        ("ceiling", "rate.framework", "ceiling: a route that does nothing", "s3"),
+    ]
+    rows = [
+        Bar("best known system, six servers*", "other", _exactly(KNOWN_SIX_SERVERS)),
+        Bar("the same on two such cores*", "other", _exactly(KNOWN_HERE)),
+        *_bars(record, wanted),
+    ]
+    return charts.bars(rows, "/s").as_file() if len(rows) > 2 else None
+
+
+def _users(record: Record) -> str | None:
+    points = _points(record, "replay", "rate.{}", [users for users, _ in record["settings"]["sizes"]["populations"]])
+    if len(points) < 2:
+        return None
+    floor = _median(record, "floor", "rate.single")
+    levels = [] if floor is None else [("s2", floor)]
+    shown = [("replay, verified", "s1"), *(("floor: one update a command", style) for style, _ in levels)]
+    curve = Curve("replay, verified", "s1", points)
+    return charts.by_place([curve], "commands/s", "users", levels).as_file(shown)
+
+
+def _latency(record: Record) -> str | None:
+    rows = []
+    for name in [key.removeprefix("p50.") for key in _figures(record, "latency") if key.startswith("p50.")]:
+        values = [_median(record, "latency", f"{percentile}.{name}") for percentile in ("p50", "p99")]
+        found = [value for value in values if value is not None]
+        rows.append(Range(name, found, f"{name}: {' to '.join(map(number, found))} ms"))
+    return charts.ranges(rows, "ms").as_file([("p50", "s1"), ("p99", "s2")]) if rows else None
+
+
+def _workers(record: Record) -> str | None:
+    return _bars_of(record, "workers", "/s")
+
+
+def _durability(record: Record) -> str | None:
+    keys = [key for key in _figures(record, "durability") if key.startswith("rate.")]
+    return _drawn(_bars(record, [("durability", key, key.removeprefix("rate."), "s1") for key in keys]), "/s")
+
+
+def _cost(record: Record) -> str | None:
+    rows = _bars(record, [("cost", f"cpu.{part}", part, "s1") for part in PARTS])
+    inside = [
+        Bar(f"in the gateway: {name}", "s2", _exactly(max(0.0, value))) for name, value in (split(record) or {}).items()
+    ]
+    return _drawn([*rows, *inside] if rows else [], "us")
+
+
+def _memory(record: Record) -> str | None:
+    rows = [
+        Bar(found["label"].replace(": peak", ""), "s3" if LOADGEN in key else "s1", _spread(found))
+        for key, found in _figures(record, "memory").items()
+        if key.startswith("peak.")
+    ]
+    return _drawn(rows, "MB")
+
+
+def _quotes(record: Record) -> str | None:
+    return _bars_of(record, "quotes", "us")
+
+
+def _dump(record: Record) -> str | None:
+    return _drawn(_bars(record, [("dump", "events", "DUMPLOG of all users", "s1")]), "events/s")
+
+
+def _past(record: Record) -> str | None:
+    places = record["settings"]["sizes"]["pasts"]
+    p50 = [
+        (place, Spread(*(1000 * ms for ms in found)))
+        for place, found in _points(record, "growth", "past.{}.p50", places)
+    ]
+    curves = [*_cpu_curves(record, "past.{}", places), Curve("p50 of a command", "s1", p50)]
+    return _drawn_curves(curves, "past commands of the account") if len(p50) > 1 else None
+
+
+def _accounts(record: Record) -> str | None:
+    curves = _cpu_curves(record, "accounts.{}", record["settings"]["sizes"]["systems"])
+    return _drawn_curves(curves, "accounts in the system") if len(curves[0].points) > 1 else None
+
+
+def _cpu_curves(record: Record, key: str, places: Sequence[int]) -> list[Curve]:
+    return [
+        Curve(f"CPU of {part}", style, _points(record, "growth", f"{key}.{part}", places))
+        for part, style in (("gateway", "s3"), ("mongod", "s2"))
+    ]
+
+
+def _drawn_curves(curves: Sequence[Curve], across: str) -> str:
+    return charts.by_place(curves, "us a command", across).as_file([(one.name, one.style) for one in curves])
+
+
+def _points(record: Record, section: str, key: str, places: Sequence[int]) -> list[tuple[float, Spread]]:
+    found = [(place, figure(record, section, key.format(place))) for place in places]
+    return [(place, _spread(one)) for place, one in found if one is not None]
+
+
+def _bars_of(record: Record, section: str, unit: str) -> str | None:
+    found = _figures(record, section).values()
+    return _drawn([Bar(one["label"].replace(": rate", ""), "s1", _spread(one)) for one in found], unit)
+
+
+def _bars(record: Record, wanted: Sequence[tuple[str, str, str, str]]) -> list[Bar]:
+    found = [(name, style, figure(record, section, key)) for section, key, name, style in wanted]
+    return [Bar(name, style, _spread(one)) for name, style, one in found if one is not None]
+
+
+def _drawn(rows: Sequence[Bar], unit: str) -> str | None:
+    return charts.bars(rows, unit).as_file() if rows else None
+
+
+def _spread(found: Mapping[str, Any]) -> Spread:
+    return Spread(found["min"], found["median"], found["max"])
+
+
+def _exactly(value: float) -> Spread:
+    return Spread(value, value, value)
+
+
+def _figures(record: Record, section: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = record["sections"].get(section, {"figures": {}})["figures"]
+    return found
+
+
+def _median(record: Record, section: str, key: str) -> float | None:
+    found = figure(record, section, key)
+    return None if found is None else float(found["median"])
+
+
+_DRAWING: Mapping[str, Callable[[Record], str | None]] = {
+    "rates": _rates,
+    "users": _users,
+    "latency": _latency,
+    "workers": _workers,
+    "cost": _cost,
+    "memory": _memory,
+    "quotes": _quotes,
+    "dump": _dump,
+    "growth-past": _past,
+    "growth-accounts": _accounts,
+    "durability": _durability,
+}

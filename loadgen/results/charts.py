@@ -1,32 +1,116 @@
-"""Small charts as SVG: lines over time, bars over time, ranges by name, latency by percentile.
+"""Small charts as SVG: values over time, by percentile or by place, and bars and ranges by name.
 
-Every chart is drawn in three widths, and the page shows the one that fits: so text has the same size on a telephone,
-on a screen and on paper. Colours are the page's (classes `s1` to `s4`).
+On a page each chart is drawn in three widths, of which the page shows the one that fits: text has the same size on a
+telephone, on a screen and on paper. As a file a chart brings its style along. Colours are classes, `s1` to `s6`
+(charts.css).
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
 WIDTHS = (("narrow", 330), ("middle", 680), ("wide", 1120))
+FILE_WIDTH = 760
+STYLE = Path(__file__).with_name("charts.css")
+
 _STEPS = 40
-_RIGHT, _TOP, _BOTTOM = 14, 10, 26
+_RIGHT, _TOP, _BOTTOM, _ROW, _LEGEND = 14, 10, 26, 26, 24
+_VALUE = 140
+"""Room for a figure with its unit behind a bar."""
+
+_CHARACTER = 7.5
+"""How wide a character is on average, at most."""
 
 
 class Series(NamedTuple):
-    """A named line; None is a gap. `style` is its class."""
+    """A value for each interval; None is a gap."""
 
     name: str
     style: str
     values: Sequence[float | None]
 
 
+class Spread(NamedTuple):
+    """A figure and the range it was found in."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class Curve(NamedTuple):
+    """A line through figures at places."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, Spread]]
+
+
+class Bar(NamedTuple):
+    """A figure by name."""
+
+    name: str
+    style: str
+    figure: Spread
+
+
+class Range(NamedTuple):
+    """Ascending values by name, such as percentiles, and what to say of them."""
+
+    name: str
+    values: Sequence[float]
+    said: str
+
+
 class Scale(NamedTuple):
-    """The vertical axis: where a value is, from 0 at the bottom to 1 at the top, and its ticks."""
+    """An axis: where a value is, from 0 at its beginning to 1 at its end, and its ticks."""
 
     place: Callable[[float], float]
     ticks: Sequence[float]
+
+
+class Chart(NamedTuple):
+    """A chart that can be drawn in any width."""
+
+    height: int
+    draw: Callable[[int], Iterable[str]]
+
+    def on_page(self) -> str:
+        """Return it for a page that has the style."""
+        return "".join(
+            f'<svg class="{name}" viewBox="0 0 {width} {self.height}" role="img" '
+            f'aria-hidden="{"false" if name == "wide" else "true"}">{"".join(self.draw(width))}</svg>'
+            for name, width in WIDTHS
+        )
+
+    def as_file(self, entries: Sequence[tuple[str, str]] = ()) -> str:
+        """Return it as a file that stands alone, light and dark; with a legend of (name, style)."""
+        above = _LEGEND if entries else 0
+        width, height = FILE_WIDTH, self.height + above
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'role="img">\n<style>\n{STYLE.read_text(encoding="utf-8")}</style>\n'
+            f'<rect class="paper" width="{width}" height="{height}"/>\n'
+            + "".join(f"{mark}\n" for mark in _drawn_legend(entries))
+            + f'<g transform="translate(0 {above})">\n{chr(10).join(self.draw(width))}\n</g>\n</svg>\n'
+        )
+
+
+class _Frame(NamedTuple):
+    """The edges of the area within the axes."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def x(self, part: float) -> float:
+        return self.left + (self.right - self.left) * part
+
+    def y(self, part: float) -> float:
+        return self.bottom - (self.bottom - self.top) * part
 
 
 def number(value: float) -> str:
@@ -40,6 +124,14 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def clock(seconds: float) -> str:
+    """Return a time from the start."""
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def linear(top: float) -> Scale:
@@ -68,95 +160,195 @@ def fitting(values: Sequence[float]) -> Scale:
     return linear(max(above, default=1.0))
 
 
-def over_time(series: Sequence[Series], seconds: float, scale: Scale, unit: str, *, bars: bool = False) -> str:
-    """Return a chart of values by interval, each `seconds` long; as lines, or as bars on each other."""
-    return _three(220, lambda width, height: _over_time(series, seconds, scale, unit, width, height, bars=bars))
-
-
-def by_percentile(series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], unit: str) -> str:
-    """Return a chart of (percentile, value) points; each further nine has the same width."""
-    scale = fitting([value for _, _, points in series for _, value in points])
-    return _three(240, lambda width, height: _by_percentile(series, scale, unit, width, height))
-
-
-def ranges(rows: Sequence[tuple[str, Sequence[float], str]], unit: str) -> str:
-    """Return for each name a bar from the first to the last of its values, with a mark at each; and what to say."""
-    values = [value for _, found, _ in rows for value in found]
-    scale = fitting(values)
-    return _three(34 + 24 * len(rows), lambda width, height: _ranges(rows, scale, unit, width, height))
-
-
 def legend(entries: Sequence[tuple[str, str]]) -> str:
-    """Return the legend of (name, style)."""
+    """Return the legend of (name, style) for a page."""
     marks = "".join(f'<span class="key"><i class="{style}"></i>{escape(name)}</span>' for name, style in entries)
     return f'<p class="legend">{marks}</p>'
 
 
-def _three(height: int, draw: Callable[[int, int], str]) -> str:
-    return "".join(
-        f'<svg class="{name}" viewBox="0 0 {width} {height}" role="img" aria-hidden="{_hidden(name)}">'
-        f"{draw(width, height)}</svg>"
-        for name, width in WIDTHS
-    )
+def over_time(series: Sequence[Series], seconds: float, scale: Scale, unit: str, *, bars: bool = False) -> Chart:
+    """Return a chart of values by interval, each `seconds` long; as lines, or as bars on each other."""
+    height, count = 220, max(len(one.values) for one in series)
+
+    def draw(width: int) -> Iterator[str]:
+        frame = _frame(scale, width, height)
+        slot = (frame.right - frame.left) / count
+        yield from _levels(frame, scale)
+        yield from _columns(frame, _clock_ticks(count * seconds, frame))
+        if bars:
+            yield from _stacked(series, frame, scale, slot)
+        for one in () if bars else series:
+            heights = [None if value is None else frame.y(scale.place(value)) for value in one.values]
+            # Few intervals are steps, many are points of a curve.
+            parts = (0.0, 1.0) if count < _STEPS else (0.5,)
+            points = [(frame.left + slot * (index + part), y) for index, y in enumerate(heights) for part in parts]
+            yield from _line(points, one.style, frame.bottom if len(series) == 1 else None)
+        for index in range(count):
+            said = [f"{clock(index * seconds)} to {clock((index + 1) * seconds)}"]
+            for one in series:
+                value = one.values[index]
+                said.append(f"{one.name}: {'-' if value is None else number(value)} {unit}".rstrip())
+            yield (
+                f'<rect class="hover" x="{frame.left + slot * index:.1f}" y="{frame.top}" width="{slot:.2f}" '
+                f'height="{frame.bottom - frame.top}"><title>{escape(chr(10).join(said))}</title></rect>'
+            )
+
+    return Chart(height, draw)
 
 
-def _hidden(name: str) -> str:
-    return "false" if name == "wide" else "true"
+def by_percentile(series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], unit: str) -> Chart:
+    """Return a chart of (percentile, value) points; each further nine has the same width."""
+    height, nines = 240, 4.0
+    scale = fitting([value for _, _, points in series for _, value in points])
+
+    def part(percent: float) -> float:
+        return min(nines, -math.log10(max(1 - percent / 100, 10**-nines))) / nines
+
+    def draw(width: int) -> Iterator[str]:
+        frame = _frame(scale, width, height)
+        yield from _levels(frame, scale)
+        yield from _columns(frame, [(part(percent), f"{percent:g}") for percent in (0, 50, 90, 99, 99.9, 99.99)])
+        for name, style, points in series:
+            yield from _line([(frame.x(part(at)), frame.y(scale.place(value))) for at, value in points], style)
+            for at, value in points:
+                said = f"{name}: {at:g} % within {number(value)} {unit}"
+                yield (
+                    f'<circle class="hover" cx="{frame.x(part(at)):.1f}" cy="{frame.y(scale.place(value)):.1f}" r="7">'
+                    f"<title>{escape(said)}</title></circle>"
+                )
+
+    return Chart(height, draw)
 
 
-def _over_time(
-    series: Sequence[Series], seconds: float, scale: Scale, unit: str, width: int, height: int, *, bars: bool
-) -> str:
-    count = max(len(one.values) for one in series)
-    left = _margin(scale)
-    inner, tall = width - left - _RIGHT, height - _TOP - _BOTTOM
-    slot = inner / count
+def by_place(curves: Sequence[Curve], unit: str, across: str, levels: Sequence[tuple[str, float]] = ()) -> Chart:
+    """Return a chart of figures over places above 0 on a logarithmic axis; `levels` are (style, height) for all."""
+    height = 280
+    scale = linear(max([*(figure.high for one in curves for _, figure in one.points), *(top for _, top in levels)]))
+    places = sorted({place for one in curves for place, _ in one.points})
+    first, last = math.log(places[0]), math.log(places[-1])
 
-    def y(value: float) -> float:
-        return _TOP + tall * (1 - scale.place(value))
+    def part(place: float) -> float:
+        return 0.04 + 0.92 * (math.log(place) - first) / max(1e-9, last - first)
 
-    drawn = [*_axis(scale, left, width, height), *_clock_axis(count * seconds, left, inner, height)]
-    if bars:
-        drawn += _bars(series, count, left, slot, y)
-    else:
-        for one in series:
-            places = [None if value is None else y(value) for value in one.values]
+    def draw(width: int) -> Iterator[str]:
+        frame = _frame(scale, width, height - 18)._replace(top=_TOP + 18)
+        yield from _levels(frame, scale)
+        yield from _columns(frame, [(part(place), number(place)) for place in places])
+        yield f'<text x="{frame.left}" y="{_TOP + 4}">{escape(unit)}</text>'
+        yield f'<text x="{frame.x(0.5):.1f}" y="{height - 6}" text-anchor="middle">{escape(across)}</text>'
+        for style, top in levels:
+            y = frame.y(scale.place(top))
+            yield f'<line class="mark {style}" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        for one in curves:
             points = [
-                (left + slot * (index + part), place) for index, place in enumerate(places) for part in _parts(count)
+                (frame.x(part(place)), *(frame.y(scale.place(value)) for value in figure))
+                for place, figure in one.points
             ]
-            drawn += _line(points, one.style, height - _BOTTOM if one is series[0] and len(series) == 1 else None)
-    for index in range(count):
-        said = [f"{clock(index * seconds)} to {clock((index + 1) * seconds)}"]
-        for one in series:
-            value = one.values[index]
-            said.append(f"{one.name}: {'-' if value is None else number(value)} {unit}".rstrip())
-        drawn.append(
-            f'<rect class="hover" x="{left + slot * index:.1f}" y="{_TOP}" width="{slot:.2f}" height="{tall}">'
-            f"<title>{escape(chr(10).join(said))}</title></rect>"
-        )
-    return "".join(drawn)
+            yield from _line([(x, middle) for x, _, middle, _ in points], one.style)
+            for x, low, middle, high in points:
+                yield f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{high:.1f}" y2="{low:.1f}"/>'
+                yield f'<circle class="{one.style} dot" cx="{x:.1f}" cy="{middle:.1f}" r="5"/>'
+
+    return Chart(height, draw)
 
 
-def _parts(count: int) -> Sequence[float]:
-    """Return where in an interval a line has points: few intervals are steps, many are points of a curve."""
-    return (0.0, 1.0) if count < _STEPS else (0.5,)
+def ranges(rows: Sequence[Range], unit: str) -> Chart:
+    """Return for each name a line from the first to the last of its values, with a dot at each."""
+    scale = fitting([value for row in rows for value in row.values])
+
+    def draw_row(index: int, frame: _Frame, y: float) -> Iterator[str]:
+        one = rows[index]
+        places = [frame.x(scale.place(value)) for value in one.values]
+        yield f'<line class="range" x1="{places[0]:.1f}" x2="{places[-1]:.1f}" y1="{y}" y2="{y}"/>'
+        for style, place in enumerate(places, 1):
+            yield f'<circle class="s{style} dot" cx="{place:.1f}" cy="{y}" r="4.5"/>'
+        yield f'<rect class="hover" x="0" y="{y - _ROW / 2}" width="{frame.right + _RIGHT}" height="{_ROW}">'
+        yield f"<title>{escape(one.said)}</title></rect>"
+
+    return _by_name([row.name for row in rows], scale, unit, _RIGHT + 8, draw_row)
 
 
-def _bars(series: Sequence[Series], count: int, left: float, slot: float, y: Callable[[float], float]) -> Iterator[str]:
+def bars(rows: Sequence[Bar], unit: str) -> Chart:
+    """Return a bar for each name, with the spread of its figure."""
+    scale = linear(max(row.figure.high for row in rows))
+
+    def draw_row(index: int, frame: _Frame, y: float) -> Iterator[str]:
+        one = rows[index]
+        low, middle, high = (frame.x(scale.place(value)) for value in one.figure)
+        thick = _ROW - 10
+        yield f'<rect class="{one.style} bar" x="{frame.left}" y="{y - thick / 2}" '
+        yield f'width="{max(1.0, middle - frame.left):.1f}" height="{thick}"/>'
+        if high - low >= 1:
+            for x1, x2, half in ((low, high, 0), (low, low, 4), (high, high, 4)):
+                yield f'<line class="whisker" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y - half}" y2="{y + half}"/>'
+        said = f"{number(one.figure.middle)} {unit}"
+        yield f'<text class="value" x="{max(middle, high) + 8:.1f}" y="{y + 5}">{escape(said)}</text>'
+
+    return _by_name([row.name for row in rows], scale, unit, _VALUE, draw_row)
+
+
+def _by_name(
+    names: Sequence[str], scale: Scale, unit: str, right: int, draw_row: Callable[[int, _Frame, float], Iterator[str]]
+) -> Chart:
+    height = _ROW * len(names) + 4 + _BOTTOM
+    left = round(18 + _CHARACTER * max(map(len, names)))
+
+    def draw(width: int) -> Iterator[str]:
+        frame = _Frame(left, 4, width - right, height - _BOTTOM)
+        for tick in scale.ticks:
+            x = frame.x(scale.place(tick))
+            yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.bottom}"/>'
+        yield from _columns(frame, [(scale.place(tick), number(tick)) for tick in scale.ticks])
+        for index, name in enumerate(names):
+            y = frame.top + _ROW * (index + 0.5)
+            yield f'<text class="name" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+            yield from draw_row(index, frame, y)
+        yield f'<text x="{left - 24}" y="{height - 8}" text-anchor="end">{escape(unit)}</text>'
+
+    return Chart(height, draw)
+
+
+def _frame(scale: Scale, width: int, height: int) -> _Frame:
+    left = 14 + 7 * max(len(number(tick)) for tick in scale.ticks)
+    return _Frame(left, _TOP, width - _RIGHT, height - _BOTTOM)
+
+
+def _levels(frame: _Frame, scale: Scale) -> Iterator[str]:
+    """Yield the vertical axis."""
+    for tick in scale.ticks:
+        y = frame.y(scale.place(tick))
+        yield f'<line class="grid" x1="{frame.left}" x2="{frame.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{frame.left - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
+
+
+def _columns(frame: _Frame, labels: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Yield the labels below the horizontal axis, from the last to the first, without those that would overlap."""
+    free = math.inf
+    for part, label in reversed(labels):
+        x, half = frame.x(part), _CHARACTER * len(label) / 2
+        at_end = x + half > frame.right + _RIGHT
+        end = x if at_end else x + half
+        if end < free:
+            anchor = "end" if at_end else "middle"
+            yield f'<text x="{x:.1f}" y="{frame.bottom + 18}" text-anchor="{anchor}">{label}</text>'
+            free = end - 2 * half - 6
+
+
+def _stacked(series: Sequence[Series], frame: _Frame, scale: Scale, slot: float) -> Iterator[str]:
     thick = max(1.0, min(14.0, slot * 0.7))
-    for index in range(count):
+    for index in range(len(series[0].values)):
         below = 0.0
         for one in series:
             value = one.values[index] or 0.0
             if value:
-                top, bottom = y(below + value), y(below)
-                place = left + slot * (index + 0.5) - thick / 2
+                top, bottom = frame.y(scale.place(below + value)), frame.y(scale.place(below))
+                place = frame.left + slot * (index + 0.5) - thick / 2
                 yield f'<rect class="{one.style} bar" x="{place:.1f}" y="{top:.1f}" width="{thick:.1f}" '
                 yield f'height="{max(1.0, bottom - top):.1f}"/>'
                 below += value
 
 
-def _line(points: Sequence[tuple[float, float | None]], style: str, floor: float | None) -> Iterator[str]:
+def _line(points: Sequence[tuple[float, float | None]], style: str, floor: float | None = None) -> Iterator[str]:
     """Yield a line with its gaps; a point alone is a dot. With a floor the space below it is filled."""
     run: list[tuple[float, float]] = []
     for x, y in [*points, (0.0, None)]:
@@ -174,97 +366,23 @@ def _line(points: Sequence[tuple[float, float | None]], style: str, floor: float
         run = []
 
 
-def _by_percentile(
-    series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
-    scale: Scale,
-    unit: str,
-    width: int,
-    height: int,
-) -> str:
-    left = _margin(scale)
-    inner, tall = width - left - _RIGHT - 12, height - _TOP - _BOTTOM
-    nines = 4.0
-
-    def x(percent: float) -> float:
-        return left + inner * min(nines, -math.log10(max(1 - percent / 100, 10**-nines))) / nines
-
-    def y(value: float) -> float:
-        return _TOP + tall * (1 - scale.place(value))
-
-    drawn = [*_axis(scale, left, width, height)]
-    for percent, label in ((0, "0"), (50, "50"), (90, "90"), (99, "99"), (99.9, "99.9"), (99.99, "99.99")):
-        drawn.append(f'<line class="grid" x1="{x(percent):.1f}" x2="{x(percent):.1f}" y1="{_TOP}" y2="{_TOP + tall}"/>')
-        anchor = "end" if percent > 99.9 else "middle"
-        drawn.append(f'<text x="{x(percent):.1f}" y="{height - 8}" text-anchor="{anchor}">{label}</text>')
-    for name, style, points in series:
-        drawn += _line([(x(percent), y(value)) for percent, value in points], style, None)
-        for percent, value in points:
-            said = f"{name}: {percent:g} % within {number(value)} {unit}"
-            drawn.append(f'<circle class="hover" cx="{x(percent):.1f}" cy="{y(value):.1f}" r="7">')
-            drawn.append(f"<title>{escape(said)}</title></circle>")
-    return "".join(drawn)
-
-
-def _ranges(rows: Sequence[tuple[str, Sequence[float], str]], scale: Scale, unit: str, width: int, height: int) -> str:
-    left = 132 if width < 600 else 160
-    inner = width - left - _RIGHT - 8
-    bottom = height - _BOTTOM
-    drawn = []
-    ticks = scale.ticks if width >= 600 else scale.ticks[:: max(1, math.ceil(len(scale.ticks) / 4))]
-    for tick in ticks:
-        x = left + inner * scale.place(tick)
-        drawn.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{bottom}"/>')
-        drawn.append(f'<text x="{x:.1f}" y="{height - 8}" text-anchor="middle">{number(tick)}</text>')
-    for index, (name, values, said) in enumerate(rows):
-        y = 16 + 24 * index
-        places = [left + inner * scale.place(value) for value in values]
-        drawn.append(f'<text class="name" x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
-        drawn.append(f'<line class="range" x1="{places[0]:.1f}" x2="{places[-1]:.1f}" y1="{y}" y2="{y}"/>')
-        for number_of, place in enumerate(places, 1):
-            drawn.append(f'<circle class="s{number_of} dot" cx="{place:.1f}" cy="{y}" r="4.5"/>')
-        drawn.append(f'<rect class="hover" x="0" y="{y - 12}" width="{width}" height="24">')
-        drawn.append(f"<title>{escape(said)}</title></rect>")
-    drawn.append(f'<text class="unit" x="{left - 10}" y="{height - 8}" text-anchor="end">{escape(unit)}</text>')
-    return "".join(drawn)
-
-
-def _axis(scale: Scale, left: float, width: int, height: int) -> Iterator[str]:
-    tall = height - _TOP - _BOTTOM
-    for tick in scale.ticks:
-        y = _TOP + tall * (1 - scale.place(tick))
-        yield f'<line class="grid" x1="{left}" x2="{width - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
-
-
-def _clock_axis(total_s: float, left: float, inner: float, height: int) -> Iterator[str]:
-    step = _clock_step(total_s / max(2, inner / 90))
-    moment = 0.0
-    while moment <= total_s + 1e-9:
-        x = left + inner * moment / total_s
-        anchor = "end" if x > left + inner - 16 else "middle"
-        yield f'<text x="{x:.1f}" y="{height - 8}" text-anchor="{anchor}">{clock(moment)}</text>'
-        moment += step
-
-
-def _margin(scale: Scale) -> int:
-    return 14 + 7 * max(len(number(tick)) for tick in scale.ticks)
-
-
-def clock(seconds: float) -> str:
-    """Return a time from the start."""
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d}"
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def _round_step(least: float) -> float:
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= least - 1e-12)
+def _drawn_legend(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
+    x = 20.0
+    for name, style in entries:
+        yield f'<circle class="{style} dot" cx="{x:.1f}" cy="14" r="5"/>'
+        yield f'<text x="{x + 10:.1f}" y="18">{escape(name)}</text>'
+        x += 34 + _CHARACTER * len(name)
 
 
 _CLOCK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
-def _clock_step(least: float) -> float:
-    return next((step for step in _CLOCK_STEPS if step >= least), math.ceil(least / 86400) * 86400)
+def _clock_ticks(total_s: float, frame: _Frame) -> list[tuple[float, str]]:
+    least = total_s / max(2, (frame.right - frame.left) / 90)
+    step = next((step for step in _CLOCK_STEPS if step >= least), math.ceil(least / 86400) * 86400)
+    return [(step * index / total_s, clock(step * index)) for index in range(int(total_s / step + 1e-9) + 1)]
+
+
+def _round_step(least: float) -> float:
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= least - 1e-12)

@@ -8,12 +8,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from loadgen.results import charts
-from loadgen.results.charts import Series, number
+from loadgen.results.charts import Range, Series, number
 from loadgen.results.latencies import Latencies
 from loadgen.results.lateness import CAUSES
 from loadgen.results.report_files import latency, statistics_of
 from loadgen.results.statistics import Statistics
 from loadgen.results.timeline import Interval, Timeline
+
+_STYLE = Path(__file__).with_name("page.css")
 
 _POINTS = 240
 """How many intervals a chart has at most: neighbours are joined, exactly."""
@@ -46,7 +48,7 @@ def _context(report: Report) -> dict[str, Any]:
     every = "second" if timeline.seconds == 1 else f"{timeline.seconds} seconds"
     charted = len(intervals) >= _CHARTED
     return {
-        "style": Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+        "style": "".join(style.read_text(encoding="utf-8") for style in (charts.STYLE, _STYLE)),
         "title": run["title"] or f"Replay of {Path(run['workload']).name}",
         "subtitle": _subtitle(report),
         "labels": list(run["labels"].items()),
@@ -145,11 +147,11 @@ def _over_time(report: Report, timeline: Timeline, intervals: Sequence[Interval]
     latest = max(interval.late_us for interval in intervals) / 1000
     return {
         "every": every,
-        "rate": charts.over_time(rates, timeline.seconds, top, "commands/s"),
+        "rate": charts.over_time(rates, timeline.seconds, top, "commands/s").on_page(),
         "rate_legend": charts.legend([(one.name, one.style) for one in rates]) if is_open else "",
-        "latency": charts.over_time(latencies, timeline.seconds, charts.fitting(values), "ms"),
+        "latency": charts.over_time(latencies, timeline.seconds, charts.fitting(values), "ms").on_page(),
         "latency_legend": charts.legend(_TIMED),
-        "late": charts.over_time(late, timeline.seconds, charts.linear(latest), "ms") if is_open else None,
+        "late": charts.over_time(late, timeline.seconds, charts.linear(latest), "ms").on_page() if is_open else None,
     }
 
 
@@ -170,7 +172,7 @@ def _troubles(report: Report, timeline: Timeline, intervals: Sequence[Interval],
     return {
         "every": every,
         "legend": charts.legend((("errors", "s5"), ("retries", "s6"))),
-        "chart": charts.over_time(series, timeline.seconds, charts.linear(most), "", bars=True),
+        "chart": charts.over_time(series, timeline.seconds, charts.linear(most), "", bars=True).on_page(),
     }
 
 
@@ -215,20 +217,20 @@ def _latencies(report: Report, statistics: Statistics) -> dict[str, Any] | None:
         ]
     elif first.count and report["retries"]:
         curves.append(("answered at the first try", "s2", first))
-    spans, rows = [], []
+    ranges, rows = [], []
     for name, command in [*report["by_command"].items(), ("all", report)]:
         counted = latency(command)
         if counted["count"] and name != "all":
             said = f"{name}: " + ", ".join(f"{figure} {_ms(counted[figure])} ms" for figure, _ in _TIMED)
-            spans.append((name, [counted[figure] for figure, _ in _TIMED], said))
+            ranges.append(Range(name, [counted[figure] for figure, _ in _TIMED], said))
         rows.append([name, f"{command['commands']:,}", *(_ms(counted.get(column)) for column in _COLUMNS)])
     return {
         "legend": charts.legend(_TIMED),
-        "ranges": charts.ranges(spans, "ms"),
+        "ranges": charts.ranges(ranges, "ms").on_page(),
         "heads": ("command", "commands", *_COLUMNS),
         "rows": rows,
         "curve_legend": charts.legend([(name, style) for name, style, _ in curves]),
-        "curves": charts.by_percentile([(name, style, _curve(found)) for name, style, found in curves], "ms"),
+        "curves": charts.by_percentile([(name, style, _curve(found)) for name, style, found in curves], "ms").on_page(),
         "curve_heads": ("within ms", *(f"{percent:g} %" for percent in _CURVE_SHOWN)),
         "curve_rows": [
             [name, *(_ms(found.percentile_ms(percent)) for percent in _CURVE_SHOWN)] for name, _, found in curves

@@ -11,7 +11,7 @@ from infra.bench import cli, context, page
 from infra.bench import record as records
 from infra.bench.compare import BETTER, WITHIN, WORSE, compare, differences
 from infra.bench.figures import LESS, MORE, Figures, Measured, add_round
-from infra.bench.pictures import pictures
+from infra.bench.plots import plots
 from infra.bench.record import Record, RecordError
 from infra.bench.replays import Replayed, Setting
 from infra.bench.sections import SECTIONS
@@ -73,7 +73,7 @@ def test_the_page_and_its_plots_are_those_of_the_kept_record(record: Record) -> 
     """`make bench` writes them together; who changes the page makes it again (`python -m infra.bench page`)."""
     assert (PROJECT / page.PAGE).read_text() == page.page(record)
     drawn = {path.stem: path.read_text() for path in (PROJECT / page.PLOTS).iterdir()}
-    assert drawn == pictures(record)
+    assert drawn == plots(record)
 
 
 def test_the_figures_in_readme_are_those_of_the_kept_record(record: Record) -> None:
@@ -83,7 +83,7 @@ def test_the_figures_in_readme_are_those_of_the_kept_record(record: Record) -> N
 
 def test_the_page_shows_every_plot_and_each_is_well_formed(record: Record) -> None:
     shown = re.findall(r"\]\(performance/([a-z-]+)\.svg\)", page.page(record))
-    drawn = pictures(record)
+    drawn = plots(record)
     assert sorted(shown) == sorted(drawn)
     assert len(drawn) == 11
     for svg in drawn.values():
