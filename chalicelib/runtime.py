@@ -221,12 +221,12 @@ def make_observers(settings: Settings) -> Observers:
     return Observers()
 
 
-def make_place(setting: str, link_seconds: int) -> Place:
-    """Return where logs and archives are kept: a folder, or `s3://bucket/prefix`."""
+def make_place(setting: str, link_seconds: int, bucket_owner: str | None = None) -> Place:
+    """Return where logs and archives are kept: a folder, or `s3://bucket/prefix`, the bucket of an account if given."""
     if not setting.startswith(S3):
         return Folder(Path(setting))
     bucket, _, prefix = setting.removeprefix(S3).partition("/")
-    return Bucket(bucket, prefix.strip("/"), link_seconds)
+    return Bucket(bucket, prefix.strip("/"), link_seconds, bucket_owner)
 
 
 def make_hand_over(settings: Settings) -> HandOver:
@@ -274,7 +274,7 @@ def make_runtime(settings: Settings) -> Runtime:
     shared_quotes = connect_quotes(redis, settings, late.record)
     quotes = kept_in_process(shared_quotes, settings)
     logs = connect_database(settings, LOG_TIMEOUT_MS)
-    place = make_place(settings.dump_place, settings.dump_link_seconds)
+    place = make_place(settings.dump_place, settings.dump_link_seconds, settings.dump_bucket_owner)
     dumps = Dumps(logs, place, now_ms, make_hand_over(settings))
     trading = Trading(
         store=accounts,

@@ -24,7 +24,7 @@ def main(dump_id: str) -> int:
     concurrency.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _leave_the_servers_processor()
     database = connect_database(settings(), LOG_TIMEOUT_MS)
-    place = make_place(settings().dump_place, settings().dump_link_seconds)
+    place = make_place(settings().dump_place, settings().dump_link_seconds, settings().dump_bucket_owner)
     try:
         Dumps(database, place, now_ms).go_on(dump_id, limit_ms=0)
     except StoreUnavailableError:

@@ -16,18 +16,23 @@ _READ_BYTES = 256 * 1024
 _PARTS_A_SIZE = 1_000
 _MAX_PARTS = 10_000
 _CHECKSUM = "CRC32"
+_AWS = ".amazonaws.com"
 
 
 class Bucket:
-    """Files of a bucket whose keys begin with a prefix. Every method that asks S3 raises PlaceError."""
+    """Files of a bucket whose keys begin with a prefix. Every method that asks S3 raises PlaceError.
+
+    With an `owner`, an account, S3 refuses what is asked of a bucket of that name which is another's.
+    """
 
     resumable = True
     has_links = True
 
-    def __init__(self, bucket: str, prefix: str, link_seconds: int) -> None:
+    def __init__(self, bucket: str, prefix: str, link_seconds: int, owner: str | None = None) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._link_seconds = link_seconds
+        self._owner = {} if owner is None else {"ExpectedBucketOwner": owner}
 
     @cached_property
     def _client(self) -> Any:
@@ -37,7 +42,11 @@ class Bucket:
         retries = {"mode": "standard", "max_attempts": 5}
         config = Config(signature_version="s3v4", retries=retries, connect_timeout=5, read_timeout=30)
         with _place_errors():
-            return boto3.client("s3", config=config)
+            client = boto3.client("s3", config=config)
+            if _AWS in client.meta.endpoint_url:
+                # Links are signed for a host without a region else, where a bucket of a new region is not found.
+                client = boto3.client("s3", config=config.merge(Config(s3={"addressing_style": "virtual"})))
+            return client
 
     def location(self, path: str) -> str:
         """Return the address of a file."""
@@ -47,10 +56,12 @@ class Bucket:
 
     def link(self, path: str) -> str | None:
         """Return an address that needs no credentials, as long as the setting and the credentials it rests on allow."""
+        params = {
+            "Bucket": self._bucket,
+            "Key": self._prefix + path,
+        }  # an owner would be a header that browsers do not send
         with _place_errors():
-            link: str = self._client.generate_presigned_url(
-                "get_object", Params=self._name(path), ExpiresIn=self._link_seconds
-            )
+            link: str = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=self._link_seconds)
         return link
 
     def writer(self, path: str) -> "PartsWriter":
@@ -71,7 +82,7 @@ class Bucket:
             self._client.delete_object(**self._name(path))
 
     def _name(self, path: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._prefix + path}
+        return {"Bucket": self._bucket, "Key": self._prefix + path, **self._owner}
 
 
 class PartsWriter:

@@ -87,6 +87,7 @@ class Settings:
     log_level: str
     dump_place: str
     dump_link_seconds: int
+    dump_bucket_owner: str | None
     dump_function: str | None
     dump_limit_ms: int
     archive_days: int
@@ -141,6 +142,13 @@ def _namespace(env: Mapping[str, str]) -> str:
     value = _text("REDIS_NAMESPACE", env, _text("MONGO_DATABASE", env, DEFAULT_DATABASE))
     if not (value.isprintable() and value == "".join(value.split()) and len(value) <= MAX_NAMESPACE_LENGTH):
         raise SettingError("REDIS_NAMESPACE", value, f"1 to {MAX_NAMESPACE_LENGTH} printable characters without blanks")
+    return value
+
+
+def _account(env: Mapping[str, str]) -> str | None:
+    value = env.get("DUMP_BUCKET_OWNER")
+    if value is not None and re.fullmatch("[0-9]{12}", value) is None:
+        raise SettingError("DUMP_BUCKET_OWNER", value, "the 12 digits of an AWS account")
     return value
 
 
@@ -281,6 +289,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         log_level=_one_of("LOG_LEVEL", env, "INFO", LOG_LEVELS),
         dump_place=_checked("DUMP_PLACE", env, "a folder or s3://bucket/prefix", _is_place),
         dump_link_seconds=_number("DUMP_LINK_SECONDS", env, 3_600, 1, 604_800),
+        dump_bucket_owner=_account(env),
         dump_function=env.get("DUMP_FUNCTION", "").strip() or None,
         dump_limit_ms=_number("DUMP_LIMIT_MS", env, 15_000, 100, 600_000),
         archive_days=_number("ARCHIVE_DAYS", env, 0, 0, 36_500),

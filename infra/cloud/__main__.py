@@ -115,7 +115,7 @@ def _planned(options: argparse.Namespace) -> tuple[Stack, Plan | None]:
         else:
             artifact = Artifact(options.template.with_name(CODE), options.template)
         try:
-            template, url = upload(session.client("s3"), f"day-trading-artifacts-{account}-{region}", region, artifact)
+            template, url = upload(session.client("s3"), account, region, artifact)
         except (OSError, json.JSONDecodeError) as error:
             raise UsageError(f"{artifact.template}: {error}") from error
     stack = _stack(session, options)

@@ -26,11 +26,7 @@ class Deployer:
     def __init__(self, aws: str, folder: Path) -> None:
         self.stage = f"t{uuid.uuid4().hex[:10]}"
         self.name = f"day-trading-{self.stage}"
-        configuration = folder / "aws.ini"  # moto knows a template's place by `localhost` and a path
-        configuration.write_text("[default]\ns3 =\n  addressing_style = path\n")
-        endpoint = aws.replace("127.0.0.1", "localhost")
-        self.environment = {**AWS, "AWS_ENDPOINT_URL": endpoint, "PYTHONPATH": str(PROJECT)}
-        self.environment["AWS_CONFIG_FILE"] = str(configuration)
+        self.environment = {**AWS, "AWS_ENDPOINT_URL": aws, "PYTHONPATH": str(PROJECT)}
         self.template = folder / "template.json"
         self.cloud = boto3.client("cloudformation", endpoint_url=aws, region_name="us-east-1", **CREDENTIALS)
 

@@ -114,6 +114,7 @@ def test_without_a_network_nothing_is_in_one_and_nothing_costs_by_the_hour(templ
     for properties in made.of_type("AWS::Lambda::Function").values():
         assert "VpcConfig" not in properties
         assert "REDIS_URL" not in properties["Environment"]["Variables"]
+        assert properties["Environment"]["Variables"]["DUMP_BUCKET_OWNER"] == "123456789012"
     for role in made.of_type("AWS::IAM::Role").values():
         assert "ec2:" not in json.dumps(role)
 

@@ -111,6 +111,36 @@ def test_a_small_log_goes_up_in_one_request(shop: Shop, bucket: Bucket) -> None:
     assert transactions(read_log(downloaded(result["url"]))) == [1]
 
 
+def test_every_call_says_whose_the_bucket_has_to_be(bucket: Bucket) -> None:
+    called: dict[str, Any] = {}
+
+    def note(request: Any, event_name: str, **_more: Any) -> None:
+        called[event_name.rpartition(".")[2]] = request.headers.get("x-amz-expected-bucket-owner")
+
+    boto3.setup_default_session()
+    assert boto3.DEFAULT_SESSION is not None
+    boto3.DEFAULT_SESSION.events.register("before-send.s3", note)
+    place = make_place(f"s3://{bucket.name}", 600, "123456789012")
+    writer = place.writer("in-parts")
+    writer.add(b"x" * MIN_PART_BYTES)
+    resumed = place.resume("in-parts", writer.state or {})
+    resumed.add(b"the end")
+    resumed.finish()
+    aborted = place.writer("aborted")
+    aborted.add(b"x" * MIN_PART_BYTES)
+    aborted.abort()
+    whole = place.writer("whole")
+    whole.add(b"a small log")
+    whole.finish()
+    with place.open("whole") as file:
+        assert file.read() == b"a small log"
+    place.remove("whole")
+    boto3.setup_default_session()
+    uploads = {"CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
+    assert set(called) == uploads | {"PutObject", "HeadObject", "GetObject", "DeleteObject"}
+    assert {str(owner, "ascii") if isinstance(owner, bytes) else owner for owner in called.values()} == {"123456789012"}
+
+
 @pytest.mark.parametrize("name", ["log.xml", "größe €.xml", "a&b=c?d#e%f+g h'.xml", "..x", "\N{MONEY BAG}"])
 def test_the_link_of_any_name_leads_to_its_log(shop: Shop, bucket: Bucket, name: str) -> None:
     entry = dumplog(shop.now_ms, "jane", name, of_all=False)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -43,6 +44,39 @@ def test_anything_else_is_refused(place: str) -> None:
 )
 def test_a_location_says_where_a_log_is(setting: str, location: str) -> None:
     assert make_place(setting, 60).location("all/x") == location
+
+
+@pytest.mark.parametrize("owner", ["", "12345678901", "1234567890123", "12345678901x"])
+def test_the_owner_of_a_bucket_is_an_account(owner: str) -> None:
+    given = {**GOOD, "DUMP_PLACE": "s3://logs"}
+    assert read_settings(given).dump_bucket_owner is None
+    assert read_settings({**given, "DUMP_BUCKET_OWNER": "123456789012"}).dump_bucket_owner == "123456789012"
+    with pytest.raises(SettingError, match=r"DUMP_BUCKET_OWNER: got .* the 12 digits of an AWS account"):
+        read_settings({**given, "DUMP_BUCKET_OWNER": owner})
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-3", "af-south-1"])
+def test_a_link_leads_to_the_region_of_its_bucket(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host without a region is that of us-east-1: it sends others on, or does not know their buckets yet."""
+    given = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": region}
+    for name, value in {**given, "AWS_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    link = urlsplit(make_place("s3://logs/a", 60, "123456789012").link("all/x") or "")
+    hosts = {"us-east-1": "logs.s3.amazonaws.com"}
+    assert (link.scheme, link.netloc, link.path) == (
+        "https",
+        hosts.get(region, f"logs.s3.{region}.amazonaws.com"),
+        "/a/all/x",
+    )
+    assert parse_qs(link.query)["X-Amz-SignedHeaders"] == ["host"], "what a browser sends"
+
+
+def test_a_link_leads_to_another_s3_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**given, "AWS_CONFIG_FILE": os.devnull, "AWS_ENDPOINT_URL": "http://minio:9000"}.items():
+        monkeypatch.setenv(name, value)
+    assert (make_place("s3://logs", 60).link("all/x") or "").startswith("http://minio:9000/logs/all/x?")
 
 
 def test_nobody_waits_for_boto3_but_who_writes_to_s3() -> None:
