@@ -68,24 +68,33 @@ class _Run:
     cpu_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is to be run: `mine` is what the selection left of a workload, `plan` its streams by stage."""
+
+    workload: Workload
+    mine: Workload
+    plan: Sequence[Sequence[Stream]]
+    server: Server
+    options: ReplayOptions
+    interrupt: Interrupt
+    threads: int
+    processes: int
+
+
 def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt: Interrupt) -> dict[str, Any]:
     """Replay a workload, what its selection left, and return its report. Raises ReplayError, AnswersError."""
-    plan = _plan(workload, options.selection)
     mine = options.selection.part(workload)
-    users = len(mine.users())
-    threads = min(options.threads, max(1, users))
+    threads = min(options.threads, max(1, len(mine.users())))
     processes = min(options.processes, threads)
-    with interrupt.handled(), _recording(mine, server, options, threads, interrupt) as recorder:
-        if processes == 1:
-            run = _run_here(workload, plan, server, options, interrupt, recorder, threads, len(mine.commands))
-        else:
-            run = _run_processes(
-                workload, plan, server, options, interrupt, recorder, threads, processes, len(mine.commands)
-            )
+    plan = _plan(workload, options.selection)
+    task = _Task(workload, mine, plan, server, options, interrupt, threads, processes)
+    with interrupt.handled(), _recording(task) as recorder:
+        run = _run_here(task, recorder) if processes == 1 else _run_processes(task, recorder)
     _note_plan(run.statistics, plan, options.pacing)
     if recorder is not None:
         run.stopped = run.stopped or recorder.trouble
-    return _report(workload, mine, server, options, run, interrupt, users=users, threads=threads, processes=processes)
+    return _report(task, run)
 
 
 def _plan(workload: Workload, selection: Selection) -> list[list[Stream]]:
@@ -105,24 +114,16 @@ def _note_plan(statistics: Statistics, plan: Sequence[Sequence[Stream]], pacing:
     lateness.planned_s = max(0.0, pacing.planned_end_s - pacing.warm_up_s)
 
 
-def _run_here(
-    workload: Workload,
-    plan: Sequence[Sequence[Stream]],
-    server: Server,
-    options: ReplayOptions,
-    interrupt: Interrupt,
-    recorder: AnswerWriter | None,
-    threads: int,
-    total: int,
-) -> _Run:
-    statistics, stopping = Statistics(is_open=options.pacing.schedule is not None), interrupt.stopping
-    with staying_on(options.processor), server.clients(threads, stopping, statistics.record_connect) as clients:
-        run = Replay(len(workload.commands), server, clients, statistics, stopping, recorder, options.pacing)
+def _run_here(task: _Task, recorder: AnswerWriter | None) -> _Run:
+    server, options, stopping = task.server, task.options, task.interrupt.stopping
+    statistics = Statistics(is_open=options.pacing.schedule is not None)
+    with staying_on(options.processor), server.clients(task.threads, stopping, statistics.record_connect) as clients:
+        run = Replay(len(task.workload.commands), server, clients, statistics, stopping, recorder, options.pacing)
         before_s = time.process_time()
-        with _progress(run.statistics, total, options):
+        with _progress(run.statistics, task):
             run.start()
-            for streams in plan:
-                if interrupt.stopping.is_set() or run.is_over:
+            for streams in task.plan:
+                if stopping.is_set() or run.is_over:
                     break
                 run.run(streams)
         cpu_s = time.process_time() - before_s
@@ -131,19 +132,10 @@ def _run_here(
     return _Run(run.statistics, run.answered, run.stopped, cpu_s)
 
 
-def _run_processes(
-    workload: Workload,
-    plan: Sequence[Sequence[Stream]],
-    server: Server,
-    options: ReplayOptions,
-    interrupt: Interrupt,
-    recorder: AnswerWriter | None,
-    threads: int,
-    processes: int,
-    total: int,
-) -> _Run:
-    shard = options.selection.shard
-    workers = WorkerProcesses(processes, len(workload.commands), options.pacing, interrupt.stopping)
+def _run_processes(task: _Task, recorder: AnswerWriter | None) -> _Run:
+    server, options, processes = task.server, task.options, task.processes
+    shard, commands = options.selection.shard, len(task.workload.commands)
+    workers = WorkerProcesses(processes, commands, options.pacing, task.interrupt.stopping)
 
     def share(user: str | None) -> int:
         return (owner(user, shard) or 0) % processes
@@ -155,7 +147,7 @@ def _run_processes(
 
         @contextmanager
         def launch(number: int, stopping: threading.Event) -> Iterator[Replay]:
-            count = threads // processes + (number < threads % processes)
+            count = task.threads // processes + (number < task.threads % processes)
             writer = (
                 None
                 if recorder is None
@@ -167,11 +159,11 @@ def _run_processes(
                 writer or contextlib.nullcontext(),
                 server.clients(count, stopping, statistics.record_connect) as clients,
             ):
-                yield Replay(len(workload.commands), server, clients, statistics, stopping, writer, options.pacing)
+                yield Replay(commands, server, clients, statistics, stopping, writer, options.pacing)
 
         before_s = time.process_time()
-        with workers.launched(launch, plan, share), _progress(workers, total, options):
-            workers.run(plan, share)
+        with workers.launched(launch, task.plan, share), _progress(workers, task):
+            workers.run(task.plan, share)
         cpu_s = time.process_time() - before_s + workers.cpu_s
         if recorder is not None:
             recorder.join(parts)
@@ -181,17 +173,17 @@ def _run_processes(
 
 
 @contextmanager
-def _progress(source: Source, total: int, options: ReplayOptions) -> Iterator[None]:
+def _progress(source: Source, task: _Task) -> Iterator[None]:
+    options = task.options
     asked = None if options.pacing.schedule is None else options.pacing.schedule.rate_at
-    with contextlib.nullcontext() if options.quiet else shown(source, total, sys.stderr, asked):
+    with contextlib.nullcontext() if options.quiet else shown(source, len(task.mine.commands), sys.stderr, asked):
         yield
 
 
 @contextmanager
-def _recording(
-    workload: Workload, server: Server, options: ReplayOptions, threads: int, interrupt: Interrupt
-) -> Iterator[AnswerWriter | None]:
+def _recording(task: _Task) -> Iterator[AnswerWriter | None]:
     """Give the writer of the answers file, the accounts' starting state already in it; None when none is wanted."""
+    server, options, interrupt = task.server, task.options, task.interrupt
     if options.answers is None:
         yield None
         return
@@ -199,7 +191,7 @@ def _recording(
     header = Header(
         server.run_id,
         server.target.url,
-        len(workload.commands),
+        len(task.mine.commands),
         started_ms,
         options.baseline,
         options.selection,
@@ -211,8 +203,8 @@ def _recording(
         AnswerWriter(beside, header, compressed=compressed, is_json=server.speaks_trading) as writer,
     ):
         if options.baseline and server.speaks_trading:
-            with server.clients(threads, interrupt.stopping) as clients:
-                readings = read_accounts(workload.users(), server, clients, interrupt.stopping, entries=1)
+            with server.clients(task.threads, interrupt.stopping) as clients:
+                readings = read_accounts(task.mine.users(), server, clients, interrupt.stopping, entries=1)
             for user, reading in readings.items():
                 if reading.account is not None:
                     writer.add_baseline(user, reading.account, next(iter(reading.entries), None))
@@ -223,26 +215,16 @@ def _recording(
         yield writer
 
 
-def _report(
-    workload: Workload,
-    mine: Workload,
-    server: Server,
-    options: ReplayOptions,
-    run: _Run,
-    interrupt: Interrupt,
-    *,
-    users: int,
-    threads: int,
-    processes: int,
-) -> dict[str, Any]:
+def _report(task: _Task, run: _Run) -> dict[str, Any]:
     """Return the figures of a run, with what was run against what."""
+    workload, server, options = task.workload, task.server, task.options
     figures = run.statistics.figures()
     top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
     bulky = {name: figures.pop(name) for name in BULKY}
     return {
         "loadgen": FORMAT,
         **top,
-        "interrupted": interrupt.requested,
+        "interrupted": task.interrupt.requested,
         "stopped": run.stopped,
         "resume": resume(workload.commands, run.answered, options.selection.shard, server.run_id),
         "run": {
@@ -252,10 +234,10 @@ def _report(
             "system_version": options.system_version,
             "url": server.target.url,
             "workload": workload.source,
-            "commands": len(mine.commands),
-            "users_sent": users,
-            "threads": threads,
-            "processes": processes,
+            "commands": len(task.mine.commands),
+            "users_sent": len(task.mine.users()),
+            "threads": task.threads,
+            "processes": task.processes,
             **options.pacing.figures(),
             **options.selection.figures(),
             "started_at_ms": run.statistics.started_at_ms,

@@ -10,8 +10,7 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from infra.cloud.artifact import Artifact, Target, package
-from tests.cloud.aws import aws_server
-from tests.integration.audit_parts import AWS
+from tests.integration.audit_parts import AWS, aws_server
 
 BUCKET = "dumps"
 SECRET = "a secret for tests, of 32 bytes or more"
@@ -49,7 +48,8 @@ def on_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of a server in the place of AWS, with a bucket for dumps."""
-    with aws_server(tmp_path_factory.mktemp("aws")) as url:
+    server = str(Path(__file__).with_name("moto_server.py"))
+    with aws_server(tmp_path_factory.mktemp("aws"), [server]) as url:
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **CREDENTIALS)
         client.create_bucket(Bucket=BUCKET)
         client.close()

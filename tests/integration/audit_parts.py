@@ -2,9 +2,8 @@
 
 import os
 import sys
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -86,19 +85,19 @@ class Bucket:
 
 
 @contextmanager
-def aws_server(folder: Path) -> Iterator[str]:
-    """Run a server that takes the place of AWS; yields its address."""
+def aws_server(folder: Path, server: Sequence[str] = ("-m", "moto.server")) -> Iterator[str]:
+    """Run a server that takes the place of AWS, in a Python given these arguments; yields its address."""
     port = free_port()
     url = f"http://{HOST}:{port}"
 
     def why_not_ready() -> str | None:
         try:
             urllib.request.urlopen(f"{url}/moto-api/", timeout=2).close()  # noqa: S310  # our own
-        except (OSError, urllib.error.URLError) as error:
+        except OSError as error:
             return str(error)
         return None
 
-    part = Part("moto", [sys.executable, "-m", "moto.server", "-p", str(port)], {**os.environ, **AWS}, why_not_ready)
+    part = Part("aws", [sys.executable, *server, "-p", str(port)], {**os.environ, **AWS}, why_not_ready)
     process = parts.start(part, folder)
     try:
         process.wait_until_ready()

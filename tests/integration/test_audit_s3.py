@@ -23,6 +23,7 @@ from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
 from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceError, Writer
 from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.domain.journal import Entry
 from chalicelib.runtime import make_place
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import running_api
@@ -225,6 +226,12 @@ def test_a_bucket_that_is_not_there_is_unavailable(shop: Shop, bucket: Bucket) -
         place_in(bucket).open("nothing")
 
 
+def begin_dump(shop: Shop, entry: Entry, **state: object) -> None:
+    """Leave a dump of all users as one who writes it, or wrote it, has begun it."""
+    about = {"user": "auditor", "file": "all/log.xml", "of_all": True, "at": entry.timestamp_ms}
+    shop.database["dumps"].insert_one({"_id": "auditor:1", **about, **state})
+
+
 def test_what_a_killed_process_has_sent_is_removed_and_the_log_begun_anew(
     large_shop: Shop, bucket: Bucket, expected: bytes
 ) -> None:
@@ -234,19 +241,8 @@ def test_what_a_killed_process_has_sent_is_removed_and_the_log_begun_anew(
     left.add(b"x" * MIN_PART_BYTES)
     assert len(bucket.uploads) == 1
     entry = dumplog(large_shop.now_ms)
-    large_shop.database["dumps"].insert_one(
-        {
-            "_id": "auditor:1",
-            "user": "auditor",
-            "file": "all/log.xml",
-            "of_all": True,
-            "at": entry.timestamp_ms,
-            "after": [1, "x", 1],
-            "events": 7,
-            "upload": left.state,
-            "lease": {"by": "one that is gone", "until": 0},
-        }
-    )
+    gone = {"by": "one that is gone", "until": 0}
+    begin_dump(large_shop, entry, lease=gone, after=[1, "x", 1], events=7, upload=left.state)
     result = dumps_to(large_shop, place).write(entry, "auditor", 1)
     assert result["events"] == len(read_log(expected))
     assert bucket.read("all/log.xml") == expected
@@ -301,16 +297,7 @@ def test_a_log_that_takes_longer_than_a_request_may_is_finished_by_the_function(
 
 def test_while_the_function_writes_a_request_waits_and_then_says_so(large_shop: Shop, bucket: Bucket) -> None:
     entry = dumplog(large_shop.now_ms)
-    large_shop.database["dumps"].insert_one(
-        {
-            "_id": "auditor:1",
-            "user": "auditor",
-            "file": "all/log.xml",
-            "of_all": True,
-            "at": entry.timestamp_ms,
-            "lease": {"by": "the function", "until": large_shop.now_ms + 10_000},
-        }
-    )
+    begin_dump(large_shop, entry, lease={"by": "the function", "until": large_shop.now_ms + 10_000})
     function = Function()
     dumps = dumps_to(large_shop, place_in(bucket), HandOver(function, limit_ms=300_000), timer=slow_clock())
     with pytest.raises(StoreUnavailableError, match="still being written"):

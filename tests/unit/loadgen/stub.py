@@ -226,6 +226,15 @@ def answer(handler: Handler, status: int, **headers: str) -> bool:
     return True
 
 
+def silent_after_the_commands(handler: Handler, request: Request) -> bool:
+    """Misbehave: once there were commands, read what verifies them and never answer."""
+    if request.key is None and handler.server.commands():
+        handler.rfile.read(1)  # until the client is gone
+        handler.close_connection = True
+        return True
+    return False
+
+
 def be_late_at_first(_handler: Handler, request: Request) -> bool:
     """Misbehave: carry out the first try of each command, and answer too late."""
     if request.attempt == 1:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import report_of, start_replay, wait_until
-from tests.unit.loadgen.stub import Handler, Request, StubServer, answer
+from tests.unit.loadgen.stub import Handler, Request, StubServer, answer, silent_after_the_commands
 
 
 def slow(_handler: Handler, _request: Request) -> bool:
@@ -85,14 +85,7 @@ def test_a_run_that_is_killed_leaves_its_answers_of_a_second_before(
 def test_sigterm_during_a_verification_keeps_the_report_of_the_replay(
     stub: StubServer, write_workload: WriteWorkload, tmp_path: Path
 ) -> None:
-    def hang_after_the_run(handler: Handler, request: Request) -> bool:
-        if request.key is None and stub.commands():
-            handler.rfile.read(1)  # until the client is gone
-            handler.close_connection = True
-            return True
-        return False
-
-    stub.misbehave = hang_after_the_run
+    stub.misbehave = silent_after_the_commands
     out = tmp_path / "out.json"
     process = start_replay(stub, write_workload("ADD,a,1.00"), "--verify", "--json", out)
     wait_until(lambda: len(stub.requests) == 3, "the verification does not begin")

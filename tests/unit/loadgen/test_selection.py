@@ -19,7 +19,7 @@ from loadgen.workload.files import Command
 from loadgen.workload.streams import Part, owned
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, report_of, start, start_replay, wait_until
-from tests.unit.loadgen.stub import Handler, Request, StubServer, running
+from tests.unit.loadgen.stub import Handler, Request, StubServer, running, silent_after_the_commands
 
 CERTIFICATE = Path(__file__).with_name("tls.pem")
 LINES = """
@@ -248,15 +248,7 @@ def test_ctrl_c_during_a_verification_exits_130_and_the_replays_report_is_kept(
     stub: StubServer, write_workload: WriteWorkload, tmp_path: Path
 ) -> None:
     path, out, answers = write_workload("ADD,a,1.00"), tmp_path / "out.json", tmp_path / "answers"
-
-    def hang_after_the_run(handler: Handler, request: Request) -> bool:
-        if request.key is None and stub.commands():
-            handler.rfile.read(1)  # until the client is gone
-            handler.close_connection = True
-            return True
-        return False
-
-    stub.misbehave = hang_after_the_run
+    stub.misbehave = silent_after_the_commands
     process = start_replay(stub, path, "--verify", "--json", out, "--answers", answers)
     wait_until(lambda: len(stub.requests) == 3, "the verification does not begin")
     process.send_signal(signal.SIGINT)
