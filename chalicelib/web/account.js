@@ -1,77 +1,88 @@
-// One account as the page knows it, and when the server is asked again.
-//
-// A look at the account and a quote are commands that are audited, so they are sent when something may have changed:
-// after a command, when an order expires, when the page is looked at again, and, while a trigger waits, now and then.
+// One account as the page knows it. It is read again and again while the page is seen; no read is a command, and one
+// of an unchanged account is answered 304.
 
 import { Changing } from "./changes.js";
-import { clock } from "./clock.js";
+import { clock, timeOfDay } from "./clock.js";
 import { centsOf } from "./money.js";
-import { inWords } from "./problems.js";
-import { Seen } from "./seen.js";
+import { Told } from "./told.js";
 
-export const QUOTE_LIFETIME_MS = 60_000;
-const TRIGGERS_EVERY_MS = 15_000;
-const LOOKED_AT_AGAIN_MS = 5_000;
-const MOST_QUOTES = 12; // asked for by the page itself, at a time
+const EVERY_MS = 5_000;
+const PRICES_EVERY_MS = 15_000;
+const QUOTE_LIFETIME_MS = 60_000;
+const MOST_SYMBOLS = 50; // that one request may ask for
 const AFTER_EXPIRY_MS = 300;
 const LEAST_PAUSE_MS = 1_000;
-const JUST_NOW_MS = 1_000;
+const MOST_ROUNDS = 3; // of 200 events each; what is older stands in the history
+const NO_EVENT = "0.0";
 
 export class Account extends Changing {
   #api;
-  #refreshing = null;
+  #reading = null;
   #again = false;
-  #timers = new Map();
-  #cancelled = new Set();
-  #closed = false;
+  #pricing = null;
+  #pricedAt = -Infinity;
+  #timer = null;
+  #closed = true;
+  #inFlight = 0;
+  #held = [];
+  #watched = new Map();
 
-  summary = null;
+  view = null;
   problem = null;
-  quotes = new Map();
-  news = "";
+  prices = new Map();
+  unavailable = new Set();
 
-  constructor(api, user) {
+  /** The account of `user`, as `viewer` sees it. */
+  constructor(api, user, viewer = user) {
     super();
     this.#api = api;
     this.user = user;
     this.path = `users/${user}`;
-    this.seen = new Seen(user);
+    this.told = new Told(viewer, user);
+    this.#last = this.told.last;
   }
 
-  /** Look at the account, and go on looking until what is returned is called. */
+  #last; // the event after which is asked
+
+  /** Read the account, and go on until what is returned is called. */
   open() {
-    const looked = () => {
-      if (!document.hidden && performance.now() - this.#lookedAt > LOOKED_AT_AGAIN_MS) this.refresh();
-    };
+    this.#closed = false;
+    const look = () => this.#look();
     const reconnected = this.#api.connection.watch(() => {
-      if (this.#api.connection.trouble === null) this.refresh();
+      if (this.#api.connection.trouble === null) look();
     });
-    document.addEventListener("visibilitychange", looked);
-    window.addEventListener("focus", looked);
-    this.refresh();
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("focus", look);
+    const every = setInterval(look, EVERY_MS);
+    look();
     return () => {
       this.#closed = true;
       reconnected();
-      document.removeEventListener("visibilitychange", looked);
-      window.removeEventListener("focus", looked);
-      for (const timer of this.#timers.values()) clearTimeout(timer);
+      clearInterval(every);
+      clearTimeout(this.#timer);
+      document.removeEventListener("visibilitychange", look);
+      window.removeEventListener("focus", look);
     };
   }
 
-  #lookedAt = -Infinity;
+  #look() {
+    if (document.hidden) return;
+    this.refresh();
+    if (performance.now() - this.#pricedAt >= PRICES_EVERY_MS) this.refreshPrices();
+  }
 
-  /** Look at the account; what is asked for meanwhile is one more look afterwards. */
+  /** Read the account; what is asked for meanwhile is one more read afterwards. */
   async refresh() {
     if (this.#closed || this.#api.lapsed) return;
-    if (this.#refreshing !== null) {
+    if (this.#reading !== null) {
       this.#again = true;
-      return this.#refreshing;
+      return this.#reading;
     }
-    this.#refreshing = this.#look();
+    this.#reading = this.#read();
     try {
-      await this.#refreshing;
+      await this.#reading;
     } finally {
-      this.#refreshing = null;
+      this.#reading = null;
     }
     if (this.#again) {
       this.#again = false;
@@ -79,128 +90,167 @@ export class Account extends Changing {
     }
   }
 
-  async #look() {
-    this.#lookedAt = performance.now();
+  async #read() {
+    const before = this.symbols;
     try {
-      const summary = await this.#api.get(`${this.path}/summary`, { waiting: (why) => this.#fail(why) });
-      this.#tellOfTriggers(this.summary, summary);
-      this.#tellOfExpired(this.summary, summary);
-      this.summary = summary;
-      this.problem = null;
-      this.seen.addHistory(summary.history);
-      this.#plan();
+      const headers = this.view === null ? {} : { "If-None-Match": `"${this.view.version}"` };
+      const view = await this.#ask(this.#last, headers);
+      if (view !== null) await this.#take(view);
+      this.readAt = clock.now();
+      this.#say(null);
     } catch (error) {
-      this.#fail(inWords(error).text);
+      if (error.code === undefined && !error.uncertain) throw error; // a fault of the page itself
+      this.#say(this.view === null ? "The account could not be read yet. Trying again…" : `The account could not be read since ${timeOfDay(this.readAt)}.`);
       return;
     }
-    this.changed();
-    await this.#quoteWhatIsOld();
+    if (this.symbols.some((symbol) => !before.includes(symbol))) this.refreshPrices();
   }
 
-  #fail(problem) {
+  #say(problem) {
+    if (this.problem === problem) return;
     this.problem = problem;
     this.changed();
   }
 
-  /** Get the price of a symbol, whatever is known; throws what `api.js` throws. */
-  async quote(symbol, waiting) {
-    const answer = await this.#api.get(`${this.path}/quote/${symbol}`, { waiting });
-    this.#note(answer.symbol, answer.price, answer.timestamp, answer.cached);
-    this.changed();
-    return this.quotes.get(answer.symbol);
+  #ask(after, headers = {}) {
+    const query = after === null ? "" : `?after=${after}`;
+    return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0 });
   }
 
-  /** Give a command; the account is looked at afterwards. Throws what `api.js` throws. */
+  /** Take an account and what happened since the last read; the first time in this browser nothing is news. */
+  async #take(view) {
+    let read = view;
+    if (this.#last === null) {
+      this.#last = view.events[0]?.id ?? NO_EVENT;
+      this.told.begin(this.#last);
+    } else {
+      for (let round = 1; ; round += 1) {
+        this.#held.push(...read.events);
+        this.#last = read.events.at(-1)?.id ?? this.#last;
+        if (!read.more) break;
+        const enough = round === MOST_ROUNDS;
+        read = await this.#ask(enough ? null : this.#last);
+        if (!enough) continue;
+        this.#held.push(...read.events.toReversed());
+        this.#last = read.events[0].id;
+        this.told.missed = true;
+        break;
+      }
+    }
+    this.view = read;
+    this.#tell();
+    this.#plan();
+    this.changed();
+  }
+
+  /** Tell of events when it is known which of them this page has caused itself. */
+  #tell() {
+    if (this.#inFlight > 0) return;
+    this.told.add(this.#held);
+    this.#held = [];
+  }
+
+  #plan() {
+    clearTimeout(this.#timer);
+    const ends = [...this.view.pending_buys, ...this.view.pending_sells].map((order) => order.expires_at);
+    if (ends.length === 0) return;
+    const left = Math.min(...ends) - clock.now() + AFTER_EXPIRY_MS;
+    this.#timer = setTimeout(() => this.#look(), Math.max(left, LEAST_PAUSE_MS));
+  }
+
+  /** Give a command; the account is read afterwards. Throws what `api.js` throws. */
   async command(name, body, options) {
-    const cancelled = name.startsWith("cancel-set-") ? `${name.slice("cancel-set-".length)} ${body.symbol}` : null;
-    this.#cancelled.add(cancelled);
+    this.#inFlight += 1;
     try {
-      return await this.#api.post(`${this.path}/${name}`, body, options);
-    } catch (error) {
-      this.#cancelled.delete(cancelled);
-      throw error;
+      const answer = await this.#api.post(`${this.path}/${name}`, body, options);
+      this.told.own(answer.transaction);
+      return answer;
     } finally {
+      this.#inFlight -= 1;
+      this.#tell();
       this.refresh();
     }
   }
 
-  /** The latest price of a symbol while it may be used, else undefined. */
-  usable(symbol) {
-    const quote = this.quotes.get(symbol);
-    return quote !== undefined && clock.now() - quote.at < QUOTE_LIFETIME_MS ? quote : undefined;
+  /** Give the command QUOTE, and return the price; throws what `api.js` throws. */
+  async quote(symbol, options) {
+    await this.#api.get(`${this.path}/quote/${symbol}`, options);
+    return this.price(symbol, options);
   }
 
-  /** The price of a symbol that the server gave this very second: leaving the field and a click need one only. */
-  justGot(symbol) {
-    const quote = this.quotes.get(symbol);
-    return quote !== undefined && performance.now() - quote.got < JUST_NOW_MS ? quote : undefined;
+  /** Return the current price of a symbol, which is no command; throws what `api.js` throws, or NoPrice. */
+  async price(symbol, { waiting, signal } = {}) {
+    await this.#readPrices([symbol], { waiting, signal });
+    if (this.unavailable.has(symbol)) throw new NoPrice(symbol);
+    return this.prices.get(symbol);
+  }
+
+  /** Have a symbol's price kept up to date for a part of the page; "" for none. */
+  watchPrice(part, symbol) {
+    if ((this.#watched.get(part) ?? "") === symbol) return;
+    this.#watched.set(part, symbol);
+    if (symbol !== "" && this.current(symbol) === undefined) this.refreshPrices();
+  }
+
+  /** Read the prices of all that is seen, with one request for each 50 symbols. */
+  async refreshPrices() {
+    if (this.#closed || this.#api.lapsed || this.#pricing !== null) return this.#pricing;
+    this.#pricing = this.#price();
+    try {
+      await this.#pricing;
+    } finally {
+      this.#pricing = null;
+    }
+  }
+
+  async #price() {
+    const symbols = [...new Set([...this.symbols, ...[...this.#watched.values()].filter(Boolean)])];
+    if (symbols.length === 0) return;
+    this.#pricedAt = performance.now();
+    for (let at = 0; at < symbols.length; at += MOST_SYMBOLS) {
+      try {
+        await this.#readPrices(symbols.slice(at, at + MOST_SYMBOLS), { patienceMs: 0 });
+      } catch (error) {
+        if (error.code === undefined && !error.uncertain) throw error;
+        return; // a price stays the one that it was, with its age
+      }
+    }
+  }
+
+  async #readPrices(symbols, options) {
+    const answer = await this.#api.get(`${this.path}/prices?symbols=${symbols.join(",")}`, options);
+    for (const [symbol, { price, valid_until: validUntil, cached }] of Object.entries(answer.prices)) {
+      this.unavailable.delete(symbol);
+      const at = validUntil - QUOTE_LIFETIME_MS; // when it was asked for, by the server's own time
+      this.prices.set(symbol, { symbol, cents: centsOf(price), at, validUntil, cached });
+    }
+    for (const symbol of answer.unavailable) this.unavailable.add(symbol);
+    this.changed();
+  }
+
+  /** The price of a symbol while the server trades at it, else undefined. */
+  current(symbol) {
+    const price = this.prices.get(symbol);
+    return price !== undefined && clock.now() < price.validUntil ? price : undefined;
+  }
+
+  /** Return the prices that the system has seen of a symbol, `[[ms, "12.34"], ...]`; throws what `api.js` throws. */
+  async pricesSeen(symbol) {
+    return (await this.#api.get(`prices/${symbol}/history`, { patienceMs: 0 })).points;
   }
 
   /** The symbols of which the account has shares, orders or triggers. */
   get symbols() {
-    if (this.summary === null) return [];
-    const { holdings, pending_sells: sells, buy_triggers: buys, sell_triggers: offers } = this.summary;
-    return [...new Set([...Object.keys(holdings), ...[...sells, ...buys, ...offers].map((item) => item.symbol)])].sort();
+    if (this.view === null) return [];
+    const { positions, pending_buys: bids, buy_triggers: buys, sell_triggers: sells } = this.view;
+    return [...new Set([...Object.keys(positions), ...[...bids, ...buys, ...sells].map((item) => item.symbol)])].sort();
   }
+}
 
-  /** Say something to the person: it is shown, and read out. */
-  say(news) {
-    this.news = news;
-    this.changed();
-  }
-
-  #note(symbol, price, at, cached) {
-    this.quotes.set(symbol, { symbol, cents: centsOf(price), at, cached, got: performance.now() });
-    this.seen.addPrice(symbol, price, at);
-  }
-
-  async #quoteWhatIsOld() {
-    const old = this.symbols.filter((symbol) => this.usable(symbol) === undefined);
-    const first = old.sort((one, other) => (this.quotes.get(one)?.at ?? 0) - (this.quotes.get(other)?.at ?? 0));
-    for (const symbol of first.slice(0, MOST_QUOTES)) {
-      try {
-        await this.quote(symbol);
-      } catch {
-        return; // the price stays the one that it was, with its age; it is asked for again with the next look
-      }
-    }
-  }
-
-  #plan() {
-    const orders = [...this.summary.pending_buys, ...this.summary.pending_sells];
-    const triggers = [...this.summary.buy_triggers, ...this.summary.sell_triggers];
-    const next = Math.min(...orders.map((order) => order.expires_at));
-    this.#later("expiry", Number.isFinite(next) ? next - clock.now() + AFTER_EXPIRY_MS : null);
-    this.#later("triggers", triggers.some((trigger) => trigger.price !== null) ? TRIGGERS_EVERY_MS : null);
-  }
-
-  #later(what, ms) {
-    clearTimeout(this.#timers.get(what));
-    if (ms === null) return;
-    const due = () => {
-      if (document.hidden) this.#lookedAt = -Infinity; // then the account is looked at when the page is
-      else this.refresh();
-    };
-    this.#timers.set(what, setTimeout(due, Math.max(ms, LEAST_PAUSE_MS)));
-  }
-
-  #tellOfExpired(before, now) {
-    for (const side of ["buy", "sell"]) {
-      const left = new Set(now[`pending_${side}s`].map((order) => order.expires_at));
-      for (const { symbol, shares, expires_at: end } of before?.[`pending_${side}s`] ?? []) {
-        if (left.has(end) || end > clock.now()) continue;
-        this.news = `The ${side} of ${shares} ${symbol} expired: ${side === "buy" ? "its cash is" : "its shares are"} back.`;
-      }
-    }
-  }
-
-  #tellOfTriggers(before, now) {
-    for (const side of ["buy", "sell"]) {
-      const left = new Set(now[`${side}_triggers`].map((trigger) => trigger.symbol));
-      for (const { symbol, price } of before?.[`${side}_triggers`] ?? []) {
-        if (left.has(symbol) || this.#cancelled.delete(`${side} ${symbol}`) || price === null) continue;
-        this.news = `The trigger to ${side} ${symbol} fired.`;
-      }
-    }
-  }
+/** No price could be had. */
+export class NoPrice extends Error {
+  code = "quote_unavailable";
+  status = 503;
+  uncertain = false;
+  mayBeDone = false;
 }

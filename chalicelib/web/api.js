@@ -9,6 +9,7 @@ const PATIENCE_MS = 60_000; // then the person decides
 const ANSWER_MS = 35_000; // longer than any answer may take
 const MOST_TRIES = 12;
 const LONGEST_PAUSE_MS = 10_000;
+const SLOW_MS = 2_000; // then it is said that the answer takes long, and the parts' health is looked at
 const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it, could not do it just now
 
 /** After these 5xx nothing was changed; after any other one, also of a proxy, a command may have been done. */
@@ -40,6 +41,11 @@ export class Unreachable extends Error {
     super();
     this.mayBeDone = mayBeDone;
   }
+}
+
+/** The person has given up waiting; only reads and quotes can be given up. */
+export class GivenUp extends Error {
+  uncertain = false;
 }
 
 export function newKey() {
@@ -82,25 +88,38 @@ export class Api {
     return (await this.#patiently("GET", path, options)).text;
   }
 
-  async #answer(method, path, options = {}) {
-    return parseJson((await this.#patiently(method, path, options)).text);
+  /** An answer as it came: `{status, headers, text}`. */
+  whole(path, options = {}) {
+    return this.#patiently("GET", path, options);
   }
 
-  /** `waiting` is told in words why it takes longer; `patienceMs` says when to give up. */
-  async #patiently(method, path, { body, key, waiting = () => {}, patienceMs = PATIENCE_MS }) {
+  /** What JSON an answer has; null for 304, which says that nothing has changed. */
+  async #answer(method, path, options = {}) {
+    const answer = await this.#patiently(method, path, options);
+    return answer.status === 304 ? null : parseJson(answer.text);
+  }
+
+  /** `waiting` is told in words why it takes longer; `patienceMs` and `signal` say when to give up. */
+  async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS }) {
     const end = performance.now() + patienceMs;
     const changes = key !== undefined;
     let unknown = false; // what became of a try before
     for (let tries = 1; ; tries += 1) {
       const token = this.#token;
-      const answer = await this.#once(method, path, body, key);
+      const slow = setTimeout(() => {
+        waiting("No answer yet. Still asking…");
+        this.connection.suspect();
+      }, SLOW_MS);
+      const answer = await this.#once(method, path, body, key, headers, signal);
+      clearTimeout(slow);
+      if (signal?.aborted) throw new GivenUp();
       const over = tries >= MOST_TRIES || performance.now() >= end;
       if (answer === null) {
         this.connection.lost();
         if (over) throw new Unreachable(changes);
         unknown = changes;
         waiting("The server is away. This is sent again as soon as it is back, and done once.");
-        await Promise.race([this.connection.back(), sleep(end - performance.now())]);
+        await until(signal, this.connection.back(), sleep(end - performance.now()));
         continue;
       }
       if (answer.status < 400) {
@@ -108,6 +127,7 @@ export class Api {
         return answer;
       }
       const refusal = refusalOf(answer);
+      if (refusal.code === "store_unavailable") this.connection.suspect();
       unknown ||= changes && answer.status >= 500 && !UNCHANGED.has(refusal.code);
       if (!AGAIN.has(answer.status) || over) {
         // What the rules said stands under the key: had it been done before, that would have come again.
@@ -116,7 +136,7 @@ export class Api {
         throw refusal;
       }
       waiting(`${inWordsOf503(refusal)} Trying again…`);
-      await sleep(Math.min(Math.max(refusal.retryAfterSeconds * 1000, 500), LONGEST_PAUSE_MS));
+      await until(signal, sleep(Math.min(Math.max(refusal.retryAfterSeconds * 1000, 500), LONGEST_PAUSE_MS)));
     }
   }
 
@@ -126,8 +146,8 @@ export class Api {
     this.#refused();
   }
 
-  async #once(method, path, body, key) {
-    const headers = { Authorization: `Bearer ${this.#token}` };
+  async #once(method, path, body, key, given = {}, signal = undefined) {
+    const headers = { ...given, Authorization: `Bearer ${this.#token}` };
     if (key !== undefined) headers["Idempotency-Key"] = key;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     try {
@@ -138,7 +158,7 @@ export class Api {
         cache: "no-store",
         credentials: "omit",
         redirect: "error",
-        signal: AbortSignal.timeout(ANSWER_MS),
+        signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]),
       });
       clock.learn(response.headers.get("Date"));
       return { status: response.status, headers: response.headers, text: await response.text() };
@@ -146,6 +166,13 @@ export class Api {
       return null;
     }
   }
+}
+
+/** Wait for the first of these; throws GivenUp when the person gives up before. */
+async function until(signal, ...these) {
+  const aborted = new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
+  await Promise.race([...these, aborted]);
+  if (signal?.aborted) throw new GivenUp();
 }
 
 function refusalOf(answer) {

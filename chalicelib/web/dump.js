@@ -3,6 +3,7 @@
 import { useState } from "./hooks.js";
 import { Button, Field, Form, Outcome, useSending, Wrong } from "./form.js";
 import { html, Panel, plural } from "./html.js";
+import { save } from "./save.js";
 
 const LONG_MS = 600_000; // a long log is written while the same request is sent again
 
@@ -13,7 +14,7 @@ export function Dump({ api, path, all = false, done }) {
   const sending = useSending();
   const fetching = useSending();
   const dump = () =>
-    sending.submit(["dumplog", path, filename], async (key, waiting) => {
+    sending.submit(["dumplog", path, filename], async ({ key, waiting }) => {
       if (filename.trim() === "") throw new Wrong("filename", "A file name is needed, such as log.xml.");
       setWritten(null);
       const name = filename.trim();
@@ -24,7 +25,7 @@ export function Dump({ api, path, all = false, done }) {
     });
   const download = () =>
     fetching.submit("download", async () => {
-      save(written.name, await api.text(`${path}?filename=${encodeURIComponent(written.name)}`));
+      save(written.name, await api.text(`${path}?filename=${encodeURIComponent(written.name)}`), "application/xml");
     });
   return html`<${Panel} id="dump" title=${all ? "Audit log of all users" : "Audit log"}>
     <${Form} onSubmit=${dump} label="Dump the log">
@@ -43,12 +44,4 @@ export function Dump({ api, path, all = false, done }) {
     </div>`}
     <${Outcome} sending=${fetching} />
   <//>`;
-}
-
-function save(name, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/xml" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it in its own time
 }

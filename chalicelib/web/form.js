@@ -1,7 +1,7 @@
 // Forms: what is wrong stands beside the field, and what is sent, is sent once.
 
 import { newKey } from "./api.js";
-import { useId, useRef, useState } from "./hooks.js";
+import { useEffect, useId, useRef, useState } from "./hooks.js";
 import { html } from "./html.js";
 import { inWords } from "./problems.js";
 
@@ -13,16 +13,23 @@ export class Wrong extends Error {
   }
 }
 
+/** Something unusual that the person is asked about; sending the same again says yes. */
+class Ask extends Error {}
+
+const IDLE = { busy: false, wrong: null, outcome: "", waiting: "", asks: null, giveUp: null };
+
 /**
  * One thing that is sent at a time.
  *
- * `send(key, waiting)` sends it, under a key that stays the same while `what` does and its outcome is not known: then
- * sending it again cannot do it twice. What it returns is said as the outcome.
+ * `send({key, waiting, signal, sure})` sends it, under a key that stays the same while `what` does and its outcome is
+ * not known: then sending it again cannot do it twice. What it returns is said as the outcome. `sure(text)` asks the
+ * person unless `text` is null or the same was asked before; `canGiveUp` is for what changes nothing.
  */
-export function useSending() {
-  const [state, setState] = useState({ busy: false, wrong: null, outcome: "", waiting: "" });
+export function useSending({ canGiveUp = false } = {}) {
+  const [state, setState] = useState(IDLE);
   const sending = useRef(false);
   const open = useRef(null);
+  const asked = useRef(null);
 
   async function submit(what, send) {
     if (sending.current) return; // the second click of a double click
@@ -31,23 +38,61 @@ export function useSending() {
     if (open.current?.named !== named) open.current = { named, keys: new Map() };
     const { keys } = open.current;
     const key = (name = "") => keys.get(name) ?? keys.set(name, newKey()).get(name);
-    setState({ busy: true, wrong: null, outcome: "", waiting: "" });
+    const sure = (text) => {
+      if (text === null || asked.current === `${named} ${text}`) return;
+      asked.current = `${named} ${text}`;
+      throw new Ask(text);
+    };
+    const abort = new AbortController();
+    const giveUp = canGiveUp ? () => abort.abort() : null;
+    setState({ ...IDLE, busy: true });
     try {
-      const outcome = await send(key, (waiting) => setState((now) => ({ ...now, waiting })));
+      const waiting = (text) => setState((now) => ({ ...now, waiting: text, giveUp }));
+      const outcome = await send({ key, waiting, signal: canGiveUp ? abort.signal : undefined, sure });
       open.current = null;
-      setState({ busy: false, wrong: null, outcome: outcome ?? "", waiting: "" });
+      asked.current = null;
+      setState({ ...IDLE, outcome: outcome ?? "" });
       return true;
     } catch (error) {
+      if (error instanceof Ask) {
+        setState({ ...IDLE, asks: error.message });
+        return false;
+      }
       if (!error.uncertain) open.current = null;
       const wrong = error instanceof Wrong ? { field: error.field, text: error.message } : inWords(error);
-      setState({ busy: false, wrong, outcome: "", waiting: "" });
+      setState({ ...IDLE, wrong });
       return false;
     } finally {
       sending.current = false;
     }
   }
 
-  return { ...state, submit };
+  /** The person says no, or has changed what would be sent. */
+  function withdraw() {
+    asked.current = null;
+    setState((now) => (now.asks === null ? now : IDLE));
+  }
+
+  return { ...state, submit, withdraw };
+}
+
+/** What the person is asked before something unusual is sent; stands in the form that sends it. */
+export function Sure({ sending, yes }) {
+  const place = useRef(null);
+  useEffect(() => {
+    if (sending.asks !== null) place.current.focus();
+  }, [sending.asks]);
+  if (sending.asks === null) return null;
+  const no = (event) => {
+    const form = event.currentTarget.form;
+    sending.withdraw();
+    form.querySelector("input[type=text]").focus();
+  };
+  return html`<div class="sure" role="group" aria-label="Are you sure?" tabindex="-1" ref=${place}>
+    <p role="alert">${sending.asks}</p>
+    <${Button} kind="small primary">${yes}<//>
+    <button type="button" class="button small" onClick=${no}>No, change it</button>
+  </div>`;
 }
 
 /** A form; `onSubmit` is called with nothing, whatever was clicked or pressed. */
@@ -140,6 +185,7 @@ export function Outcome({ sending, fields = [], quiet = false }) {
       ${sending.waiting && html`<span class="waiting">${sending.waiting}</span>`}
       ${sending.outcome && html`<span class=${quiet ? "unseen" : "done"}>${sending.outcome}</span>`}
     </p>
+    ${sending.giveUp && html`<button type="button" class="button small" onClick=${sending.giveUp}>Give up</button>`}
     ${elsewhere && html`<p class="wrong" role="alert">${sending.wrong.text}</p>`}
   </div>`;
 }

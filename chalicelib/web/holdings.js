@@ -1,61 +1,70 @@
-// What the account has: cash, what is reserved of it, shares and what they are worth at the latest quote.
+// What the account has: cash, what is reserved of it, positions with their cost, their worth and what they have gained.
 
 import { Button, useSending } from "./form.js";
 import { Empty, html, Money, Panel, plural } from "./html.js";
-import { centsOf } from "./money.js";
+import { ListTools, useList } from "./list.js";
+import { centsOf, gainShare } from "./money.js";
 import { PriceAge } from "./prices.js";
 
-const sum = (amounts) => amounts.reduce((total, amount) => total + amount, 0n);
+const sum = (amounts) => (amounts.some((amount) => amount === null) ? null : amounts.reduce((total, amount) => total + amount, 0n));
 
-/** What an account comes to: cents, or null where a price is missing; and its shares by symbol. */
-export function worthOf(account) {
-  const { cash, holdings, pending_buys: buys, pending_sells: sells, buy_triggers: bids, sell_triggers: offers } = account.summary;
-  const reserved = sum([...buys.map((order) => centsOf(order.cost)), ...bids.map((trigger) => centsOf(trigger.amount))]);
-  const lines = new Map();
-  const line = (symbol) => lines.get(symbol) ?? lines.set(symbol, { symbol, free: 0n, reserved: 0n }).get(symbol);
-  for (const [symbol, shares] of Object.entries(holdings)) line(symbol).free += BigInt(shares);
-  for (const { symbol, shares } of [...sells, ...offers]) if (shares > 0) line(symbol).reserved += BigInt(shares);
-  const shares = [...lines.values()].sort((one, other) => (one.symbol < other.symbol ? -1 : 1));
-  for (const item of shares) {
-    const quote = account.quotes.get(item.symbol);
-    item.quote = quote;
-    item.worth = quote === undefined ? null : (item.free + item.reserved) * quote.cents;
-  }
-  const held = shares.some((item) => item.worth === null) ? null : sum(shares.map((item) => item.worth));
-  const free = centsOf(cash);
-  return { cash: free, reserved, shares, held, total: held === null ? null : free + reserved + held };
+/** The positions, by symbol; `worth`, `cost` and `gain` in cents, null where they are not known. */
+export function positionsOf(account) {
+  return Object.entries(account.view.positions).map(([symbol, { shares, reserved, cost: known }]) => {
+    const price = account.prices.get(symbol);
+    const worth = price === undefined ? null : BigInt(shares) * price.cents;
+    const cost = known === null ? null : centsOf(known);
+    return { symbol, shares, reserved, price, worth, cost, gain: worth === null || cost === null ? null : worth - cost };
+  });
 }
 
 export function Glance({ account }) {
-  const { cash, reserved, held, total } = worthOf(account);
-  const figures = [["Cash", cash], ["Reserved cash", reserved], ["Shares", held], ["Total worth", total]];
+  const { cash, reserved_cash: reserved, realised } = account.view;
+  const positions = positionsOf(account);
+  const held = sum(positions.map((item) => item.worth));
+  const total = held === null ? null : centsOf(cash) + centsOf(reserved) + held;
+  const figures = [["Cash", centsOf(cash)], ["Reserved cash", centsOf(reserved)], ["Shares", held], ["Total worth", total]];
+  const gains = [["Unrealised gain", sum(positions.map((item) => item.gain))], ["Realised gain", centsOfSigned(realised)]];
   return html`<dl class="glance" aria-label="The account at a glance">
     ${figures.map(([name, cents]) => html`<div key=${name}><dt>${name}</dt><dd><${Money} cents=${cents} /></dd></div>`)}
+    ${gains.map(([name, cents]) => html`<div key=${name}><dt>${name}</dt><dd class=${gainClass(cents)}><${Money} cents=${cents} sign=${true} /></dd></div>`)}
   </dl>`;
 }
 
+const centsOfSigned = (text) => (text.startsWith("-") ? -centsOf(text.slice(1)) : centsOf(text));
+const gainClass = (cents) => (cents === null || cents === 0n ? "" : cents > 0n ? "gain" : "loss");
+const falling = (of) => (one, other) => ((of(other) ?? -1n) > (of(one) ?? -1n) ? 1 : -1);
+const SORTS = { "By worth": falling((item) => item.worth), "By gain": falling((item) => item.gain) };
+
 export function Holdings({ account, choose }) {
   const refreshing = useSending();
-  const { shares } = worthOf(account);
-  const refresh = () => refreshing.submit("refresh", async () => account.refresh());
+  const list = useList(positionsOf(account), { text: (item) => item.symbol, sorts: SORTS });
+  const refresh = () => refreshing.submit("refresh", async () => void (await Promise.all([account.refresh(), account.refreshPrices()])));
   const tools = html`<${Button} sending=${refreshing} kind="small quiet" onClick=${refresh}>Refresh<//>`;
-  return html`<${Panel} id="holdings" title="Holdings" tools=${tools}>
-    ${shares.length === 0
+  return html`<${Panel} id="holdings" title="Holdings" tools=${tools} count=${list.count}>
+    <${ListTools} list=${list} name="holdings" />
+    ${list.count === 0
       ? html`<${Empty}>No shares yet.<//>`
-      : html`<table>
+      : html`<table class="wraps">
           <thead>
-            <tr><th scope="col">Symbol</th><th scope="col" class="number">Shares</th><th scope="col" class="number">Price</th><th scope="col" class="number">Worth</th></tr>
+            <tr><th scope="col">Symbol</th><th scope="col" class="number">Shares</th><th scope="col" class="number">Price</th><th scope="col" class="number">Worth</th><th scope="col" class="number">Gain</th><td></td></tr>
           </thead>
           <tbody>
-            ${shares.map(
-              (item) => html`<tr key=${item.symbol}>
-                <th scope="row"><button type="button" class="symbol" onClick=${() => choose(item.symbol)} aria-label=${`Trade ${item.symbol}`}>${item.symbol}</button></th>
-                <td class="number">${String(item.free + item.reserved)}${item.reserved > 0n && html`<span class="under">${plural(Number(item.reserved), "share")} reserved</span>`}</td>
-                <td class="number"><${Money} cents=${item.quote?.cents} />${item.quote && html`<span class="under"><${PriceAge} quote=${item.quote} /></span>`}</td>
-                <td class="number"><${Money} cents=${item.worth} /></td>
-              </tr>`,
-            )}
+            ${list.items.map((item) => html`<${Position} key=${item.symbol} account=${account} item=${item} choose=${choose} />`)}
           </tbody>
         </table>`}
   <//>`;
+}
+
+function Position({ account, item, choose }) {
+  const { symbol, shares, reserved, price, worth, cost, gain } = item;
+  const sellable = shares - reserved;
+  return html`<tr>
+    <th scope="row"><button type="button" class="symbol" onClick=${() => choose({ symbol, side: "buy" })} aria-label=${`Trade ${symbol}`}>${symbol}</button></th>
+    <td class="number">${shares}${reserved > 0 && html`<span class="under">${plural(reserved, "share")} reserved</span>`}</td>
+    <td class="number"><${Money} cents=${price?.cents} />${price ? html`<span class="under"><${PriceAge} quote=${price} /></span>` : account.unavailable.has(symbol) && html`<span class="under">cannot be had now</span>`}</td>
+    <td class="number"><${Money} cents=${worth} /><span class="under">cost <${Money} cents=${cost} /></span></td>
+    <td class=${`number ${gainClass(gain)}`}><${Money} cents=${gain} sign=${true} />${gain !== null && html`<span class="under">${gainShare(cost, worth)}</span>`}</td>
+    <td class="number">${sellable > 0 && html`<button type="button" class="button small" onClick=${() => choose({ symbol, side: "sell", all: true })} aria-label=${`Sell ${symbol}`}>Sell</button>`}</td>
+  </tr>`;
 }

@@ -1,7 +1,7 @@
 // Money is a whole number of cents as a BigInt, never a float.
 
 const MOST_CENTS = 100_000_000_000n;
-const AMOUNT = /^(\d+)(?:\.(\d{1,2})0*)?$/;
+const AMOUNT = /^\$?\s*(\d+|\d{1,3}(?:,\d{3})+)?(?:\.(\d{1,2})0*)?$/;
 
 /** Cents of a decimal string as the server writes it, such as "4712.10". */
 export function centsOf(text) {
@@ -9,14 +9,16 @@ export function centsOf(text) {
   return BigInt(whole) * 100n + BigInt(part.padEnd(2, "0"));
 }
 
-/** What a person typed: `{cents}`, or `{wrong}` in words. */
+/** What a person typed or pasted, such as "1,000.50", "$50" or ".5": `{cents}`, or `{wrong}` in words. */
 export function readAmount(typed, what = "An amount") {
   const text = typed.trim();
   if (text === "") return { wrong: `${what} is needed.` };
   const match = AMOUNT.exec(text);
-  if (match === null) return { wrong: `${what} is digits with at most two decimals, such as 250 or 12.50.` };
-  const [, whole, part = ""] = match;
-  const cents = centsOf(`${whole}.${part}`);
+  if (match === null || !/\d/.test(text)) {
+    return { wrong: `${what} is digits with at most two decimals, such as 250, 1,250 or 12.50.` };
+  }
+  const [, whole = "0", part = ""] = match;
+  const cents = centsOf(`${whole.replaceAll(",", "")}.${part}`);
   if (cents === 0n) return { wrong: `${what} must be more than 0.` };
   if (cents > MOST_CENTS) return { wrong: `${what} can be 1,000,000,000.00 at most.` };
   return { cents };
@@ -42,3 +44,15 @@ export function distance(from, to) {
   const sign = tenths === 0n ? "" : difference < 0n ? "−" : "+";
   return `${sign}${tenths / 10n}.${tenths % 10n}%`;
 }
+
+/** What a person typed as a number of shares: `{shares}`, or `{wrong}` in words. */
+export function readShares(typed) {
+  const text = typed.trim().replaceAll(",", "");
+  if (text === "") return { wrong: "A number of shares is needed." };
+  if (!/^\d{1,15}$/.test(text)) return { wrong: "Shares are a whole number, such as 10." };
+  const shares = BigInt(text);
+  return shares === 0n ? { wrong: "At least one share." } : { shares };
+}
+
+/** A gain as a signed percentage of what it cost; null where nothing was paid. */
+export const gainShare = (cost, worth) => (cost > 0n ? distance(cost, worth) : null);

@@ -2,67 +2,112 @@
 
 import { useChanging } from "./changes.js";
 import { clock, minutesAndSeconds } from "./clock.js";
-import { useRef } from "./hooks.js";
-import { Button, Outcome, useSending } from "./form.js";
+import { Button, Outcome, useSending, Wrong } from "./form.js";
+import { useEffect, useRef } from "./hooks.js";
 import { Empty, html, Panel, plural } from "./html.js";
+import { ListTools, useList } from "./list.js";
 import { centsOf, shown } from "./money.js";
 
 const LIFETIME_MS = 60_000;
+const WARNED_MS = 15_000;
 const DOUBLE_CLICK_MS = 600; // the button of the next order comes to where the one before it was
 
+const nameOf = (order, side) => `${side} of ${plural(order.shares, "share")} of ${order.symbol}`;
+const valueOf = (order) => shown(centsOf(order.cost ?? order.proceeds));
+
 export function Orders({ account }) {
-  useChanging(clock);
-  const { pending_buys: buys, pending_sells: sells } = account.summary;
-  return html`<${Panel} id="orders" title="Pending orders" note="commit within 60 s, newest first">
-    ${buys.length + sells.length === 0 && html`<${Empty}>Nothing is pending. A buy or sell waits here until you commit it.<//>`}
+  const { pending_buys: buys, pending_sells: sells } = account.view;
+  const count = buys.length + sells.length;
+  return html`<${Panel} id="orders" title="Pending orders" count=${count} note="commit within 60 s, newest first">
+    ${count === 0 && html`<${Empty}>Nothing is pending. A buy or sell waits here until you commit it.<//>`}
+    <${Warning} account=${account} />
     <${Stack} account=${account} side="buy" orders=${buys} />
     <${Stack} account=${account} side="sell" orders=${sells} />
   <//>`;
+}
+
+/** Says 15 s before an order runs out that it will: seen, and read out once for each. */
+function Warning({ account }) {
+  useChanging(clock);
+  const { pending_buys: buys, pending_sells: sells } = account.view;
+  const short = [...buys.map((order) => [order, "buy"]), ...sells.map((order) => [order, "sell"])].filter(([order]) => {
+    const left = order.expires_at - clock.now();
+    return left > 0 && left <= WARNED_MS;
+  });
+  const words = short.map(([order, side]) => html`<span key=${order.order}>The ${nameOf(order, side)} runs out within 15 seconds. </span>`);
+  return html`<p role="status" class="warning">${words}</p>`;
 }
 
 function Stack({ account, side, orders }) {
   const sending = useSending();
   const place = useRef(null);
   const settled = useRef({ at: -Infinity, below: [] });
-  const settle = (how) => async () => {
-    const ends = orders.map((order) => order.expires_at);
-    const newest = orders.at(-1);
+  const list = useList(orders.toReversed(), { text: (order) => order.symbol, sorts: {}, limit: 8 });
+  const settle = (how, order) => async () => {
     const { at, below } = settled.current;
-    if (performance.now() - at < DOUBLE_CLICK_MS && below.includes(newest.expires_at)) return;
-    settled.current = { at: performance.now(), below: ends.slice(0, -1) };
-    await sending.submit([how, side, newest.expires_at], async (key, waiting) => {
-      const answer = await account.command(`${how}-${side}`, {}, { key: key(), waiting });
-      const order = `${plural(answer.shares, "share")} of ${answer.symbol} for ${shown(centsOf(answer.cost ?? answer.proceeds))}`;
-      if (how === "cancel") return `Cancelled: ${side} ${order}.`;
-      return `${side === "buy" ? "Bought" : "Sold"}: ${order}.`;
+    if (performance.now() - at < DOUBLE_CLICK_MS && below.includes(order.order)) return;
+    settled.current = { at: performance.now(), below: orders.map((one) => one.order).filter((number) => number !== order.order) };
+    await sending.submit([how, side, order.order], async ({ key, waiting }) => {
+      try {
+        const body = order.order === null ? {} : { order: order.order };
+        const answer = await account.command(`${how}-${side}`, body, { key: key(), waiting });
+        const what = `${plural(answer.shares, "share")} of ${answer.symbol} for ${valueOf(answer)}`;
+        if (how === "cancel") return `Cancelled: ${side} ${what}.`;
+        return `${side === "buy" ? "Bought" : "Sold"}: ${what}.`;
+      } catch (error) {
+        if (error.code !== "order_changed") throw error;
+        await account.refresh();
+        throw new Wrong(null, changedInWords(account, side, order, how));
+      }
     });
-    if (document.activeElement === document.body) place.current?.focus();
+    await account.refresh();
+    requestAnimationFrame(() => {
+      if (document.activeElement === document.body) place.current?.focus();
+    });
   };
+  const newest = orders.at(-1);
   return html`<div class="stack" tabindex="-1" ref=${place} role="group" aria-label=${`Pending ${side}s`}>
-    ${orders.length > 0 &&
+    <${ListTools} list=${list} name=${`pending ${side}s`} />
+    ${list.items.length > 0 &&
     html`<ul class="orders">
-      ${orders.toReversed().map((order, index) => html`<${Order} key=${orders.length - index} side=${side} order=${order} newest=${index === 0} settle=${settle} sending=${sending} />`)}
+      ${list.items.map((order) => html`<${Order} key=${order.order ?? order.expires_at} side=${side} order=${order} newest=${order === newest} settle=${settle} sending=${sending} />`)}
     </ul>`}
     <${Outcome} sending=${sending} />
   </div>`;
 }
 
+/** What to say when the order that was meant is not the newest any more. */
+function changedInWords(account, side, order, how) {
+  const orders = account.view[`pending_${side}s`];
+  const there = orders.some((other) => other.order === order.order);
+  const newest = orders.at(-1);
+  const meant = `The ${nameOf(order, side)}`;
+  if (newest === undefined || newest.order === order.order) return `Nothing was changed: ${meant} is not what was newest. Look at the list and press again.`;
+  const rest = there ? "is still pending below it" : "is not pending any more";
+  return `Nothing was changed: a newer ${side} came first, ${plural(newest.shares, "share")} of ${newest.symbol} for ${valueOf(newest)}. ${meant} ${rest}. Do you want to ${how} the newer one? Its buttons are above.`;
+}
+
 function Order({ side, order, newest, settle, sending }) {
+  useChanging(clock);
+  const bar = useRef(null);
   const left = Math.max(0, order.expires_at - clock.now());
-  const name = `${side} of ${plural(order.shares, "share")} of ${order.symbol}`;
+  useEffect(() => {
+    bar.current.style.animationDelay = `${Math.min(0, order.expires_at - clock.now() - LIFETIME_MS)}ms`;
+  }, [order.expires_at]);
+  const name = nameOf(order, side);
   return html`<li class=${`order ${newest ? "" : "is-below"}`}>
     <span class=${`side ${side}`}>${side === "buy" ? "Buy" : "Sell"}</span>
     <span class="order-what">
-      <strong>${order.symbol}</strong> ${order.shares} × ${shown(centsOf(order.price))} <b class="money">${shown(centsOf(order.cost ?? order.proceeds))}</b>
+      <strong>${order.symbol}</strong> ${order.shares} × ${shown(centsOf(order.price))} <b class="money">${valueOf(order)}</b>
     </span>
-    <span class=${`left ${left < 10_000 ? "is-short" : ""}`} role="timer" aria-label=${`Time left for the ${name}`}>
+    <span class=${`left ${left <= WARNED_MS ? "is-short" : ""}`} role="timer" aria-label=${`Time left for the ${name}`}>
       ${left === 0 ? "expired" : minutesAndSeconds(left)}
     </span>
-    <span class="bar" aria-hidden="true"><span style=${{ width: `${Math.min(100, (left / LIFETIME_MS) * 100)}%` }}></span></span>
+    <span class="bar" aria-hidden="true"><span ref=${bar}></span></span>
     ${newest
       ? html`<span class="order-tools">
-          <${Button} sending=${sending} kind="small primary" onClick=${settle("commit")} label=${`Commit the ${name}`}>Commit<//>
-          <${Button} sending=${sending} kind="small" onClick=${settle("cancel")} label=${`Cancel the ${name}`}>Cancel<//>
+          <${Button} sending=${sending} kind="small primary" onClick=${settle("commit", order)} label=${`Commit the ${name}`}>Commit<//>
+          <${Button} sending=${sending} kind="small" onClick=${settle("cancel", order)} label=${`Cancel the ${name}`}>Cancel<//>
         </span>`
       : html`<span class="order-tools note">after the newer ${side}</span>`}
   </li>`;

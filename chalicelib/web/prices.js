@@ -1,9 +1,9 @@
-// The price of a symbol: how old it is, where it came from, and the prices seen before it.
+// The price of a symbol: how old it is, and the prices that the system has seen of it.
 
-import { QUOTE_LIFETIME_MS } from "./account.js";
 import { useChanging } from "./changes.js";
 import { Line } from "./chart.js";
 import { age, clock, timeOfDay } from "./clock.js";
+import { useEffect, useState } from "./hooks.js";
 import { html, Money, plural } from "./html.js";
 import { centsOf, shown } from "./money.js";
 
@@ -11,14 +11,15 @@ import { centsOf, shown } from "./money.js";
 export function PriceAge({ quote }) {
   useChanging(clock);
   const passed = clock.now() - quote.at;
-  return html`<span class=${passed < QUOTE_LIFETIME_MS ? "age" : "age old"}>${age(passed)}${passed >= 2000 && " old"}</span>`;
+  return html`<span class=${clock.now() < quote.validUntil ? "age" : "age old"}>${age(passed)}${passed >= 2000 && " old"}</span>`;
 }
 
-/** The quote of a symbol, large, with the chart of the prices seen. */
+/** The price of a symbol, large, with the chart of those seen. */
 export function Quote({ account, symbol }) {
-  const quote = account.quotes.get(symbol);
-  const series = account.seen.of(symbol);
-  if (quote === undefined) return html`<p class="empty">No price of ${symbol} yet.</p>`;
+  const quote = account.prices.get(symbol);
+  if (quote === undefined) {
+    return html`<p class="empty">${account.unavailable.has(symbol) ? `No price of ${symbol} can be had just now. It is asked for again.` : `No price of ${symbol} yet.`}</p>`;
+  }
   return html`<div class="quote">
     <div class="quote-now">
       <span class="quote-symbol">${symbol}</span>
@@ -28,21 +29,34 @@ export function Quote({ account, symbol }) {
         <span class=${`tag ${quote.cached ? "" : "tag-new"}`}>${quote.cached ? "cached" : "fresh"}</span>
       </span>
     </div>
-    <${Prices} symbol=${symbol} series=${series} />
+    <${Prices} account=${account} symbol=${symbol} at=${quote.at} />
   </div>`;
 }
 
-function Prices({ symbol, series }) {
-  const cents = series.map((point) => centsOf(point.price));
+function Prices({ account, symbol, at }) {
+  const [seen, setSeen] = useState({ symbol, points: [] });
+  useEffect(() => {
+    let ended = false;
+    account.pricesSeen(symbol).then(
+      (points) => !ended && setSeen({ symbol, points }),
+      () => {}, // without its chart a price is still a price
+    );
+    return () => {
+      ended = true;
+    };
+  }, [symbol, at]);
+  if (seen.symbol !== symbol || seen.points.length === 0) return null;
+  const cents = seen.points.map(([, price]) => centsOf(price));
   const [low, high] = [cents.reduce((one, other) => (other < one ? other : one)), cents.reduce((one, other) => (other > one ? other : one))];
-  const from = timeOfDay(series[0].at);
-  const words = `Prices of ${symbol}: ${plural(series.length, "quote")} seen since ${from}, from ${shown(low)} to ${shown(high)}, the latest ${shown(cents.at(-1))}`;
-  const points = series.map((point, index) => ({ x: point.at, y: Number(cents[index]) }));
+  const [first, last] = [timeOfDay(seen.points[0][0]), timeOfDay(seen.points.at(-1)[0])];
+  const words = `Prices of ${symbol}: ${plural(cents.length, "minute")} seen from ${first} to ${last}, from ${shown(low)} to ${shown(high)}, the latest ${shown(cents.at(-1))}`;
+  const points = seen.points.map(([time], index) => ({ x: time, y: Number(cents[index]) }));
   return html`<figure class="prices">
-    ${points.length > 1 && html`<${Line} points=${points} label=${words} dots=${true} />`}
-    <figcaption>
-      <span>${plural(series.length, "price")} since ${from}</span>
-      <span>${low === high ? shown(low) : `${shown(low)} – ${shown(high)}`}</span>
-    </figcaption>
+    ${points.length > 1 &&
+    html`<div class="axes">
+      <${Line} points=${points} label=${words} dots=${points.length < 60} />
+      <div class="axis-y" aria-hidden="true"><span>${shown(high)}</span><span>${low === high ? "" : shown(low)}</span></div>
+    </div>`}
+    <figcaption><span>${first}</span><span>${plural(points.length, "price")} seen</span><span>${last}</span></figcaption>
   </figure>`;
 }

@@ -1,6 +1,6 @@
 // What went wrong, in words, and beside which field it belongs.
 
-import { Unreachable } from "./api.js";
+import { GivenUp, Unreachable } from "./api.js";
 
 const WORDS = {
   invalid_amount: ["amount", "The server does not take this amount."],
@@ -14,6 +14,11 @@ const WORDS = {
   no_sell_amount: ["symbol", "There is no sell trigger for this symbol: give an amount as well."],
   no_pending_buy: [null, "There is no pending buy any more: it expired or was settled elsewhere."],
   no_pending_sell: [null, "There is no pending sell any more: it expired or was settled elsewhere."],
+  order_changed: [null, "Another order is the newest by now."],
+  too_many_orders: [null, "There are too many pending orders."],
+  too_many_triggers: [null, "There are too many triggers."],
+  too_many_holdings: [null, "There are shares of too many symbols."],
+  cash_limit: ["amount", "The account cannot hold so much cash."],
   forbidden: [null, "Your token does not allow this."],
   not_found: [null, "There is no such thing."],
 };
@@ -35,6 +40,7 @@ const ASIDE = {
 /** `{field, text}` for an error of `api.js`; `field` is null for what is not about one. */
 export function inWords(error) {
   if (error instanceof Unreachable) return { field: null, text: said(error, "The server did not answer", "Send it again.") };
+  if (error instanceof GivenUp) return { field: null, text: "Given up: no answer came. Nothing was changed." };
   if (error.code === undefined) throw error; // a fault of the page itself
   if (error.code === "rate_limited") {
     const seconds = error.retryAfterSeconds === 1 ? "1 second" : `${error.retryAfterSeconds} seconds`;
@@ -44,7 +50,7 @@ export function inWords(error) {
   if (error.status >= 500) return { field: null, text: said(error, "The server failed", "Send it again.") };
   const [field, words] = WORDS[error.code] ?? [null, "The server refused it."];
   const detail = error.detail.replace(/^\w+: /, "");
-  const says = [400, 409, 413].includes(error.status) || !(error.code in WORDS);
+  const says = [400, 409, 413, 501].includes(error.status) || !(error.code in WORDS);
   return { field, text: says ? `${words} (${detail})` : words };
 }
 

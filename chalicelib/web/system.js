@@ -4,7 +4,7 @@ import { Line } from "./chart.js";
 import { useEffect, useState } from "./hooks.js";
 import { Empty, html, Panel } from "./html.js";
 import { between, countsOf, parseMetrics, quantile } from "./metrics.js";
-import { nameOf } from "./past.js";
+import { nameOf } from "./history.js";
 import { inWords } from "./problems.js";
 
 const EVERY_MS = 2_000;

@@ -4,12 +4,13 @@ import { Account } from "./account.js";
 import { AddCash } from "./cash.js";
 import { useChanging } from "./changes.js";
 import { Dump } from "./dump.js";
+import { News } from "./events.js";
 import { Button, Field, Form, useSending, Wrong } from "./form.js";
+import { History } from "./history.js";
 import { Glance, Holdings } from "./holdings.js";
 import { useEffect, useMemo, useState } from "./hooks.js";
 import { html } from "./html.js";
 import { Orders } from "./orders.js";
-import { Past } from "./past.js";
 import { System } from "./system.js";
 import { Ticket } from "./ticket.js";
 import { Triggers } from "./triggers.js";
@@ -18,27 +19,41 @@ const USER = /^[A-Za-z0-9_-]{1,64}$/;
 
 export function Workspace({ api, session }) {
   return session.role === "operator"
-    ? html`<${Operator} api=${api} />`
-    : html`<main id="main"><h1 class="unseen">The account of ${session.user}</h1><${AccountView} api=${api} user=${session.user} /></main>`;
+    ? html`<${Operator} api=${api} viewer=${session.user} />`
+    : html`<main id="main"><h1 class="unseen" tabindex="-1">The account of ${session.user}</h1><${AccountView} api=${api} user=${session.user} viewer=${session.user} /></main>`;
 }
 
-function AccountView({ api, user }) {
-  const account = useMemo(() => new Account(api, user), [api, user]);
-  const [symbol, setSymbol] = useState("");
+const isEmpty = ({ cash, positions, pending_buys: buys, buy_triggers: triggers }) =>
+  cash === "0.00" && Object.keys(positions).length + buys.length + triggers.length === 0;
+
+function AccountView({ api, user, viewer }) {
+  const account = useMemo(() => new Account(api, user, viewer), [api, user]);
+  const [order, setOrder] = useState({ symbol: "", side: "buy", all: 0 });
+  const [wasEmpty, setWasEmpty] = useState(null); // on arrival: what one types in does not move meanwhile
   useChanging(account);
   useEffect(() => account.open(), [account]);
-  const choose = (chosen) => {
-    setSymbol(chosen);
-    document.querySelector("#trade input[name=amount]").focus();
+  const read = account.view !== null;
+  useEffect(() => {
+    if (read) setWasEmpty(isEmpty(account.view));
+  }, [read]);
+  const change = (part) => setOrder((now) => ({ ...now, ...part }));
+  const choose = ({ symbol, side, all = false }) => {
+    setOrder((now) => ({ symbol, side, all: all ? now.all + 1 : now.all }));
+    const field = document.querySelector("#trade input[name=amount]");
+    field.focus();
+    field.scrollIntoView({ block: "nearest" });
   };
-  if (account.summary === null) return html`<p class="loading" role="status">${account.problem ?? "Looking at the account…"}</p>`;
+  if (!read || wasEmpty === null) return html`<p class="loading" role="status">${account.problem ?? "Looking at the account…"}</p>`;
+  const cash = html`<${AddCash} account=${account} />`;
   return html`<div class="account">
-    ${account.problem && html`<p class="notice" role="status">What you see may be old. ${account.problem}</p>`}
+    <div role="status" class="old">${account.problem && html`<p class="notice">What you see may be old. ${account.problem}</p>`}</div>
+    ${viewer !== user && !account.view.exists && html`<p class="notice">No such user: ${user} has no account. The first command would make one.</p>`}
+    <${News} account=${account} />
     <${Glance} account=${account} />
-    <p class="news" role="status">${account.news}</p>
     <div class="columns">
       <div class="column">
-        <${Ticket} account=${account} symbol=${symbol} choose=${setSymbol} />
+        ${wasEmpty && cash}
+        <${Ticket} account=${account} order=${order} change=${change} />
         <${Orders} account=${account} />
       </div>
       <div class="column">
@@ -46,30 +61,50 @@ function AccountView({ api, user }) {
         <${Triggers} account=${account} />
       </div>
       <div class="column">
-        <${AddCash} account=${account} />
-        <${Past} account=${account} />
+        ${!wasEmpty && cash}
+        <${History} api=${api} account=${account} />
         <${Dump} api=${api} path=${`${account.path}/dumplog`} done=${() => account.refresh()} />
       </div>
     </div>
   </div>`;
 }
 
-function Operator({ api }) {
-  const [user, setUser] = useState(null);
+const SYSTEM = "#/system";
+const addressOf = (user) => (user === null ? SYSTEM : `#/users/${user}`);
+
+/** The user that the address names, null for the system. */
+function userInAddress() {
+  const user = /^#\/users\/(.+)$/.exec(location.hash)?.[1] ?? null;
+  return user !== null && USER.test(user) ? user : null;
+}
+
+/** Where the operator is, in the address: Back and Reload work. */
+function useAddress() {
+  const [user, setUser] = useState(userInAddress);
+  useEffect(() => {
+    const moved = () => setUser(userInAddress());
+    window.addEventListener("hashchange", moved);
+    return () => window.removeEventListener("hashchange", moved);
+  }, []);
+  return user;
+}
+
+function Operator({ api, viewer }) {
+  const user = useAddress();
   const [typed, setTyped] = useState("");
   const sending = useSending();
   const look = () =>
     sending.submit("look up", async () => {
       const name = typed.trim();
       if (!USER.test(name)) throw new Wrong("user", "A user is 1 to 64 of letters, digits, _ and -.");
-      setUser(name);
+      location.hash = addressOf(name);
     });
   return html`<main id="main" class="operator">
-    <h1 class="unseen">${user === null ? "The system" : `The account of ${user}`}</h1>
+    <h1 class="unseen" tabindex="-1">${user === null ? "The system" : `The account of ${user}`}</h1>
     <div class="lookup">
       <nav aria-label="Views">
-        <button type="button" class="button quiet" aria-current=${user === null ? "page" : undefined} onClick=${() => setUser(null)}>System</button>
-        ${user !== null && html`<button type="button" class="button quiet" aria-current="page">Account of ${user}</button>`}
+        <a class="button quiet" href=${SYSTEM} aria-current=${user === null ? "page" : undefined}>System</a>
+        ${user !== null && html`<a class="button quiet" href=${addressOf(user)} aria-current="page">Account of ${user}</a>`}
       </nav>
       <${Form} onSubmit=${look} label="Look up a user" class="form lookup-form">
         <${Field} label="User" name="user" value=${typed} onInput=${setTyped} sending=${sending} />
@@ -81,6 +116,6 @@ function Operator({ api }) {
           <div class="column wide"><${System} api=${api} /></div>
           <div class="column"><${Dump} api=${api} path="dumplog" all=${true} /></div>
         </div>`
-      : html`<${AccountView} key=${user} api=${api} user=${user} />`}
+      : html`<${AccountView} key=${user} api=${api} user=${user} viewer=${viewer} />`}
   </main>`;
 }

@@ -34,7 +34,7 @@ def frail(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> It
     data = tmp_path_factory.mktemp("frail") / "stack"
     quotes = ("--quote-source", "legacy", "--quote-price", "fixed:10.00", "--quote-delay", "0", "--quote-fail", "0")
     # Of this stack alone: what stood in our own environment would be every later test's as well.
-    environment = {"RATE_LIMIT": "60", "RATE_LIMIT_SECONDS": "3600", "QUOTE_LIMIT_MS": "1000"}
+    environment = {"RATE_LIMIT": "400", "RATE_LIMIT_SECONDS": "3600", "QUOTE_LIMIT_MS": "1000"}
     with running_stack(data, *SMALL, *quotes, "--trigger-seconds", "0", environment=environment) as stack:
         yield stack
 

@@ -59,6 +59,11 @@ class Day:
         self.hand.fill(panel.get_by_label("For amount"), amount)
         self.hand.fill(panel.get_by_label("When price"), price)
         self.hand.press(panel.get_by_role("button", name="Set trigger"))
+        said = self.visit.page.get_by_text(re.compile(f"Set: \\w+ {symbol}"))
+        asked = panel.get_by_text("It would fire at once: today's price is $10.00. Set it all the same?")
+        said.or_(asked).wait_for()
+        if asked.is_visible():
+            self.hand.press(panel.get_by_role("button", name="Yes, set it"))
         self.visit.says(re.compile(f"Set: \\w+ {symbol}"))
 
     def begin(self) -> None:
@@ -106,7 +111,8 @@ class Day:
         visit.page.locator(".glance", has_text="$95.00").wait_for(state="detached", timeout=FIRED_MS)
         visit.panel("Holdings").get_by_role("row", name=re.compile("XYZ 20 .*200.00")).wait_for(timeout=FIRED_MS)
         visit.panel("Holdings").get_by_role("row", name=re.compile("ABC 10 .*100.00")).wait_for(timeout=FIRED_MS)
-        visit.says(re.compile("The trigger to (buy XYZ|sell ABC) fired"))
+        visit.says("Trigger fired: bought 20 shares of XYZ at $10.00 for $200.00.")
+        visit.says("Trigger fired: sold 5 shares of ABC at $10.00 for $50.00.")
 
         dump = visit.panel("Audit log")
         hand.fill(dump.get_by_label("File name"), "my day.xml")
@@ -125,7 +131,10 @@ class Day:
     def end(self) -> None:
         """See the order expire: its cash comes back by itself."""
         visit = self.visit
-        visit.page.get_by_text("The buy of 5 OLD expired: its cash is back.").wait_for(timeout=EXPIRY_MS)
+        runs_out = visit.panel("Pending orders").get_by_text("The buy of 5 shares of OLD runs out within 15 seconds.")
+        expired = visit.panel("What happened").get_by_text("Order expired: buy 5 shares of OLD at $10.00 for $50.00.")
+        runs_out.or_(expired).first.wait_for(timeout=EXPIRY_MS)
+        expired.wait_for(timeout=EXPIRY_MS)
         visit.panel("Pending orders").get_by_text("Nothing is pending.").wait_for()
         # 1000 - 250 + 100 by trading, - 200 and + 50 by triggers
         visit.glance("Cash").get_by_text("$700.00").wait_for()
@@ -133,8 +142,8 @@ class Day:
         assert visit.figure("Shares") == "$300.00"
         assert visit.figure("Total worth") == "$1,000.00"
         history = visit.panel("History")
-        hand_over = history.get_by_role("button", name=re.compile("^All"))
-        self.hand.press(hand_over)
+        self.hand.press(history.get_by_role("button", name="Older"))
+        history.get_by_text("Cash added: $1,000.00.").wait_for()
         for command in (
             "Add cash",
             "Quote ABC",
@@ -144,11 +153,12 @@ class Day:
             "Dump log",
             "Cancel buy trigger",
         ):
-            assert history.get_by_role("row").filter(has_text=command).count() > 0, command
+            assert history.get_by_role("listitem").filter(has_text=command).count() > 0, command
         visit.must_be_clean()
         self.hand.press(visit.page.get_by_role("button", name="Sign out"))
         visit.page.get_by_role("heading", name="Sign in").wait_for()
-        assert visit.page.evaluate("sessionStorage.length + localStorage.length") == 0
+        assert visit.page.evaluate("sessionStorage.length") == 0
+        assert visit.page.evaluate("Object.keys(localStorage)") == [f"day-trading.told.{self.user}.{self.user}"]
 
 
 def test_a_whole_trading_day_with_the_mouse_and_with_the_keyboard_alone(

@@ -105,7 +105,7 @@ def test_the_server_goes_away_and_comes_back_and_what_was_sent_meanwhile_is_done
     visit.glance("Cash").get_by_text("$0.00").wait_for()
     with away(frail, "gateway"):
         add(visit, "30")
-        visit.says("The server is away. Trying again…")
+        visit.says(re.compile("The server (is away|takes long)"))
         visit.says("This is sent again as soon as it is back, and done once.")
         assert visit.panel("Add cash").get_by_role("button").get_attribute("aria-disabled") == "true"
     visit.says("Added $30.00. Cash is $30.00.")
@@ -144,7 +144,7 @@ def test_no_price_is_said_and_the_quote_comes_when_the_source_does(frail: Backgr
     with away(frail, "quote-server"):
         ticket.get_by_label("Symbol").fill("NOP")
         ticket.get_by_role("button", name="Get quote").click()
-        visit.says("No price can be had just now. Trying again…")
+        visit.says(re.compile("No price (can be had just now|of NOP)"))
     ticket.locator(".quote-price").get_by_text("$10.00").wait_for()
     visit.must_be_clean(refused=True)
 
@@ -183,7 +183,7 @@ def test_rejections_are_said_beside_the_field(floor: BackgroundStack, visits: Vi
     wrong("A symbol is needed, such as ABC.", "Symbol")
     trade("a1", "10")
     wrong("A symbol is 1 to 3 letters, such as ABC.", "Symbol")
-    trade("rej", "1,000")
+    trade("rej", "1,00")
     wrong("An amount is digits with at most two decimals", "Amount")
     trade("rej", "0.00")
     wrong("An amount must be more than 0.", "Amount")

@@ -107,12 +107,28 @@ def ask_once(page: Page, status: int, code: str, *, changes: bool = True, before
 def test_the_page_takes_the_amounts_that_the_server_takes(any_page: Page, amounts: list[str]) -> None:
     read = call(any_page, "money", "x.map((text) => m.readAmount(text).cents?.toString() ?? null)", *amounts)
     for amount, cents in zip(amounts, read, strict=True):
-        try:  # the page sends what it has read, so the zeros in front of it are never seen
-            expected = parse_cents(re.sub("^0+(?=[0-9])", "", amount), "amount")
+        try:  # the page sends what it has read: what is only there for people is never seen by the server
+            expected = parse_cents(as_the_server_takes_it(amount), "amount")
         except InvalidAmountError:
             assert cents is None, amount
         else:
             assert cents == str(expected), amount
+
+
+def as_the_server_takes_it(typed: str) -> str:
+    """Return an amount without a dollar sign, commas between thousands, and zeros in front."""
+    text = typed.strip().removeprefix("$").strip()
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?", text):
+        text = text.replace(",", "")
+    return re.sub("^0+(?=[0-9])", "", f"0{text}" if re.match(r"\.[0-9]", text) else text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "cents"),
+    [("1,000.50", "100050"), ("$50", "5000"), (".5", "50"), ("$8,614.98", "861498"), (" $ 7 ", "700"), ("1,00", None)],
+)
+def test_amounts_are_taken_as_people_and_the_page_write_them(any_page: Page, typed: str, cents: str | None) -> None:
+    assert call(any_page, "money", "m.readAmount(x[0]).cents?.toString() ?? null", typed) == cents
 
 
 @pytest.fixture(scope="module")

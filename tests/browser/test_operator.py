@@ -23,7 +23,7 @@ def test_an_operator_looks_up_a_user_and_acts_for_it(floor: BackgroundStack, vis
     visit.panel("Add cash").get_by_label("Amount to add").fill("0.55")
     visit.panel("Add cash").get_by_role("button", name="Add cash").click()
     visit.glance("Cash").get_by_text("$124.00").wait_for()
-    page.get_by_role("button", name="System").click()
+    page.get_by_role("link", name="System").click()
     visit.panel("System").wait_for()
     visit.must_be_clean()
 

@@ -1,0 +1,69 @@
+// What happened to an account, in words, and the list of what is new.
+
+import { timeOfDay } from "./clock.js";
+import { Button } from "./form.js";
+import { html, Panel, plural } from "./html.js";
+import { centsOf, shown } from "./money.js";
+
+/** An event as one sentence. An entry of an older version may lack shares or price: then nothing is said of them. */
+export function sentenceOf(event) {
+  const { kind, side, symbol } = event;
+  const money = event.money === undefined ? "" : shown(centsOf(event.money));
+  const at = event.price === undefined ? "" : shown(centsOf(event.price));
+  const shares = event.shares === undefined ? symbol : `${plural(event.shares, "share")} of ${symbol}`;
+  const order = `${shares}${at && ` at ${at}`}${money && ` for ${money}`}`;
+  const done = side === "buy" ? "bought" : "sold";
+  switch (kind) {
+    case "cash_added":
+      return `Cash added: ${money}.`;
+    case "order_placed":
+      return `Order placed: ${side} ${order}.`;
+    case "order_committed":
+      return `Order committed: ${done} ${order}.`;
+    case "order_cancelled":
+      return `Order cancelled: ${side} ${order}.`;
+    case "order_expired":
+      return `Order expired: ${side} ${order}. ${side === "buy" ? "Its cash is" : "Its shares are"} back.`;
+    case "trigger_fired":
+      return `Trigger fired: ${done} ${order}.`;
+    case "trigger_set":
+      return `Trigger set: ${side} ${symbol} for ${money} at or ${side === "buy" ? "below" : "above"} ${at}.`;
+    case "trigger_cancelled":
+      return `Trigger cancelled: ${side} ${symbol} for ${money}.`;
+    default:
+      return `${kind.replaceAll("_", " ")} ${symbol ?? ""}`.trim();
+  }
+}
+
+/** What happened that no form of this page has said; it stays until it is dismissed. */
+export function News({ account }) {
+  const { list, missed } = account.told;
+  const dismissAll = () => {
+    account.told.dismissAll();
+    account.changed();
+    document.querySelector("#main h1").focus();
+  };
+  const dismiss = (event) => {
+    const index = list.indexOf(event);
+    account.told.dismiss(event.id);
+    account.changed();
+    const next = list[index + 1] ?? list[index - 1];
+    (document.getElementById(`dismiss-${next?.id}`) ?? document.querySelector("#main h1")).focus();
+  };
+  const tools = html`<${Button} kind="small quiet" onClick=${dismissAll}>Dismiss all<//>`;
+  return html`<div role="log" aria-label="What happened" aria-relevant="additions" class="news">
+    ${list.length > 0 &&
+    html`<${Panel} id="news" title="What happened" tools=${tools} open=${true}>
+      <ul class="events">
+        ${list.map(
+          (event) => html`<li key=${event.id}>
+            <time datetime=${new Date(event.timestamp).toISOString()}>${timeOfDay(event.timestamp)}</time>
+            <span>${sentenceOf(event)}</span>
+            <button type="button" class="button small quiet" id=${`dismiss-${event.id}`} aria-label=${`Dismiss: ${sentenceOf(event)}`} onClick=${() => dismiss(event)}>Dismiss</button>
+          </li>`,
+        )}
+      </ul>
+      ${missed && html`<p class="note">More happened than is listed here: see the history.</p>`}
+    <//>`}
+  </div>`;
+}

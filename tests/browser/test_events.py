@@ -1,0 +1,207 @@
+"""The page tells what happened, each thing once, and never guesses: also what came while nobody looked."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page
+
+from infra.local.background import BackgroundStack
+from tests.browser.conftest import Visits
+from tests.browser.test_failures import add, ask
+from tests.browser.visits import Visit
+
+EXPIRY_MS = 75_000.0
+AFTER_A_CLICK_MS = 650.0
+"""As a person who does not double-click: what comes sooner is taken for the second click of one."""
+
+
+def given(stack: BackgroundStack, user: str, *commands: tuple[str, dict[str, object]]) -> None:
+    """Have commands of a trader done past the page, as another device would."""
+    token = stack.trader_token(user)
+    for name, body in commands:
+        status, text = ask(stack, "POST", f"/users/{user}/{name}", token, body)
+        assert status == 200, f"{name}: {text}"
+
+
+def buy(symbol: str, amount: str) -> tuple[str, dict[str, object]]:
+    return "buy", {"symbol": symbol, "amount": amount}
+
+
+def trigger(side: str, symbol: str, amount: str, price: str) -> list[tuple[str, dict[str, object]]]:
+    return [
+        (f"set-{side}-amount", {"symbol": symbol, "amount": amount}),
+        (f"set-{side}-trigger", {"symbol": symbol, "price": price}),
+    ]
+
+
+@contextmanager
+def hidden(page: Page) -> Iterator[None]:
+    """Hide the page, as behind another tab, and show it again."""
+    say = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});" + (
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.evaluate(say.format("true"))
+    yield
+    page.evaluate(say.format("false"))
+
+
+def news(visit: Visit) -> list[str]:
+    """Return what is told, newest first."""
+    return visit.page.locator(".events li > span").all_inner_texts()
+
+
+def opened(stack: BackgroundStack, visits: Visits, user: str, *commands: tuple[str, dict[str, object]]) -> Visit:
+    """Return the page of a trader who has 1,000 and has done these; nothing of it is news."""
+    given(stack, user, ("add", {"amount": "1000.00"}), *commands)
+    visit = visits(stack).open(stack.trader_token(user))
+    visit.glance("Cash").wait_for()
+    assert news(visit) == []
+    return visit
+
+
+def test_what_was_committed_and_cancelled_elsewhere_is_told_as_that(floor: BackgroundStack, visits: Visits) -> None:
+    """It never "expired: its cash is back", and a cancelled trigger never "fired"."""
+    visit = opened(floor, visits, "elsewhere", buy("AAA", "70"), buy("BBB", "30"), *trigger("buy", "LOW", "50", "1"))
+    with hidden(visit.page):
+        given(floor, "elsewhere", ("commit-buy", {}), ("cancel-buy", {}), ("cancel-set-buy", {"symbol": "LOW"}))
+    visit.says("Trigger cancelled: buy LOW for $50.00.")
+    assert news(visit) == [
+        "Trigger cancelled: buy LOW for $50.00.",
+        "Order cancelled: buy 7 shares of AAA at $10.00 for $70.00.",
+        "Order committed: bought 3 shares of BBB at $10.00 for $30.00.",
+    ]
+    visit.panel("Pending orders").get_by_text("Nothing is pending.").wait_for()
+    visit.panel("What happened").get_by_role("button", name="Dismiss: Order cancelled").click()
+    assert len(news(visit)) == 2
+    assert visit.page.evaluate("document.activeElement.id").startswith("dismiss-"), "the focus goes to the next one"
+    visit.panel("What happened").get_by_role("button", name="Dismiss all").click()
+    assert visit.page.evaluate("document.activeElement.tagName") == "H1"
+    visit.page.reload()
+    visit.glance("Cash").get_by_text("$970.00").wait_for()
+    assert news(visit) == [], "each is told once"
+    visit.must_be_clean()
+
+
+def test_of_three_fills_at_once_each_is_told_also_when_the_page_was_closed(
+    floor: BackgroundStack, visits: Visits
+) -> None:
+    visit = opened(floor, visits, "fills")
+    visit.page.goto("about:blank")
+    given(floor, "fills", *[step for name in ("ONE", "TWO", "SIX") for step in trigger("buy", name, "30", "12")])
+    token = floor.trader_token("fills")
+    while len(json.loads(ask(floor, "GET", "/users/fills/account", token)[1])["positions"]) < 3:
+        pass
+    visit.open(token)
+    for name in ("ONE", "TWO", "SIX"):
+        visit.panel("What happened").get_by_text(f"Trigger fired: bought 3 shares of {name} at $10.00").wait_for()
+    fired = [line for line in news(visit) if line.startswith("Trigger fired")]
+    assert len(fired) == len(set(fired)) == 3
+    assert len([line for line in news(visit) if line.startswith("Trigger set")]) == 3
+
+
+def test_a_commit_never_takes_an_order_that_the_person_did_not_mean(floor: BackgroundStack, visits: Visits) -> None:
+    """Another tab was faster: the newest is another one by the time the button is pressed."""
+    visit = opened(floor, visits, "faster", buy("ABC", "70"))
+    button = visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 7 shares of ABC")
+    button.wait_for()
+    with hidden(visit.page):
+        given(floor, "faster", buy("XYZ", "20"))
+        button.evaluate("element => element.click()")
+        visit.says("Nothing was changed: a newer buy came first, 2 shares of XYZ for $20.00.")
+        visit.says("Do you want to commit the newer one?")
+    assert visit.sent("POST", "/users/faster/commit-buy")[0].post_data_json["order"] > 0
+    visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 2 shares of XYZ").click()
+    visit.says("Bought: 2 shares of XYZ for $20.00.")
+    visit.page.wait_for_timeout(AFTER_A_CLICK_MS)
+    visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 7 shares of ABC").click()
+    visit.says("Bought: 7 shares of ABC for $70.00.")
+    visit.panel("Holdings").get_by_role("row", name=re.compile("ABC 7 .*70.00")).wait_for()
+    assert not [line for line in news(visit) if "committed" in line], "what the page did itself is said once"
+    visit.must_be_clean(refused=True)
+
+
+def test_two_kinds_that_expire_at_once_are_both_told_and_warned_of_before(
+    floor: BackgroundStack, visits: Visits
+) -> None:
+    visit = opened(floor, visits, "expiring", buy("HLD", "50"), ("commit-buy", {}))
+    given(floor, "expiring", buy("OUT", "40"), ("sell", {"symbol": "HLD", "amount": "20"}))
+    orders = visit.panel("Pending orders")
+    orders.get_by_text("The buy of 4 shares of OUT runs out within 15 seconds.").wait_for(timeout=EXPIRY_MS)
+    orders.get_by_text("The sell of 2 shares of HLD runs out within 15 seconds.").wait_for(timeout=EXPIRY_MS)
+    happened = visit.panel("What happened")
+    happened.get_by_text("Order expired: buy 4 shares of OUT at $10.00 for $40.00. Its cash is back.").wait_for(
+        timeout=EXPIRY_MS
+    )
+    happened.get_by_text("Order expired: sell 2 shares of HLD at $10.00 for $20.00. Its shares are back.").wait_for(
+        timeout=EXPIRY_MS
+    )
+    assert len([line for line in news(visit) if "expired" in line]) == 2
+    visit.must_be_clean()
+
+
+def test_looking_writes_nothing_and_asks_little(floor: BackgroundStack, visits: Visits) -> None:
+    """No look is a command; one of an unchanged account is a 304, and prices are one request for all symbols."""
+    steps = [step for name in ("LKA", "LKB", "LKC") for step in (buy(name, "10"), ("commit-buy", {}))]
+    visit = opened(floor, visits, "looker", *steps)
+    with visit.page.expect_response(lambda answer: answer.status == 304 and "/account" in answer.url):
+        pass
+    prices = [item for item in visit.requests if "/prices?" in item.url]
+    assert [item.url.partition("=")[2] for item in prices] == ["LKA,LKB,LKC"]
+    token = floor.trader_token("looker")
+    history = ask(floor, "GET", "/users/looker/history", token)[1]
+    assert "DISPLAY_SUMMARY" not in history
+    assert "QUOTE" not in history
+
+
+def test_prices_are_not_asked_for_while_nobody_looks(floor: BackgroundStack, visits: Visits) -> None:
+    visit = opened(floor, visits, "away", buy("AWY", "10"), ("commit-buy", {}))
+    visit.panel("Holdings").get_by_role("row", name=re.compile("AWY")).get_by_text("old").first.wait_for()
+    visit.page.clock.install()
+    with hidden(visit.page):
+        before = len(visit.requests)
+        visit.page.clock.run_for(60_000)
+        assert len(visit.requests) == before
+    visit.page.wait_for_function("document.hidden === false")
+
+
+def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
+    """What is read out changes when something happened, and not because time passes and prices are asked for."""
+    visit = opened(floor, visits, "quiet", buy("QUI", "10"), ("commit-buy", {}))
+    visit.page.evaluate(
+        """() => {
+            window.changes = [];
+            const live = "[role=status], [role=alert], [role=log], [aria-live]";
+            new MutationObserver((records) => {
+                for (const { target } of records) {
+                    const element = target.nodeType === 1 ? target : target.parentElement;
+                    if (element?.closest(live)) window.changes.push(element.closest(live).outerHTML);
+                }
+            }).observe(document.body, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    with visit.page.expect_response(lambda answer: "/prices?" in answer.url):
+        pass
+    assert visit.page.evaluate("window.changes") == []
+    add(visit, "5")
+    visit.says("Added $5.00.")
+    assert len(visit.page.evaluate("window.changes")) <= 2
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_the_focus_stays_on_the_way_after_commit_and_cancel(floor: BackgroundStack, visits: Visits, side: str) -> None:
+    steps = [buy("FOC", "50"), ("commit-buy", {}), *[(side, {"symbol": "FOC", "amount": "10"})] * 2]
+    visit = opened(floor, visits, f"focus-{side}", *steps, *trigger("buy", "LOW", "50", "1"))
+    orders = visit.panel("Pending orders")
+    for how in ("Commit", "Cancel"):
+        orders.get_by_role("button", name=f"{how} the {side}").first.focus()
+        visit.page.wait_for_timeout(AFTER_A_CLICK_MS)
+        visit.page.keyboard.press("Enter")
+        visit.says(re.compile("(Bought|Sold|Cancelled): "))
+        visit.page.wait_for_function("document.activeElement.closest('#orders') !== null")
+    visit.panel("Triggers").get_by_role("button", name="Cancel the trigger to buy LOW").focus()
+    visit.page.keyboard.press("Enter")
+    visit.says("No trigger waits.")
+    visit.page.wait_for_function("document.activeElement.id === 'triggers-title'")
