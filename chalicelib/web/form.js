@@ -182,8 +182,8 @@ export function Outcome({ sending, fields = [], quiet = false }) {
   const elsewhere = sending.wrong !== null && !fields.includes(sending.wrong.field);
   return html`<div class="outcome">
     <p role="status">
-      ${sending.waiting && html`<span class="waiting">${sending.waiting}</span>`}
-      ${sending.outcome && html`<span class=${quiet ? "unseen" : "done"}>${sending.outcome}</span>`}
+      ${sending.waiting !== "" && html`<span class="waiting">${sending.waiting}</span>`}
+      ${sending.outcome !== "" && html`<span class=${quiet ? "unseen" : "done"}>${sending.outcome}</span>`}
     </p>
     ${sending.giveUp && html`<button type="button" class="button small" onClick=${sending.giveUp}>Give up</button>`}
     ${elsewhere && html`<p class="wrong" role="alert">${sending.wrong.text}</p>`}

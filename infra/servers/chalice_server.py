@@ -44,6 +44,7 @@ from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.host.sockets import has_hung_up
 from infra.servers import metrics
+from infra.servers.compression import compressed
 from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import Answer, problem
@@ -195,11 +196,15 @@ class _Handler(ChaliceRequestHandler):
 
     def _send_http_response_with_body(self, code: int, headers: Any, body: str | bytes) -> None:
         """Send a whole answer; to HEAD without the body, which Chalice would send and the client not expect."""
+        whole = body.encode() if isinstance(body, str) else body or b""
+        accepts = self._request.headers.get("accept-encoding", "")
+        _, packed, body = compressed(accepts, Answer(code, list(headers.items()), whole))
+        headers = dict(packed)
         if self.command != "HEAD":
             super()._send_http_response_with_body(code, headers, body)
             return
         self.send_response(code)
-        self.send_header("Content-Length", str(len(body.encode() if isinstance(body, str) else body)))
+        self.send_header("Content-Length", str(len(body)))
         self._send_headers(headers)
 
     def _send_headers(self, headers: Any) -> None:

@@ -125,7 +125,8 @@ class Day:
         downloading.value.save_as(log)
         given = {fields["command"] for kind, fields in read_log(log.read_bytes()) if kind == "userCommand"}
         assert given >= {"ADD", "QUOTE", "BUY", "COMMIT_BUY", "SELL", "COMMIT_SELL", "CANCEL_BUY", "DUMPLOG"}
-        fired = [fields["command"] for kind, fields in read_log(log.read_bytes()) if kind == "systemEvent"]
+        system = [fields["command"] for kind, fields in read_log(log.read_bytes()) if kind == "systemEvent"]
+        fired = [command for command in system if command != "BUY"]  # which expires sooner or later
         assert sorted(fired) == ["SET_BUY_TRIGGER", "SET_SELL_TRIGGER"]
 
     def end(self) -> None:

@@ -107,7 +107,7 @@ def test_the_server_goes_away_and_comes_back_and_what_was_sent_meanwhile_is_done
         add(visit, "30")
         visit.says(re.compile("The server (is away|takes long)"))
         visit.says("This is sent again as soon as it is back, and done once.")
-        assert visit.panel("Add cash").get_by_role("button").get_attribute("aria-disabled") == "true"
+        assert visit.panel("Add cash").get_by_role("button", name="Add cash").get_attribute("aria-disabled") == "true"
     visit.says("Added $30.00. Cash is $30.00.")
     visit.page.get_by_text("The server is away").first.wait_for(state="detached")
     visit.glance("Cash").get_by_text("$30.00").wait_for()

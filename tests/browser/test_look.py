@@ -91,7 +91,11 @@ def test_an_operators_page_passes_axe(floor: BackgroundStack, visits: Visits, wi
 def test_the_page_is_small_and_asks_nothing_of_another_host(floor: BackgroundStack, visits: Visits) -> None:
     visit = visits(floor).open(floor.trader_token("small"))
     visit.glance("Cash").wait_for()
-    files = [item for item in visit.requests if not item.url.startswith("data:") and not re.search("/users/|/prices/|/health", item.url)]
+    files = [
+        item
+        for item in visit.requests
+        if not item.url.startswith("data:") and not re.search("/users/|/prices/|/health", item.url)
+    ]
     answers = [answer for item in files if (answer := item.response()) is not None]
     assert len(answers) == len(files) > 10
     assert sum(len(answer.body()) for answer in answers) < MOST_BYTES

@@ -13,6 +13,7 @@ from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import UNKNOWN
 from infra.servers import metrics
 from infra.servers.api_gateway_events import Context, RequestIds, make_event
+from infra.servers.compression import compressed
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import Answer, problem
 from infra.servers.gateway.requests import HttpRequest
@@ -56,7 +57,7 @@ class Gateway:
     def answer(self, request: HttpRequest) -> Answer:
         """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
         try:
-            return self._answer(request)
+            return compressed(request.headers.get("accept-encoding", ""), self._answer(request))
         except Exception:  # noqa: BLE001 - whatever it is, this request gets an answer and the next one its turn
             # A view's own exceptions are the app's 500; this is what broke outside of one.
             _log.exception("%s %s failed outside of a view", request.method, request.path)

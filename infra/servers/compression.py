@@ -1,0 +1,53 @@
+"""Answers are sent compressed to clients that take it, as API Gateway does (`minimum_compression_size`)."""
+
+import gzip
+from functools import lru_cache
+
+from infra.servers.gateway.problems import Answer
+
+LEAST_BYTES = 1024
+"""What is shorter fits into a packet or two as it is; the same number stands in `.chalice/config.json`."""
+
+MOST_BYTES = 1024 * 1024
+"""What is longer, a log, would hold up everybody else for too long."""
+
+_LEVEL = 6
+_TYPES = ("text/", "application/json", "application/problem+json")
+_KEPT_ASSETS = 64
+
+
+def compressed(accept_encoding: str, answer: Answer) -> Answer:
+    """Return an answer with its body compressed, or as it is where that is no use or the client does not take it."""
+    status, headers, body = answer
+    if not LEAST_BYTES <= len(body) <= MOST_BYTES:
+        return answer
+    names = {name.lower(): value for name, value in headers}
+    if not names.get("content-type", "").startswith(_TYPES) or "content-encoding" in names:
+        return answer
+    varying = [*headers, ("Vary", "Accept-Encoding")]
+    if not accepts_gzip(accept_encoding):
+        return Answer(status, varying, body)
+    packed = (
+        _packed_asset(body) if "immutable" in names.get("cache-control", "") else gzip.compress(body, _LEVEL, mtime=0)
+    )
+    return Answer(status, [*(_weak(*header) for header in varying), ("Content-Encoding", "gzip")], packed)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether an Accept-Encoding header takes gzip (RFC 9110, section 12.5.3)."""
+    weights: dict[str, str] = {}
+    for item in accept_encoding.lower().split(","):
+        coding, _, parameter = item.partition(";")
+        weights[coding.strip()] = parameter.replace(" ", "").removeprefix("q=") or "1"
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight.replace(".", "", 1).isdigit() and float(weight) > 0
+
+
+@lru_cache(maxsize=_KEPT_ASSETS)
+def _packed_asset(body: bytes) -> bytes:
+    return gzip.compress(body, 9, mtime=0)
+
+
+def _weak(name: str, value: str) -> tuple[str, str]:
+    """Make a strong entity tag a weak one: it stands for other bytes now (RFC 9110, section 8.8.3)."""
+    return name, f"W/{value}" if name.lower() == "etag" and not value.startswith("W/") else value
