@@ -3,7 +3,7 @@
 const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const REJECTED = new Set(
-  "amount_below_price insufficient_funds insufficient_shares no_pending_buy no_pending_sell no_buy_amount no_sell_amount".split(" "),
+  "amount_below_price insufficient_funds insufficient_shares no_pending_buy no_pending_sell no_buy_amount no_sell_amount order_changed too_many_orders too_many_triggers too_many_holdings cash_limit".split(" "),
 );
 const FAILED = new Set([
   "quote_unavailable",
@@ -33,6 +33,7 @@ export function countsOf(samples, at) {
     at,
     server: "",
     outcomes: { ok: 0, rejected: 0, refused: 0, failed: 0 },
+    codes: new Map(),
     commands: new Map(),
     quotes: { cache: 0, source: 0, nowhere: 0 },
     sweeps: {},
@@ -41,8 +42,10 @@ export function countsOf(samples, at) {
     counts.commands.get(name) ?? counts.commands.set(name, { count: 0, buckets: new Map() }).get(name);
   for (const { name, labels, value } of samples) {
     if (name === "trading_server_info") counts.server = labels.server;
-    else if (name === "trading_commands_total") counts.outcomes[kindOf(labels.outcome)] += value;
-    else if (name === "trading_command_seconds_count") command(labels.command).count += value;
+    else if (name === "trading_commands_total") {
+      counts.outcomes[kindOf(labels.outcome)] += value;
+      if (labels.outcome !== "ok") counts.codes.set(labels.outcome, (counts.codes.get(labels.outcome) ?? 0) + value);
+    } else if (name === "trading_command_seconds_count") command(labels.command).count += value;
     else if (name === "trading_command_seconds_bucket") {
       command(labels.command).buckets.set(labels.le === "+Inf" ? Infinity : Number(labels.le), value);
     } else if (name === "trading_quotes_total") counts.quotes[labels.source] = value;
@@ -80,9 +83,53 @@ function allOf(commands) {
   return { count: commands.reduce((total, command) => total + command.count, 0), buckets };
 }
 
-/** The seconds below which the share `q` of what is counted stays, as a bucket's upper end; null for nothing. */
+/**
+ * The seconds below which the share `q` of what is counted stays, reckoned within its bucket as if what is in there
+ * were spread evenly; null for nothing, Infinity for what is beyond the last end.
+ */
 export function quantile({ count, buckets }, q) {
   if (count === 0) return null;
-  const ends = [...buckets].sort(([one], [other]) => one - other);
-  return ends.find(([, value]) => value >= q * count)?.[0] ?? Infinity;
+  const rank = q * count;
+  let [low, below] = [0, 0];
+  for (const [end, value] of [...buckets].sort(([one], [other]) => one - other)) {
+    if (value >= rank) return end === Infinity ? Infinity : low + (end - low) * ((rank - below) / (value - below));
+    [low, below] = [end, value];
+  }
+  return Infinity;
+}
+
+/** The counts of several servers, or steps of them, put together as those of one. */
+export function together(steps) {
+  const commands = new Map();
+  const outcomes = {};
+  for (const step of steps) {
+    for (const [kind, count] of Object.entries(step.outcomes)) outcomes[kind] = (outcomes[kind] ?? 0) + count / step.seconds;
+    for (const { name, count, buckets } of step.commands) {
+      const sum = commands.get(name) ?? commands.set(name, { name, rate: 0, count: 0, buckets: new Map() }).get(name);
+      sum.rate += count / step.seconds;
+      sum.count += count;
+      for (const [le, value] of buckets) sum.buckets.set(le, (sum.buckets.get(le) ?? 0) + value);
+    }
+  }
+  return { commands: [...commands.values()], outcomes, all: allOf([...commands.values()]), rate: [...commands.values()].reduce((total, { rate }) => total + rate, 0) };
+}
+
+/** What several servers have counted since each was started. */
+export function summed(counts) {
+  const sum = { outcomes: {}, codes: new Map(), quotes: {}, sweeps: {}, commands: new Map() };
+  const addTo = (into, from) => {
+    for (const [name, value] of Object.entries(from)) into[name] = (into[name] ?? 0) + value;
+  };
+  for (const { outcomes, codes, quotes, commands } of counts) {
+    addTo(sum.outcomes, outcomes);
+    addTo(sum.quotes, quotes);
+    for (const [code, count] of codes) sum.codes.set(code, (sum.codes.get(code) ?? 0) + count);
+    for (const [name, { count, buckets }] of commands) {
+      const command = sum.commands.get(name) ?? sum.commands.set(name, { count: 0, buckets: new Map() }).get(name);
+      command.count += count;
+      for (const [le, value] of buckets) command.buckets.set(le, (command.buckets.get(le) ?? 0) + value);
+    }
+  }
+  sum.sweeps = counts.at(-1)?.sweeps ?? {}; // those of the stack's one ticker, of which every server tells
+  return sum;
 }

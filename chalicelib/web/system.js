@@ -3,37 +3,35 @@
 import { Line } from "./chart.js";
 import { useEffect, useState } from "./hooks.js";
 import { Empty, html, Panel } from "./html.js";
-import { between, countsOf, parseMetrics, quantile } from "./metrics.js";
+import { between, countsOf, parseMetrics, quantile, summed, together } from "./metrics.js";
 import { nameOf } from "./history.js";
 import { inWords } from "./problems.js";
 
 const EVERY_MS = 2_000;
 const FIRST_MS = 500; // until the second look, with which there is something to tell
 const KEPT = 60;
+const FORGOTTEN_MS = 30_000; // a server that has not answered for so long
 
-/** Look at the metrics every 2 s while the page is seen; `{absent}` where there are none, as in the cloud. */
-function useMetrics(api) {
-  const [view, setView] = useState({ history: [] });
+/**
+ * Look at the metrics and the health every 2 s while the page is seen; `absent` where there are no metrics, as in the
+ * cloud. Behind a proxy each look may be answered by another server: `servers` has all that have been seen lately.
+ */
+function useSystem(api) {
+  const [view, setView] = useState({ history: [], servers: [], health: null });
   useEffect(() => {
-    const last = new Map(); // by server: behind a proxy each look may be answered by another one
+    const last = new Map();
     let timer = null;
     let ended = false;
     let soon = true;
     const look = async () => {
       if (!document.hidden && !api.lapsed) {
-        try {
-          const now = countsOf(parseMetrics(await api.text("metrics", { patienceMs: 0 })), performance.now());
-          const before = last.get(now.server);
-          last.set(now.server, now);
-          const step = before === undefined ? null : between(before, now);
-          setView(({ history }) => ({ now, history: step === null ? history : [...history, step].slice(-KEPT) }));
-        } catch (error) {
-          if (error.status === 404 || (error.status === 403 && error.code !== "forbidden")) {
-            setView({ absent: true, history: [] });
-            return;
-          }
-          setView((view) => ({ ...view, problem: inWords(error).text }));
-        }
+        const [health, metrics] = await Promise.all([healthOf(), metricsOf(api, last)]);
+        if (ended) return;
+        setView((now) => {
+          const steps = [...last.values()].map(({ step }) => step).filter(Boolean);
+          const history = metrics.problem || steps.length === 0 ? now.history : [...now.history, together(steps)].slice(-KEPT);
+          return { ...metrics, history, health, servers: [...last.values()] };
+        });
       }
       if (!ended) timer = setTimeout(look, soon ? FIRST_MS : EVERY_MS);
       soon = false;
@@ -47,25 +45,54 @@ function useMetrics(api) {
   return view;
 }
 
+/** Look at one server's metrics, and note in `last` what happened since its last look. */
+async function metricsOf(api, last) {
+  try {
+    const counts = countsOf(parseMetrics(await api.text("metrics", { patienceMs: 0 })), performance.now());
+    const before = last.get(counts.server);
+    last.set(counts.server, { counts, step: before === undefined ? null : between(before.counts, counts) });
+    for (const [name, { counts: old }] of last) if (counts.at - old.at > FORGOTTEN_MS) last.delete(name);
+    return {};
+  } catch (error) {
+    if (error.status === 404 || (error.status === 403 && error.code !== "forbidden")) return { absent: true };
+    return { problem: inWords(error).text };
+  }
+}
+
+/** The health of the parts: `{well, words}`. */
+async function healthOf() {
+  try {
+    const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(EVERY_MS) });
+    const { status, detail, down = [] } = await answer.json();
+    if (!answer.ok) return { well: false, words: `Not well: ${detail}.` };
+    return status === "ok" ? { well: true, words: "All parts are well." } : { well: false, words: `Working, but down: ${down.join(", ")}.` };
+  } catch {
+    return { well: false, words: "No answer within 2 s." };
+  }
+}
+
 export function System({ api }) {
-  const { now, history, absent, problem } = useMetrics(api);
+  const { history, absent, problem, health, servers } = useSystem(api);
+  const live = html`<p role="status" class=${health?.well === false ? "notice" : "muted"}>${health?.words}</p>`;
   if (absent) {
     return html`<${Panel} id="system" title="System">
+      ${live}
       <p>There are no live metrics here: the local servers have them, functions in the cloud do not. There, CloudWatch has the same figures, in its dashboard of this stack.</p>
     <//>`;
   }
-  if (now === undefined) return html`<${Panel} id="system" title="System"><${Empty}>${problem ?? "Looking…"}<//><//>`;
+  if (servers.length === 0) return html`<${Panel} id="system" title="System">${live}<${Empty}>${problem ?? "Looking…"}<//><//>`;
+  const now = summed(servers.map(({ counts }) => counts));
   const step = history.at(-1);
-  const rates = history.map((item, index) => ({ x: index, y: item.all.count / item.seconds }));
-  const slow = history.map((item, index) => ({ x: index, y: Math.min(quantile(item.all, 0.95) ?? 0, 10) * 1000 }));
-  const bad = history.map((item, index) => ({ x: index, y: item.outcomes.failed / item.seconds }));
+  const line = (of) => history.map((item, index) => ({ x: index, y: of(item) }));
   const asked = now.quotes.cache + now.quotes.source + now.quotes.nowhere;
   return html`<div class="system">
-    <${Panel} id="system" title="System" note=${`server ${now.server}, every ${EVERY_MS / 1000} s`}>
+    <${Panel} id="system" title="System" note=${`${servers.map(({ counts }) => `server ${counts.server}`).join(", ")}, every ${EVERY_MS / 1000} s`}>
+      ${live}
+      ${problem && html`<p class="notice">These figures are old. ${problem}</p>`}
       <div class="gauges">
-        <${Gauge} name="Commands a second" value=${step ? rate(step.all.count / step.seconds) : "…"} points=${rates} floor=${0} />
-        <${Gauge} name="Latency, 95th percentile" value=${step ? upTo(quantile(step.all, 0.95)) : "…"} under=${step ? `median ${upTo(quantile(step.all, 0.5))}` : ""} points=${slow} floor=${0} />
-        <${Gauge} name="Failures a second" value=${step ? rate(step.outcomes.failed / step.seconds) : "…"} under=${`${many(now.outcomes.failed)} since the start, ${many(now.outcomes.rejected)} rejected, ${many(now.outcomes.refused)} refused`} points=${bad} floor=${0} kind="bad" />
+        <${Gauge} name="Commands a second" value=${step ? rate(step.rate) : "…"} points=${line((item) => item.rate)} floor=${0} />
+        <${Gauge} name="Latency, 95th percentile" value=${step ? took(quantile(step.all, 0.95)) : "…"} under=${step ? `median ${took(quantile(step.all, 0.5))}` : ""} points=${line((item) => Math.min(quantile(item.all, 0.95) ?? 0, 10) * 1000)} floor=${0} />
+        <${Gauge} name="Failures a second" value=${step ? rate(step.outcomes.failed) : "…"} under=${`${many(now.outcomes.failed)} since the start, ${many(now.outcomes.rejected)} rejected, ${many(now.outcomes.refused)} refused`} points=${line((item) => item.outcomes.failed)} floor=${0} kind="bad" />
         <${Gauge} name="Quotes from the cache" value=${asked === 0 ? "—" : `${((100 * now.quotes.cache) / asked).toFixed(1)}%`} under=${`${many(now.quotes.cache)} cached, ${many(now.quotes.source)} fetched, ${many(now.quotes.nowhere)} not had`} />
         <${Gauge} name="Sweeps" value=${many(now.sweeps.ok ?? 0)} under=${`${many(now.sweeps.fired ?? 0)} triggers fired, ${many(now.sweeps.expired ?? 0)} orders given back, ${many(now.sweeps.failed ?? 0)} sweeps failed`} />
       </div>
@@ -73,17 +100,20 @@ export function System({ api }) {
     <${Panel} id="commands" title="Commands since the start">
       <${Commands} now=${now} step=${step} />
     <//>
+    <${Panel} id="codes" title="Rejections and failures by code">
+      <${Codes} codes=${now.codes} />
+    <//>
   </div>`;
 }
 
 const many = (count) => count.toLocaleString("en-US");
 const rate = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
-/** A bucket's end in words: what it holds took at most that long. */
-function upTo(seconds) {
+/** What a percentile is in words: a reckoning within a bucket, so two digits are all that it tells. */
+function took(seconds) {
   if (seconds === null) return "—";
   if (seconds === Infinity) return "over 10 s";
-  return seconds >= 1 ? `≤ ${seconds} s` : `≤ ${seconds * 1000} ms`;
+  return seconds >= 1 ? `${seconds.toPrecision(2)} s` : `${Number((seconds * 1000).toPrecision(2))} ms`;
 }
 
 function Gauge({ name, value, under, points = [], floor, kind }) {
@@ -108,10 +138,20 @@ function Commands({ now, step }) {
         ([name, command]) => html`<tr key=${name}>
           <th scope="row">${nameOf(name)}</th>
           <td class="number">${many(command.count)}</td>
-          <td class="number">${step && recent.has(name) ? rate(recent.get(name).count / step.seconds) : "…"}</td>
-          <td class="number">${upTo(quantile(command, 0.95))}</td>
+          <td class="number">${step && recent.has(name) ? rate(recent.get(name).rate) : "…"}</td>
+          <td class="number">${took(quantile(command, 0.95))}</td>
         </tr>`,
       )}
+    </tbody>
+  </table>`;
+}
+
+function Codes({ codes }) {
+  if (codes.size === 0) return html`<${Empty}>None.<//>`;
+  return html`<table>
+    <thead><tr><th scope="col">Code</th><th scope="col" class="number">Count</th></tr></thead>
+    <tbody>
+      ${[...codes].sort(([, one], [, other]) => other - one).map(([code, count]) => html`<tr key=${code}><th scope="row">${code.replaceAll("_", " ")}</th><td class="number">${many(count)}</td></tr>`)}
     </tbody>
   </table>`;
 }

@@ -162,12 +162,16 @@ class Day:
         assert visit.page.evaluate("Object.keys(localStorage)") == [f"day-trading.told.{self.user}.{self.user}"]
 
 
-def test_a_whole_trading_day_with_the_mouse_and_with_the_keyboard_alone(
+def test_a_whole_trading_day_with_the_mouse_with_the_keyboard_alone_and_on_a_phone(
     floor: BackgroundStack, visits: Visits, tmp_path: Path
 ) -> None:
-    """Both days at the same time, because an order takes its 60 s to expire."""
-    with_mouse, with_keys = visits(floor), visits(floor)
-    days = [Day(with_mouse, Mouse(with_mouse.page), "mouse"), Day(with_keys, Keyboard(with_keys.page), "keys")]
+    """All at the same time, because an order takes its 60 s to expire."""
+    with_mouse, with_keys, narrow = visits(floor), visits(floor), visits(floor, 360)
+    days = [
+        Day(with_mouse, Mouse(with_mouse.page), "mouse"),
+        Day(narrow, Mouse(narrow.page), "phone"),
+        Day(with_keys, Keyboard(with_keys.page), "keys"),
+    ]
     for day in days:
         day.visit.open(floor.trader_token(day.user))
         assert "token" not in day.visit.page.url

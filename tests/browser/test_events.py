@@ -40,12 +40,13 @@ def trigger(side: str, symbol: str, amount: str, price: str) -> list[tuple[str, 
 @contextmanager
 def hidden(page: Page) -> Iterator[None]:
     """Hide the page, as behind another tab, and show it again."""
-    say = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});" + (
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
-    page.evaluate(say.format("true"))
+    say = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(say, True)
     yield
-    page.evaluate(say.format("false"))
+    page.evaluate(say, False)
 
 
 def news(visit: Visit) -> list[str]:

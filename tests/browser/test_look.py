@@ -13,6 +13,7 @@ from tests.browser.test_failures import ask
 from tests.browser.visits import Visit
 
 MOST_BYTES = 200_000
+MOST_BYTES_SENT = 70_000
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOOKS = [(width, scheme) for width in (360, 1600) for scheme in ("light", "dark")]
 
@@ -100,6 +101,7 @@ def test_the_page_is_small_and_asks_nothing_of_another_host(floor: BackgroundSta
     assert len(answers) == len(files) > 10
     assert sum(len(answer.body()) for answer in answers) < MOST_BYTES
     assert {answer.status for answer in answers} == {200}
+    assert sum(item.sizes()["responseBodySize"] for item in files) < MOST_BYTES_SENT
     visit.must_be_clean()
 
 

@@ -4,7 +4,7 @@ import re
 
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
-from tests.browser.test_failures import ask
+from tests.browser.test_failures import ask, away
 from tests.integration.audit_parts import read_log
 
 
@@ -23,9 +23,37 @@ def test_an_operator_looks_up_a_user_and_acts_for_it(floor: BackgroundStack, vis
     visit.panel("Add cash").get_by_label("Amount to add").fill("0.55")
     visit.panel("Add cash").get_by_role("button", name="Add cash").click()
     visit.glance("Cash").get_by_text("$124.00").wait_for()
+    page.reload()
+    visit.glance("Cash").get_by_text("$124.00").wait_for()
     page.get_by_role("link", name="System").click()
     visit.panel("System").wait_for()
+    page.go_back()
+    visit.glance("Cash").get_by_text("$124.00").wait_for()
     visit.must_be_clean()
+
+
+def test_a_user_that_there_is_not_is_said_and_not_made(floor: BackgroundStack, visits: Visits) -> None:
+    visit = visits(floor)
+    visit.open(floor.operator_token)
+    visit.panel("System").wait_for()
+    visit.page.evaluate("location.hash = '#/users/nobody'")
+    visit.says("No such user: nobody has no account.")
+    visit.must_be_clean()
+    assert '"exists":false' in ask(floor, "GET", "/users/nobody/account", floor.operator_token)[1]
+
+
+def test_a_database_that_is_away_is_told_with_its_name(frail: BackgroundStack, visits: Visits) -> None:
+    """To the operator, and to a trader who does something, or only looks."""
+    system = visits(frail).open(frail.operator_token)
+    system.panel("System").get_by_text("All parts are well.").wait_for()
+    trader = visits(frail).open(frail.trader_token("untold"))
+    trader.glance("Cash").wait_for()
+    with away(frail, "mongod"):
+        system.panel("System").get_by_text(re.compile("Not well: down: mongodb|No answer within 2 s")).wait_for()
+        trader.says("The server answers, but its database (MongoDB) is not well. Trying again…")
+        system.panel("System").get_by_text("Not well: down: mongodb.").wait_for()
+    system.panel("System").get_by_text("All parts are well.").wait_for(timeout=60_000)
+    trader.page.get_by_text("database (MongoDB)").wait_for(state="detached", timeout=60_000)
 
 
 def test_the_live_view_shows_what_the_system_does(floor: BackgroundStack, visits: Visits) -> None:
@@ -41,12 +69,15 @@ def test_the_live_view_shows_what_the_system_does(floor: BackgroundStack, visits
     while gauge("Commands a second") in {"…", "0.0"}:
         for _ in range(10):
             assert ask(floor, "POST", "/users/busy/buy", token, body)[0] == 409
-    system.get_by_text(re.compile("≤ .* ms")).first.wait_for()
+    system.get_by_text(re.compile(r"median [\d.]+ ms")).first.wait_for()
     system.get_by_text(re.compile(r"[1-9]\d* cached, [1-9]\d* fetched, 0 not had")).wait_for()
     system.get_by_text(re.compile(r"\d+ since the start, [1-9]\d* rejected")).wait_for()
     assert int(gauge("Sweeps")) > 0
     assert re.fullmatch(r"\d+\.\d%", gauge("Quotes from the cache"))
     visit.panel("Commands since the start").get_by_role("row", name=re.compile(r"^Buy \d+")).wait_for()
+    codes = visit.panel("Rejections and failures by code")
+    codes.get_by_role("row", name=re.compile(r"^insufficient funds \d+")).wait_for()
+    system.get_by_text("All parts are well.").wait_for()
     visit.must_be_clean()
 
 
