@@ -44,7 +44,25 @@ def compare_accounts(expected: Account, shown: Account) -> list[str]:
     differences += _compare_orders("sells", expected.pending_sells, shown.pending_sells)
     differences += _compare_triggers("buy", expected.buy_triggers, shown.buy_triggers)
     differences += _compare_triggers("sell", expected.sell_triggers, shown.sell_triggers)
+    return differences + _compare_gains(expected, shown)
+
+
+def _compare_gains(expected: Account, shown: Account) -> list[str]:
+    """Return how costs and realised gain differ, where both accounts tell of them."""
+    if expected.costs is None or shown.costs is None:
+        return []
+    differences = []
+    for symbol in sorted(expected.costs.keys() | shown.costs.keys()):
+        has, needs = shown.costs.get(symbol, 0), expected.costs.get(symbol, 0)
+        if has != needs:
+            differences.append(f"the cost of {symbol} is {_cost(has)}, the model says {_cost(needs)}")
+    if shown.realised != expected.realised:
+        differences.append(f"realised is {spell(shown.realised)}, the model says {spell(expected.realised)}")
     return differences
+
+
+def _cost(cents: int | None) -> str:
+    return "unknown" if cents is None else spell(cents)
 
 
 def compare_history(

@@ -1,7 +1,7 @@
 """An independent model of an account: what every command must do to it, written from the rules alone.
 
 It shares no rule with the system it judges, only the parser of money as it is written. Amounts are integer cents.
-Sources: SPEC.md sections 2, 3 and 5.
+Sources: SPEC.md sections 2 (cost and realised gain among it), 3 and 5.
 """
 
 import copy
@@ -59,7 +59,11 @@ class Trigger:
 
 @dataclass(slots=True)
 class Account:
-    """The state of one account."""
+    """The state of one account.
+
+    `costs` is what the shares held have cost, reserved ones included, None where that is not known; as a whole it is
+    None for an account that was shown without costs, as a summary shows it.
+    """
 
     cash: int = 0
     holdings: dict[str, int] = field(default_factory=dict)
@@ -67,6 +71,8 @@ class Account:
     pending_sells: list[Order] = field(default_factory=list)
     buy_triggers: dict[str, Trigger] = field(default_factory=dict)
     sell_triggers: dict[str, Trigger] = field(default_factory=dict)
+    costs: dict[str, int | None] | None = field(default_factory=dict)
+    realised: int = 0
 
     def copy(self) -> "Account":
         """Return an account that can change on its own."""
@@ -141,9 +147,11 @@ class Account:
             )
         del triggers[symbol]
         if command == "SET_BUY_TRIGGER":
+            self._paid(symbol, shares * quote)
             self._hold(symbol, shares)
             self.cash += trigger.amount - shares * quote
         else:
+            self._sold(symbol, shares, self._all_shares(symbol) + trigger.shares, shares * quote)
             self._hold(symbol, trigger.shares - shares)
             self.cash += shares * quote
 
@@ -155,6 +163,33 @@ class Account:
         reserved = sum(order.value for order in self.pending_buys)
         reserved += sum(trigger.amount for trigger in self.buy_triggers.values())
         return self.cash + reserved + shares * price
+
+    def _all_shares(self, symbol: str) -> int:
+        """Return the shares of a symbol that are held, those that a pending sell or a trigger reserves included."""
+        reserved = sum(order.shares for order in self.pending_sells if order.symbol == symbol)
+        trigger = self.sell_triggers.get(symbol)
+        return self.holdings.get(symbol, 0) + reserved + (trigger.shares if trigger is not None else 0)
+
+    def _paid(self, symbol: str, cents: int) -> None:
+        """Note what shares have cost that are about to be held: by average cost, all of a symbol have one cost."""
+        if self.costs is None:
+            return
+        if not self._all_shares(symbol):
+            self.costs[symbol] = cents
+        elif (cost := self.costs.get(symbol)) is not None:
+            self.costs[symbol] = cost + cents
+
+    def _sold(self, symbol: str, shares: int, of_shares: int, proceeds: int) -> None:
+        """Note that `shares` of `of_shares` were sold: their part of the cost, rounded down, goes with them."""
+        if self.costs is None:
+            return
+        cost = self.costs.get(symbol)
+        if cost is not None:
+            part = cost if shares == of_shares else cost * shares // of_shares
+            self.realised += proceeds - part
+            self.costs[symbol] = cost - part
+        if shares == of_shares:
+            self.costs.pop(symbol, None)
 
     def _hold(self, symbol: str, shares: int) -> None:
         held = self.holdings.get(symbol, 0) + shares
@@ -216,6 +251,7 @@ def _order(request: _Request) -> Order:
 
 def _commit_buy(account: Account, _request: _Request) -> Fields:
     order = _newest(account.pending_buys, "no_pending_buy")
+    account._paid(order.symbol, order.value)  # noqa: SLF001
     account._hold(order.symbol, order.shares)  # noqa: SLF001
     return _bought(order)
 
@@ -228,6 +264,8 @@ def _cancel_buy(account: Account, _request: _Request) -> Fields:
 
 def _commit_sell(account: Account, _request: _Request) -> Fields:
     order = _newest(account.pending_sells, "no_pending_sell")
+    before = account._all_shares(order.symbol) + order.shares  # noqa: SLF001
+    account._sold(order.symbol, order.shares, before, order.value)  # noqa: SLF001
     account.cash += order.value
     return _sold(order)
 

@@ -21,9 +21,16 @@ def read_summary(body: Mapping[str, Any]) -> Account:
             [_read_order(order, "proceeds") for order in body["pending_sells"]],
             {trigger["symbol"]: _read_trigger(trigger, 0) for trigger in body["buy_triggers"]},
             {trigger["symbol"]: _read_trigger(trigger, trigger.get("shares")) for trigger in body["sell_triggers"]},
+            _read_costs(body["positions"]) if "positions" in body else None,
+            read_money(body.get("realised", "0.00")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableError(f"the summary does not have its form: {type(error).__name__} {error}") from error
+
+
+def _read_costs(positions: Mapping[str, Any]) -> dict[str, int | None]:
+    costs = {symbol: position["cost"] for symbol, position in positions.items()}
+    return {symbol: None if cost is None else read_money(cost) for symbol, cost in costs.items()}
 
 
 def _read_order(order: Mapping[str, Any], value: str) -> Order:

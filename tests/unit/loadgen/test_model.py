@@ -1,5 +1,6 @@
 """The model rule by rule, from SPEC.md sections 3 and 5, and what must hold for any sequence of commands."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loadgen
+from chalicelib.domain import account as domain_account
+from chalicelib.domain.positions import after_sale, cost_with
+from loadgen.verify.differences import compare_accounts
 from loadgen.verify.model import Account, ImpossibleError, Order, RejectedError, Trigger
+from loadgen.verify.summaries import read_summary
 from loadgen.workload.commands import COMMANDS, has_money
 from loadgen.workload.files import Command
 from loadgen.workload.syntax import form_problems, may_be_refused
@@ -244,3 +249,85 @@ def test_the_load_generator_imports_nothing_of_the_system() -> None:
         lines = path.read_text().splitlines()
         imported |= {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
     assert {name for name in imported if name.split(".")[0] in {"chalicelib", "infra", "app"}} == set()
+
+
+def test_the_cost_is_an_average_and_a_sale_realises_its_part() -> None:
+    account = Account(cash=100_000)
+    for amount, price in (("20.00", 1000), ("20.00", 2000)):
+        account.apply(command("BUY", "S", amount), price)
+        account.apply(command("COMMIT_BUY"))
+    assert account.costs == {"S": 4000}
+    account.apply(command("SELL", "S", "30.00"), 3000)
+    assert (account.costs, account.realised) == ({"S": 4000}, 0), "a pending sell has sold nothing"
+    account.apply(command("COMMIT_SELL"))
+    assert (account.costs, account.realised) == ({"S": 4000 - 4000 // 3}, 3000 - 4000 // 3)
+    account.apply(command("SELL", "S", "20.00"), 1000)
+    account.apply(command("COMMIT_SELL"))
+    assert (account.costs, account.realised) == ({}, 3000 + 2000 - 4000)
+
+
+def test_triggers_that_fire_buy_and_sell_at_a_cost_too() -> None:
+    account = Account(
+        buy_triggers={"S": Trigger(2500, 1000, 0, 7)},
+        sell_triggers={"T": Trigger(1000, 500, 2, 7)},
+        holdings={"T": 1},
+        costs={"T": 900},
+    )
+    account.fire("SET_BUY_TRIGGER", 7, "S", 800)
+    account.fire("SET_SELL_TRIGGER", 7, "T", 600)
+    assert (account.costs, account.realised) == ({"S": 2400, "T": 600}, 600 - 300)
+
+
+def test_a_cost_that_is_unknown_stays_so_until_nothing_is_left() -> None:
+    account = Account(cash=10_000, holdings={"S": 1}, costs={"S": None})
+    account.apply(command("BUY", "S", "10.00"), 1000)
+    account.apply(command("COMMIT_BUY"))
+    assert account.costs == {"S": None}
+    account.apply(command("SELL", "S", "20.00"), 1000)
+    account.apply(command("COMMIT_SELL"))
+    assert (account.costs, account.realised) == ({}, 0)
+
+
+def test_costs_and_gains_are_compared_where_both_accounts_tell_of_them() -> None:
+    told = Account(costs={"S": 100, "T": None}, realised=5)
+    assert compare_accounts(told, Account(costs={"S": 100, "T": None}, realised=5)) == []
+    assert compare_accounts(told, Account(costs={"S": 101, "T": 0}, realised=-6)) == [
+        "the cost of S is 1.01, the model says 1.00",
+        "the cost of T is 0.00, the model says unknown",
+        "realised is -0.06, the model says 0.05",
+    ]
+    assert compare_accounts(told, Account(costs=None, realised=7)) == []
+
+
+def test_a_read_account_has_costs_and_a_summary_has_none() -> None:
+    body = {
+        "cash": "1.00",
+        "holdings": {},
+        "pending_buys": [],
+        "pending_sells": [],
+        "buy_triggers": [],
+        "sell_triggers": [],
+    }
+    assert read_summary(body).costs is None
+    positions = {"S": {"shares": 1, "reserved": 0, "cost": "1.50"}, "T": {"shares": 1, "reserved": 0, "cost": None}}
+    read = read_summary({**body, "positions": positions, "realised": "-2.00"})
+    assert (read.costs, read.realised) == ({"S": 150, "T": None}, -200)
+
+
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 40), st.integers(1, 5000)), max_size=25))
+def test_model_and_domain_agree_on_costs_and_gains(steps: list[tuple[bool, int, int]]) -> None:
+    """Two ways to the same figures, written apart."""
+    model, real = Account(cash=10**9), domain_account.Account("jane")
+    for buys, shares, price in steps:
+        held = real.shares("S")
+        if buys:
+            real = replace(real, holdings={"S": held + shares}, cost_cents=cost_with(real, "S", shares * price))
+        elif held < shares:
+            continue
+        else:
+            sold = after_sale(real, "S", shares, shares * price)
+            real = replace(sold, holdings={"S": held - shares} if held > shares else {})
+        side = "BUY" if buys else "SELL"
+        model.apply(command(side, "S", f"{shares * price // 100}.{shares * price % 100:02}"), price)
+        model.apply(command(f"COMMIT_{side}"))
+        assert (model.costs, model.realised) == (real.cost_cents, real.realised_cents)
