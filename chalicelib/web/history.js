@@ -45,8 +45,10 @@ export function History({ api, account }) {
       (page) => {
         if (ended) return;
         const oldest = page.entries.at(-1)?.sequence ?? 0;
+        const latest = new Set(page.entries.map((entry) => entry.sequence));
         setPages((now) => {
-          const older = now.kind === kind ? (now.entries ?? []).filter((entry) => entry.sequence < oldest) : [];
+          const joins = now.kind === kind && latest.has(now.entries?.[0]?.sequence); // else there may be a gap between
+          const older = joins ? now.entries.filter((entry) => entry.sequence < oldest) : [];
           return { kind, entries: [...page.entries, ...older], next: older.length > 0 ? now.next : page.next };
         });
       },

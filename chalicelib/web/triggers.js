@@ -128,7 +128,7 @@ function TriggerPreview({ account, side, symbol, amount, price, existing }) {
   const quote = account.prices.get(symbol);
   const cents = readAmount(amount).cents ?? (existing && centsOf(existing.amount));
   const at = readAmount(price).cents ?? (existing?.price ? centsOf(existing.price) : undefined);
-  if (symbol === "" || cents === undefined || at === undefined) return null;
+  if (symbol === "" || cents === undefined || at === undefined || (amount.trim() === "" && price.trim() === "")) return null;
   const shares = cents / at;
   const why = unusual(side, at, quote, cents);
   const lines = [

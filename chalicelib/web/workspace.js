@@ -54,9 +54,9 @@ function AccountView({ api, user, viewer }) {
       <div class="column">
         ${wasEmpty && cash}
         <${Ticket} account=${account} order=${order} change=${change} />
-        <${Orders} account=${account} />
       </div>
       <div class="column">
+        <${Orders} account=${account} />
         <${Holdings} account=${account} choose=${choose} />
         <${Triggers} account=${account} />
       </div>

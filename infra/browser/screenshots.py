@@ -128,7 +128,7 @@ def _leave_something_pending(page: Page) -> None:
 def _picture(page: Page, view: View, path: Path) -> Path:
     page.set_viewport_size({"width": view.width, "height": view.height})
     page.emulate_media(color_scheme=view.scheme)
-    page.evaluate("document.activeElement.blur()")
+    page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
     page.wait_for_timeout(300)  # the bars of the orders move for a quarter of a second
     page.screenshot(path=path)
     return path

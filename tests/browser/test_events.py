@@ -165,7 +165,6 @@ def test_prices_are_not_asked_for_while_nobody_looks(floor: BackgroundStack, vis
         before = len(visit.requests)
         visit.page.clock.run_for(60_000)
         assert len(visit.requests) == before
-    visit.page.wait_for_function("document.hidden === false")
 
 
 def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
@@ -201,8 +200,8 @@ def test_the_focus_stays_on_the_way_after_commit_and_cancel(floor: BackgroundSta
         visit.page.wait_for_timeout(AFTER_A_CLICK_MS)
         visit.page.keyboard.press("Enter")
         visit.says(re.compile("(Bought|Sold|Cancelled): "))
-        visit.page.wait_for_function("document.activeElement.closest('#orders') !== null")
+        visit.page.locator("#orders :focus").wait_for()
     visit.panel("Triggers").get_by_role("button", name="Cancel the trigger to buy LOW").focus()
     visit.page.keyboard.press("Enter")
     visit.says("No trigger waits.")
-    visit.page.wait_for_function("document.activeElement.id === 'triggers-title'")
+    visit.page.locator("#triggers-title:focus").wait_for(state="attached")

@@ -192,9 +192,13 @@ def test_the_history_has_what_was_traded_and_why_not_and_can_be_downloaded(
 ) -> None:
     user = "historian"
     token = floor.trader_token(user)
-    visit = trading(floor, visits, user)
+    given(floor, user, ("add", {"amount": "0.01"}), *[("add", {"amount": "0.02"})] * 21)
+    visit = trading(floor, visits, user, "9999.57")
     assert ask(floor, "POST", f"/users/{user}/buy", token, {"symbol": "HLD", "amount": "99999.00"})[0] == 409
     history = visit.panel("History")
+    history.get_by_role("button", name="Older").click()
+    history.get_by_text("Cash added: $0.01.").wait_for()
+    assert history.get_by_role("button", name="Older").count() == 0
     history.get_by_text("needs 99990.00, has 1390.00").wait_for()
     history.get_by_text("Order committed: bought 861 shares of HLD at $10.00 for $8,610.00.").wait_for()
     history.get_by_text("Trades", exact=True).click()
