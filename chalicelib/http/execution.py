@@ -82,6 +82,7 @@ def execute(
             quote_seconds=timer.quote.seconds,
             save_seconds=timer.save.seconds,
             quoted=timer.quoted,
+            operator=given.operator,
         )
     )
     return response
@@ -90,10 +91,11 @@ def execute(
 class _Given:
     """What is known of a request, however far it got."""
 
-    __slots__ = ("outcome", "replayed", "transaction", "user")
+    __slots__ = ("operator", "outcome", "replayed", "transaction", "user")
 
     def __init__(self) -> None:
         self.user: str | None = None
+        self.operator: str | None = None
         self.transaction: int | None = None
         self.outcome = ""
         self.replayed = False
@@ -188,6 +190,7 @@ def _answer(
         user = caller.user
     caller.must_act_for(user)
     given.user = parse_user(user)
+    given.operator = caller.user if caller.user != user else None
     _count(parts, caller)
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction

@@ -17,7 +17,8 @@ class QuotedFrom(StrEnum):
 class Seen(NamedTuple):
     """An answered command, or a request for one that was refused.
 
-    `user` is whose account it was for, None while nobody has shown a token for it. `outcome` is `ok` or a problem's
+    `user` is whose account it was for, None while nobody has shown a token for it; `operator` is the operator who acted
+    for that user, None where users act for themselves. `outcome` is `ok` or a problem's
     code. The seconds of the stages are parts of `seconds`; the rest is waiting for one's turn, deciding, and the form.
     `quoted` is None for a command that needed no quote.
     """
@@ -33,6 +34,7 @@ class Seen(NamedTuple):
     quote_seconds: float
     save_seconds: float
     quoted: QuotedFrom | None = None
+    operator: str | None = None
 
 
 Observer = Callable[[Seen], None]

@@ -70,11 +70,12 @@ class CommandLog:
         """Write a line: in one write, so that those of several threads do not mix."""
         now = self._clock()
         user = "null" if seen.user is None else _quoted(seen.user)
+        operator = "" if seen.operator is None else f',"operator":{_quoted(seen.operator)}'
         quoted = "null" if seen.quoted is None else f'"{seen.quoted.value}"'
         transaction = "null" if seen.transaction is None else seen.transaction
         # By hand, because every command pays for it: a third of what encoding a mapping takes.
         self._stream.write(
-            f'{{"time":{now},"level":"INFO","request_id":{_quoted(seen.request_id)},"user":{user}'
+            f'{{"time":{now},"level":"INFO","request_id":{_quoted(seen.request_id)},"user":{user}{operator}'
             f',"command":"{seen.command}","transaction":{transaction},"outcome":"{seen.outcome}"'
             f',"replayed":{"true" if seen.replayed else "false"},"ms":{seen.seconds * 1000:.3f}'
             f',"load_ms":{seen.load_seconds * 1000:.3f},"quote_ms":{seen.quote_seconds * 1000:.3f}'

@@ -57,6 +57,11 @@ def test_a_command_without_a_quote_says_so() -> None:
     assert line_of(seen=SEEN._replace(quoted=None))["quoted"] is None
 
 
+def test_the_operator_who_acted_for_a_user_is_named() -> None:
+    line = line_of(seen=SEEN._replace(operator="ops"))
+    assert (line["user"], line["operator"]) == ("jane", "ops")
+
+
 def test_what_a_client_sent_cannot_begin_a_line_of_its_own() -> None:
     assert line_of(seen=SEEN._replace(request_id='x"}\n{"command":"ADD'))["command"] == "BUY"
 
