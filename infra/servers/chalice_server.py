@@ -198,7 +198,8 @@ class _Handler(ChaliceRequestHandler):
         """Send a whole answer; to HEAD without the body, which Chalice would send and the client not expect."""
         whole = body.encode() if isinstance(body, str) else body or b""
         accepts = self._request.headers.get("accept-encoding", "")
-        _, packed, body = compressed(accepts, Answer(code, list(headers.items()), whole))
+        typed = {"Content-Type": "application/json", **headers}  # as Chalice takes it to be when nothing is said
+        _, packed, body = compressed(accepts, Answer(code, list(typed.items()), whole))
         headers = dict(packed)
         if self.command != "HEAD":
             super()._send_http_response_with_body(code, headers, body)

@@ -23,6 +23,9 @@ def test_an_operator_looks_up_a_user_and_acts_for_it(floor: BackgroundStack, vis
     visit.panel("Add cash").get_by_label("Amount to add").fill("0.55")
     visit.panel("Add cash").get_by_role("button", name="Add cash").click()
     visit.glance("Cash").get_by_text("$124.00").wait_for()
+    line = '"user":"client","operator":"operator","command":"ADD"'
+    while not any(line in log.read_text() for log in (floor.data / "logs").glob("gateway*")):
+        page.wait_for_timeout(50)  # a command's line may come a moment after its answer
     page.reload()
     visit.glance("Cash").get_by_text("$124.00").wait_for()
     page.get_by_role("link", name="System").click()

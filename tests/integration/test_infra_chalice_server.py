@@ -1,6 +1,7 @@
 """Chalice's own server under our launcher, with the tiny app."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -94,6 +95,20 @@ def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
 
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(ask, range(100)))
+
+
+def test_a_long_answer_is_compressed_for_who_takes_it(serve: StartServer) -> None:
+    _, port = serve(1)
+    path = f"/echo/{'x' * 2000}"
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        packed = connection.getresponse()
+        assert json.loads(gzip.decompress(packed.read()))["word"] == "x" * 2000
+        assert packed.headers["content-encoding"] == "gzip"
+        connection.request("GET", path)
+        plain = connection.getresponse()
+        assert json.loads(plain.read())["word"] == "x" * 2000
+    assert (plain.headers["content-encoding"], plain.headers["vary"]) == (None, "Accept-Encoding")
 
 
 def test_what_is_encoded_in_a_path_without_need_is_the_same_as_plain(serve: StartServer) -> None:

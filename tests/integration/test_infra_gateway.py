@@ -1,6 +1,7 @@
 """The gateway as a program: processes, connections, and many requests on one thread."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -150,6 +151,24 @@ def test_a_kept_alive_connection_survives_head_and_errors(serve: StartServer) ->
             assert response.status == status
             assert not response.will_close
             assert bool(body) == (method not in {"HEAD", "OPTIONS"})
+
+
+def test_a_long_answer_is_compressed_for_who_takes_it(serve: StartServer) -> None:
+    server = serve()
+    path = f"/echo/{'x' * 2000}"
+    with contextlib.closing(server.connect()) as connection:
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        packed = connection.getresponse()
+        body = packed.read()
+        connection.request("HEAD", path, headers={"Accept-Encoding": "gzip"})
+        head = connection.getresponse()
+        assert head.read() == b""
+        connection.request("GET", path)
+        plain = connection.getresponse()
+        assert json.loads(plain.read())["word"] == "x" * 2000
+    assert (packed.headers["content-encoding"], head.headers["content-encoding"]) == ("gzip", "gzip")
+    assert json.loads(gzip.decompress(body))["word"] == "x" * 2000
+    assert (plain.headers["content-encoding"], plain.headers["vary"]) == (None, "Accept-Encoding")
 
 
 def test_a_chunked_body_arrives_whole(serve: StartServer) -> None:
