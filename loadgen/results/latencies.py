@@ -6,6 +6,7 @@ from typing import Any, Self
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
 MAX_LATENCY_US = 3_600_000_000
+_MOST_NEW = 1000
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
 
@@ -14,39 +15,51 @@ class Latencies:
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
+        self._new: dict[int, int] = {}
+        """How often each latency was recorded that is not in the histogram yet: equal ones are put in as one."""
         self.count = 0
         self._total_us = 0
         self._max_us = 0
 
     def record(self, latency_us: int) -> None:
         """Count one latency; beyond an hour counts as an hour."""
-        self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)))
+        new = self._new
+        new[latency_us] = new.get(latency_us, 0) + 1
         self.count += 1
         self._total_us += latency_us
         self._max_us = max(self._max_us, latency_us)
+        if len(new) > _MOST_NEW:
+            self._put_in()
+
+    def _put_in(self) -> HdrHistogram:
+        """Return the histogram, all latencies in it."""
+        for latency_us, times in self._new.items():
+            self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)), times)
+        self._new.clear()
+        return self._histogram
 
     def add(self, other: "Latencies") -> None:
         """Count everything that another histogram counted."""
-        self._histogram.add(other._histogram)  # noqa: SLF001 (of its own class)
+        self._histogram.add(other._put_in())  # noqa: SLF001 (of its own class)
         self.count += other.count
         self._total_us += other._total_us  # noqa: SLF001 (of its own class)
         self._max_us = max(self._max_us, other._max_us)  # noqa: SLF001 (of its own class)
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile in milliseconds."""
-        found: int = self._histogram.get_value_at_percentile(percent)
+        found: int = self._put_in().get_value_at_percentile(percent)
         return min(found, self._max_us) / 1000
 
     def deviation_ms(self) -> float:
         """Return the standard deviation in milliseconds."""
-        found: float = self._histogram.get_stddev()
+        found: float = self._put_in().get_stddev()
         return found / 1000
 
     def summary_ms(self) -> dict[str, float]:
         """Return mean, percentiles and maximum in milliseconds, and the count."""
         if not self.count:
             return {"count": 0}
-        values = self._histogram.get_percentile_to_value_dict(list(PERCENTILES))
+        values = self._put_in().get_percentile_to_value_dict(list(PERCENTILES))
         return {
             "count": self.count,
             "mean": round(self._total_us / self.count / 1000, 3),
@@ -60,7 +73,7 @@ class Latencies:
             "count": self.count,
             "total_us": self._total_us,
             "max_us": self._max_us,
-            "histogram": self._histogram.encode().decode(),
+            "histogram": self._put_in().encode().decode(),
         }
 
     @classmethod
