@@ -31,7 +31,8 @@ from chalicelib.audit.retention import Retention
 from chalicelib.audit.s3 import Bucket
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
-from chalicelib.domain.errors import UnavailableError
+from chalicelib.domain.errors import PermanentError, UnavailableError
+from chalicelib.domain.limits import AccountLimits
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.quotes.cache import QuoteCache
@@ -283,6 +284,7 @@ def make_runtime(settings: Settings) -> Runtime:
         clock=clock,
         queues=queues,
         limit_ms=settings.command_timeout_ms,
+        limits=AccountLimits(settings.max_orders, settings.max_triggers, settings.max_holdings),
     )
     sweeper = Sweeper(
         # What it visits is not what is traded next.
@@ -349,7 +351,7 @@ def check_data() -> None:
     try:
         with pymongo.timeout(CHECK_SECONDS):
             runtime().registry.check()
-    except StoreError as error:
+    except (StoreError, PermanentError) as error:
         log.warning("the form of the data will be looked at on first use: %s", error)
 
 
@@ -368,7 +370,7 @@ def _make_indexes(parts: Runtime) -> None:
     try:
         parts.accounts.make_indexes()
         parts.dumps.make_indexes()
-    except (StoreError, PyMongoError, UnavailableError) as error:
+    except (StoreError, PyMongoError, PermanentError, UnavailableError) as error:
         log.warning("the indexes will be made on first use: %s", error)
 
 

@@ -21,6 +21,8 @@ DEFAULT_DATABASE = "day_trading"
 MAX_NAMESPACE_LENGTH = 128
 
 MOST_CLOCK_TOLERANCE_MS = 5_000
+MOST_OF_AN_ACCOUNT = 10_000
+"""Orders, triggers or symbols: an account with so many of each still fits into a document of MongoDB, 16 MiB."""
 
 _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
 
@@ -54,6 +56,9 @@ class Settings:
     command_timeout_ms: int
     clock_tolerance_ms: int
     recent_accounts: int
+    max_orders: int
+    max_triggers: int
+    max_holdings: int
     group_commit: int
     redis_url: str
     redis_namespace: str
@@ -251,6 +256,9 @@ def _read(env: Mapping[str, str]) -> Settings:
         command_timeout_ms=_number("COMMAND_TIMEOUT_MS", env, 20_000, 100, 60_000),
         clock_tolerance_ms=_number("CLOCK_TOLERANCE_MS", env, 2_000, 100, MOST_CLOCK_TOLERANCE_MS),
         recent_accounts=_number("RECENT_ACCOUNTS", env, 2_000, 0, 1_000_000),
+        max_orders=_number("MAX_ORDERS", env, 1_000, 1, MOST_OF_AN_ACCOUNT),
+        max_triggers=_number("MAX_TRIGGERS", env, 1_000, 1, MOST_OF_AN_ACCOUNT),
+        max_holdings=_number("MAX_HOLDINGS", env, 1_000, 1, MOST_OF_AN_ACCOUNT),
         group_commit=_number("GROUP_COMMIT", env, 1, 1, 1_000),
         redis_url=_checked(
             "REDIS_URL",

@@ -21,6 +21,7 @@ from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.errors import RejectedError
 from chalicelib.domain.expiry import give_back_expired
 from chalicelib.domain.journal import OK, CashMoved, Entry, Event, PastCommand, QuoteHit
+from chalicelib.domain.limits import AccountLimits, check_growth
 from chalicelib.domain.money import format_cents
 from chalicelib.domain.positions import after_sale, cost_with
 from chalicelib.domain.quote import QuoteAnswer
@@ -56,6 +57,8 @@ class Decision(NamedTuple):
     entry: Entry
 
 
+DEFAULT_LIMITS = AccountLimits()
+
 Rule = Callable[[Account, Command, Situation], Change]
 
 
@@ -66,12 +69,13 @@ def decide(
     now_ms: int,
     sequence: int,
     history: Sequence[PastCommand] = (),
+    limits: AccountLimits = DEFAULT_LIMITS,
 ) -> Decision:
     """Return what `command` does to `account` at `now_ms`, as the entry `sequence` of the user's journal.
 
     Orders past their 60 s are given back first. A command that is rejected, or was refused before, changes nothing
     beyond that, and its entry carries the code. `quote` is needed for a QUOTE, BUY or SELL that was not refused;
-    `history` (newest first) only for DISPLAY_SUMMARY.
+    `history` (newest first) only for DISPLAY_SUMMARY. What a rule allows is still rejected past one of the `limits`.
     """
     account, events = give_back_expired(account, now_ms)
     if quote is not None and not quote.cached:
@@ -81,6 +85,7 @@ def decide(
         return Decision(account, _entry(account, command, now_ms, events, rejection=refused))
     try:
         change = RULES[command.name](account, command, Situation(now_ms, sequence, quote, history))
+        check_growth(account, change.account, limits)
     except RejectedError as rejection:
         return Decision(account, _entry(account, command, now_ms, events, rejection=rejection))
     entry = _entry(change.account, command, now_ms, (*events, *change.moves), result=change.result)

@@ -10,6 +10,9 @@ TradingError
 │   ├── InvalidOrderError        invalid_order
 │   └── KeyReusedError           idempotency_key_reused
 ├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
+├── PermanentError               what cannot be done, now or later, unless an operator changes something
+│   ├── AccountFullError         account_full
+│   └── IndexConflictError       index_conflict
 └── UnavailableError             a part of the system did not answer; problems say what became of the command
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable: the command may have been done
@@ -102,12 +105,32 @@ class RejectedError(TradingError):
             "no_buy_amount",
             "no_sell_amount",
             "order_changed",
+            "too_many_orders",
+            "too_many_triggers",
+            "too_many_holdings",
+            "cash_limit",
         }
     )
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class PermanentError(TradingError):
+    """It cannot be done: to send it again is in vain until an operator has changed something (SPEC.md section 3)."""
+
+
+class AccountFullError(PermanentError):
+    """The document of the account, or a number in it, would pass what the database can hold; nothing was changed."""
+
+    code = "account_full"
+
+
+class IndexConflictError(PermanentError):
+    """An index that is needed cannot be made: another one is there under its name, or of its fields."""
+
+    code = "index_conflict"
 
 
 class UnavailableError(TradingError):

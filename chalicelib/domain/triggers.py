@@ -5,26 +5,42 @@ from dataclasses import replace
 
 from chalicelib.domain.account import Account, without
 from chalicelib.domain.commands import CommandName
+from chalicelib.domain.errors import RejectedError
 from chalicelib.domain.journal import CashMoved, Event, TriggerFired
+from chalicelib.domain.limits import check_numbers
 from chalicelib.domain.positions import after_sale, cost_with
 
 
 def fire_due_triggers(account: Account, prices: Mapping[str, int]) -> tuple[Account, tuple[Event, ...]]:
     """Return the account after every trigger that is due at `prices` (cents by symbol) has fired, and the events.
 
-    A symbol without a price is left alone. With nothing due the account comes back as it is, without events.
+    A symbol without a price is left alone, and so is a trigger whose firing would pass what an account can hold. With
+    nothing due the account comes back as it is, without events.
     """
     events: tuple[Event, ...] = ()
     for symbol in sorted(account.buy_triggers.keys() & prices.keys()):
-        account, fired = _fire_buy(account, symbol, prices[symbol])
-        events = (*events, *fired)
+        account, fired = _fitting(account, _fire_buy(account, symbol, prices[symbol]))
+        events += fired
     for symbol in sorted(account.sell_triggers.keys() & prices.keys()):
-        account, fired = _fire_sell(account, symbol, prices[symbol])
-        events = (*events, *fired)
+        account, fired = _fitting(account, _fire_sell(account, symbol, prices[symbol]))
+        events += fired
     return account, events
 
 
-def _fire_buy(account: Account, symbol: str, quote_cents: int) -> tuple[Account, tuple[Event, ...]]:
+Firing = tuple[Account, tuple[Event, ...]]
+"""The account after a trigger has fired, or as it was, and the events."""
+
+
+def _fitting(account: Account, firing: Firing) -> Firing:
+    """Return the firing, none when the account cannot hold what comes of it."""
+    try:
+        check_numbers(account, firing[0])
+    except RejectedError:
+        return account, ()
+    return firing
+
+
+def _fire_buy(account: Account, symbol: str, quote_cents: int) -> Firing:
     """Fire when the quote is at or below the trigger's price and the amount buys a share; the rest comes back."""
     trigger = account.buy_triggers[symbol]
     shares = trigger.amount_cents // quote_cents
@@ -42,7 +58,7 @@ def _fire_buy(account: Account, symbol: str, quote_cents: int) -> tuple[Account,
     return after, (fired, CashMoved("add", rest)) if rest else (fired,)
 
 
-def _fire_sell(account: Account, symbol: str, quote_cents: int) -> tuple[Account, tuple[Event, ...]]:
+def _fire_sell(account: Account, symbol: str, quote_cents: int) -> Firing:
     """Fire when the quote is at or above the trigger's price and the amount sells a share.
 
     The price was reached from below, so what the amount sells now is never more than what was reserved.

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chalicelib.clock import Clock
-from chalicelib.domain.errors import UnavailableError
+from chalicelib.domain.errors import PermanentError, UnavailableError
 from chalicelib.http.answers import json_response
 from chalicelib.http.problems import problem_response
 from chalicelib.store.documents import Document
@@ -40,6 +40,8 @@ def health_response(database: Database[Document], redis: Redis, registry: Regist
     except (PyMongoError, StoreError) as error:
         log.warning("mongodb does not answer: %s", error)
         return problem_response("store_unavailable", "down: mongodb", {"Retry-After": "1"})
+    except PermanentError as error:
+        return problem_response("store_unavailable", f"down: mongodb: {error}", {"Retry-After": "30"})
     except UnavailableError as error:
         log.warning("not well: %s", error)
         what = {"clock_skew": "clock", "unknown_data_version": "data"}.get(error.code, "mongodb")

@@ -46,13 +46,15 @@ _DESCRIPTIONS: Mapping[int, str] = {
     403: "The token is good, but not for this.",
     404: "There is nothing at this path, or no such file.",
     405: "The path does not take this method.",
-    409: "The command was rejected by the rules of trading, and stands in the audit log.",
+    409: "The command was rejected by the rules of trading, and stands in the audit log; but for `account_full`, when "
+    "the database can hold no more of the account. To send it again is in vain.",
     413: "The body is over 64 KiB, or what is asked for is over 5 MiB.",
     414: "The request line is over 8 KiB.",
     415: "The body is not application/json, or it is compressed.",
     422: "The idempotency key was used for another command.",
     429: "More commands than this user may give in that time.",
-    501: "The body is in a transfer coding other than chunked.",
+    501: "The body is in a transfer coding other than chunked, or the database cannot do what is asked until an "
+    "operator has changed it. To send it again is in vain.",
     503: "A part of the system did not answer. Nothing is changed by reading: send it again.",
 }
 _OF_A_COMMAND: Mapping[int, str] = {
@@ -185,6 +187,7 @@ def _codes(operation: Operation) -> Iterator[str]:
         "store_unavailable",
         "auth_unavailable",
         "unknown_data_version",
+        "index_conflict",
         *(("quote_unavailable",) if operation.is_priced or operation is PRICE_HISTORY else ()),
         *(("clock_skew",) if operation.command is not None or operation is PRICES else ()),
     )
@@ -193,7 +196,7 @@ def _codes(operation: Operation) -> Iterator[str]:
     yield from (given.code for given in operation.query)
     if operation.command is None:
         return
-    yield from ("idempotency_key_reused", "too_late")
+    yield from ("idempotency_key_reused", "too_late", "account_full")
     if operation.method == "POST":
         yield from ("invalid_json", "unknown_field")
     if any(given.required for given in operation.fields):

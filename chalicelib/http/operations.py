@@ -96,6 +96,7 @@ KIND = _query("kind", parse_kind, schemas.choice(KINDS))
 FORMAT = _query("format", parse_format, schemas.choice(FORMATS))
 
 _BELOW, _FUNDS, _SHARES = "amount_below_price", "insufficient_funds", "insufficient_shares"
+_ORDERS, _TRIGGERS, _HOLDINGS, _CASH = "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit"
 _CACHED: Mapping[str, Schema] = {"cached": schemas.BOOLEAN}
 
 
@@ -111,7 +112,7 @@ def _post(
     return Operation(name, "POST", path, summary, command, fields, answer, rejections=rejections)
 
 
-ADD = _post(CommandName.ADD, "Put cash into the account.", (AMOUNT,), {})
+ADD = _post(CommandName.ADD, "Put cash into the account.", (AMOUNT,), {}, _CASH)
 QUOTE = Operation(
     "quote",
     "GET",
@@ -127,6 +128,8 @@ BUY = _post(
     {**schemas.PENDING_BUY, **_CACHED},
     _BELOW,
     _FUNDS,
+    _ORDERS,
+    _HOLDINGS,
 )
 COMMIT_BUY = _post(
     CommandName.COMMIT_BUY,
@@ -135,6 +138,8 @@ COMMIT_BUY = _post(
     schemas.BOUGHT,
     "no_pending_buy",
     "order_changed",
+    _HOLDINGS,
+    _CASH,
 )
 CANCEL_BUY = _post(
     CommandName.CANCEL_BUY,
@@ -151,6 +156,7 @@ SELL = _post(
     {**schemas.PENDING_SELL, **_CACHED},
     _BELOW,
     _SHARES,
+    _ORDERS,
 )
 COMMIT_SELL = _post(
     CommandName.COMMIT_SELL,
@@ -159,6 +165,7 @@ COMMIT_SELL = _post(
     schemas.SOLD,
     "no_pending_sell",
     "order_changed",
+    _CASH,
 )
 CANCEL_SELL = _post(
     CommandName.CANCEL_SELL,
@@ -174,6 +181,8 @@ SET_BUY_AMOUNT = _post(
     (SYMBOL, AMOUNT),
     schemas.BUY_TRIGGER,
     _FUNDS,
+    _TRIGGERS,
+    _HOLDINGS,
 )
 SET_BUY_TRIGGER = _post(
     CommandName.SET_BUY_TRIGGER,
@@ -196,6 +205,7 @@ SET_SELL_AMOUNT = _post(
     schemas.SELL_TRIGGER,
     _SHARES,
     _BELOW,
+    _TRIGGERS,
 )
 SET_SELL_TRIGGER = _post(
     CommandName.SET_SELL_TRIGGER,
@@ -216,7 +226,7 @@ CANCEL_SET_SELL = _post(
 _REJECTIONS = frozenset(
     code
     for operation in (
-        *(BUY, COMMIT_BUY, SELL, COMMIT_SELL),
+        *(ADD, BUY, COMMIT_BUY, SELL, COMMIT_SELL),
         *(SET_BUY_AMOUNT, SET_BUY_TRIGGER, SET_SELL_AMOUNT, SET_SELL_TRIGGER),
     )
     for code in operation.rejections

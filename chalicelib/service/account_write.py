@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from chalicelib.clock import Clock
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
-from chalicelib.domain.errors import UnavailableError
+from chalicelib.domain.errors import PermanentError, UnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.observe.timing import CommandTimer
 from chalicelib.service.deadline import Deadline
@@ -118,8 +118,9 @@ class AccountWrite:
         Unless the record that the process keeps is to be trusted, the database's is decided on: an old one could say
         "nothing to do", and no guard checks an account that is not written.
 
-        Raises TooLateError when it is not begun in its time, ClockSkewError and UnknownDataVersionError, after which
-        nothing was changed, StoreUnavailableError when the database did not confirm it, and what `decide` raises.
+        Raises TooLateError when it is not begun in its time, ClockSkewError, UnknownDataVersionError and
+        PermanentError, after which nothing was changed, StoreUnavailableError when the database did not confirm it, and
+        what `decide` raises.
         """
         return self._until_known(partial(self._try, decide, trust_kept=trust_kept))
 
@@ -134,7 +135,7 @@ class AccountWrite:
                 pauses = self._was_read_now
             except UnknownOutcomeError as error:
                 last, pauses = error, True
-            except UnavailableError as error:
+            except (PermanentError, UnavailableError) as error:
                 if self._since is None:  # nothing was changed, as it says
                     raise
                 last, pauses = error, True

@@ -7,11 +7,19 @@ from typing import Any, NamedTuple, Protocol
 
 from chalicelib.clock import Clock
 from chalicelib.domain.commands import PRICED, Command, CommandName
-from chalicelib.domain.decide import Decision, decide
-from chalicelib.domain.errors import FIELD_CODES, KeyReusedError, QuoteUnavailableError, TooLateError
+from chalicelib.domain.decide import DEFAULT_LIMITS, Decision, decide
+from chalicelib.domain.errors import (
+    FIELD_CODES,
+    AccountFullError,
+    KeyReusedError,
+    PermanentError,
+    QuoteUnavailableError,
+    TooLateError,
+)
 from chalicelib.domain.journal import Entry, QuoteHit
+from chalicelib.domain.limits import AccountLimits
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.domain.system import note_hit
+from chalicelib.domain.system import SYSTEM_JOURNAL, note_hit
 from chalicelib.observe.commands import QuotedFrom
 from chalicelib.observe.timing import CommandTimer
 from chalicelib.service.account_write import AccountWrite, Store, write_for_system
@@ -61,12 +69,13 @@ class Trading:
     clock: Clock
     queues: UserQueues
     limit_ms: int
+    limits: AccountLimits = DEFAULT_LIMITS
 
     def execute(self, command: Command, arrived_ms: int | None = None, timer: CommandTimer | None = None) -> Answer:
         """Execute a command exactly once and return its outcome, which may be a rejection.
 
         `arrived_ms` is when its request arrived, by default now: its time counts from then. Raises KeyReusedError,
-        QuoteUnavailableError, ClockSkewError and TooLateError, after which nothing was changed, and
+        QuoteUnavailableError, ClockSkewError, TooLateError and PermanentError, after which nothing was changed, and
         StoreUnavailableError when the database did not confirm the change in time: only with the same key may the
         command then be sent again.
         """
@@ -97,7 +106,7 @@ class Trading:
                 if waited:
                     write.forget()
                 written = write.carry_out(partial(self._decide, command, quote))
-        except (QuoteUnavailableError, TooLateError):
+        except (QuoteUnavailableError, TooLateError, PermanentError):
             self._note_hits(command, quote.hits)
             raise
         assert written.found is not None, "a command always has an entry"
@@ -111,13 +120,20 @@ class Trading:
         answer = quote.current()
         if command.name is CommandName.DISPLAY_SUMMARY:
             record = self.store.with_history(record)
-        return decide(record.account, command, answer, now_ms, record.version + 1, record.latest or ())
+        history = record.latest or ()
+        return decide(record.account, command, answer, now_ms, record.version + 1, history, self.limits)
 
     def _note_hits(self, command: Command, hits: Sequence[Quote]) -> None:
-        """Record hits on the source that are not among the events of the command's entry, or that it has none for."""
+        """Record hits on the source that are not among the events of the command's entry, or that it has none for.
+
+        Those of an account that can hold no more stand in the journal of the system.
+        """
         for hit in hits:
             note = partial(note_hit, hit, command.transaction)
-            write_for_system(self.store, self.clock, command.user, note, self.limit_ms)
+            try:
+                write_for_system(self.store, self.clock, command.user, note, self.limit_ms)
+            except AccountFullError:
+                write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.limit_ms)
 
 
 class _CommandQuote:

@@ -14,6 +14,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from chalicelib.domain.account import Account
+from chalicelib.domain.errors import PermanentError
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import (
     Document,
@@ -67,7 +68,7 @@ class Accounts:
     def make_indexes(self) -> None:
         """Create the indexes that are not there yet; harmless to repeat. A new database has them before the first read.
 
-        Raises UnknownOutcomeError when the database does not answer, and UnknownDataVersionError.
+        Raises UnknownOutcomeError when the database does not answer, IndexConflictError and UnknownDataVersionError.
         """
         self._registry.check()
         with outcomes():
@@ -97,20 +98,21 @@ class Accounts:
         """Store the change of `record.account` to `account` with its entry; return the record after it.
 
         When it returns, the write is journaled on a majority of the replica set. Raises LostRaceError when the account
-        has changed since `record` was read, UnknownOutcomeError when the database did not confirm in time; then the
-        entry, if it was written, can be found by `attempt`.
+        has changed since `record` was read, PermanentError when it can never be written, and UnknownOutcomeError when
+        the database did not confirm in time; then the entry, if it was written, can be found by `attempt`.
         """
         user = account.user
         number = next(_numbers) % (1 << 8 * _NUMBER_BYTES)
         write_id = attempt + number.to_bytes(_NUMBER_BYTES)
-        entry_bytes = bson.encode(entry_document(entry, write_id, self._server))
         try:
+            with outcomes():
+                entry_bytes = bson.encode(entry_document(entry, write_id, self._server))
             after, operators = self._update(record, account, entry, entry_bytes)
             self._writer.write(GuardedWrite(user, record.version, operators, write_id))
         except LostRaceError:
             self._recent.note_lost(user)
             raise
-        except StoreError:
+        except (StoreError, PermanentError):
             self._recent.forget(user)
             raise
         self._recent.put(after)

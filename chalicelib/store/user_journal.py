@@ -143,7 +143,9 @@ class UserJournal:
         count: int = part["count"]
         try:
             self._journal.insert_one(part)
-        except DuplicateKeyError:
+        except DuplicateKeyError as error:
+            if set((error.details or {}).get("keyPattern", {"_id": 1})) != {"_id"}:
+                raise
             there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
             if there is None:
                 # The copy that was in our way is not confirmed by a majority, and may vanish with its primary.

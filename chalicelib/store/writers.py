@@ -3,18 +3,29 @@
 A write is confirmed when it is in the journals of a majority, and no sooner is its command answered.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, PyMongoError, WriteError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
+from chalicelib.domain.errors import AccountFullError, IndexConflictError, PermanentError
 from chalicelib.store.documents import STATE, Document
-from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
+
+log = logging.getLogger(__name__)
 
 BAD_VALUE = 2
 """Of an update of an account that has no state of our form: another build has taken it, and nothing was written."""
+
+DUPLICATE_KEY = 11000
+TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
+"""A document would be larger than MongoDB takes, 16 MiB, or a key of an index than that takes."""
+
+CONFLICTING_INDEX = frozenset({85, 86, 171})
+"""An index cannot be made beside one that is there, or an account cannot be in one that is not ours."""
 
 _ONE = "one"
 _GUARDED = f"{STATE}.$[{_ONE}]."
@@ -54,7 +65,7 @@ class Writer(Protocol):
     """Sends guarded writes."""
 
     def write(self, write: GuardedWrite) -> None:
-        """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
+        """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
 
     def close(self) -> None:
         """Finish what has begun; nothing is written afterwards."""
@@ -67,7 +78,7 @@ class SingleWriter:
         self._accounts = accounts
 
     def write(self, write: GuardedWrite) -> None:
-        """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
+        """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
         statement = write.statement()
         with outcomes():
             result = self._accounts.update_one(
@@ -85,13 +96,39 @@ class SingleWriter:
 
 @contextmanager
 def outcomes() -> Iterator[None]:
-    """Turn the driver's errors into the store's."""
+    """Turn the driver's errors into the store's, and into PermanentError what no further try can change."""
     try:
         yield
-    except DuplicateKeyError as error:
-        # The upsert of a new account found one: its version is not 0 any more.
-        raise LostRaceError(str(error)) from error
+    except (DocumentTooLarge, OverflowError) as error:
+        raise account_full(error) from error
+    except OperationFailure as error:
+        raise failure_of({"errmsg": str(error), **(error.details or {}), "code": error.code}) from error
     except PyMongoError as error:
-        if isinstance(error, WriteError) and error.code == BAD_VALUE:
-            raise LostRaceError(str(error)) from error
         raise UnknownOutcomeError(str(error)) from error
+
+
+def failure_of(failed: Mapping[str, Any]) -> StoreError | PermanentError:
+    """Return what a failure means that the database has answered: its code, its message, the index it names."""
+    code, message = failed.get("code"), str(failed.get("errmsg"))
+    if code == BAD_VALUE:
+        return LostRaceError(message)
+    if code in TOO_LARGE:
+        return account_full(message)
+    if code == DUPLICATE_KEY and set(failed.get("keyPattern", {"_id": 1})) == {"_id"}:
+        # The upsert of a new account found one: its version is not 0 any more.
+        return LostRaceError(message)
+    if code == DUPLICATE_KEY or code in CONFLICTING_INDEX:
+        return index_conflict(message)
+    return UnknownOutcomeError(message)
+
+
+def account_full(reason: object) -> AccountFullError:
+    """Return the error for a document, or a number in it, that is more than the database takes."""
+    log.error("an account has reached what the database can hold: %s", reason)
+    return AccountFullError("the account has reached what the database can hold of one; operators: the log says why")
+
+
+def index_conflict(reason: object) -> IndexConflictError:
+    """Return the error for an index that is in the way."""
+    log.error("an index of the database is in the way, drop it: %s", reason)
+    return IndexConflictError("an index of the database is in the way; operators: the log says which, drop it")

@@ -14,7 +14,7 @@ from chalicelib import concurrency
 from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
-from chalicelib.domain.errors import StoreUnavailableError, UnavailableError
+from chalicelib.domain.errors import PermanentError, StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import OrderExpired, TriggerFired
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import note_hit, settle
@@ -87,8 +87,8 @@ class Sweeper:
     def sweep(self, stopping: Callable[[], bool] = never) -> Report:
         """Do what is due and return what was done; begin nothing new once `stopping` says so.
 
-        Raises StoreUnavailableError when the database does not say what there is to do, and ClockSkewError. What was
-        done by then is done, and the next sweep goes on from there.
+        Raises StoreUnavailableError when the database does not say what there is to do, ClockSkewError and
+        IndexConflictError. What was done by then is done, and the next sweep goes on from there.
         """
         try:
             self.store.make_indexes()
@@ -212,7 +212,7 @@ class _Sweep:
                 return _Asked(answer)
             note = partial(note_hit, answer.quote, holder.transaction)
             return _Asked(answer, self._write(holder.user, note).lost_races)
-        except UnavailableError as error:
+        except (PermanentError, UnavailableError) as error:
             log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)
         except Exception:
             log.exception("the triggers on %s wait for the next sweep", symbol)
@@ -242,7 +242,7 @@ class _Sweep:
                 symbols = ", ".join(settling.outdated)
                 log.warning("the triggers of %s on %s wait for the next sweep: the quotes ran out", user, symbols)
             return _Settled(written, outdated=bool(settling.outdated))
-        except UnavailableError as error:
+        except (PermanentError, UnavailableError) as error:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)
         except Exception:
             log.exception("what is due of %s waits for the next sweep", user)

@@ -14,7 +14,7 @@ const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it,
 
 /** After these 5xx nothing was changed; after any other one, also of a proxy, a command may have been done. */
 const UNCHANGED = new Set(
-  "quote_unavailable auth_unavailable clock_skew too_late server_busy unknown_data_version not_supported".split(" "),
+  "quote_unavailable auth_unavailable clock_skew too_late server_busy unknown_data_version not_supported index_conflict".split(" "),
 );
 
 /** The server refused or rejected a request: `code` and `detail` are those of the problem. */

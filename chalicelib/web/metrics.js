@@ -13,6 +13,8 @@ const FAILED = new Set([
   "too_late",
   "unknown_data_version",
   "internal_error",
+  "account_full",
+  "index_conflict",
 ]);
 
 /** The samples of a text: `[{name, labels, value}]`. */

@@ -15,10 +15,12 @@ const WORDS = {
   no_pending_buy: [null, "There is no pending buy any more: it expired or was settled elsewhere."],
   no_pending_sell: [null, "There is no pending sell any more: it expired or was settled elsewhere."],
   order_changed: [null, "Another order is the newest by now."],
-  too_many_orders: [null, "There are too many pending orders."],
-  too_many_triggers: [null, "There are too many triggers."],
-  too_many_holdings: [null, "There are shares of too many symbols."],
+  too_many_orders: [null, "There are too many pending orders: commit or cancel some first."],
+  too_many_triggers: [null, "There are too many triggers: cancel some first."],
+  too_many_holdings: [null, "There are too many symbols in this account."],
   cash_limit: ["amount", "The account cannot hold so much cash."],
+  account_full: [null, "The account can hold no more."],
+  index_conflict: [null, "The database is not set up for this."],
   forbidden: [null, "Your token does not allow this."],
   not_found: [null, "There is no such thing."],
 };
@@ -47,7 +49,7 @@ export function inWords(error) {
     return { field: null, text: said(error, ASIDE.rate_limited[0], `The next one is taken in ${seconds}.`) };
   }
   if (error.code in ASIDE) return { field: null, text: said(error, ...ASIDE[error.code]) };
-  if (error.status >= 500) return { field: null, text: said(error, "The server failed", "Send it again.") };
+  if (error.status >= 500 && error.status !== 501) return { field: null, text: said(error, "The server failed", "Send it again.") };
   const [field, words] = WORDS[error.code] ?? [null, "The server refused it."];
   const detail = error.detail.replace(/^\w+: /, "");
   const says = [400, 409, 413, 501].includes(error.status) || !(error.code in WORDS);

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chalicelib.config.settings import SettingError, Settings, read_settings
-from chalicelib.domain.errors import UnavailableError, UnknownDataVersionError
+from chalicelib.domain.errors import PermanentError, UnavailableError, UnknownDataVersionError
 from chalicelib.runtime import make_runtime
 from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
@@ -48,7 +48,7 @@ def tick(
             try:
                 report = sweep()
                 log.info("%s", report.line())
-            except UnavailableError as error:
+            except (PermanentError, UnavailableError) as error:
                 log.warning("no sweep: %s", error)
             except Exception:
                 log.exception("a sweep failed for a reason nobody thought of")
@@ -64,7 +64,7 @@ def run(settings: Settings, pause: Pause) -> None:
     """
     runtime = make_runtime(settings)
     try:
-        with contextlib.suppress(StoreError):  # the sweeps will say
+        with contextlib.suppress(StoreError, PermanentError):  # the sweeps will say
             runtime.registry.check()
         with metrics.folder():
             from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first

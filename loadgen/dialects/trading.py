@@ -22,7 +22,8 @@ CODES = frozenset({
     "unsupported_media_type", "insufficient_funds", "insufficient_shares", "amount_below_price", "no_pending_buy",
     "no_pending_sell", "no_buy_amount", "no_sell_amount", "order_changed", "idempotency_key_reused", "rate_limited",
     "quote_unavailable", "clock_skew", "auth_unavailable", "too_late", "unknown_data_version", "store_unavailable",
-    "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "not_supported",
+    "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "account_full", "not_supported",
+    "index_conflict",
 })  # fmt: skip
 """The codes with which the interface says no."""
 

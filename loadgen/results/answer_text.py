@@ -14,7 +14,16 @@ _TIMES = {"timestamp", "expires_at", "valid_until"}
 _NOT_DONE = frozenset(
     {"connect", "quote_unavailable", "clock_skew", "auth_unavailable", "too_late", "unknown_data_version"}
     | {"rate_limited", "unauthorized", "forbidden", "not_found", "method_not_allowed", "too_large"}
-    | {"unsupported_media_type", "http_401", "http_403", "http_404", "http_405", "http_429"}
+    | {
+        "unsupported_media_type",
+        "not_supported",
+        "index_conflict",
+        "http_401",
+        "http_403",
+        "http_404",
+        "http_405",
+        "http_429",
+    }
 )
 """Why there is no final answer, when nothing was changed for certain."""
 

@@ -44,8 +44,8 @@ class Case:
 class Judgement:
     """What is wrong with an answer; `lost` is whether the model's account is in doubt after it.
 
-    A rejection at a price that is known counts as `exact`, at one that can only be guessed as `plausible`;
-    `unlogged` is whether the answer has a price of which the audit log has no quote.
+    A rejection at a price that is known counts as `exact`, at one that can only be guessed as `plausible`, like one by
+    a limit of the system; `unlogged` is whether the answer has a price of which the audit log has no quote.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -59,23 +59,28 @@ def judge_rejection(account: Account, case: Case) -> Judgement:
     """Judge a command that was rejected."""
     if case.command.name in PRICED:
         return _judge_rejection_at_price(account, case)
+    limited = account.is_limited_by(case.answer.code, case.command)
     try:
-        account.apply(case.command)
+        (account.copy() if limited else account).apply(case.command)
     except RejectedError as error:
         if error.code == case.answer.code:
             return Judgement()
         return Judgement([f"rejected with {case.answer.code}, the model says {error.code}"])
+    if limited:
+        return Judgement(plausible=1)
     return Judgement([f"rejected with {case.answer.code}, the model says ok"], lost=True)
 
 
 def _judge_rejection_at_price(account: Account, case: Case) -> Judgement:
     code = case.answer.code
+    limited = account.is_limited_by(code, case.command)
     prices = case.prices()
     if not prices:
         # Some price makes any amount too small, and at one cent the order is as large as it can be.
-        possible = {"amount_below_price", account.verdict(case.command, 1)} - {"ok"}
-        if code in possible:
+        possible = {"amount_below_price", account.verdict(case.command, 1)}
+        if code in possible - {"ok"} or ("ok" in possible and limited):
             return Judgement(plausible=1)
+        possible -= {"ok"}
         return Judgement(
             [f"rejected with {code}; whatever the price, only {' or '.join(sorted(possible))} is possible"]
         )
@@ -83,6 +88,8 @@ def _judge_rejection_at_price(account: Account, case: Case) -> Judgement:
     if code in verdicts:
         exact = len(verdicts) == 1
         return Judgement(exact=exact, plausible=not exact)
+    if limited and "ok" in verdicts:
+        return Judgement(plausible=1)
     at = " or ".join(spell(price) for price in sorted(prices))
     return Judgement(
         [f"rejected with {code}, the model says {' or '.join(sorted(verdicts))} at {at}"], lost="ok" in verdicts

@@ -19,6 +19,9 @@ PRICED = frozenset({"BUY", "SELL"})
 QUOTED = PRICED | {"QUOTE"}
 """The commands whose answers carry the price of a quote."""
 
+MOST_CENTS = 2**63 - 1
+"""The most cash, with what is reserved of it, that an account can have (SPEC.md section 3)."""
+
 Fields = dict[str, Any]
 """What an answer says, by field; money in cents."""
 
@@ -191,6 +194,34 @@ class Account:
         if shares == of_shares:
             self.costs.pop(symbol, None)
 
+    def is_limited_by(self, code: str, command: Command) -> bool:
+        """Return whether a limit may reject a command that the rules allow, which would take the account nearer to it.
+
+        How high the limits are is for the system to say; an account that has nothing yet is at none.
+        """
+        symbol = (command.symbol or "").upper()
+        orders = self.pending_buys + self.pending_sells
+        triggers = self.buy_triggers if command.name == "SET_BUY_AMOUNT" else self.sell_triggers
+        match code, command.name:
+            case "too_many_orders", "BUY" | "SELL":
+                return bool(orders)
+            case "too_many_triggers", "SET_BUY_AMOUNT" | "SET_SELL_AMOUNT":
+                return symbol not in triggers and bool(self.buy_triggers or self.sell_triggers)
+            case "too_many_holdings", "BUY" | "SET_BUY_AMOUNT":
+                symbols = {order.symbol for order in orders} | self.holdings.keys()
+                symbols |= self.buy_triggers.keys() | self.sell_triggers.keys()
+                return bool(symbols) and symbol not in symbols
+            case _:
+                return False
+
+    def take_in(self, cents: int) -> None:
+        """Add cash. Raises RejectedError when that is more than an account can have."""
+        reserved = sum(order.value for order in self.pending_buys)
+        reserved += sum(trigger.amount for trigger in self.buy_triggers.values())
+        if self.cash + reserved + cents > MOST_CENTS:
+            raise RejectedError("cash_limit")
+        self.cash += cents
+
     def _hold(self, symbol: str, shares: int) -> None:
         held = self.holdings.get(symbol, 0) + shares
         if held:
@@ -211,7 +242,7 @@ class _Request:
 
 
 def _add(account: Account, request: _Request) -> Fields:
-    account.cash += request.amount
+    account.take_in(request.amount)
     return {}
 
 
@@ -263,11 +294,12 @@ def _cancel_buy(account: Account, _request: _Request) -> Fields:
 
 
 def _commit_sell(account: Account, _request: _Request) -> Fields:
-    order = _newest(account.pending_sells, "no_pending_sell")
-    before = account._all_shares(order.symbol) + order.shares  # noqa: SLF001
-    account._sold(order.symbol, order.shares, before, order.value)  # noqa: SLF001
-    account.cash += order.value
-    return _sold(order)
+    if not account.pending_sells:
+        raise RejectedError("no_pending_sell")
+    order = account.pending_sells[-1]
+    account.take_in(order.value)
+    account._sold(order.symbol, order.shares, account._all_shares(order.symbol), order.value)  # noqa: SLF001
+    return _sold(account.pending_sells.pop())
 
 
 def _cancel_sell(account: Account, _request: _Request) -> Fields:

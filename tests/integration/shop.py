@@ -40,13 +40,14 @@ def settings_for(mongo_uri: str, database: str, redis_url: str = "redis://127.0.
 
 @dataclass
 class SetQuotes:
-    """Quotes at a price the test sets, always from the cache."""
+    """Quotes at a price the test sets, from the cache unless it says otherwise."""
 
     price_cents: int = 1000
+    cached: bool = True
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
         """Return the quote; it never grows old."""
-        return QuoteAnswer(Quote(symbol, self.price_cents, user, 10**15, "key"), cached=True)
+        return QuoteAnswer(Quote(symbol, self.price_cents, user, 10**15, "key"), cached=self.cached)
 
     def is_current(self, answer: QuoteAnswer) -> bool:
         """Return whether a quote may still be used."""

@@ -18,7 +18,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
-from chalicelib.store.errors import StoreError, UnknownOutcomeError
+from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import SingleWriter
@@ -155,7 +155,7 @@ def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> 
         plain.write(write_of(f"user{number}", 0, b"attempt!"))
     plain.write(write_of("user3", 1, b"another!"))
 
-    def large(number: int) -> type[StoreError] | None:
+    def large(number: int) -> type[Exception] | None:
         small = write_of(f"user{number}", 1, f"large{number}".encode())
         return outcome(writer, small._replace(operators={**small.operators, "$unset": {"x" * (6 << 20): ""}}))
 

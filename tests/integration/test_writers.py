@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
+import bson
 import pytest
 from bson import Int64
 from pymongo.collection import Collection
@@ -12,10 +13,14 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from chalicelib.domain.account import Account
+from chalicelib.domain.errors import AccountFullError, IndexConflictError
+from chalicelib.domain.journal import QuoteHit
+from chalicelib.domain.system import SYSTEM_JOURNAL
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.grouped.writer import GroupWriter
+from chalicelib.store.indexes import DUE_INDEX
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.writers import SingleWriter, Writer
 from tests.integration.shop import Shop
@@ -145,3 +150,46 @@ def test_a_new_account_comes_to_life_once(writer: Writer, shop: Shop) -> None:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of("jane", 0, f"try-{n}".encode())), range(8)))
     assert outcomes.count(None) == 1
     assert shop.accounts.read("nobody").account == Account("nobody")
+
+
+def test_what_the_database_can_hold_no_more_of_is_refused_for_good_and_changes_nothing(
+    writer: Writer, shop: Shop
+) -> None:
+    """A document of 16 MiB, told by the database or by the driver, and a number of more than 63 bits."""
+    accounts = shop.database["accounts"]
+    writer.write(write_of("jane", 0, b"attempt1"))
+    accounts.update_one({"_id": "jane"}, {"$set": {f"{STATE}.0.ballast": b"x" * (9 << 20)}})
+    before = accounts.find_one({"_id": "jane"})
+    write = write_of("jane", 1, b"attempt2")
+    for field, value in (("more", b"x" * (9 << 20)), ("huge", b"x" * (17 << 20)), ("cash", 2**63)):
+        grown = write._replace(operators={"$set": {"version": 2, field: value}})
+        assert outcome(writer, grown) is AccountFullError
+        assert accounts.find_one({"_id": "jane"}) == before
+    assert outcome(writer, write_of("jane", 1, b"attempt3")) is None
+
+
+def test_an_index_that_allows_no_further_account_is_named_and_not_waited_for(writer: Writer, shop: Shop) -> None:
+    shop.database["accounts"].create_index(f"{STATE}.open_from", unique=True)
+    assert outcome(writer, write_of("jane", 0, b"attempt1")) is None
+    assert outcome(writer, write_of("bob", 0, b"attempt2")) is IndexConflictError
+
+
+def test_an_index_in_the_way_of_ours_is_told_when_they_are_made(shop: Shop) -> None:
+    shop.database["accounts"].create_index("something", name=DUE_INDEX)
+    with pytest.raises(IndexConflictError, match="operators"):
+        shop.accounts.make_indexes()
+    with pytest.raises(IndexConflictError):
+        shop.does("ADD", amount="1.00")
+
+
+def test_a_hit_on_the_source_for_an_account_that_is_full_stands_in_the_journal_of_the_system(shop: Shop) -> None:
+    shop.does("ADD", amount="1.00")
+    there = shop.database["accounts"].find_one({"_id": "jane"})
+    assert there is not None
+    ballast = b"x" * (16 * 1024 * 1024 - len(bson.encode(there)) - 50)
+    shop.database["accounts"].update_one({"_id": "jane"}, {"$set": {f"{STATE}.0.ballast": ballast}})
+    shop.quotes.cached = False
+    with pytest.raises(AccountFullError):
+        shop.does("QUOTE", "ABC")
+    (hit,) = (entry for entry in shop.entries(SYSTEM_JOURNAL))
+    assert [type(event) for event in hit.events] == [QuoteHit]

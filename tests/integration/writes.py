@@ -1,6 +1,7 @@
 """What tests write to the store, and what becomes of it."""
 
 from chalicelib.domain.commands import CommandName
+from chalicelib.domain.errors import PermanentError
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote
 from chalicelib.store.accounts import Accounts
@@ -46,10 +47,10 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
     return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, write_id)
 
 
-def outcome(writer: Writer, write: GuardedWrite) -> type[StoreError] | None:
+def outcome(writer: Writer, write: GuardedWrite) -> type[Exception] | None:
     """Write, and return the kind of failure or None."""
     try:
         writer.write(write)
-    except StoreError as error:
+    except (StoreError, PermanentError) as error:
         return type(error)
     return None

@@ -13,10 +13,11 @@ from pymongo.errors import DocumentTooLarge
 from pymongo.write_concern import WriteConcern
 
 from chalicelib import concurrency
+from chalicelib.domain.errors import AccountFullError, IndexConflictError, PermanentError
 from chalicelib.store.documents import STATE
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 from chalicelib.store.grouped.writer import GroupWriter
-from chalicelib.store.writers import GuardedWrite
+from chalicelib.store.writers import GuardedWrite, failure_of
 
 SECONDS = 20.0
 DONE = {"nModified": 1}
@@ -74,10 +75,10 @@ def write_of(user: str, version: int = 1, write_id: bytes = b"attempt!") -> Guar
     return GuardedWrite(user, version, {"$set": {"version": version + 1}}, write_id)
 
 
-def outcome(writer: GroupWriter, write: GuardedWrite) -> type[StoreError] | None:
+def outcome(writer: GroupWriter, write: GuardedWrite) -> type[Exception] | None:
     try:
         writer.write(write)
-    except StoreError as error:
+    except (StoreError, PermanentError) as error:
         return type(error)
     return None
 
@@ -202,7 +203,7 @@ def test_a_write_that_modified_nothing_is_looked_for_where_its_entry_would_be(
     assert accounts.looked_for == [({"_id": {"$in": ["jane"]}}, {f"{STATE}.open.id": 1, f"{STATE}.open_from": 1})]
 
 
-def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWrite]) -> list[type[StoreError] | None]:
+def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWrite]) -> list[type[Exception] | None]:
     """Have writes go out as one group, behind one that is under way meanwhile; return what became of each."""
     writer._batcher._crowd = 100
     with ThreadPoolExecutor(len(writes) + 1) as pool:
@@ -251,9 +252,43 @@ def test_a_group_is_no_larger_than_its_limit() -> None:
     assert [len(call.users) for call in calls] == [1, 3, 3, 1]
 
 
-def test_a_write_that_alone_is_too_large_for_a_command_is_of_unknown_outcome() -> None:
+def test_a_write_that_alone_is_too_large_for_a_command_can_never_be_done() -> None:
     class Small(Accounts):
         def command(self, command: Mapping[str, Any]) -> Reply:
             raise DocumentTooLarge("too large")
 
-    assert outcome(writer_over(Small()), OLD) is UnknownOutcomeError
+    assert outcome(writer_over(Small()), OLD) is AccountFullError
+
+
+def test_of_a_group_only_the_write_with_a_number_that_is_too_large_fails() -> None:
+    class Numbers(Accounts):
+        def command(self, command: Mapping[str, Any]) -> Reply:
+            if any(update["q"]["_id"] == "rich" for update in command["updates"]):
+                raise OverflowError("more than 8 bytes")
+            return {"nModified": len(command["updates"])}
+
+    writer = writer_over(Numbers())
+    writes = [write_of(user) for user in ("a", "b", "rich", "c", "d")]
+    failures = writer._send(writes)
+    assert [type(failure) for failure in failures] == [type(None), type(None), AccountFullError, *[type(None)] * 2]
+
+
+@pytest.mark.parametrize(
+    ("failed", "kind"),
+    [
+        ({"code": 2}, LostRaceError),
+        ({"code": 11000, "keyPattern": {"_id": 1}}, LostRaceError),
+        ({"code": 11000}, LostRaceError),
+        ({"code": 11000, "keyPattern": {"cash": 1}}, IndexConflictError),
+        ({"code": 85}, IndexConflictError),
+        ({"code": 86}, IndexConflictError),
+        ({"code": 10334}, AccountFullError),
+        ({"code": 17419}, AccountFullError),
+        ({"code": 112}, UnknownOutcomeError),
+        ({}, UnknownOutcomeError),
+    ],
+)
+def test_what_the_database_answers_is_told_apart_by_whether_another_try_could_help(
+    failed: Mapping[str, Any], kind: type[Exception]
+) -> None:
+    assert type(failure_of({"errmsg": "why", **failed})) is kind

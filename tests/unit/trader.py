@@ -6,8 +6,9 @@ from typing import Any
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
-from chalicelib.domain.decide import decide
+from chalicelib.domain.decide import DEFAULT_LIMITS, decide
 from chalicelib.domain.journal import CashMoved, Entry, OrderExpired
+from chalicelib.domain.limits import AccountLimits
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote, QuoteAnswer
 
@@ -21,6 +22,7 @@ class Trader:
     now_ms: int = 1_000_000
     price: str = "10.00"
     numbers: "count[int]" = field(default_factory=lambda: count(1))
+    limits: AccountLimits = DEFAULT_LIMITS
 
     def does(self, name: str, symbol: str | None = None, amount: str | None = None, order: int | None = None) -> Entry:
         """Decide a command now, at the current price."""
@@ -37,7 +39,7 @@ class Trader:
         if command.name in PRICED:
             quote = QuoteAnswer(Quote(symbol or "", parse_cents(self.price), "jane", self.now_ms, "key"), cached=True)
         history = [past for entry in reversed(self.entries) if (past := entry.past) is not None]
-        decision = decide(self.account, command, quote, self.now_ms, len(self.entries) + 1, history)
+        decision = decide(self.account, command, quote, self.now_ms, len(self.entries) + 1, history, self.limits)
         self.account = decision.account
         self.entries.append(decision.entry)
         return decision.entry

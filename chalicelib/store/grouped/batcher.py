@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from chalicelib import concurrency
+from chalicelib.domain.errors import PermanentError
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Send = Callable[[Sequence[Item]], Sequence[Result | StoreError]]
+Failure = StoreError | PermanentError
+
+Send = Callable[[Sequence[Item]], Sequence[Result | Failure]]
 """Sends a batch and returns what came of each of its items, in their order; raises when it does not know of any."""
 
 
@@ -38,7 +41,7 @@ class Batcher(Generic[Item, Result]):
         self._closed = False
 
     def submit(self, item: Item) -> Result:
-        """Return what came of an item; raises the StoreError that did."""
+        """Return what came of an item; raises the failure that did."""
         mine: _Waiting[Item, Result] = _Waiting(item)
         with self._lock:
             if self._closed:
@@ -58,7 +61,7 @@ class Batcher(Generic[Item, Result]):
         if mine.batch.leader is mine:
             self._carry_out(mine.batch)
         result = mine.batch.results[mine.place]
-        if isinstance(result, StoreError):
+        if isinstance(result, Failure):
             raise result
         return result
 
@@ -132,7 +135,7 @@ class _Batch(Generic[Item, Result]):
     def __init__(self, members: Sequence[_Waiting[Item, Result]]) -> None:
         self.members = members
         self.leader = members[-1]
-        self.results: Sequence[Result | StoreError] = ()
+        self.results: Sequence[Result | Failure] = ()
         for place, member in enumerate(members):
             member.batch, member.place = self, place
 

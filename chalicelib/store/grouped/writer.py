@@ -13,11 +13,9 @@ from pymongo.collection import Collection
 from pymongo.errors import DocumentTooLarge
 
 from chalicelib.store.documents import STATE, Document, state_of
-from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
-from chalicelib.store.grouped.batcher import Batcher
-from chalicelib.store.writers import BAD_VALUE, GuardedWrite
-
-DUPLICATE_KEY = 11000
+from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
+from chalicelib.store.grouped.batcher import Batcher, Failure
+from chalicelib.store.writers import GuardedWrite, account_full, failure_of
 
 GROUPS_AT_ONCE = 2
 """While one group waits for the journals of a majority, the next one is on its way."""
@@ -31,18 +29,18 @@ class GroupWriter:
         self._batcher: Batcher[GuardedWrite, None] = Batcher(self._send, limit, at_once)
 
     def write(self, write: GuardedWrite) -> None:
-        """Return once the write is durable; raises LostRaceError or UnknownOutcomeError."""
+        """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
         self._batcher.submit(write)
 
     def close(self) -> None:
         """Wait until everything has been sent and answered; nothing is written afterwards."""
         self._batcher.close()
 
-    def _send(self, writes: Sequence[GuardedWrite]) -> Sequence[StoreError | None]:
+    def _send(self, writes: Sequence[GuardedWrite]) -> Sequence[Failure | None]:
         failures = self._failures(writes)
         return [failures.get(place) for place in range(len(writes))]
 
-    def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, StoreError]:
+    def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, Failure]:
         """Send the writes; return what became of those that were not applied, or not surely, by their place.
 
         As the command itself, which the driver does not try again after a fault: what was not confirmed is looked for
@@ -56,20 +54,17 @@ class GroupWriter:
         }
         try:
             result: Mapping[str, Any] = self._accounts.database.command(command)
-        except DocumentTooLarge:  # said by the driver, before anything is sent
+        except (DocumentTooLarge, OverflowError) as error:  # said by the driver, before anything is sent
             if len(writes) == 1:
-                raise
+                return {0: account_full(error)}
             half = len(writes) // 2
             first, second = self._failures(writes[:half]), self._failures(writes[half:])
             return first | {half + place: failure for place, failure in second.items()}
         if "writeConcernError" in result:
             raise UnknownOutcomeError(str(result["writeConcernError"].get("errmsg")))
-        failures: dict[int, StoreError] = {}
+        failures: dict[int, Failure] = {}
         for failed in result.get("writeErrors", ()):
-            place = failed["index"]
-            is_lost = failed["code"] in {DUPLICATE_KEY, BAD_VALUE}
-            user = writes[place].user
-            failures[place] = LostRaceError(user) if is_lost else UnknownOutcomeError(str(failed.get("errmsg")))
+            failures[failed["index"]] = failure_of(failed)
         made = {one["index"] for one in result.get("upserted", ())}
         for place, write in enumerate(writes):
             if write.version == 0 and place not in made:  # the account is there: all its writes are of later versions
@@ -78,7 +73,7 @@ class GroupWriter:
             failures |= self._not_found(writes, made | failures.keys())
         return failures
 
-    def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, StoreError]:
+    def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, Failure]:
         """Tell the losers of a group apart: where their entries would be, there are others.
 
         One whose place is not in the account any more, or not yet, is of unknown outcome: who asked for it has to look.
@@ -86,7 +81,7 @@ class GroupWriter:
         users = [write.user for place, write in enumerate(writes) if place not in known]
         found = self._accounts.find({"_id": {"$in": users}}, {f"{STATE}.open.id": 1, f"{STATE}.open_from": 1})
         states = {account["_id"]: state_of(account) for account in found}
-        failures: dict[int, StoreError] = {}
+        failures: dict[int, Failure] = {}
         for place, write in enumerate(writes):
             if place in known:
                 continue

@@ -331,3 +331,15 @@ def test_model_and_domain_agree_on_costs_and_gains(steps: list[tuple[bool, int, 
         model.apply(command(side, "S", f"{shares * price // 100}.{shares * price % 100:02}"), price)
         model.apply(command(f"COMMIT_{side}"))
         assert (model.costs, model.realised) == (real.cost_cents, real.realised_cents)
+
+
+def test_cash_with_what_is_reserved_of_it_ends_at_63_bits() -> None:
+    pending = Order(1, "S", 1, 5, 5, None)
+    account = Account(cash=2**63 - 1 - 20, pending_buys=[pending], buy_triggers={"S": Trigger(5)}, holdings={"S": 1})
+    assert rejected(account, command("ADD", None, "0.11")) == "cash_limit"
+    account.apply(command("ADD", None, "0.10"))
+    account.apply(command("SELL", "S", "0.01"), 1)
+    assert rejected(account, command("COMMIT_SELL")) == "cash_limit"
+    account.apply(command("CANCEL_BUY"))
+    account.apply(command("CANCEL_SET_BUY", "S"))
+    assert account.cash == 2**63 - 1

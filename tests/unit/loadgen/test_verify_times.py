@@ -12,7 +12,7 @@ from loadgen.verify.answer import Case, judge_rejection, judge_success
 from loadgen.verify.audit_log import read_events
 from loadgen.verify.differences import compare_history
 from loadgen.verify.log_scan import UserLog, compare_order
-from loadgen.verify.model import Account, Order, RejectedError
+from loadgen.verify.model import Account, Order, RejectedError, Trigger
 from loadgen.verify.prices import PriceBook
 from loadgen.verify.user import Checker
 from loadgen.workload.files import Command
@@ -224,3 +224,39 @@ def test_every_kind_of_event_is_known_and_a_rejection_tells_its_code() -> None:
     log = b"<log><debugEvent><timestamp>5</timestamp><transactionNum>7</transactionNum></debugEvent></log>"
     assert [(event.kind, event.transaction) for event in read_events(BytesIO(log))] == [("debugEvent", 7)]
     assert str(RejectedError("no_pending_buy")) == "no_pending_buy"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_limit_that_may_have_been_reached_is_plausible_and_one_that_cannot_be_is_not(known: bool) -> None:
+    """How high the limits are is not told; what the rules reject is not a matter of limits."""
+    book = PriceBook()
+    for at in (START - 20, START + 20) if known else ():
+        book.saw("S", 100, at, at + 1)
+    order = Order(1, "T", 1, 100, 100, START + LIFETIME)
+    for account, code, is_plausible in (
+        (Account(cash=100, pending_buys=[order]), "too_many_orders", True),
+        (Account(cash=100, pending_sells=[order]), "too_many_orders", True),
+        (Account(cash=100), "too_many_orders", False),
+        (Account(cash=99, pending_buys=[order]), "too_many_orders", False),
+        (Account(cash=100, holdings={"T": 1}), "too_many_holdings", True),
+        (Account(cash=100, holdings={"S": 1}), "too_many_holdings", False),
+        (Account(cash=100, buy_triggers={"T": Trigger(5)}), "too_many_triggers", False),
+    ):
+        before = account.copy()
+        judgement = judge_rejection(account, case_of(BUY, answered(BUY, START, START + 5, code), book=book))
+        assert (judgement.plausible, bool(judgement.differences)) == (int(is_plausible), not is_plausible)
+        assert account == before or judgement.lost
+
+
+def test_limits_of_triggers_are_judged_likewise() -> None:
+    asked = command("SET_BUY_AMOUNT", "S", "1.00")
+    for account, code, is_plausible in (
+        (Account(cash=100, sell_triggers={"S": Trigger(5)}), "too_many_triggers", True),
+        (Account(cash=99, sell_triggers={"S": Trigger(5)}), "too_many_triggers", False),
+        (Account(cash=100, buy_triggers={"S": Trigger(5)}), "too_many_triggers", False),
+        (Account(cash=100), "too_many_triggers", False),
+        (Account(cash=100, buy_triggers={"T": Trigger(5)}), "too_many_holdings", True),
+        (Account(cash=100), "too_many_orders", False),
+    ):
+        judgement = judge_rejection(account, case_of(asked, answered(asked, START, START + 5, code)))
+        assert (judgement.plausible, bool(judgement.differences)) == (int(is_plausible), not is_plausible)
