@@ -3,8 +3,8 @@ FROM python:3.11-slim
 
 WORKDIR /srv
 # The versions are those that are tested: `make lock` writes them.
-COPY requirements-server.txt ./
-RUN pip install --no-cache-dir --require-hashes --requirement requirements-server.txt \
+COPY requirements-server.txt requirements-observing.txt ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-server.txt --requirement requirements-observing.txt \
     && useradd --system --no-create-home trading
 COPY app.py ./
 COPY chalicelib chalicelib

@@ -59,7 +59,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 
 lock: $(DEV) ## Write requirements*.txt from pyproject.toml (make lock LOCK=--upgrade: with the newest of what is not pinned there)
 	$(COMPILE) --group dev --output-file requirements-dev.txt >/dev/null
-	for group in stack server; do \
+	for group in stack server observing; do \
 		$(COMPILE) --group $$group --constraint requirements-dev.txt --output-file requirements-$$group.txt >/dev/null || exit 1; done
 	$(COMPILE) --group app --constraint requirements-dev.txt --output-file requirements.txt >/dev/null
 

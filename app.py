@@ -8,12 +8,14 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib.audit.function import go_on
 from chalicelib.config.chalice_local import stop_without_settings
-from chalicelib.http.routes import finish_answers, routes
+from chalicelib.http.routes import finish_answers, routes, trace_request
 from chalicelib.runtime import runtime, start
 from chalicelib.sweep.scheduled import scheduled_sweep
 
 app = Chalice(app_name="day-trading", configure_logs=False)  # the log is ours
 app.api.binary_types = []  # all that is answered is text; Chalice compares each answer with thirteen types else
+if os.environ.get("OTEL_TRACES_EXPORTER", "none") != "none":  # without traces no request pays for them
+    app.register_middleware(trace_request, "http")
 app.register_middleware(finish_answers, "http")
 app.register_blueprint(routes)
 

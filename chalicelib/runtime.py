@@ -31,9 +31,11 @@ from chalicelib.audit.retention import Retention
 from chalicelib.audit.s3 import Bucket
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
 from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
+from chalicelib.domain.decide import decide
 from chalicelib.domain.errors import PermanentError, UnavailableError
 from chalicelib.domain.limits import AccountLimits
 from chalicelib.observe.commands import Observers
+from chalicelib.observe.instruments import NO_INSTRUMENTS, Instruments
 from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
@@ -42,6 +44,7 @@ from chalicelib.quotes.process_cache import KeptQuotes
 from chalicelib.quotes.questions import Audit, Questions
 from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
+from chalicelib.quotes.single_flight import Flights
 from chalicelib.quotes.sources import make_source
 from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.prices import Prices
@@ -54,11 +57,11 @@ from chalicelib.store.database_clock import database_ms
 from chalicelib.store.documents import Document
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
-from chalicelib.store.readers import Reader, SingleReader
+from chalicelib.store.grouping import make_reader, make_writer
 from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.registry import Registry
-from chalicelib.store.writers import SingleWriter, Writer
+from chalicelib.store.writers import Writer
 from chalicelib.sweep.sweeper import Limits, Sweeper
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,7 @@ CHECK_SECONDS = 5.0
 """How long a server that starts waits for the database to tell the form of its data."""
 
 S3 = "s3://"
+TRACES_BY_OTLP = "otlp"
 LOG_TIMEOUT_MS = 600_000
 """How long MongoDB may take to sort a slice of the audit log."""
 
@@ -95,6 +99,7 @@ class Runtime:
     tokens: Tokens
     rate_limit: RateLimit | None
     observers: Observers
+    instruments: Instruments
 
     def hear_out_questions(self) -> None:
         """Wait until the open questions to the quote source are answered and audited, or given up."""
@@ -108,9 +113,12 @@ class Runtime:
         self.database.client.close()
         self.logs.client.close()
         self.redis.close()
+        self.instruments.close()
 
 
-def connect_database(settings: Settings, answer_ms: int | None = None) -> Database[Document]:
+def connect_database(
+    settings: Settings, answer_ms: int | None = None, instruments: Instruments = NO_INSTRUMENTS
+) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
     It is always the primary that is read, whatever the address says: a secondary may lag behind, and a command whose
@@ -129,6 +137,7 @@ def connect_database(settings: Settings, answer_ms: int | None = None) -> Databa
         "waitQueueTimeoutMS": settings.mongo_timeout_ms,
         "appname": "day-trading",
         "connect": answer_ms is None,  # what is seldom used connects when it is
+        "event_listeners": instruments.database_listeners,
     }
     try:
         client: MongoClient[Document] = MongoClient(settings.mongo_uri, **options)
@@ -176,15 +185,18 @@ def connect_redis(settings: Settings) -> Redis:
         raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
 
 
-def connect_quotes(redis: Redis, settings: Settings, audit_late: Audit) -> SharedQuotes:
+def connect_quotes(
+    redis: Redis, settings: Settings, audit_late: Audit, instruments: Instruments = NO_INSTRUMENTS
+) -> SharedQuotes:
     """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source.
 
     `audit_late` records the answers that come too late to be used.
     """
     cache = QuoteCache(redis, settings.redis_namespace, moment, Breaker(settings.quote_cache_pause_ms / 1000))
-    source = make_source(settings.quote_source, now_ms)
+    source = instruments.source(make_source(settings.quote_source, now_ms))
     questions = Questions(source, audit_late, moment, settings.quote_open_questions)
-    return SharedQuotes(cache, questions, Patience.of(settings))
+    flights = instruments.flights(Flights())
+    return SharedQuotes(instruments.cache(cache), questions, Patience.of(settings), flights=flights)
 
 
 def kept_in_process(quotes: Quotes, settings: Settings) -> Quotes:
@@ -214,12 +226,22 @@ def make_rate_limit(redis: Redis, settings: Settings) -> RateLimit | None:
     return RateLimit(redis, settings.redis_namespace, settings.rate_limit, settings.rate_limit_seconds, breaker)
 
 
-def make_observers(settings: Settings) -> Observers:
-    """Return who is told of each command: the log, which in the cloud makes the metrics too."""
+def make_instruments(settings: Settings) -> Instruments:
+    """Return what sees the parts at work: nothing, unless traces are asked for."""
+    if settings.otel_traces_exporter != TRACES_BY_OTLP:
+        return NO_INSTRUMENTS
+    from chalicelib.observe.tracing import make_tracing  # noqa: PLC0415 - it brings OpenTelemetry, which may not be there
+
+    return make_tracing(settings.server_name)
+
+
+def make_observers(settings: Settings, instruments: Instruments) -> Observers:
+    """Return who is told of each command: the log, which in the cloud makes the metrics too, and its trace."""
+    observers = Observers(*filter(None, [instruments.on_command]))
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
     if function is not None or settings.log_level in {"DEBUG", "INFO"}:
-        return Observers(CommandLog(sys.stdout, function))
-    return Observers()
+        observers.add(CommandLog(sys.stdout, function, trace_id=instruments.trace_id))
+    return observers
 
 
 def make_place(setting: str, link_seconds: int, bucket_owner: str | None = None) -> Place:
@@ -230,65 +252,50 @@ def make_place(setting: str, link_seconds: int, bucket_owner: str | None = None)
     return Bucket(bucket, prefix.strip("/"), link_seconds, bucket_owner)
 
 
-def make_hand_over(settings: Settings) -> HandOver:
+def make_hand_over(settings: Settings, instruments: Instruments) -> HandOver:
     """Return who goes on with long dumps: a function of the cloud, or a process beside this one."""
     if settings.dump_function is None:
-        return HandOver(write_apart, None)
+        return HandOver(lambda dump_id: write_apart(dump_id, instruments.carried()), None)
     return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
-
-
-def make_writer(database: Database[Document], limit: int) -> Writer:
-    """Return who sends writes: in groups of up to `limit`, or each alone."""
-    if limit == 1:
-        return SingleWriter(database["accounts"])
-    from chalicelib.store.grouped.writer import GroupWriter  # noqa: PLC0415 - in the cloud nothing gathers
-
-    return GroupWriter(database["accounts"], limit)
-
-
-def make_reader(database: Database[Document], limit: int) -> Reader:
-    """Return who reads accounts: up to `limit` with one query, or each alone."""
-    if limit == 1:
-        return SingleReader(database["accounts"])
-    from chalicelib.store.grouped.reader import GroupReader  # noqa: PLC0415 - in the cloud nothing gathers
-
-    return GroupReader(database["accounts"], limit)
 
 
 def make_runtime(settings: Settings) -> Runtime:
     """Return the parts, put together; raises SettingError for what cannot be used."""
-    database = connect_database(settings)
+    instruments = make_instruments(settings)
+    database = connect_database(settings, instruments=instruments)
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
-    writer = make_writer(database, settings.group_commit)
+    writer = make_writer(database, settings.group_commit, instruments)
     registry = Registry(database)
     accounts = Accounts(
         database,
         settings.server_name,
         RecentRecords(settings.recent_accounts),
         writer,
-        make_reader(database, settings.group_commit),
+        make_reader(database, settings.group_commit, instruments),
         registry,
     )
-    queues, transactions = UserQueues(), TransactionNumbers(registry.number)
-    late = LateAnswers(accounts, clock, transactions, settings.command_timeout_ms)
-    shared_quotes = connect_quotes(redis, settings, late.record)
-    quotes = kept_in_process(shared_quotes, settings)
-    logs = connect_database(settings, LOG_TIMEOUT_MS)
+    store = instruments.store(accounts)
+    queues, transactions = instruments.queues(UserQueues()), TransactionNumbers(registry.number)
+    late = LateAnswers(store, clock, transactions, settings.command_timeout_ms)
+    shared_quotes = connect_quotes(redis, settings, late.record, instruments)
+    quotes = instruments.quotes(kept_in_process(shared_quotes, settings))
+    logs = connect_database(settings, LOG_TIMEOUT_MS, instruments)
     place = make_place(settings.dump_place, settings.dump_link_seconds, settings.dump_bucket_owner)
-    dumps = Dumps(logs, place, now_ms, make_hand_over(settings))
+    dumps = Dumps(logs, place, now_ms, make_hand_over(settings, instruments))
     trading = Trading(
-        store=accounts,
+        store=store,
         quotes=quotes,
-        dumps=dumps,
+        dumps=instruments.dumps(dumps),
         clock=clock,
         queues=queues,
         limit_ms=settings.command_timeout_ms,
         limits=AccountLimits(settings.max_orders, settings.max_triggers, settings.max_holdings),
+        decide=instruments.decide(decide),
     )
     sweeper = Sweeper(
         # What it visits is not what is traded next.
-        store=Accounts(database, settings.server_name, RecentRecords(0), registry=registry),
+        store=instruments.store(Accounts(database, settings.server_name, RecentRecords(0), registry=registry)),
         due=DueAccounts(database),
         quotes=quotes,
         clock=clock,
@@ -307,16 +314,17 @@ def make_runtime(settings: Settings) -> Runtime:
         logs=logs,
         dumps=dumps,
         reads=AccountReads(database),
-        prices=Prices(quotes, accounts, clock, transactions, settings.quote_limit_ms, settings.command_timeout_ms),
+        prices=Prices(quotes, store, clock, transactions, settings.quote_limit_ms, settings.command_timeout_ms),
         price_history=PriceHistory(redis, settings.redis_namespace),
         retention=Retention(logs, place, clock, settings.archive_days),
-        sweeper=sweeper,
+        sweeper=instruments.sweeper(sweeper),
         registry=registry,
         clock=clock,
         transactions=transactions,
         tokens=make_tokens(settings),
         rate_limit=make_rate_limit(redis, settings),
-        observers=make_observers(settings),
+        observers=make_observers(settings, instruments),
+        instruments=instruments,
     )
 
 
@@ -339,7 +347,9 @@ def start() -> None:
         log.warning("%s is set: this process takes its time from a test", OFFSET_FILE)
     if settings().write_concern != WRITE_CONCERNS[0]:
         log.warning("WRITE_CONCERN=%s: a crash or a failover can lose answered commands", settings().write_concern)
-    runtime()
+    parts = runtime()
+    if parts.instruments.trace_id is not None:
+        set_up_logs(settings().log_level, trace_id=parts.instruments.trace_id)
 
 
 def check_data() -> None:
@@ -375,9 +385,10 @@ def _make_indexes(parts: Runtime) -> None:
 
 
 def hear_out_questions() -> None:
-    """Wait, before this process ends, until the open questions to the quote source are answered and audited."""
+    """Wait, before this process ends, until open questions to the quote source are audited, and spans are sent."""
     for parts in _made:
         parts.hear_out_questions()
+        parts.instruments.close()
 
 
 def forget() -> None:

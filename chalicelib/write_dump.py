@@ -12,7 +12,7 @@ from chalicelib.clock import now_ms
 from chalicelib.config.settings import settings
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.observe.logs import set_up_logs
-from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_instruments, make_place
 
 NICENESS = 19
 """Those who are served come first."""
@@ -20,17 +20,20 @@ NICENESS = 19
 
 def main(dump_id: str) -> int:
     """Write the dump; return the exit status."""
-    set_up_logs(settings().log_level)
+    instruments = make_instruments(settings())
+    set_up_logs(settings().log_level, trace_id=instruments.trace_id)
     concurrency.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _leave_the_servers_processor()
-    database = connect_database(settings(), LOG_TIMEOUT_MS)
+    database = connect_database(settings(), LOG_TIMEOUT_MS, instruments)
     place = make_place(settings().dump_place, settings().dump_link_seconds, settings().dump_bucket_owner)
     try:
-        Dumps(database, place, now_ms).go_on(dump_id, limit_ms=0)
+        with instruments.going_on(os.environ, "dump process"):
+            Dumps(database, place, now_ms).go_on(dump_id, limit_ms=0)
     except StoreUnavailableError:
         return 1  # why is in the log
     finally:
         database.client.close()
+        instruments.close()
     return 0
 
 

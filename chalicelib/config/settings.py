@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from chalicelib.config.secrets_manager import SecretError, read_secret
@@ -90,6 +91,7 @@ class Settings:
     rate_limit_seconds: int
     cors_origin: str | None
     log_level: str
+    otel_traces_exporter: str
     dump_place: str
     dump_link_seconds: int
     dump_bucket_owner: str | None
@@ -154,6 +156,16 @@ def _account(env: Mapping[str, str]) -> str | None:
     value = env.get("DUMP_BUCKET_OWNER")
     if value is not None and re.fullmatch("[0-9]{12}", value) is None:
         raise SettingError("DUMP_BUCKET_OWNER", value, "the 12 digits of an AWS account")
+    return value
+
+
+def _traces_exporter(env: Mapping[str, str]) -> str:
+    if env.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return "none"
+    value = _one_of("OTEL_TRACES_EXPORTER", env, "none", ("none", "otlp"))
+    if value != "none" and find_spec("opentelemetry") is None:
+        takes = "none, or what it needs: pip install --require-hashes -r requirements-observing.txt"
+        raise SettingError("OTEL_TRACES_EXPORTER", value, takes)
     return value
 
 
@@ -295,6 +307,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         rate_limit_seconds=_number("RATE_LIMIT_SECONDS", env, 60, 1, 3_600),
         cors_origin=read_cors_origin(env),
         log_level=_one_of("LOG_LEVEL", env, "INFO", LOG_LEVELS),
+        otel_traces_exporter=_traces_exporter(env),
         dump_place=_checked("DUMP_PLACE", env, "a folder or s3://bucket/prefix", _is_place),
         dump_link_seconds=_number("DUMP_LINK_SECONDS", env, 3_600, 1, 604_800),
         dump_bucket_owner=_account(env),

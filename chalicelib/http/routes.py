@@ -39,7 +39,7 @@ def cors_config(origin: str | None) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origin=origin,
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Transaction-Num"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Traceparent", "X-Transaction-Num"],
         expose_headers=["Idempotent-Replayed", "Retry-After"],
         max_age=600,
     )
@@ -232,6 +232,12 @@ def openapi() -> Response:
     from chalicelib.http.openapi import document_text  # noqa: PLC0415 - a start need not wait for it
 
     return Response(document_text(), headers={"Content-Type": "application/json"})
+
+
+def trace_request(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Answer a request as a span of its trace; as middleware, it sees those that no view is asked about, too."""
+    response: Response = runtime().instruments.request(event, get_response)
+    return response
 
 
 def finish_answers(event: Any, get_response: Callable[[Any], Response]) -> Response:

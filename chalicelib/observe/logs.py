@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from chalicelib.clock import Clock, now_ms
 from chalicelib.observe.commands import Seen
+from chalicelib.observe.instruments import TraceId
 
 NAMESPACE = "DayTrading"
 _FUNCTION = "FunctionName"
@@ -33,7 +34,11 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, its exception with it."""
+    """A record as one line of JSON, with its exception and, where there are traces, the id of the one it belongs to."""
+
+    def __init__(self, trace_id: TraceId | None = None) -> None:
+        super().__init__()
+        self._trace_id = trace_id
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its end."""
@@ -42,27 +47,35 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            "trace_id": None if self._trace_id is None else self._trace_id(),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return _encode(line)
 
 
-def set_up_logs(level: str, stream: TextIO = sys.stdout) -> None:
+def set_up_logs(level: str, stream: TextIO = sys.stdout, trace_id: TraceId | None = None) -> None:
     """Log from this level on, as JSON: to the handlers that are there (Lambda brings its own), else to `stream`."""
     root = logging.getLogger()
     root.setLevel(level)
     if not root.handlers:
         root.addHandler(logging.StreamHandler(stream))
     for handler in root.handlers:
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(trace_id))
 
 
 class CommandLog:
     """Writes the line of each command; with `function`, a Lambda function's name, as a metric too."""
 
-    def __init__(self, stream: TextIO, function: str | None = None, clock: Clock = now_ms) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        function: str | None = None,
+        clock: Clock = now_ms,
+        trace_id: TraceId | None = None,
+    ) -> None:
         self._stream = stream
+        self._trace_id = trace_id
         self._function = function
         self._clock = clock
 
@@ -73,13 +86,16 @@ class CommandLog:
         operator = "" if seen.operator is None else f',"operator":{_quoted(seen.operator)}'
         quoted = "null" if seen.quoted is None else f'"{seen.quoted.value}"'
         transaction = "null" if seen.transaction is None else seen.transaction
+        trace = None if self._trace_id is None else self._trace_id()
+        traced = "null" if trace is None else f'"{trace}"'
         # By hand, because every command pays for it: a third of what encoding a mapping takes.
         self._stream.write(
             f'{{"time":{now},"level":"INFO","request_id":{_quoted(seen.request_id)},"user":{user}{operator}'
             f',"command":"{seen.command}","transaction":{transaction},"outcome":"{seen.outcome}"'
             f',"replayed":{"true" if seen.replayed else "false"},"ms":{seen.seconds * 1000:.3f}'
             f',"load_ms":{seen.load_seconds * 1000:.3f},"quote_ms":{seen.quote_seconds * 1000:.3f}'
-            f',"save_ms":{seen.save_seconds * 1000:.3f},"quoted":{quoted}{self._embedded(now)}}}\n'
+            f',"save_ms":{seen.save_seconds * 1000:.3f},"quoted":{quoted}'
+            f',"trace_id":{traced}{self._embedded(now)}}}\n'
         )
         self._stream.flush()
 

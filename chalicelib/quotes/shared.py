@@ -67,13 +67,14 @@ class SharedQuotes:
         patience: Patience,
         moments: Moments = moment,
         monotonic: Monotonic = monotonic_seconds,
+        flights: Flights | None = None,
     ) -> None:
         self._cache = cache
         self._questions = questions
         self._patience = patience
         self._moments = moments
         self._monotonic = monotonic
-        self._flights = Flights()
+        self._flights = flights or Flights()
         self._log = SeldomLog(log)
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:

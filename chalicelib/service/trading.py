@@ -1,6 +1,6 @@
 """A command from start to end: look for its key, get the quote, wait for the turn, decide and save."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -70,6 +70,7 @@ class Trading:
     queues: UserQueues
     limit_ms: int
     limits: AccountLimits = DEFAULT_LIMITS
+    decide: Callable[..., Decision] = decide
 
     def execute(self, command: Command, arrived_ms: int | None = None, timer: CommandTimer | None = None) -> Answer:
         """Execute a command exactly once and return its outcome, which may be a rejection.
@@ -121,7 +122,7 @@ class Trading:
         if command.name is CommandName.DISPLAY_SUMMARY:
             record = self.store.with_history(record)
         history = record.latest or ()
-        return decide(record.account, command, answer, now_ms, record.version + 1, history, self.limits)
+        return self.decide(record.account, command, answer, now_ms, record.version + 1, history, self.limits)
 
     def _note_hits(self, command: Command, hits: Sequence[Quote]) -> None:
         """Record hits on the source that are not among the events of the command's entry, or that it has none for.

@@ -55,6 +55,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--proxied", action="store_true", help="put a proxy that can be cut before each member")
     command.add_argument(
+        "--traces", action="store_true", help="keep traces of commands and sweeps: see `trace` (needs OpenTelemetry)"
+    )
+    command.add_argument(
         "--linked-code",
         action="store_true",
         help="for tests: the server NAME runs the code in the folder that DATA/code/NAME links to when it starts",

@@ -38,6 +38,7 @@ class BackgroundStack:
     quote_source: str
     operator_token: str
     pids: dict[str, int]
+    traces_url: str | None = None
 
     def trader_token(self, user: str) -> str:
         """Return a token for one trader."""

@@ -126,6 +126,7 @@ def _announced(stack: Stack, supervisor: Supervisor) -> Iterator[tuple[str, Call
                 "mongo_database": DATABASE,
                 "redis_url": stack.redis_url,
                 "quote_source": stack.quote_source,
+                "traces_url": stack.traces_url,
                 "operator_token": token,
                 "pids": pids,
             },

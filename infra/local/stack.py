@@ -52,6 +52,11 @@ NETWORK = "network"
 TICKER = "ticker"
 """The part that sweeps."""
 
+TRACES = "traces"
+"""The part that takes spans, and the folder in which it keeps them."""
+
+TRACED_SHARE = "0.01"
+
 NETWORK_SOCKET = "network.sock"
 
 _HEALTH_SECONDS = 2.0
@@ -79,6 +84,7 @@ class StackOptions:
     proxied: bool = False
     settable_clocks: bool = False
     linked_code: bool = False
+    traces: bool = False
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
@@ -100,6 +106,7 @@ class Stack:
     redis_port: int
     quote_port: int | None
     statistics_port: int | None
+    traces_port: int | None = None
 
     @property
     def url(self) -> str:
@@ -125,6 +132,11 @@ class Stack:
     def quote_source(self) -> str:
         """The app's QUOTE_SOURCE."""
         return self.options.quote_source if self.quote_port is None else quote_source(self.quote_port)
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are taken by OTLP, to be kept in the folder `TRACES`; None when nobody takes them."""
+        return None if self.traces_port is None else f"http://{HOST}:{self.traces_port}"
 
     @property
     def metrics(self) -> Path:
@@ -173,6 +185,7 @@ def plan(options: StackOptions, folder: StackFolder) -> Stack:
         redis_port=folder.port_of("redis"),
         quote_port=folder.port_of("quote-server") if options.quote_source == LEGACY else None,
         statistics_port=folder.port_of(haproxy.NAME) if several else None,
+        traces_port=folder.port_of(TRACES) if options.traces else None,
     )
 
 
@@ -210,6 +223,8 @@ def _parts(stack: Stack) -> Iterator[Part]:
     plain = dict(os.environ)
     (data / DUMPS).mkdir(exist_ok=True)
     shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
+    if stack.traces_port is not None:
+        yield _traces_part(stack, stack.traces_port)
     if options.proxied:
         yield _network_part(stack)
     yield from database_parts(stack)
@@ -297,6 +312,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
     """Return the environment of a process that runs the app."""
     clock = {OFFSET_FILE: str(clock_file(stack.folder.path, server_name))} if stack.options.settable_clocks else {}
     return {
+        **_traces_environment(stack, server_name),
         **os.environ,
         **clock,
         "PYTHONUNBUFFERED": "1",
@@ -312,6 +328,31 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         metrics.SWEEPS_FOLDER: str(stack.metrics / TICKER),
         "SERVER_NAME": server_name,
     }
+
+
+def _traces_environment(stack: Stack, server_name: str) -> dict[str, str]:
+    """Return where spans go, and how many: of the commands whose client says nothing of it a part, and every sweep."""
+    if stack.traces_url is None:
+        return {}
+    sampler = "parentbased_always_on" if server_name == TICKER else "parentbased_traceidratio"
+    return {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.traces_url,
+        "OTEL_TRACES_SAMPLER": sampler,
+        "OTEL_TRACES_SAMPLER_ARG": TRACED_SHARE,
+    }
+
+
+def _traces_part(stack: Stack, port: int) -> Part:
+    folder = str(stack.folder.path / TRACES)
+    command = [sys.executable, "-m", "infra.traces.collector", "--port", str(port), "--folder", folder]
+    return Part(
+        TRACES,
+        command,
+        dict(os.environ),
+        lambda: None if listeners(port) else f"nobody listens on port {port}",
+        folder=PROJECT,
+    )
 
 
 def _server_part(stack: Stack, server: haproxy.Server) -> Part:

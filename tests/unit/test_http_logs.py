@@ -50,7 +50,17 @@ def test_a_command_is_one_line_with_its_outcome_and_where_the_time_went() -> Non
         "quote_ms": 0.0,
         "save_ms": 10.0,
         "quoted": "cache",
+        "trace_id": None,
     }
+
+
+def test_every_line_names_its_trace_where_there_are_traces() -> None:
+    stream = io.StringIO()
+    CommandLog(stream, trace_id=lambda: "0af7651916cd43dd8448eb211c80319c")(SEEN)
+    assert json.loads(stream.getvalue())["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    record = logging.LogRecord("a.b", logging.INFO, "f.py", 1, "said", (), None)
+    assert json.loads(JsonFormatter(lambda: "0af7").format(record))["trace_id"] == "0af7"
+    assert json.loads(JsonFormatter().format(record))["trace_id"] is None
 
 
 def test_a_command_without_a_quote_says_so() -> None:

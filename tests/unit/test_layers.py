@@ -107,12 +107,13 @@ def test_no_private_name_of_the_driver_is_used() -> None:
 def test_a_cold_start_does_not_import_what_groups_writes() -> None:
     """Nor anything that makes the gateway's connections."""
     program = (
-        "import sys\nfrom chalicelib.runtime import make_writer, connect_database\n"
+        "import sys\nfrom chalicelib.runtime import connect_database\n"
+        "from chalicelib.store.grouping import make_writer\n"
         "from infra.local.part_settings import settings_with\n"
         "import app\ndatabase = connect_database(settings_with(MONGO_URI='mongodb://127.0.0.1:1/?connect=false'), 1)\n"
         "make_writer(database, {limit})\nprint([name for name in sys.modules if name.startswith({names})])"
     )
-    names = ("chalicelib.store.grouped", "gevent", "greenlet")
+    names = ("chalicelib.store.grouped", "gevent", "greenlet", "chalicelib.observe.tracing")
     found = []
     for limit in (1, 128):
         command = [sys.executable, "-c", program.format(limit=limit, names=names)]

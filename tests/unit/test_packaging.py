@@ -19,6 +19,7 @@ LOCKS = {
     "app": "requirements.txt",
     "server": "requirements-server.txt",
     "stack": "requirements-stack.txt",
+    "observing": "requirements-observing.txt",
     "dev": "requirements-dev.txt",
 }
 
@@ -49,7 +50,7 @@ def test_the_lock_of_a_group_has_what_the_group_pins(group: str) -> None:
     assert {name: versions.get(canonical(name)) for name in pins} == pins, "make lock"
 
 
-@pytest.mark.parametrize("group", ["app", "server", "stack"])
+@pytest.mark.parametrize("group", ["app", "server", "stack", "observing"])
 def test_the_locks_pin_the_same_versions(group: str) -> None:
     assert locked(group).items() <= locked("dev").items(), "make lock"
 

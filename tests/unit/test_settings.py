@@ -53,6 +53,18 @@ def test_a_short_secret_is_refused_and_never_shown() -> None:
     assert "9 bytes" in str(raised.value)
 
 
+def test_traces_are_off_unless_asked_for_and_need_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {**GOOD, "OTEL_TRACES_EXPORTER": "otlp"}
+    assert read_settings(GOOD).otel_traces_exporter == "none"
+    assert read_settings(asked).otel_traces_exporter == "otlp"
+    assert read_settings({**asked, "OTEL_SDK_DISABLED": "true"}).otel_traces_exporter == "none"
+    with pytest.raises(SettingError, match="none or otlp"):
+        read_settings({**GOOD, "OTEL_TRACES_EXPORTER": "jaeger"})
+    monkeypatch.setattr("chalicelib.config.settings.find_spec", lambda _: None)
+    with pytest.raises(SettingError, match="requirements-observing"):
+        read_settings(asked)
+
+
 def test_every_setting_stands_in_the_operations_manual() -> None:
     manual = (Path(__file__).parents[2] / "docs/operations.md").read_text()
     for field in fields(Settings):

@@ -1,7 +1,7 @@
 """Batching: what waits at the same time goes out together, and each of those who wait gets its own result."""
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from chalicelib import concurrency
 from chalicelib.domain.errors import PermanentError
@@ -113,6 +113,10 @@ class Batcher(Generic[Item, Result]):
             batches = self._take_batches()
             self._landed.notify_all()
         _wake_leaders(batches)
+
+
+MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, int], Batcher[Any, Any]]
+"""Makes a batcher of what sends a batch, its limit, and how many batches at once."""
 
 
 class _Waiting(Generic[Item, Result]):

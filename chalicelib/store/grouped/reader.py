@@ -7,7 +7,7 @@ from pymongo.collection import Collection
 
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError
-from chalicelib.store.grouped.batcher import Batcher
+from chalicelib.store.grouped.batcher import Batcher, MakeBatcher
 from chalicelib.store.readers import Block, projection
 from chalicelib.store.writers import outcomes
 
@@ -26,9 +26,15 @@ class GroupReader:
     A query begins after every read in it was asked for, so it returns nothing older than a read alone would have.
     """
 
-    def __init__(self, accounts: Collection[Document], limit: int, at_once: int = QUERIES_AT_ONCE) -> None:
+    def __init__(
+        self,
+        accounts: Collection[Document],
+        limit: int,
+        at_once: int = QUERIES_AT_ONCE,
+        make_batcher: MakeBatcher = Batcher,
+    ) -> None:
         self._accounts = accounts
-        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = Batcher(self._find, limit, at_once)
+        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, at_once)
 
     def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
         """Return the document of a user, None when there is none; raises UnknownOutcomeError."""

@@ -14,7 +14,7 @@ from pymongo.errors import DocumentTooLarge
 
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
-from chalicelib.store.grouped.batcher import Batcher, Failure
+from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher
 from chalicelib.store.writers import GuardedWrite, account_full, failure_of
 
 GROUPS_AT_ONCE = 2
@@ -24,9 +24,15 @@ GROUPS_AT_ONCE = 2
 class GroupWriter:
     """Sends writes in unordered groups of up to `limit`, and at most `at_once` such groups at a time."""
 
-    def __init__(self, accounts: Collection[Document], limit: int, at_once: int = GROUPS_AT_ONCE) -> None:
+    def __init__(
+        self,
+        accounts: Collection[Document],
+        limit: int,
+        at_once: int = GROUPS_AT_ONCE,
+        make_batcher: MakeBatcher = Batcher,
+    ) -> None:
         self._accounts = accounts
-        self._batcher: Batcher[GuardedWrite, None] = Batcher(self._send, limit, at_once)
+        self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit, at_once)
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""

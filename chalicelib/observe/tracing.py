@@ -1,0 +1,272 @@
+"""Spans of what a command goes through, by OpenTelemetry: imported only when traces are asked for.
+
+OTEL_TRACES_EXPORTER=otlp asks for them; where they go and how many are kept, its own settings say (docs/operations.md).
+A span never holds a token or an amount of money: no body, no header, no text of an error, which may quote one. What a
+span is called and holds follows OpenTelemetry's semantic conventions; what is ours alone begins with `trading.`.
+"""
+
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from chalicelib import clock, concurrency
+from chalicelib.observe.commands import Seen
+from chalicelib.observe.instruments import Carried, Instruments, T
+from chalicelib.observe.spans import MONGODB, Note, Spans, TracedBatches, TracedFlights, TracedQueues, Wrapper, fail
+
+SERVICE = "day-trading"
+
+_W3C = TraceContextTextMapPropagator()
+_REDIS = {"db.system.name": "redis"}
+
+
+def make_tracing(server: str) -> "Tracing":
+    """Return instruments that send spans of `server` by OTLP, from a thread of their own.
+
+    From here on threads belong to the trace in which they were started.
+    """
+    named = {SERVICE_NAME: SERVICE, SERVICE_INSTANCE_ID: server}
+    resource = Resource.create(named).merge(OTELResourceDetector().detect())  # what OTEL_* say goes before ours
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    concurrency.Thread = _Thread  # type: ignore[misc]  # the place is there to be replaced
+    concurrency.ThreadPoolExecutor = _ThreadPoolExecutor  # type: ignore[misc]  # likewise
+    return Tracing(provider)
+
+
+def trace_id() -> str | None:
+    """Return the id of the trace of this thread, None without one."""
+    found = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(found.trace_id) if found.is_valid else None
+
+
+class Tracing(Instruments):
+    """Makes spans by a provider."""
+
+    trace_id = staticmethod(trace_id)
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._spans = Spans(provider.get_tracer("chalicelib"))
+        self.on_command = note_command
+        self.database_listeners = (DriverSpans(self._spans),)
+
+    def store(self, store: T) -> T:
+        """Return a store whose reads and writes are the spans `load` and `save`."""
+        calls = {"read": ("load", _nothing), "save": ("save", _nothing), "kept": (None, _note_kept)}
+        return self._wrapped(store, calls)
+
+    def quotes(self, quotes: T) -> T:
+        """Return quotes of which each is a span `quote`."""
+        return self._wrapped(quotes, {"get": ("quote", _note_quote)})
+
+    def cache(self, cache: T) -> T:
+        """Return a cache whose round trips are spans."""
+        calls = {name: (f"cache {name}", _note_cached) for name in ("read", "claim", "release")}
+        return self._wrapped(cache, calls, SpanKind.CLIENT, _REDIS)
+
+    def flights(self, flights: T) -> T:
+        """Return flights of which each is a span: that of the one who fetches, and those of who waits for it."""
+        return _as(flights, TracedFlights(flights, self._spans))
+
+    def source(self, source: T) -> T:
+        """Return a source of which each try is a span `quote source`."""
+        return self._wrapped(source, {"ask": ("quote source", _nothing)}, SpanKind.CLIENT)
+
+    def queues(self, queues: T) -> T:
+        """Return queues in which each wait is a span `turn`."""
+        return _as(queues, TracedQueues(queues, self._spans))
+
+    def decide(self, decide: T) -> T:
+        """Return rules of which each decision is a span `decide`."""
+        assert callable(decide)
+
+        def decided(*arguments: Any) -> Any:
+            with self._spans.of("decide"):
+                return decide(*arguments)
+
+        return _as(decide, decided)
+
+    def dumps(self, dumps: T) -> T:
+        """Return dumps of which each log that is written is a span `dump`."""
+        return self._wrapped(dumps, {"write": ("dump", _note_events)})
+
+    def sweeper(self, sweeper: T) -> T:
+        """Return a sweeper of which each sweep is a span."""
+        return self._wrapped(sweeper, {"sweep": ("sweep", _note_report)})
+
+    def batcher(self, make: T, operation: str) -> T:
+        """Return what makes batchers in which each item has the spans of its wait and of its batch."""
+        assert callable(make)
+
+        def made(send: Callable[[Sequence[Any]], Sequence[Any]], limit: int, at_once: int) -> Any:
+            return TracedBatches(make, operation, self._spans, send, limit, at_once)
+
+        return _as(make, made)
+
+    def request(self, request: Any, get_response: Callable[[Any], Any]) -> Any:
+        """Answer a request as a span, which is a part of the trace that its `traceparent` names."""
+        route, arrived = request.context.get("resourcePath", ""), request.context.get("requestTimeEpoch")
+        given: dict[str, AttributeValue] = {
+            "http.request.method": request.method,
+            "http.route": route,
+            "url.path": request.context.get("path", route),
+            "url.scheme": request.headers.get("x-forwarded-proto", "http"),
+        }
+        if isinstance(arrived, int):
+            given["trading.arrival.delay_ms"] = max(0, clock.wall_ns() // 1_000_000 - arrived)
+        context = _W3C.extract(request.headers)
+        with self._spans.of(f"{request.method} {route}", SpanKind.SERVER, given, context) as span:
+            response = get_response(request)
+            span.set_attribute("http.response.status_code", response.status_code)
+            if response.status_code >= 500:
+                fail(span, str(response.status_code))
+            return response
+
+    def carried(self) -> Carried:
+        """Return the trace of this thread as environment variables, none without one."""
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier)
+        return {name.upper(): value for name, value in carrier.items()}
+
+    @contextmanager
+    def going_on(self, carried: Carried, name: str) -> Iterator[None]:
+        """Do what is inside as a span of the trace that the variables name."""
+        carrier = {name.lower(): value for name, value in carried.items()}
+        with self._spans.of(name, context=_W3C.extract(carrier)):
+            yield
+
+    def close(self) -> None:
+        """Send what was not sent yet, within the time that OTEL_* allow."""
+        self._provider.shutdown()
+
+    def _wrapped(
+        self,
+        part: T,
+        calls: Mapping[str, tuple[str | None, "Note"]],
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> T:
+        return _as(part, Wrapper(part, self._spans, calls, kind, attributes or {}))
+
+
+def _as(part: T, wrapper: Any) -> T:  # noqa: ARG001  # for its type
+    """Return a wrapper as that which it stands for: it answers all that the other does."""
+    stands_for: T = wrapper
+    return stands_for
+
+
+def _nothing(_span: Span, _result: Any) -> None:
+    """Note nothing."""
+
+
+def _note_kept(span: Span, record: Any) -> None:
+    span.set_attribute("trading.account.kept", record is not None)
+
+
+def _note_quote(span: Span, answer: Any) -> None:
+    span.set_attribute("trading.quote.cached", answer.cached)
+
+
+def _note_cached(span: Span, result: Any) -> None:
+    found = result[1] if isinstance(result, tuple) else result
+    span.set_attribute("trading.cache.hit", found is not None)
+
+
+def _note_events(span: Span, result: Mapping[str, Any]) -> None:
+    span.set_attribute("trading.dump.events", result["events"])
+
+
+def _note_report(span: Span, report: Any) -> None:
+    span.set_attributes({f"trading.sweep.{name}": value for name, value in asdict(report).items()})
+
+
+def note_command(seen: Seen) -> None:
+    """Note on the span of a request what became of its command."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        return
+    given: dict[str, AttributeValue | None] = {
+        "trading.command": seen.command,
+        "trading.outcome": seen.outcome,
+        "trading.replayed": seen.replayed,
+        "trading.transaction": seen.transaction,
+        "trading.request_id": seen.request_id,
+        "trading.quote.source": None if seen.quoted is None else seen.quoted.value,
+        "user.id": seen.user,
+    }
+    span.set_attributes({name: value for name, value in given.items() if value is not None})
+
+
+class DriverSpans(CommandListener):
+    """What the driver sends to MongoDB, each command a span; only where a trace goes on."""
+
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+        self._open: dict[tuple[Any, int], Span] = {}
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Begin a span, without the command's text: it has amounts in it."""
+        if not trace.get_current_span().is_recording():
+            return
+        name = event.command_name
+        collection = event.command.get(name)
+        host, port = event.connection_id
+        given: dict[str, AttributeValue] = {
+            **MONGODB,
+            "db.namespace": event.database_name,
+            "db.operation.name": name,
+            "server.address": host,
+            "server.port": port or 0,
+        }
+        if isinstance(collection, str):
+            given["db.collection.name"] = collection
+        title = f"{name} {collection}" if isinstance(collection, str) else name
+        span = self._spans.tracer.start_span(title, kind=SpanKind.CLIENT, attributes=given)
+        self._open[event.connection_id, event.request_id] = span
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """End the span."""
+        if (span := self._open.pop((event.connection_id, event.request_id), None)) is not None:
+            span.end()
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """End the span, with the number of the error."""
+        if (span := self._open.pop((event.connection_id, event.request_id), None)) is not None:
+            code = str(event.failure.get("code", "")) or "connection"
+            span.set_attribute("db.response.status_code", code)
+            fail(span, code)
+            span.end()
+
+
+class _Thread(concurrency.Thread):
+    """A thread that goes on with the trace in which it was made."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._made_in = contextvars.copy_context()
+
+    def run(self) -> None:
+        """Do what it is for."""
+        self._made_in.run(super().run)
+
+
+class _ThreadPoolExecutor(concurrency.ThreadPoolExecutor):
+    """Threads each of whose tasks goes on with the trace in which it was handed over."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Have something done."""
+        return super().submit(contextvars.copy_context().run, call, *arguments, **named)
