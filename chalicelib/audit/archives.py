@@ -44,6 +44,12 @@ class Archives:
             overlaps["from_at"] = {"$lt": to_at}
         return list(self._archives.find(overlaps, _FORM))
 
+    def entries(self) -> int:
+        """Return how many entries all of them hold."""
+        total: dict[str, Any] = {"_id": None, "entries": {"$sum": "$entries"}}
+        found = self._archives.aggregate([{"$match": {"state": COMPLETE}}, {"$group": total}])
+        return sum(int(one["entries"]) for one in found)
+
     def lines(self, archive: Mapping[str, Any]) -> Iterator[Line]:
         """Yield the lines of an archive, sorted. Raises OSError."""
         with self._place.open(archive["file"]) as file:

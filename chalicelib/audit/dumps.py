@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
-LONG_PIECES = 8
-"""Of MIN_PART_BYTES: a shorter log is written sooner than a process of its own would have started."""
+LONG_ENTRIES = 20_000
+"""A log of fewer is written sooner than a process of its own would have started."""
 
-_EVENTS_AT_A_TIME = 100
-"""Then whoever else can go on does: some milliseconds."""
+_TURN_SECONDS = 0.001
+"""Then whoever else can go on does."""
 
 _NAMESPACE_EXISTS = 48
 
@@ -58,7 +58,7 @@ class _LostLeaseError(Exception):
 class HandOver:
     """Who goes on with a dump that is too much for a request: `start` is called with its id.
 
-    `limit_ms` is how long a request may take, None when a log of more than LONG_PIECES pieces is too much.
+    `limit_ms` is how long a request may take, None when a log of LONG_ENTRIES or more is too much.
     """
 
     start: Callable[[str], None]
@@ -185,7 +185,10 @@ class Dumps:
 
     def _write(self, dump: Document, lease: "_Lease", limit: "_Limit") -> Document:
         try:
+            self._put_aside_long(dump)
             writer = self._writer(dump)
+        except _PutAsideError:
+            raise
         except BaseException:
             lease.fail()
             raise
@@ -207,6 +210,13 @@ class Dumps:
         lease.finish(events)
         return {**dump, "done": True, "events": events}
 
+    def _put_aside_long(self, dump: Document) -> None:
+        """Raise _PutAsideError for a log that whoever serves must not even begin."""
+        if self._hand_over is not None and self._hand_over.limit_ms is None:
+            entries = self._journals.estimated_entries(None if dump["of_all"] else dump["user"])
+            if entries >= LONG_ENTRIES:
+                raise _PutAsideError
+
     def _writer(self, dump: Document) -> Writer:
         if "lease" in dump and "upload" in dump:
             # Whoever wrote it was killed, or still writes: without its upload it cannot, and we begin anew.
@@ -225,15 +235,15 @@ class Dumps:
         pieces = [HEAD] if after is None else []
         size = 0
         count: int = dump.get("events", 0)
-        yielded, written = count, 0
+        turn_began = monotonic_seconds()
         found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
         with closing(found):
             for line in found:
                 events = events_of(line.user, line.entry)
                 count += len(events)
-                if count - yielded >= _EVENTS_AT_A_TIME:
-                    yielded = count
+                if monotonic_seconds() - turn_began >= _TURN_SECONDS:
                     concurrency.sleep(0)
+                    turn_began = monotonic_seconds()
                 text = "".join(events)
                 pieces.append(text)
                 size += len(text)
@@ -243,9 +253,6 @@ class Dumps:
                     if writer.state is not None:
                         lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
                         limit.check()
-                    written += 1
-                    if written >= LONG_PIECES and self._hand_over is not None and self._hand_over.limit_ms is None:
-                        raise _PutAsideError
         pieces.append(TAIL)
         writer.add("".join(pieces).encode())
         return count

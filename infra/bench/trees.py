@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for users in options.users:
         found = _slices(trees, users, options.commands, options.slices, options.stack.split())
         for name, slices in found.items():
-            print(f"{users} users, {name}: {_words(slices)}")
+            print(f"{users} users, {name}: {words(slices)}")
         pairs = zip(found["before"], found["after"], strict=True)
         ratios = sorted(after.rate / before.rate for before, after in pairs)
         low, middle, high = statistics.quantiles(ratios, n=4)
@@ -70,7 +70,9 @@ def _slices(trees: dict[str, Path], users: int, commands: int, count: int, optio
         shutil.rmtree(folder)
 
 
-def _words(slices: Sequence[Replayed]) -> str:
+def words(slices: Sequence[Replayed]) -> str:
+    """Return the medians of slices in words."""
+
     def median(values: Sequence[float]) -> float:
         return statistics.median(values)
 

@@ -1,6 +1,7 @@
 """The benchmark on the real stack, with tiny sizes: that it works, never how fast."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -150,3 +151,23 @@ def test_a_stack_that_somebody_stops_during_a_replay_is_named_as_the_reason(tmp_
 
     with pytest.raises(BenchFailedError, match="The stack had ended by then, with exit status 0"):
         stop_and_replay()
+
+
+def test_what_traders_notice_of_a_long_log_is_measured(tmp_path: Path) -> None:
+    """And nothing is left behind."""
+    sizes = ["--users=2", "--commands=40", "--slices=1", "--log=300"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "infra.bench.beside", *sizes],
+        cwd=PROJECT,
+        timeout=SECONDS,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    first, second, ratio = ended.stdout.splitlines()
+    assert first.startswith("without a DUMPLOG: ")
+    assert second.startswith("beside a DUMPLOG of 300 commands: ")
+    assert ratio.startswith("p99 beside / without: ")
+    assert not list(tmp_path.glob("day-trading-beside-*"))

@@ -348,7 +348,7 @@ def test_a_log_over_http_is_valid_and_holds_what_was_acknowledged(api: Api) -> N
 
 @pytest.fixture
 def apart(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dumps:
-    """Return dumps to a folder, of which all that are longer than some commands are written by another process."""
+    """Return dumps to a folder, of which all but the shortest are written by another process; no log is begun here."""
     environment = {
         "MONGO_URI": shop.settings.mongo_uri,
         "MONGO_DATABASE": shop.settings.mongo_database,
@@ -359,29 +359,53 @@ def apart(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dumps:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(dumps_module, "MIN_PART_BYTES", 2_000)
-    return dumps_of(shop, tmp_path, hand_over=HandOver(write_apart, None))
+    monkeypatch.setattr(dumps_module, "LONG_ENTRIES", PART_ENTRIES)
+    return Dumps(shop.database, NotHere(tmp_path), lambda: shop.now_ms, HandOver(write_apart, None))
 
 
-def test_a_long_log_is_written_whole_by_a_process_of_its_own(
-    apart: Dumps, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class NotHere(Folder):
+    """A folder in which this process must begin no file."""
+
+    def writer(self, path: str) -> FileWriter:
+        raise AssertionError(f"{path} was begun")
+
+
+@pytest.mark.parametrize("of_all", [True, False])
+def test_a_long_log_is_written_whole_by_a_process_of_its_own_and_never_begun_here(
+    apart: Dumps, shop: Shop, tmp_path: Path, *, of_all: bool
 ) -> None:
-    trade(shop, users=3, commands=2 * PART_ENTRIES)
-    result = apart.write(dumplog(shop.now_ms), "auditor", 1)
-    assert transactions(read_log(Path(result["location"]).read_bytes())) == list(range(1, 2 * PART_ENTRIES + 1))
-    assert [one.name for one in (tmp_path / "all").iterdir()] == [Path(result["location"]).name]
-    monkeypatch.setattr(dumps_module, "MIN_PART_BYTES", 10**9)
-    assert dumps_of(shop, tmp_path / "here").write(dumplog(shop.now_ms), "auditor", 2)["events"] == result["events"]
+    trade(shop, users=1, commands=2 * PART_ENTRIES)
+    result = apart.write(dumplog(shop.now_ms, "user0", of_all=of_all), "user0", 1)
+    written = Path(result["location"])
+    assert transactions(read_log(written.read_bytes())) == list(range(1, 2 * PART_ENTRIES + 1))
+    assert [one.name for one in written.parent.iterdir()] == [written.name]
+    here = dumps_of(shop, tmp_path / "here").write(dumplog(shop.now_ms, "user0", of_all=of_all), "user0", 2)
+    assert here["events"] == result["events"]
+
+
+def test_a_short_log_beside_long_ones_is_written_at_once(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumps_module, "LONG_ENTRIES", PART_ENTRIES)
+    trade(shop, users=1, commands=2 * PART_ENTRIES)
+    shop.does("ADD", amount="1.00", user="jane")
+    started: list[str] = []
+    dumps = dumps_of(shop, tmp_path, hand_over=HandOver(started.append, None))
+    assert dumps.write(dumplog(shop.now_ms, "jane", of_all=False), "jane", 1)["events"] == 2
+    assert started == []
+    with pytest.raises(StoreUnavailableError, match="still being written"):
+        dumps.write(dumplog(shop.now_ms), "auditor", 1)
+    assert started == ["auditor:1"]
 
 
 def test_a_process_that_cannot_write_the_log_fails_the_command_and_leaves_nothing(
     apart: Dumps, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the same command can be sent again."""
-    trade(shop, users=1, commands=PART_ENTRIES)
+    trade(shop, users=1, commands=2 * PART_ENTRIES)
     monkeypatch.setenv("DUMP_PLACE", "/proc/nowhere")
     with pytest.raises(StoreUnavailableError):
         apart.write(dumplog(shop.now_ms), "auditor", 1)
-    assert list((tmp_path / "all").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     monkeypatch.setenv("DUMP_PLACE", str(tmp_path))
-    assert apart.write(dumplog(shop.now_ms), "auditor", 1)["events"] == 2 * PART_ENTRIES
+    assert apart.write(dumplog(shop.now_ms), "auditor", 1)["events"] == 4 * PART_ENTRIES

@@ -77,6 +77,19 @@ def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an
         assert [comparable(line) for line in rest] == before[place + 1 :]
 
 
+def test_how_long_a_log_will_be_is_estimated_wherever_its_entries_are(shop: Shop, tmp_path: Path) -> None:
+    """Exactly for one user; for all an open part counts as half a closed one."""
+    make_journals(shop.database, users=10, commands=5_000, per_second=50, keys=False)
+    journals = Journals(shop.database, Archives(shop.database, Folder(tmp_path)))
+    before = journals.estimated_entries(None)
+    assert abs(before - 5_000) <= 10 * PART_ENTRIES // 2
+    assert journals.estimated_entries("user0000003") == len(lines_of(shop, tmp_path, "user0000003"))
+    assert retention(shop, tmp_path).run().parts > 10
+    assert journals.estimated_entries(None) == before
+    assert journals.estimated_entries("user0000003") == len(lines_of(shop, tmp_path, "user0000003"))
+    assert journals.estimated_entries("nobody") == 0
+
+
 def test_an_archive_is_packed_lines_of_json_in_time_order(shop: Shop, tmp_path: Path) -> None:
     make_journals(shop.database, users=2, commands=5_000)  # more keys than are known
     retention(shop, tmp_path).run()
