@@ -29,10 +29,19 @@ from chalicelib.audit.places import Place
 from chalicelib.audit.process import write_apart
 from chalicelib.audit.retention import Retention
 from chalicelib.audit.s3 import Bucket
-from chalicelib.clock import OFFSET_FILE, is_shifted, moment, now_ms
-from chalicelib.config.settings import WRITE_CONCERNS, SettingError, Settings, settings, without_credentials
+from chalicelib.clock import OFFSET_FILE, is_shifted, moment, monotonic_seconds, now_ms
+from chalicelib.config import logins
+from chalicelib.config.settings import (
+    WRITE_CONCERNS,
+    SettingError,
+    Settings,
+    read_settings,
+    settings,
+    with_secrets,
+    without_credentials,
+)
 from chalicelib.domain.decide import decide
-from chalicelib.domain.errors import PermanentError, UnavailableError
+from chalicelib.domain.errors import LoginRefusedError, PermanentError, UnavailableError
 from chalicelib.domain.limits import AccountLimits
 from chalicelib.observe.commands import Observers
 from chalicelib.observe.instruments import NO_INSTRUMENTS, Instruments
@@ -71,6 +80,9 @@ CHECK_SECONDS = 5.0
 
 S3 = "s3://"
 TRACES_BY_OTLP = "otlp"
+RENEWAL_SECONDS = 30.0
+"""Between two looks at the secrets, whoever sends tokens that nobody has signed."""
+
 LOG_TIMEOUT_MS = 600_000
 """How long MongoDB may take to sort a slice of the audit log."""
 
@@ -207,8 +219,9 @@ def kept_in_process(quotes: Quotes, settings: Settings) -> Quotes:
 def make_tokens(settings: Settings) -> Tokens:
     """Return what checks tokens, of each kind that is set up."""
     kinds: list[TokenKind] = []
-    if settings.auth_secret is not None:
-        kinds.append(SecretTokens(settings.auth_secret))
+    secrets = [secret for secret in (settings.auth_secret, settings.auth_secret_previous) if secret is not None]
+    if secrets:
+        kinds.append(SecretTokens(*secrets))
     if settings.auth_jwks_url is not None:
         assert settings.auth_issuer is not None
         assert settings.auth_audience is not None
@@ -334,10 +347,42 @@ _made: list[Runtime] = []
 
 def runtime() -> Runtime:
     """Return the parts of this process."""
+    renewed()
     with _making:
         if not _made:
             _made.append(make_runtime(settings()))
         return _made[0]
+
+
+_next_renewal_seconds = 0.0
+
+
+def renewed() -> bool:
+    """Read the secrets once more if a login was refused; return whether they have changed, and new parts are in use.
+
+    Only in a function of the cloud, which serves one request at a time: nobody else uses the parts that are closed.
+    """
+    global _next_renewal_seconds  # noqa: PLW0603  # like the parts, one of the process
+    if not logins.refused.is_set() or not {"AWS_LAMBDA_FUNCTION_NAME", "SECRET_IDS"} <= os.environ.keys():
+        return False
+    with _making:
+        if not _made or monotonic_seconds() < _next_renewal_seconds:
+            return False
+        _next_renewal_seconds = monotonic_seconds() + RENEWAL_SECONDS
+        logins.refused.clear()
+        try:
+            fresh = read_settings(with_secrets(os.environ))
+            if fresh == _made[0].settings:
+                return False
+            newer = make_runtime(fresh)
+        except SettingError as error:
+            log.error("a login was refused, and the secrets are of no use: %s", error)  # noqa: TRY400  # no secret is shown
+            return False
+        settings.cache_clear()
+        older, _made[0] = _made[0], newer
+    log.warning("a login was refused; the secrets have changed and are used as they are now")
+    older.close()
+    return True
 
 
 def start() -> None:
@@ -361,7 +406,7 @@ def check_data() -> None:
     try:
         with pymongo.timeout(CHECK_SECONDS):
             runtime().registry.check()
-    except (StoreError, PermanentError) as error:
+    except (StoreError, PermanentError, LoginRefusedError) as error:
         log.warning("the form of the data will be looked at on first use: %s", error)
 
 

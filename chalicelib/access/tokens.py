@@ -2,7 +2,8 @@
 
 Two kinds are known, each with algorithms of its own, so that no key of one can serve for the other:
 
-- HS256, signed with AUTH_SECRET, with the claims `sub` and `role`: what the local stack and its tools use.
+- HS256, signed with AUTH_SECRET or, while that is replaced, AUTH_SECRET_PREVIOUS, with the claims `sub` and `role`:
+  what the local stack and its tools use.
 - RS256 or ES256, signed by the OpenID Connect provider whose keys are at AUTH_JWKS_URL, for AUTH_AUDIENCE.
 """
 
@@ -10,6 +11,7 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from chalicelib import concurrency
 from chalicelib.access.errors import ForbiddenError, UnauthorizedError
 from chalicelib.access.jwks import KeyRing
 from chalicelib.clock import Clock
+from chalicelib.config import logins
 from chalicelib.domain.errors import InvalidUserError
 from chalicelib.domain.names import parse_user
 
@@ -88,14 +91,22 @@ class SecretTokens:
 
     algorithms = ("HS256",)
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, *secrets: str) -> None:
+        """Take tokens signed with any of these: the current secret, and the one before it while that is replaced."""
+        self._secrets = secrets
 
     def claims(self, token: str, _header: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the checked claims."""
+        for secret in self._secrets:
+            with suppress(jwt.InvalidSignatureError):
+                return self._claims(token, secret)
+        logins.refused.set()  # perhaps it is signed with one that this process does not know yet
+        raise jwt.InvalidSignatureError
+
+    def _claims(self, token: str, secret: str) -> Mapping[str, Any]:
         return jwt.decode(
             token,
-            self._secret,
+            secret,
             algorithms=self.algorithms,
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "sub", "role"]},

@@ -31,6 +31,7 @@ from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.names import plain_name
 from chalicelib.store.documents import Document
+from chalicelib.store.writers import note_refused_login
 
 log = logging.getLogger(__name__)
 
@@ -347,6 +348,8 @@ def _store_errors() -> Iterator[None]:
     try:
         yield
     except (PyMongoError, OSError) as error:
+        if isinstance(error, PyMongoError):
+            note_refused_login(error)
         log.exception("a log could not be written")
         raise StoreUnavailableError("the log could not be written") from error
 

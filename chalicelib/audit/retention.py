@@ -13,6 +13,7 @@ from typing import Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from chalicelib.audit.archives import Archives, line_json, packed
 from chalicelib.audit.journal import Journals, sorted_parts
@@ -21,6 +22,7 @@ from chalicelib.clock import Clock
 from chalicelib.domain.journal import HISTORY_LENGTH
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.key_filter import GENERATIONS, oldest_entry
+from chalicelib.store.writers import note_refused_login
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,13 @@ class Retention:
 
     def run(self, most_archives: int = 1_000) -> Archived:
         """Finish what an earlier run began, then archive what is old enough. Raises PyMongoError or OSError."""
+        try:
+            return self._run(most_archives)
+        except PyMongoError as error:
+            note_refused_login(error)
+            raise
+
+    def _run(self, most_archives: int) -> Archived:
         self._journals.make_indexes()
         done = [self._finish(archive) for archive in list(self._archives.find({"state": {"$ne": "done"}}))]
         if self._days:

@@ -81,6 +81,7 @@ class Settings:
     sweep_batch: int
     trigger_seconds: int
     auth_secret: str | None
+    auth_secret_previous: str | None
     auth_jwks_url: str | None
     auth_issuer: str | None
     auth_audience: str | None
@@ -169,14 +170,14 @@ def _traces_exporter(env: Mapping[str, str]) -> str:
     return value
 
 
-def _secret(env: Mapping[str, str]) -> str | None:
-    value = env.get("AUTH_SECRET")
-    if value is None and "AUTH_JWKS_URL" in env:
+def _secret(name: str, env: Mapping[str, str], *, is_needed: bool) -> str | None:
+    value = env.get(name)
+    if value is None and not is_needed:
         return None
     takes = f"a random secret of at least {MIN_SECRET_BYTES} bytes"
     if value is None or len(value.encode()) < MIN_SECRET_BYTES:
         # The value itself is never shown: a short secret is still a secret.
-        raise SettingError("AUTH_SECRET", None if value is None else f"{len(value.encode())} bytes", takes)
+        raise SettingError(name, None if value is None else f"{len(value.encode())} bytes", takes)
     return value
 
 
@@ -296,7 +297,8 @@ def _read(env: Mapping[str, str]) -> Settings:
         sweep_writes_at_once=_number("SWEEP_WRITES_AT_ONCE", env, 8, 1, 256),
         sweep_batch=_number("SWEEP_BATCH", env, 256, 1, 10_000),
         trigger_seconds=_number("TRIGGER_SECONDS", env, 0, 0, 3_600),
-        auth_secret=_secret(env),
+        auth_secret=_secret("AUTH_SECRET", env, is_needed="AUTH_JWKS_URL" not in env),
+        auth_secret_previous=_secret("AUTH_SECRET_PREVIOUS", env, is_needed=False),
         auth_jwks_url=_jwks_url(env),
         auth_issuer=_for_provider("AUTH_ISSUER", env, "the `iss` of the provider's tokens"),
         auth_audience=_for_provider("AUTH_AUDIENCE", env, "the `aud` of tokens for this system"),

@@ -16,6 +16,7 @@ TradingError
 └── UnavailableError             a part of the system did not answer; problems say what became of the command
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable: the command may have been done
+    │   └── LoginRefusedError    the database refuses this server's login
     ├── ClockSkewError           clock_skew
     ├── UnknownDataVersionError  unknown_data_version
     └── TooLateError             too_late
@@ -155,6 +156,10 @@ class StoreUnavailableError(UnavailableError):
     """The database did not confirm the change within its time: it may have been made, or be made yet."""
 
     code = "store_unavailable"
+
+
+class LoginRefusedError(StoreUnavailableError):
+    """The database refuses this server's login: trying on is of no use, other than with the secrets of now."""
 
 
 class ClockSkewError(UnavailableError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from chalice.app import Request, Response
 
+from chalicelib.access.errors import UnauthorizedError
 from chalicelib.access.tokens import Caller
 from chalicelib.clock import moment, now_ms
 from chalicelib.domain.errors import StoreUnavailableError, TradingError
@@ -20,7 +21,7 @@ from chalicelib.http.reads import account_response, history_response, price_hist
 from chalicelib.http.requests import arrived_ms, check_headers, read_command, read_query
 from chalicelib.observe.commands import Seen
 from chalicelib.observe.timing import CommandTimer
-from chalicelib.runtime import Runtime
+from chalicelib.runtime import Runtime, renewed, runtime
 from chalicelib.service.trading import Answer
 from chalicelib.store.errors import StoreError
 
@@ -43,6 +44,11 @@ def answers_problems(view: View) -> View:
     @wraps(view)
     def answer(*args: Any, **parameters: Any) -> Response:
         try:
+            try:
+                return view(*args, **parameters)
+            except (StoreUnavailableError, UnauthorizedError):
+                if not renewed():
+                    raise
             return view(*args, **parameters)
         except TradingError as error:
             return error_response(error, is_command=False)
@@ -61,7 +67,7 @@ def execute(
     timer = CommandTimer()
     given = _Given()
     try:
-        response = answer_response(_answer(given, timer, parts, request, operation, user, symbol))
+        response = answer_response(_first_or_second(given, timer, parts, request, operation, user, symbol))
     except TradingError as error:
         given.outcome = error.code
         response = error_response(error)
@@ -172,6 +178,28 @@ def _reading() -> Iterator[None]:
     except StoreError as error:
         log.warning("the database did not answer a read: %s", error)
         raise StoreUnavailableError("the database did not answer") from error
+
+
+def _first_or_second(
+    given: _Given,
+    timer: CommandTimer,
+    parts: Runtime,
+    request: Request,
+    operation: Operation,
+    user: str | None,
+    symbol: str | None,
+) -> Answer:
+    """Return the answer, if need be with the secrets of now, in which a login may have changed.
+
+    A command that may have been done is given again with its key only.
+    """
+    try:
+        return _answer(given, timer, parts, request, operation, user, symbol)
+    except (StoreUnavailableError, UnauthorizedError) as error:
+        is_safe = isinstance(error, UnauthorizedError) or "idempotency-key" in request.headers
+        if not (is_safe and renewed()):
+            raise
+    return _answer(given, timer, runtime(), request, operation, user, symbol)
 
 
 def _answer(

@@ -7,9 +7,10 @@ from chalice.app import Response
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from chalicelib.clock import Clock
+from chalicelib.config import logins
 from chalicelib.domain.errors import PermanentError, UnavailableError
 from chalicelib.http.answers import json_response
 from chalicelib.http.problems import problem_response
@@ -56,6 +57,8 @@ def _has_redis(redis: Redis) -> bool:
     try:
         redis.ping()
     except RedisError as error:
+        if isinstance(error, AuthenticationError):
+            logins.refused.set()
         log.warning("redis does not answer: %s", error)
         return False
     return True

@@ -23,7 +23,7 @@ from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
 from chalicelib.http.page import asset_response, index_response
 from chalicelib.http.problems import error_response
-from chalicelib.runtime import runtime
+from chalicelib.runtime import renewed, runtime
 
 routes = Blueprint(__name__)
 
@@ -222,6 +222,11 @@ def asset(version: str, name: str) -> Response:
 @serves(operations.HEALTH)
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
+    response = _health()
+    return _health() if renewed() else response
+
+
+def _health() -> Response:
     parts = runtime()
     return health_response(parts.database, parts.redis, parts.registry, parts.clock)
 

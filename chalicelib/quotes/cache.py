@@ -16,11 +16,12 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from chalicelib.clock import Moments
+from chalicelib.config import logins
 from chalicelib.domain.moment import Moment
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import QUOTE_LIFETIME_MS, Quote, QuoteAnswer
@@ -169,6 +170,8 @@ class QuoteCache:
 
     def _note(self, error: Exception, began: float) -> None:
         # An answer, even "out of memory", comes at once and costs nothing; only silence is worth keeping away from.
+        if isinstance(error, AuthenticationError):
+            logins.refused.set()
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
             self._breaker.failed(began)
         self._outage_log.warning("the quote cache fails, prices come straight from the source: %s", error)

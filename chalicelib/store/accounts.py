@@ -14,7 +14,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.errors import PermanentError
+from chalicelib.domain.errors import LoginRefusedError, PermanentError
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry
 from chalicelib.store.documents import (
     Document,
@@ -112,7 +112,7 @@ class Accounts:
         except LostRaceError:
             self._recent.note_lost(user)
             raise
-        except (StoreError, PermanentError):
+        except (StoreError, PermanentError, LoginRefusedError):
             self._recent.forget(user)
             raise
         self._recent.put(after)

@@ -14,6 +14,7 @@ from chalicelib.domain.account import ORDER_LIFETIME_MS
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.indexes import DUE_INDEX, EXPIRY_INDEX
+from chalicelib.store.writers import note_refused_login
 
 _PLACE = "symbols"
 _ID_ONLY = {"_id": 1}
@@ -115,4 +116,5 @@ def _available() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
+        note_refused_login(error)
         raise StoreUnavailableError(f"the database did not say what is due: {error}") from error

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from pymongo.collection import Collection
 from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
-from chalicelib.domain.errors import AccountFullError, IndexConflictError, PermanentError
+from chalicelib.config import logins
+from chalicelib.domain.errors import AccountFullError, IndexConflictError, LoginRefusedError, PermanentError
 from chalicelib.store.documents import STATE, Document
 from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeError
 
@@ -26,6 +27,9 @@ TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
 
 CONFLICTING_INDEX = frozenset({85, 86, 171})
 """An index cannot be made beside one that is there, or an account cannot be in one that is not ours."""
+
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+"""Of a connection whose user has been removed; of a new one."""
 
 _ONE = "one"
 _GUARDED = f"{STATE}.$[{_ONE}]."
@@ -96,14 +100,19 @@ class SingleWriter:
 
 @contextmanager
 def outcomes() -> Iterator[None]:
-    """Turn the driver's errors into the store's, and into PermanentError what no further try can change."""
+    """Turn the driver's errors into the store's, and into PermanentError what no further try can change.
+
+    Raises LoginRefusedError besides.
+    """
     try:
         yield
     except (DocumentTooLarge, OverflowError) as error:
         raise account_full(error) from error
-    except OperationFailure as error:
-        raise failure_of({"errmsg": str(error), **(error.details or {}), "code": error.code}) from error
     except PyMongoError as error:
+        if note_refused_login(error):
+            raise LoginRefusedError("the database refuses this server's login") from error
+        if isinstance(error, OperationFailure):
+            raise failure_of({"errmsg": str(error), **(error.details or {}), "code": error.code}) from error
         raise UnknownOutcomeError(str(error)) from error
 
 
@@ -132,3 +141,16 @@ def index_conflict(reason: object) -> IndexConflictError:
     """Return the error for an index that is in the way."""
     log.error("an index of the database is in the way, drop it: %s", reason)
     return IndexConflictError("an index of the database is in the way; operators: the log says which, drop it")
+
+
+def note_refused_login(error: PyMongoError) -> bool:
+    """Tell whether the database has refused the login, and note it.
+
+    After a first refusal the driver takes the server for one that is away, and tells of the login in its text only.
+    Atlas has a code of its own for whatever it refuses.
+    """
+    code = error.code if isinstance(error, OperationFailure) else None
+    is_refused = code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED} or "authentication failed" in str(error).lower()
+    if is_refused:
+        logins.refused.set()
+    return is_refused

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from chalicelib.config.settings import SettingError, Settings, read_settings
-from chalicelib.domain.errors import PermanentError, UnavailableError, UnknownDataVersionError
+from chalicelib.domain.errors import LoginRefusedError, PermanentError, UnavailableError, UnknownDataVersionError
 from chalicelib.runtime import make_runtime
 from chalicelib.store.errors import StoreError
 from chalicelib.sweep.report import Report
@@ -64,7 +64,7 @@ def run(settings: Settings, pause: Pause) -> None:
     """
     runtime = make_runtime(settings)
     try:
-        with contextlib.suppress(StoreError, PermanentError):  # the sweeps will say
+        with contextlib.suppress(StoreError, PermanentError, LoginRefusedError):  # the sweeps will say
             runtime.registry.check()
         with metrics.folder():
             from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first

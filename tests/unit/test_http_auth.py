@@ -181,6 +181,16 @@ def test_each_kind_of_token_is_refused_where_it_is_not_set_up(fetches: Fetches, 
     assert refuses(only_provider, secret_token())
 
 
+def test_a_token_of_the_secret_before_is_taken_while_that_is_set(clock: Time) -> None:
+    before, token = "the secret before, of 32 bytes or more", secret_token("the secret before, of 32 bytes or more")
+    tokens = Tokens([SecretTokens(SECRET, before)], clock.now_ms)
+    assert tokens.check(f"Bearer {token}").user == "jane"
+    assert tokens.check(f"Bearer {secret_token()}").user == "jane"
+    assert refuses(tokens, secret_token(before, exp=1))
+    assert refuses(tokens, secret_token("a secret of neither, of 32 bytes or more"))
+    assert refuses(Tokens([SecretTokens(SECRET)], clock.now_ms), token)
+
+
 def test_a_secret_that_is_a_public_key_does_not_help(fetches: Fetches, clock: Time) -> None:
     """Even where somebody set the provider's public key as the secret, each kind keeps to its own algorithms."""
     tokens = Tokens([SecretTokens("x" * 40), provider_tokens(fetches, clock)], clock.now_ms)
