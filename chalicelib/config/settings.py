@@ -14,6 +14,9 @@ MIN_SECRET_BYTES = 32
 """HS256 wants a key at least as long as its hash (RFC 7518 section 3.2)."""
 
 HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+LOGIN_TOKENS = ("access", "id")
+"""Which of a provider's tokens the page sends: the one whose `aud` is AUTH_AUDIENCE."""
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 WRITE_CONCERNS = ("majority-journaled", "majority", "one")
 """What must have happened to a write before its command is answered, the safest first and the default."""
@@ -24,6 +27,9 @@ MAX_NAMESPACE_LENGTH = 128
 MOST_CLOCK_TOLERANCE_MS = 5_000
 MOST_OF_AN_ACCOUNT = 10_000
 """Orders, triggers or symbols: an account with so many of each still fits into a document of MongoDB, 16 MiB."""
+
+_HOST = re.compile(r"[a-z0-9._:-]+")
+"""Of an origin: names that are not ASCII are written in Punycode."""
 
 _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
 
@@ -88,6 +94,10 @@ class Settings:
     auth_user_claim: str
     auth_role_claim: str
     auth_timeout_ms: int
+    login_client_id: str | None
+    login_scope: str
+    login_token: str
+    login_origin: str | None
     rate_limit: int
     rate_limit_seconds: int
     cors_origin: str | None
@@ -183,7 +193,7 @@ def _secret(name: str, env: Mapping[str, str], *, is_needed: bool) -> str | None
 
 def _jwks_url(env: Mapping[str, str]) -> str | None:
     value = env.get("AUTH_JWKS_URL")
-    if value is not None and not (_parsed_origin(value, HERE) and urlsplit(value).path):
+    if value is not None and not (parsed_origin(value, HERE) and urlsplit(value).path):
         raise SettingError("AUTH_JWKS_URL", value, "an https:// address (http:// only on this machine)")
     return value
 
@@ -195,18 +205,37 @@ def _for_provider(name: str, env: Mapping[str, str], takes: str) -> str | None:
     return value
 
 
+def _login_client_id(env: Mapping[str, str]) -> str | None:
+    value = env.get("LOGIN_CLIENT_ID")
+    if value is None:
+        return None
+    if not value.strip():
+        raise SettingError("LOGIN_CLIENT_ID", value, "the id that the provider knows the page by")
+    if "AUTH_JWKS_URL" not in env:
+        raise SettingError("AUTH_JWKS_URL", None, "the address of the provider's keys, because LOGIN_CLIENT_ID is set")
+    issuer = env.get("AUTH_ISSUER", "")
+    if parsed_origin(issuer, HERE) is None:
+        takes = "an https:// address (http:// only on this machine), because LOGIN_CLIENT_ID is set"
+        raise SettingError("AUTH_ISSUER", issuer, takes)
+    return value
+
+
+def _origin(name: str, env: Mapping[str, str], plain_hosts: frozenset[str] | None, takes: str) -> str | None:
+    value = env.get(name)
+    if value is not None and value != parsed_origin(value, plain_hosts):
+        raise SettingError(name, value, takes)
+    return value
+
+
 def read_cors_origin(env: Mapping[str, str]) -> str | None:
     """Return the origin whose pages may use the interface, None for none; read apart because routes are made with it.
 
     Raises SettingError.
     """
-    value = env.get("CORS_ORIGIN")
-    if value is not None and value != _parsed_origin(value, None):
-        raise SettingError("CORS_ORIGIN", value, "one origin, such as https://trade.example.com")
-    return value
+    return _origin("CORS_ORIGIN", env, None, "one origin, such as https://trade.example.com")
 
 
-def _parsed_origin(address: str, plain_hosts: frozenset[str] | None) -> str | None:
+def parsed_origin(address: str, plain_hosts: frozenset[str] | None = None) -> str | None:
     """Return the origin of an https address, or of an http one on one of these hosts (None: any)."""
     try:
         parts = urlsplit(address)
@@ -215,7 +244,7 @@ def _parsed_origin(address: str, plain_hosts: frozenset[str] | None) -> str | No
         return None
     host = parts.hostname
     plain = parts.scheme == "http" and (plain_hosts is None or host in plain_hosts)
-    if not host or not (plain or parts.scheme == "https"):
+    if not host or _HOST.fullmatch(host) is None or not (plain or parts.scheme == "https"):
         return None
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
@@ -228,7 +257,7 @@ SAMPLES: Mapping[str, str] = {
     "AUTH_SECRET": "unused, and as long as it has to be",
     "DUMP_PLACE": "unused",
     "AUTH_JWKS_URL": "https://unused/keys",
-    "AUTH_ISSUER": "unused",
+    "AUTH_ISSUER": "https://unused",
     "AUTH_AUDIENCE": "unused",
 }
 """A good value for each setting that has no default, or that others depend on."""
@@ -305,6 +334,10 @@ def _read(env: Mapping[str, str]) -> Settings:
         auth_user_claim=_text("AUTH_USER_CLAIM", env, "sub"),
         auth_role_claim=_text("AUTH_ROLE_CLAIM", env, "role"),
         auth_timeout_ms=_number("AUTH_TIMEOUT_MS", env, 2_000, 100, 30_000),
+        login_client_id=_login_client_id(env),
+        login_scope=_text("LOGIN_SCOPE", env, "openid"),
+        login_token=_one_of("LOGIN_TOKEN", env, LOGIN_TOKENS[0], LOGIN_TOKENS),
+        login_origin=_origin("LOGIN_ORIGIN", env, HERE, "one https:// origin (http:// only on this machine)"),
         rate_limit=_number("RATE_LIMIT", env, 0, 0, 1_000_000),
         rate_limit_seconds=_number("RATE_LIMIT_SECONDS", env, 60, 1, 3_600),
         cors_origin=read_cors_origin(env),

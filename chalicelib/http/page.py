@@ -6,7 +6,7 @@ asked for anew each time, so a deployment is seen at once and no browser mixes t
 
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from string import Template
 
 from chalice.app import Request, Response
 
-from chalicelib.config.settings import Settings
+from chalicelib.config.settings import Settings, parsed_origin
 from chalicelib.http.errors import NotFoundError
 from chalicelib.http.headers import matches_etag
 
@@ -33,8 +33,16 @@ _MAY: Mapping[str, str] = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
-CONTENT_SECURITY_POLICY = "; ".join(f"{what} {sources}" for what, sources in _MAY.items())
-"""What the page may do: nothing is loaded from, or sent to, another host, and no text becomes a script."""
+
+
+def content_security_policy(asked: Sequence[str] = ()) -> str:
+    """Return what the page may do: it loads nothing from another host, and asks none but these origins.
+
+    No text becomes a script.
+    """
+    may = {**_MAY, "connect-src": " ".join((_MAY["connect-src"], *asked))}
+    return "; ".join(f"{what} {sources}" for what, sources in may.items())
+
 
 _ALWAYS_ASK = "no-cache"
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -74,18 +82,42 @@ def page() -> Page:
     return Page(digest.hexdigest()[:12], Template(index), assets)
 
 
+def login_origins(settings: Settings) -> list[str]:
+    """Return the provider's origins, which the page asks: that of the issuer, and that of its token endpoint."""
+    if settings.login_client_id is None:
+        return []
+    given = (parsed_origin(settings.auth_issuer or ""), settings.login_origin)
+    return list(dict.fromkeys(origin for origin in given if origin is not None))
+
+
+def _login_attributes(settings: Settings) -> str:
+    """Return the attributes of the page that tell it where people sign in; none without a login."""
+    if settings.login_client_id is None:
+        return ""
+    told = {
+        "client": settings.login_client_id,
+        "issuer": settings.auth_issuer or "",
+        "scope": settings.login_scope,
+        "token": settings.login_token,
+        "origins": " ".join(login_origins(settings)),
+        "audience": settings.auth_audience or "",
+    }
+    return "".join(f' data-login-{name}="{html.escape(value)}"' for name, value in told.items())
+
+
 def index_response(request: Request, settings: Settings) -> Response:
-    """Return the page itself; it is told in which claims of a provider's token to look for user and role."""
+    """Return the page itself; it is told where people sign in, and in which claims of a token user and role are."""
     served = page()
     text = served.index.substitute(
         version=served.version,
         user_claim=html.escape(settings.auth_user_claim),
         role_claim=html.escape(settings.auth_role_claim),
+        login=_login_attributes(settings),
     )
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
     headers: dict[str, str | list[str]] = {
         "Cache-Control": _ALWAYS_ASK,
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Content-Security-Policy": content_security_policy(login_origins(settings)),
         "ETag": etag,
     }
     if matches_etag(request.headers.get("if-none-match") or "", etag):

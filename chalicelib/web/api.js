@@ -61,6 +61,8 @@ export class Api {
   /** Whether the server has taken the token before. */
   worked = false;
   connection = new Connection();
+  /** Waited for before each try: a token that has ended may be renewed. */
+  fresh = async () => {};
 
   /** `refused` is called when the server no longer takes the token. */
   constructor(refused) {
@@ -105,6 +107,7 @@ export class Api {
     const changes = key !== undefined;
     let unknown = false; // what became of a try before
     for (let tries = 1; ; tries += 1) {
+      await this.fresh();
       const token = this.#token;
       const slow = setTimeout(() => {
         waiting("No answer yet. Still asking…");

@@ -4,11 +4,14 @@ import { Api } from "./api.js";
 import { useChanging } from "./changes.js";
 import { useEffect, useMemo, useState } from "./hooks.js";
 import { html } from "./html.js";
+import { configuredLogin } from "./login.js";
 import { render } from "./preact.js";
 import { forgetEverything, forgetToken, keepToken, keptToken, readToken, tokenFromAddress } from "./session.js";
 import { SignIn } from "./signin.js";
 import { Workspace } from "./workspace.js";
 
+const login = configuredLogin();
+const AWAY = "You are signed out of this page.";
 const LAPSED = "The server no longer takes your token: it has expired or is not valid. Sign in again, and go on where you were.";
 const UNKNOWN = "The server does not take this token: it is not valid here. Use another one.";
 
@@ -19,16 +22,22 @@ const UNKNOWN = "The server does not take this token: it is not valid here. Use 
 function firstSession() {
   const linked = tokenFromAddress();
   const token = linked ?? keptToken();
-  if (token === null) return { session: null, out: {} };
+  if (token === null) return { session: null, out: login?.arriving ? { waiting: "Signing you in…" } : {} };
   const session = readToken(token);
   if (session.wrong !== undefined) return { session: null, out: { wrong: session.wrong } };
+  if (linked === null) login?.keep(session);
+  else login?.forget(); // what renews it is another token's
   keepToken(token);
   return { session, out: null };
 }
 
 function Page() {
   const [{ session, out }, setState] = useState(firstSession);
-  const api = useMemo(() => new Api(refused), []);
+  const api = useMemo(() => {
+    const made = new Api(refused);
+    if (login !== null) made.fresh = () => login.fresh();
+    return made;
+  }, []);
   if (session !== null && out === null) api.use(session.token);
 
   function refused() {
@@ -37,18 +46,45 @@ function Page() {
     setState((now) => ({ ...now, out: now.session.expiresAt <= Date.now() ? { notice: LAPSED } : why }));
   }
 
-  function signIn(found) {
+  /** With a token that was typed or linked, or one of the provider's, which `login` then keeps alive. */
+  function signIn(found, { renewed = false } = {}) {
     keepToken(found.token);
+    if (renewed) login.keep(found);
+    else login?.forget();
     api.use(found.token);
     setState({ session: found, out: null });
     api.connection.changed(); // whoever shows something looks again
   }
 
   function signOut() {
+    const leaving = login?.signOutAddress(); // it reads what is forgotten next
     forgetEverything();
+    login?.forget();
     api.use(null);
     setState({ session: null, out: {} });
+    leaving?.then(
+      (address) => address && location.assign(address),
+      (error) => setState((now) => (now.session === null ? { session: null, out: { notice: `${AWAY} ${error.message}` } } : now)),
+    );
   }
+
+  useEffect(
+    () =>
+      login?.start({
+        arrived: (found) => signIn(found, { renewed: true }),
+        // An answer that nobody here asked for must not sign out who is signed in.
+        failed: (why) => setState((now) => (now.out === null ? now : { ...now, out: { notice: why } })),
+        renewed(found) {
+          api.use(found.token);
+          setState((now) => ({ ...now, session: found }));
+        },
+        ended(why) {
+          forgetToken();
+          setState((now) => ({ ...now, out: { notice: why } }));
+        },
+      }),
+    [],
+  );
 
   useEffect(() => {
     const linked = () => {
@@ -63,8 +99,9 @@ function Page() {
   }, []);
 
   return html`<${Header} session=${out === null ? session : null} signOut=${signOut} />
-    <${Trouble} connection=${api.connection} />
-    ${out !== null && html`<${SignIn} why=${out} signIn=${signIn} />`}
+    <${Trouble} of=${api.connection} />
+    ${login !== null && html`<${Trouble} of=${login} />`}
+    ${out !== null && html`<${SignIn} why=${out} signIn=${signIn} login=${login} stays=${session !== null} />`}
     ${session !== null &&
     html`<div hidden=${out !== null}>
       <${Workspace} key=${`${session.role} ${session.user}`} api=${api} session=${session} />
@@ -91,11 +128,12 @@ function untilOf(ms) {
   return today ? time : `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })}, ${time}`;
 }
 
-function Trouble({ connection }) {
-  useChanging(connection);
-  return html`<div role="status" class="trouble">${connection.trouble && html`<p>${connection.trouble}</p>`}</div>`;
+function Trouble({ of }) {
+  useChanging(of);
+  return html`<div role="status" class="trouble">${of.trouble && html`<p>${of.trouble}</p>`}</div>`;
 }
 
 const place = document.getElementById("page");
 place.replaceChildren();
-render(html`<${Page} />`, place);
+if (login?.handBack()) render(html`<main class="signin"><h1>Sign in</h1><p>This window can be closed: go on in the one that opened it.</p></main>`, place);
+else render(html`<${Page} />`, place);

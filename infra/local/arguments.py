@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infra.host.arguments import add_examples, decimal, port, whole
 from infra.local.folder import DEFAULT_FOLDER
-from infra.local.services import haproxy
+from infra.local.services import haproxy, login
 from infra.local.services.mongo import DEFAULT_CACHE_GB, DEFAULT_ELECTION_MS, DEFAULT_OPLOG_MB
 from infra.local.services.redis_server import DEFAULT_MEMORY_MB
 from infra.local.stack import LEGACY
@@ -87,6 +87,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--mongo-oplog-mb", type=whole(1, 1_000_000), default=DEFAULT_OPLOG_MB, help="(%(default)s)")
     command.add_argument("--redis-memory-mb", type=whole(1, 1_000_000), default=DEFAULT_MEMORY_MB, help="(%(default)s)")
+    command.add_argument("--login", action="store_true", help="start a provider at which people sign in to the page")
+    command.add_argument(
+        "--login-seconds", type=whole(1, 86_400), default=login.DEFAULT_SECONDS, help="of its tokens (%(default)s)"
+    )
     command.add_argument("--explain", action="store_true", help="print a token and how to use the stack, too")
     return parser.parse_args(arguments)
 

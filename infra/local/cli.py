@@ -85,6 +85,8 @@ def _run(stack: Stack, supervisor: Supervisor, *, explain: bool) -> None:
             print(f"ready {stack.url}", flush=True)
             if explain:
                 print(_explanation(stack, token), flush=True)
+                if stack.login_port is not None:
+                    print(f"sign in:           {stack.url}/ as jane, john or operator", flush=True)
                 if stack.statistics_url is not None:
                     print(f"HAProxy's page:    {stack.statistics_url}", flush=True)
 

@@ -19,6 +19,7 @@ from infra.host.ports import HOST, listeners
 from infra.local.folder import StackFolder
 from infra.local.process import Part
 from infra.local.services import haproxy
+from infra.local.services import login as login_service
 from infra.local.services.mongo import (
     ARBITER,
     DEFAULT_CACHE_GB,
@@ -88,6 +89,8 @@ class StackOptions:
     mongo_cache_gb: float = DEFAULT_CACHE_GB
     mongo_oplog_mb: int = DEFAULT_OPLOG_MB
     redis_memory_mb: int = DEFAULT_MEMORY_MB
+    login: bool = False
+    login_seconds: int = login_service.DEFAULT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Stack:
     quote_port: int | None
     statistics_port: int | None
     traces_port: int | None = None
+    login_port: int | None = None
 
     @property
     def url(self) -> str:
@@ -186,6 +190,7 @@ def plan(options: StackOptions, folder: StackFolder) -> Stack:
         quote_port=folder.port_of("quote-server") if options.quote_source == LEGACY else None,
         statistics_port=folder.port_of(haproxy.NAME) if several else None,
         traces_port=folder.port_of(TRACES) if options.traces else None,
+        login_port=folder.port_of(login_service.NAME) if options.login else None,
     )
 
 
@@ -233,6 +238,8 @@ def _parts(stack: Stack) -> Iterator[Part]:
         arguments = ["--delay", options.quote_delay, "--fail", str(options.quote_fail)]
         price = [] if options.quote_price is None else ["--price", options.quote_price]
         yield quote_server_part(stack.quote_port, plain, [*arguments, *price])
+    if stack.login_port is not None:
+        yield login_service.login_provider_part(stack.login_port, options.port, options.login_seconds, plain)
     for server in stack.servers:
         yield _server_part(stack, server)
     if stack.statistics_port is not None:
@@ -315,6 +322,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         **_traces_environment(stack, server_name),
         **os.environ,
         **clock,
+        **({} if stack.login_port is None else login_service.app_settings(stack.login_port)),
         "PYTHONUNBUFFERED": "1",
         "MONGO_URI": stack.mongo_uri,
         "MONGO_DATABASE": DATABASE,

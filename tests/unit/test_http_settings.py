@@ -47,6 +47,41 @@ def test_keys_come_over_https_only(url: str) -> None:
     assert message(GOOD | PROVIDER | {"AUTH_JWKS_URL": url}).startswith(f"setting AUTH_JWKS_URL: got {url!r}, takes ")
 
 
+LOGIN = {**PROVIDER, "LOGIN_CLIENT_ID": "page"}
+
+
+def test_a_login_needs_a_provider_whose_issuer_is_an_address() -> None:
+    assert read_settings(GOOD | PROVIDER).login_client_id is None
+    found = read_settings(GOOD | LOGIN)
+    assert (found.login_client_id, found.login_scope, found.login_token, found.login_origin) == (
+        "page",
+        "openid",
+        "access",
+        None,
+    )
+    assert message(GOOD | {"LOGIN_CLIENT_ID": "page"}).startswith("setting AUTH_JWKS_URL: got nothing, takes ")
+    for issuer in ("us", "http://login.example.com", "https://a b", "https://a;script-src", "javascript:alert(1)"):
+        assert message(GOOD | LOGIN | {"AUTH_ISSUER": issuer}).startswith(
+            f"setting AUTH_ISSUER: got {issuer!r}, takes "
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOGIN_CLIENT_ID", " "),
+        ("LOGIN_SCOPE", ""),
+        ("LOGIN_TOKEN", "refresh"),
+        ("LOGIN_ORIGIN", "https://login.example.com/path"),
+        ("LOGIN_ORIGIN", "http://login.example.com"),
+        ("LOGIN_ORIGIN", "https://a b"),
+        ("LOGIN_ORIGIN", "*"),
+    ],
+)
+def test_wrong_settings_of_the_login_are_named(name: str, value: str) -> None:
+    assert message(GOOD | LOGIN | {name: value}).startswith(f"setting {name}: got {value!r}, takes ")
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:80"])
 def test_on_this_machine_keys_may_come_without_tls(host: str) -> None:
     url = f"http://{host}/keys"

@@ -1,0 +1,334 @@
+// Signing in at an OpenID Connect provider: authorization code with PKCE, and renewal by its refresh token. What the
+// protocol asks for is checked by oauth4webapi, which is loaded only where a provider is set.
+
+import { Changing } from "./changes.js";
+import { clock } from "./clock.js";
+import { sleep } from "./connection.js";
+import { keepToken, readToken } from "./session.js";
+
+const BEGUN = "day-trading.login"; // of this tab: what was asked of the provider, until it answers once
+const RENEWAL = "day-trading.renewal"; // of this tab: what the next token and signing out at the provider need
+const CHANNEL = "day-trading.login"; // on which a window for signing in hands its answer to its tab
+const IN_WINDOW = "window.";
+const ANSWER_MS = 10_000;
+const AHEAD_MS = 60_000; // so long before its end a token is renewed, or a third of its life, whatever is less
+const TOLERANCE_SECONDS = 30;
+const LONGEST_PAUSE_MS = 15_000;
+const LONGEST_TIMER_MS = 3_600_000;
+
+const ENDED = "The provider has ended your sign-in. Sign in again, and go on where you were.";
+
+/** What is wrong with signing in, in words for the person; `away` when the provider did not answer. */
+class LoginError extends Error {
+  constructor(text, away = false) {
+    super(text);
+    this.away = away;
+  }
+}
+
+/** The login that the page was told of, null when there is none. */
+export function configuredLogin() {
+  const { loginClient, loginIssuer, loginScope, loginToken, loginOrigins, loginAudience } = document.documentElement.dataset;
+  if (!loginClient) return null;
+  return new Login({
+    clientId: loginClient,
+    issuer: new URL(loginIssuer),
+    scope: loginScope,
+    kind: `${loginToken}_token`,
+    origins: loginOrigins.split(" "),
+    audience: loginAudience,
+  });
+}
+
+export class Login extends Changing {
+  #told;
+  #library = null;
+  #metadata = null;
+  #answer = takeAnswer();
+  #windowed = null; // what was begun in a window
+  #renewing = null;
+  #timer = null;
+  #handlers = { arrived() {}, failed() {}, renewed() {}, ended() {} };
+  #session = null;
+
+  /** What is wrong with the provider in words, null when nothing is. */
+  trouble = null;
+
+  constructor(told) {
+    super();
+    this.#told = told;
+  }
+
+  /** The provider's name for people. */
+  get name() {
+    return this.#told.issuer.host;
+  }
+
+  /** Whether this page was opened to take the provider's answer, which it has not looked at yet. */
+  get arriving() {
+    return this.#answer !== null;
+  }
+
+  /** In a window that was opened for signing in: hand the answer to its tab, and close. Returns whether it is one. */
+  handBack() {
+    if (!this.#answer?.get("state")?.startsWith(IN_WINDOW)) return false;
+    const channel = new BroadcastChannel(CHANNEL);
+    channel.postMessage(this.#answer.toString());
+    channel.close();
+    window.close();
+    return true;
+  }
+
+  /**
+   * Take the answer that this page was opened with, and from now on those of windows. `arrived` and `renewed` are given
+   * a session; `failed` (nobody signed in) and `ended` (who was signed in no longer is) say why in words.
+   */
+  start(handlers) {
+    this.#handlers = handlers;
+    const channel = new BroadcastChannel(CHANNEL);
+    channel.onmessage = ({ data }) => {
+      const answer = new URLSearchParams(data);
+      if (answer.get("state") !== this.#windowed?.state) return; // another tab's
+      const begun = this.#windowed;
+      this.#windowed = null;
+      this.#arrive(answer, begun);
+    };
+    const answer = this.#answer;
+    this.#answer = null;
+    if (answer !== null) this.#arrive(answer, takeBegun(answer.get("state")));
+    const look = () => document.visibilityState === "visible" && this.#plan();
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      channel.close();
+      document.removeEventListener("visibilitychange", look);
+    };
+  }
+
+  /** Go to the provider: in a window of its own when `apart`, so that what was typed here stays. */
+  async begin(apart) {
+    // Opened before anything is waited for: a browser lets a click open a window, and nothing that comes later.
+    const opened = apart ? window.open("", "_blank", "popup,width=520,height=720") : null;
+    try {
+      const { library, metadata } = await this.#provider();
+      const begun = {
+        state: (opened === null ? "" : IN_WINDOW) + library.generateRandomState(),
+        nonce: library.generateRandomNonce(),
+        verifier: library.generateRandomCodeVerifier(),
+      };
+      const target = this.#pageOf(metadata, "authorization_endpoint");
+      const challenge = await library.calculatePKCECodeChallenge(begun.verifier);
+      const { clientId, scope, kind, audience } = this.#told;
+      const parameters = {
+        response_type: "code",
+        client_id: clientId,
+        redirect_uri: ownAddress(),
+        scope,
+        state: begun.state,
+        nonce: begun.nonce,
+        code_challenge: challenge,
+        code_challenge_method: "S256",
+        ...(kind === "access_token" && { audience }), // Auth0 makes no access token for us without; others ignore it
+      };
+      for (const [name, value] of Object.entries(parameters)) target.searchParams.set(name, value);
+      if (opened === null) {
+        sessionStorage.setItem(BEGUN, JSON.stringify(begun));
+        location.assign(target);
+      } else {
+        this.#windowed = begun;
+        opened.opener = null;
+        opened.location.replace(target);
+      }
+    } catch (error) {
+      opened?.close();
+      throw this.#inWords(error);
+    }
+  }
+
+  /** Renew this session's token before it ends, as long as the provider does. */
+  keep(session) {
+    this.#session = session;
+    this.#plan();
+  }
+
+  /** Forget what renews and ends a session; a token that was pasted or linked has none. */
+  forget() {
+    clearTimeout(this.#timer);
+    sessionStorage.removeItem(RENEWAL);
+    this.#session = null;
+    this.#say(null);
+  }
+
+  /** Resolves at once while the token holds; after its end (this machine slept, say) when its renewal was tried. */
+  async fresh() {
+    if (this.#session !== null && this.#session.expiresAt <= clock.now() && renewal() !== null) await this.#renewOnce();
+  }
+
+  /** The address at which the provider signs out whoever signed in there, null for others; raises LoginError. */
+  async signOutAddress() {
+    const kept = renewal();
+    if (!kept?.id_token) return null;
+    try {
+      const { metadata } = await this.#provider();
+      if (metadata.end_session_endpoint === undefined) return null;
+      const target = this.#pageOf(metadata, "end_session_endpoint");
+      const parameters = {
+        id_token_hint: kept.id_token,
+        client_id: this.#told.clientId,
+        post_logout_redirect_uri: ownAddress(),
+        logout_uri: ownAddress(), // Cognito's own name for it
+      };
+      for (const [name, value] of Object.entries(parameters)) target.searchParams.set(name, value);
+      return target;
+    } catch (error) {
+      throw this.#inWords(error);
+    }
+  }
+
+  async #arrive(answer, begun) {
+    try {
+      if (begun === null) throw new LoginError("This sign-in was used already, or was begun in another tab. Sign in again.");
+      const { library, metadata, client, options } = await this.#provider();
+      const checked = library.validateAuthResponse(metadata, client, answer, begun.state);
+      const response = await library.authorizationCodeGrantRequest(
+        metadata, client, library.None(), checked, ownAddress(), begun.verifier, options(),
+      );
+      const tokens = await library.processAuthorizationCodeResponse(metadata, client, response, {
+        expectedNonce: begun.nonce,
+        requireIdToken: true,
+      });
+      this.#handlers.arrived(this.#sessionOf(tokens));
+    } catch (error) {
+      this.#handlers.failed(this.#inWords(error).message);
+    }
+  }
+
+  /** The session that a provider's tokens begin or go on with; they are kept for this tab. */
+  #sessionOf(tokens) {
+    const token = tokens[this.#told.kind];
+    if (token === undefined) throw new LoginError(`The provider gave no ${this.#told.kind.replace("_", " ")}.`);
+    const session = readToken(token);
+    if (session.wrong !== undefined) throw new LoginError(session.wrong);
+    const { refresh_token, id_token } = { ...renewal(), ...tokens };
+    keepToken(session.token);
+    sessionStorage.setItem(RENEWAL, JSON.stringify({ refresh_token, id_token }));
+    return session;
+  }
+
+  /** Set the timer of the next renewal. */
+  #plan() {
+    clearTimeout(this.#timer);
+    if (this.#session === null || !renewal()?.refresh_token) return;
+    const left = this.#session.expiresAt - clock.now();
+    const wait = left - Math.min(AHEAD_MS, (this.#session.lifeMs ??= left) / 3);
+    if (wait <= 0) this.#renewOnce();
+    else this.#timer = setTimeout(() => this.#plan(), Math.min(wait, LONGEST_TIMER_MS));
+  }
+
+  /** Renew; whoever asks while that goes on waits for the same. */
+  #renewOnce() {
+    this.#renewing ??= this.#renew().finally(() => (this.#renewing = null));
+    return this.#renewing;
+  }
+
+  async #renew() {
+    const before = this.#session;
+    for (let pause = 1000; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+      try {
+        const { library, metadata, client, options } = await this.#provider();
+        const { refresh_token } = renewal();
+        const response = await library.refreshTokenGrantRequest(metadata, client, library.None(), refresh_token, options());
+        const tokens = await library.processRefreshTokenResponse(metadata, client, response);
+        if (this.#session !== before) return; // signed out, or in anew, meanwhile
+        if (readToken(tokens[this.#told.kind] ?? "").user !== before.user) throw new LoginError(ENDED);
+        this.#session = this.#sessionOf(tokens);
+        this.#say(null);
+        this.#handlers.renewed(this.#session);
+        this.#plan();
+        return;
+      } catch (error) {
+        if (this.#session !== before) return;
+        const why = this.#inWords(error);
+        if (!why.away) {
+          this.forget();
+          this.#handlers.ended(ENDED);
+          return;
+        }
+        if (before.expiresAt <= clock.now() + pause) return this.#say(null); // the server will refuse the token
+        this.#say(`${why.message} You are signed in until your token ends. Trying again…`);
+      }
+      await sleep(pause);
+      if (this.#session !== before) return;
+    }
+  }
+
+  /** The library, and what the provider says of itself. */
+  async #provider() {
+    const library = (this.#library ??= await import("./oauth4webapi.js"));
+    const { clientId, issuer, origins } = this.#told;
+    const plain = issuer.protocol === "http:"; // of this machine: the server takes no other
+    const options = () => ({ [library.allowInsecureRequests]: plain, signal: AbortSignal.timeout(ANSWER_MS) });
+    if (this.#metadata === null) {
+      const response = await library.discoveryRequest(issuer, { algorithm: "oidc", ...options() });
+      if (response.status >= 500) throw new LoginError(`The sign-in provider ${this.name} does not answer.`, true);
+      const metadata = await library.processDiscoveryResponse(issuer, response);
+      const origin = new URL(metadata.token_endpoint).origin;
+      if (!origins.includes(origin)) {
+        throw new LoginError(`The provider gives tokens at ${origin}, which this page may not ask: LOGIN_ORIGIN must be that.`);
+      }
+      this.#metadata = metadata;
+    }
+    const client = {
+      client_id: clientId,
+      [library.clockSkew]: Math.round((clock.now() - Date.now()) / 1000),
+      [library.clockTolerance]: TOLERANCE_SECONDS,
+    };
+    return { library, metadata: this.#metadata, client, options };
+  }
+
+  /** A page of the provider's to go to; never anything but a page on the web. */
+  #pageOf(metadata, name) {
+    const address = new URL(metadata[name]);
+    if (address.protocol !== "https:" && address.protocol !== this.#told.issuer.protocol) {
+      throw new LoginError(`The provider's ${name} is no address of a page.`);
+    }
+    return address;
+  }
+
+  #inWords(error) {
+    if (error instanceof LoginError) return error;
+    const status = error.status ?? error.cause?.status;
+    if (error.name === "TimeoutError" || (error instanceof TypeError && error.code === undefined) || status === 429 || status >= 500) {
+      return new LoginError(`The sign-in provider ${this.name} does not answer.`, true);
+    }
+    if (error.error === "access_denied") return new LoginError("The provider has not signed you in: it was denied there.");
+    const said = error.error ? `${error.error} ${error.error_description ?? ""}`.trim() : error.message;
+    return new LoginError(`The provider's answer cannot be used: ${said}. Sign in again.`);
+  }
+
+  #say(trouble) {
+    if (trouble === this.trouble) return;
+    this.trouble = trouble;
+    this.changed();
+  }
+}
+
+/** This page's own address, and never one from a parameter: where the provider sends people back to. */
+const ownAddress = () => location.origin + location.pathname;
+
+/** The provider's answer in the address, which is taken out of the address bar; null when there is none. */
+function takeAnswer() {
+  const parameters = new URLSearchParams(location.search);
+  if (!parameters.has("state") || !(parameters.has("code") || parameters.has("error"))) return null;
+  history.replaceState(null, "", location.pathname + location.hash);
+  return parameters;
+}
+
+/** What this tab had begun under that state, which nobody gets again; null when it had not. */
+function takeBegun(state) {
+  const begun = JSON.parse(sessionStorage.getItem(BEGUN));
+  if (begun?.state !== state) return null;
+  sessionStorage.removeItem(BEGUN);
+  return begun;
+}
+
+const renewal = () => JSON.parse(sessionStorage.getItem(RENEWAL));
