@@ -94,7 +94,7 @@ diff: setup ## Show what a deployment would change (make diff STAGE=prod SET="Al
 deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE=prod SET="..." YES=1)
 	$(CLOUD) deploy $(WISHES) $(if $(YES),--yes)
 
-destroy: setup ## Remove the stack from AWS; the bucket of audit logs stays
+destroy: setup ## Remove the stack from AWS; the bucket of audit logs and the pool of people stay
 	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
 
 screenshots: $(DEV) ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)

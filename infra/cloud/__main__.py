@@ -21,6 +21,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 )
 
 from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, PackageError, Target, package
+from infra.cloud.people import ROLES, invite, pool_of
 from infra.cloud.stack import ParameterError, Plan, Stack, StackError
 from infra.cloud.upload import upload
 from infra.host.arguments import add_examples, decimal
@@ -99,8 +100,17 @@ def _destroy(options: argparse.Namespace) -> int:
     stack = _stack(session, options)
     if stack.find() is None:
         print(f"there is no stack {stack.name}")
-    elif _agreed(options, f"remove {stack.name}; the bucket of audit logs stays"):
+    elif _agreed(options, f"remove {stack.name}; the bucket of audit logs and the pool of people stay"):
         stack.delete()
+    return OK
+
+
+def _invite(options: argparse.Namespace) -> int:
+    session, _ = _session(options)
+    stack = _stack(session, options)
+    pool = pool_of(stack.find(), stack.name)
+    user = invite(session.client("cognito-idp"), pool, options.email, options.role)
+    print(f"{options.email} is {options.role} of {stack.name}, with the account {user}")
     return OK
 
 
@@ -195,12 +205,17 @@ def _parser() -> argparse.ArgumentParser:
         ("diff", _diff, "tell what a deployment would change"),
         ("deploy", _deploy, "tell what changes, and change it"),
         ("destroy", _destroy, "remove the stack"),
+        ("invite", _invite, "make somebody who may sign in, or give a role to who may already"),
     ):
         command = commands.add_parser(name, help=told, description=told)
-        add_examples(command, f"{_PROG} {name} {_SETTINGS if name in {'diff', 'deploy'} else '--stage prod'}")
+        wanted = {"diff": _SETTINGS, "deploy": _SETTINGS, "invite": "ops@example.com --role operator"}
+        add_examples(command, f"{_PROG} {name} {wanted.get(name, '--stage prod')}")
         command.set_defaults(run=run)
+        if name == "invite":
+            command.add_argument("email", metavar="EMAIL", help="Cognito sends the first password there")
+            command.add_argument("--role", choices=ROLES, default="trader", help="(%(default)s)")
         command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
-        if name != "destroy":
+        if name not in {"destroy", "invite"}:
             command.add_argument("--runtime", choices=RUNTIMES, default=Target().runtime, help="(%(default)s)")
             command.add_argument(
                 "--architecture", choices=ARCHITECTURES, default=Target().architecture, help="(%(default)s)"
@@ -214,8 +229,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--poll", type=decimal(0.01, 3_600, "seconds"), default=2.0, help="seconds between two looks (%(default)g)"
         )
-        command.add_argument("--yes", action="store_true", help="do not ask")
-        if name != "destroy":
+        if name != "invite":
+            command.add_argument("--yes", action="store_true", help="do not ask")
+        if name in {"diff", "deploy"}:
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
             command.add_argument("--template", type=Path, help="deploy this template instead of packaging")
     return parser

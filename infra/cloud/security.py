@@ -168,7 +168,23 @@ def _topic(properties: Properties) -> Iterator[str]:
         yield "topic-not-encrypted"
 
 
-_KEPT = {"AWS::S3::Bucket"}
+def _pool(properties: Properties) -> Iterator[str]:
+    if not properties.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly"):
+        yield "pool-that-anybody-may-join"
+    if properties.get("MfaConfiguration") != "ON":  # where it is optional, Cognito's own pages ask nobody for it
+        yield "pool-without-a-second-factor"
+    if properties.get("Policies", {}).get("PasswordPolicy", {}).get("MinimumLength", 8) < 12:
+        yield "pool-with-short-passwords"
+
+
+def _pool_client(properties: Properties) -> Iterator[str]:
+    if properties.get("AllowedOAuthFlows") != ["code"]:
+        yield "client-with-other-flows-than-code"
+    if not properties.get("EnableTokenRevocation"):
+        yield "client-without-revocation"
+
+
+_KEPT = {"AWS::S3::Bucket", "AWS::Cognito::UserPool"}
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "AWS::Serverless::Function": (_function,),
     "AWS::IAM::Role": (_role,),
@@ -179,4 +195,6 @@ _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "AWS::ElastiCache::ReplicationGroup": (_cache,),
     "AWS::Logs::LogGroup": (_log,),
     "AWS::SNS::Topic": (_topic,),
+    "AWS::Cognito::UserPool": (_pool,),
+    "AWS::Cognito::UserPoolClient": (_pool_client,),
 }

@@ -34,6 +34,7 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
         "AlarmEmail": "ops@example.com",
     },
     "all at once": {"Rollout": "AllAtOnce"},
+    "people who sign in": {"LoginDomain": "traders", "PageAddress": "https://trade.example.com/"},
 }
 FUNCTIONS = ("APIHandler", "Archive", "Dump", "Sweep")
 

@@ -66,6 +66,11 @@ def weaken(template: Any, resource: str, name: str, value: Any) -> None:
             [{"CidrIp": "0.0.0.0/0", "FromPort": 6379}],
             "group-open-to-everyone:6379 CacheGroup",
         ),
+        ("LoginPool", "AdminCreateUserConfig", {}, "pool-that-anybody-may-join LoginPool"),
+        ("LoginPool", "MfaConfiguration", "OPTIONAL", "pool-without-a-second-factor LoginPool"),
+        ("LoginPool", "Policies", {}, "pool-with-short-passwords LoginPool"),
+        ("LoginClient", "AllowedOAuthFlows", ["implicit"], "client-with-other-flows-than-code LoginClient"),
+        ("LoginClient", "EnableTokenRevocation", False, "client-without-revocation LoginClient"),
         (
             "SweepRole",
             "Policies",
