@@ -66,6 +66,8 @@ class Additions:
 
     def _before(self) -> flask.Response | None:
         request = flask.request
+        if request.host_url != f"{self._own}/":  # a name that somebody else has pointed at this machine
+            return _refusal("invalid_request", f"the provider is at {self._own}")
         match request.method, request.path:
             case _, "/oauth2/authorize":
                 return self._authorization_request(request)
@@ -89,7 +91,7 @@ class Additions:
             return _refusal("invalid_request", "needs a code_challenge with code_challenge_method=S256")
         name = request.form.get("sub")
         if name and name not in self._names:
-            self._app.test_client().put(f"/users/{name}", json={"role": "trader"})
+            self._app.test_client().put(f"/users/{name}", json={"role": "trader"}, base_url=self._own)
         return None
 
     def _token_request(self, request: flask.Request) -> flask.Response | None:
@@ -194,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--token-seconds", type=whole(1, 86_400), default=DEFAULT_SECONDS, help="(%(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig()
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # addresses hold codes, and tokens of who signs out
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # addresses hold state and nonce
     pages = [f"http://{host}:{options.page_port}/" for host in (HOST, "localhost")]
     app = make_app(issuer(options.port), pages, options.token_seconds)
     werkzeug.serving.make_server(HOST, options.port, app, threaded=True).serve_forever()

@@ -2,6 +2,7 @@
 
 import { Api } from "./api.js";
 import { useChanging } from "./changes.js";
+import { clock } from "./clock.js";
 import { useEffect, useMemo, useState } from "./hooks.js";
 import { html } from "./html.js";
 import { configuredLogin } from "./login.js";
@@ -14,6 +15,7 @@ const login = configuredLogin();
 const AWAY = "You are signed out of this page.";
 const LAPSED = "The server no longer takes your token: it has expired or is not valid. Sign in again, and go on where you were.";
 const UNKNOWN = "The server does not take this token: it is not valid here. Use another one.";
+const UNKNOWN_OF_PROVIDER = "The server does not take the provider's token: it is not valid here. Whoever operates it has to look at its settings.";
 
 /**
  * The session that this tab begins with: from the link, else the one it had. `out` is null while somebody is signed in;
@@ -42,8 +44,10 @@ function Page() {
 
   function refused() {
     forgetToken();
-    const why = api.worked ? { notice: LAPSED } : { wrong: UNKNOWN };
-    setState((now) => ({ ...now, out: now.session.expiresAt <= Date.now() ? { notice: LAPSED } : why }));
+    const unknown = login?.holds ? { notice: UNKNOWN_OF_PROVIDER } : { wrong: UNKNOWN };
+    const why = api.worked ? { notice: LAPSED } : unknown;
+    login?.forget();
+    setState((now) => ({ ...now, out: now.session.expiresAt <= clock.now() ? { notice: LAPSED } : why }));
   }
 
   /** With a token that was typed or linked, or one of the provider's, which `login` then keeps alive. */

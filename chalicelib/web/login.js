@@ -7,7 +7,7 @@ import { sleep } from "./connection.js";
 import { keepToken, readToken } from "./session.js";
 
 const BEGUN = "day-trading.login"; // of this tab: what was asked of the provider, until it answers once
-const RENEWAL = "day-trading.renewal"; // of this tab: what the next token and signing out at the provider need
+const RENEWAL = "day-trading.renewal"; // of this tab, as long as somebody of the provider's is signed in: what renews the token
 const CHANNEL = "day-trading.login"; // on which a window for signing in hands its answer to its tab
 const IN_WINDOW = "window.";
 const ANSWER_MS = 10_000;
@@ -15,6 +15,7 @@ const AHEAD_MS = 60_000; // so long before its end a token is renewed, or a thir
 const TOLERANCE_SECONDS = 30;
 const LONGEST_PAUSE_MS = 15_000;
 const LONGEST_TIMER_MS = 3_600_000;
+const RELEASE_MS = 500; // so long the lock of a page that was reloaded is waited for
 
 const ENDED = "The provider has ended your sign-in. Sign in again, and go on where you were.";
 
@@ -48,6 +49,9 @@ export class Login extends Changing {
   #windowed = null; // what was begun in a window
   #renewing = null;
   #timer = null;
+  #claimed = null; // the id of the sign-in that is this tab's to renew
+  #granted = null;
+  #release = () => {};
   #handlers = { arrived() {}, failed() {}, renewed() {}, ended() {} };
   #session = null;
 
@@ -62,6 +66,11 @@ export class Login extends Changing {
   /** The provider's name for people. */
   get name() {
     return this.#told.issuer.host;
+  }
+
+  /** Whether who is signed in in this tab signed in at the provider. */
+  get holds() {
+    return renewal() !== null;
   }
 
   /** Whether this page was opened to take the provider's answer, which it has not looked at yet. */
@@ -111,6 +120,7 @@ export class Login extends Changing {
     try {
       const { library, metadata } = await this.#provider();
       const begun = {
+        hash: location.hash,
         state: (opened === null ? "" : IN_WINDOW) + library.generateRandomState(),
         nonce: library.generateRandomNonce(),
         verifier: library.generateRandomCodeVerifier(),
@@ -147,12 +157,14 @@ export class Login extends Changing {
   /** Renew this session's token before it ends, as long as the provider does. */
   keep(session) {
     this.#session = session;
+    this.#claim();
     this.#plan();
   }
 
   /** Forget what renews and ends a session; a token that was pasted or linked has none. */
   forget() {
     clearTimeout(this.#timer);
+    this.#release();
     sessionStorage.removeItem(RENEWAL);
     this.#session = null;
     this.#say(null);
@@ -160,19 +172,22 @@ export class Login extends Changing {
 
   /** Resolves at once while the token holds; after its end (this machine slept, say) when its renewal was tried. */
   async fresh() {
-    if (this.#session !== null && this.#session.expiresAt <= clock.now() && renewal() !== null) await this.#renewOnce();
+    if (this.#session === null || this.#session.expiresAt > clock.now() || !this.holds) return;
+    await Promise.race([this.#granted, sleep(RELEASE_MS)]);
+    if (this.#renews) await this.#renewOnce();
   }
 
-  /** The address at which the provider signs out whoever signed in there, null for others; raises LoginError. */
+  /**
+   * The address at which the provider signs out whoever signed in there, null for others; raises LoginError. No token is
+   * in it, because addresses are kept: the provider may ask whether it is meant.
+   */
   async signOutAddress() {
-    const kept = renewal();
-    if (!kept?.id_token) return null;
+    if (!this.holds) return null;
     try {
       const { metadata } = await this.#provider();
       if (metadata.end_session_endpoint === undefined) return null;
       const target = this.#pageOf(metadata, "end_session_endpoint");
       const parameters = {
-        id_token_hint: kept.id_token,
         client_id: this.#told.clientId,
         post_logout_redirect_uri: ownAddress(),
         logout_uri: ownAddress(), // Cognito's own name for it
@@ -187,6 +202,7 @@ export class Login extends Changing {
   async #arrive(answer, begun) {
     try {
       if (begun === null) throw new LoginError("This sign-in was used already, or was begun in another tab. Sign in again.");
+      await learnTime();
       const { library, metadata, client, options } = await this.#provider();
       const checked = library.validateAuthResponse(metadata, client, answer, begun.state);
       const response = await library.authorizationCodeGrantRequest(
@@ -196,28 +212,51 @@ export class Login extends Changing {
         expectedNonce: begun.nonce,
         requireIdToken: true,
       });
-      this.#handlers.arrived(this.#sessionOf(tokens));
+      this.#handlers.arrived(this.#sessionOf(tokens, { id: library.generateRandomState() }));
     } catch (error) {
       this.#handlers.failed(this.#inWords(error).message);
     }
   }
 
-  /** The session that a provider's tokens begin or go on with; they are kept for this tab. */
-  #sessionOf(tokens) {
+  /** The session that a provider's tokens begin or go on with; they are kept for this tab, with what was `kept`. */
+  #sessionOf(tokens, kept) {
     const token = tokens[this.#told.kind];
     if (token === undefined) throw new LoginError(`The provider gave no ${this.#told.kind.replace("_", " ")}.`);
     const session = readToken(token);
     if (session.wrong !== undefined) throw new LoginError(session.wrong);
-    const { refresh_token, id_token } = { ...renewal(), ...tokens };
     keepToken(session.token);
-    sessionStorage.setItem(RENEWAL, JSON.stringify({ refresh_token, id_token }));
+    sessionStorage.setItem(RENEWAL, JSON.stringify({ ...kept, refresh_token: tokens.refresh_token ?? kept.refresh_token }));
     return session;
+  }
+
+  /** Whether this tab is the one that renews. */
+  get #renews() {
+    return this.holds && renewal().id === this.#claimed;
+  }
+
+  /**
+   * Renew in this tab, as soon as no other one does. One that was duplicated has the same refresh token, and a provider
+   * for whom it is good once would end the sign-in of both.
+   */
+  #claim() {
+    this.#release();
+    const kept = renewal();
+    if (kept === null) return;
+    const released = new Promise((release) => (this.#release = release));
+    this.#granted = new Promise((granted) => {
+      navigator.locks.request(`day-trading.${kept.id}`, () => {
+        this.#claimed = kept.id;
+        granted();
+        this.#plan();
+        return released;
+      });
+    });
   }
 
   /** Set the timer of the next renewal. */
   #plan() {
     clearTimeout(this.#timer);
-    if (this.#session === null || !renewal()?.refresh_token) return;
+    if (this.#session === null || !this.#renews || !renewal().refresh_token) return;
     const left = this.#session.expiresAt - clock.now();
     const wait = left - Math.min(AHEAD_MS, (this.#session.lifeMs ??= left) / 3);
     if (wait <= 0) this.#renewOnce();
@@ -240,7 +279,7 @@ export class Login extends Changing {
         const tokens = await library.processRefreshTokenResponse(metadata, client, response);
         if (this.#session !== before) return; // signed out, or in anew, meanwhile
         if (readToken(tokens[this.#told.kind] ?? "").user !== before.user) throw new LoginError(ENDED);
-        this.#session = this.#sessionOf(tokens);
+        this.#session = this.#sessionOf(tokens, renewal());
         this.#say(null);
         this.#handlers.renewed(this.#session);
         this.#plan();
@@ -263,6 +302,7 @@ export class Login extends Changing {
 
   /** The library, and what the provider says of itself. */
   async #provider() {
+    if (!isSecureContext) throw new LoginError("A browser signs in at a provider only from a page of https, or of this machine.");
     const library = (this.#library ??= await import("./oauth4webapi.js"));
     const { clientId, issuer, origins } = this.#told;
     const plain = issuer.protocol === "http:"; // of this machine: the server takes no other
@@ -315,6 +355,16 @@ export class Login extends Changing {
 /** This page's own address, and never one from a parameter: where the provider sends people back to. */
 const ownAddress = () => location.origin + location.pathname;
 
+/** Learn the server's time, by which the provider's tokens are looked at: this machine's clock may be wrong. */
+async function learnTime() {
+  try {
+    const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+    clock.learn(answer.headers.get("Date"));
+  } catch {
+    // then by this machine's
+  }
+}
+
 /** The provider's answer in the address, which is taken out of the address bar; null when there is none. */
 function takeAnswer() {
   const parameters = new URLSearchParams(location.search);
@@ -323,11 +373,12 @@ function takeAnswer() {
   return parameters;
 }
 
-/** What this tab had begun under that state, which nobody gets again; null when it had not. */
+/** What this tab had begun under that state, which nobody gets again, and back to where it was; null when it had not. */
 function takeBegun(state) {
   const begun = JSON.parse(sessionStorage.getItem(BEGUN));
   if (begun?.state !== state) return null;
   sessionStorage.removeItem(BEGUN);
+  history.replaceState(null, "", location.pathname + begun.hash);
   return begun;
 }
 

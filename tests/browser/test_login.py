@@ -103,6 +103,7 @@ def must_only_have_asked(visit: Visit) -> None:
     assert visit.errors == []
     hosts = {urlsplit(item.url).netloc for item in visit.requests if item.url.startswith("http")}
     assert hosts <= {urlsplit(visit.stack.url).netloc, provider_of(visit.stack)}
+    assert not [item.url for item in visit.requests if "eyJ" in item.url], "no token in an address"
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1600, "light")])
@@ -122,7 +123,7 @@ def test_somebody_signs_in_trades_and_signs_out_at_the_provider_too(door: Backgr
     assert page.url == f"{door.url}/", "code and state are out of the address bar"
     add(visit, "100")
     visit.glance("Cash").get_by_text("100.00").wait_for()
-    assert page.evaluate("localStorage.length") == 0
+    assert "eyJ" not in page.evaluate("JSON.stringify(localStorage)")
     assert page.context.cookies() == []
     page.reload()
     visit.glance("Cash").get_by_text("100.00").wait_for()
@@ -134,10 +135,89 @@ def test_somebody_signs_in_trades_and_signs_out_at_the_provider_too(door: Backgr
     must_only_have_asked(visit)
 
 
-def test_an_operator_is_one_by_a_claim_of_the_provider(door: BackgroundStack, visits: Visits) -> None:
-    visit = visits(door).open()
+def test_an_operator_is_one_by_a_claim_of_the_provider_and_comes_back_to_the_view(
+    door: BackgroundStack, visits: Visits
+) -> None:
+    visit = visits(door)
+    visit.page.goto(f"{door.url}/#/users/jane")
     sign_in(visit, "operator")
+    visit.page.get_by_role("link", name="Account of jane").wait_for()
+    visit.page.get_by_role("link", name="System").click()
     visit.panel("System").wait_for()
+
+
+def test_the_back_button_leads_back_to_the_page_before_and_after_signing_in(
+    door: BackgroundStack, visits: Visits
+) -> None:
+    visit = visits(door).open()
+    page = visit.page
+    page.get_by_role("button", name=AT_PROVIDER).click()
+    page.get_by_placeholder("sub").wait_for()
+    page.go_back()
+    sign_in(visit, "back")
+    page.go_back()  # at the provider's page again, whose answer would be for a sign-in that was used
+    at_provider(page, "other")
+    page.locator(".who strong", has_text="back").wait_for()
+    assert page.url == f"{door.url}/"
+    must_only_have_asked(visit)
+
+
+def test_only_one_of_a_tab_and_its_copy_renews(door: BackgroundStack, visits: Visits) -> None:
+    """The provider takes a refresh token once; a copied tab has the same one."""
+    visit = visits(door).open()
+    page = visit.page
+    sign_in(visit, "copied")
+    with page.context.expect_page() as opened:
+        page.evaluate("window.open(location.href)")
+    copy = opened.value
+    copy.locator(".who strong", has_text="copied").wait_for()
+    assert copy.evaluate("sessionStorage.getItem('day-trading.renewal')") == page.evaluate(
+        "sessionStorage.getItem('day-trading.renewal')"
+    )
+    renewals: list[Page] = []
+    page.context.on(
+        "request",
+        lambda asked: renewals.append(asked.frame.page) if asked.url.endswith("/oauth2/token") else None,
+    )
+    copy.get_by_text("The server no longer takes your token").wait_for()
+    assert set(renewals) == {page}
+    page.locator(".who strong", has_text="copied").wait_for()
+    copy.close()
+    add(visit, "1")
+    visit.glance("Cash").get_by_text("1.00").wait_for()
+
+
+def test_a_tab_whose_token_ended_while_it_slept_goes_on_with_a_new_one(door: BackgroundStack, visits: Visits) -> None:
+    visit = visits(door).open()
+    page = visit.page
+    sign_in(visit, "sleeper")
+    kept: str = page.evaluate("JSON.stringify(sessionStorage)")
+    page.goto("about:blank")  # no timer runs
+    over = json.loads(base64.urlsafe_b64decode(json.loads(kept)["day-trading.token"].split(".")[1] + "=="))["exp"]
+    # The server lets clocks be 10 s apart.
+    page.wait_for_function("over => Date.now() / 1000 > over + 11", arg=over, timeout=(TOKEN_SECONDS + 30) * 1000)
+    page.goto(f"{door.url}/")
+    visit.glance("Cash").get_by_text("0.00").wait_for()
+    assert token_of(page) != json.loads(kept)["day-trading.token"]
+    assert visit.errors == visit.refused == []
+
+
+def test_somebody_whose_machine_has_the_wrong_time_signs_in(door: BackgroundStack, visits: Visits) -> None:
+    visit = visits(door)
+    visit.page.add_init_script("{ const now = Date.now; Date.now = () => now() + 3_600_000; }")
+    visit.open()
+    sign_in(visit, "early")
+    add(visit, "2")
+    visit.glance("Cash").get_by_text("2.00").wait_for()
+    assert visit.errors == visit.refused == []
+
+
+def test_without_a_secure_page_it_is_said_that_one_cannot_sign_in(door: BackgroundStack, visits: Visits) -> None:
+    """A browser has no cryptography for a page that came over http from another machine."""
+    visit = visits(door)
+    visit.page.add_init_script("Object.defineProperty(window, 'isSecureContext', { value: false })")
+    visit.open().page.get_by_role("button", name=AT_PROVIDER).click()
+    visit.says("A browser signs in at a provider only from a page of https, or of this machine.")
 
 
 def test_who_is_refused_at_the_provider_reads_that(door: BackgroundStack, visits: Visits) -> None:
@@ -253,6 +333,38 @@ def test_a_token_for_another_client_opens_nothing(door: BackgroundStack) -> None
     assert (status, json.loads(text)["code"]) == (401, "unauthorized")
 
 
+def test_a_token_for_another_client_signs_nobody_in(door: BackgroundStack, visits: Visits) -> None:
+    visit = visits(door).open()
+
+    def swap(route: Route) -> None:
+        (asked,) = visit.sent("GET", "/oauth2/authorize")
+        (nonce,) = parse_qs(urlsplit(asked.url).query)["nonce"]
+        code = code_for(door, "stranger", client_id="other", nonce=nonce)
+        route.fulfill(response=route.fetch(), json=redeem(door, code, client_id="other")[1])
+
+    visit.page.route(re.compile("/oauth2/token"), swap)
+    visit.page.get_by_role("button", name=AT_PROVIDER).click()
+    at_provider(visit.page, "stranger")
+    visit.says(re.compile('^The provider\'s answer cannot be used: unexpected JWT "aud"'))
+    assert visit.page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_that_the_server_does_not_take_is_forgotten_with_what_renews_it(
+    door: BackgroundStack, visits: Visits
+) -> None:
+    visit = visits(door).open()
+    problem = {"code": "unauthorized", "detail": "no", "title": "Unauthorized", "status": 401}
+    visit.page.route(
+        re.compile(f"^{door.url}/users/"),
+        lambda route: route.fulfill(status=401, json=problem, content_type="application/problem+json"),
+    )
+    visit.page.get_by_role("button", name=AT_PROVIDER).click()
+    at_provider(visit.page, "unknown")
+    visit.says("The server does not take the provider's token: it is not valid here.")
+    kept = "['day-trading.token', 'day-trading.renewal'].filter((name) => sessionStorage.getItem(name) !== null)"
+    assert visit.page.evaluate(kept) == []
+
+
 def test_a_code_is_worth_nothing_without_its_verifier_and_a_refresh_token_nothing_twice(door: BackgroundStack) -> None:
     assert redeem(door, code_for(door, "pkce"), code_verifier="x" * 43)[1]["error"] == "invalid_grant"
     code = code_for(door, "pkce")
@@ -296,3 +408,10 @@ def test_the_providers_keys_are_published_without_their_private_halves(door: Bac
     _, _, text = provider(door, "GET", "/jwks")
     (key,) = json.loads(text)["keys"]
     assert set(key) == {"kty", "kid", "use", "alg", "n", "e"}
+
+
+def test_the_provider_answers_under_its_own_name_only(door: BackgroundStack) -> None:
+    """A web page whose name was pointed at this machine would be of one origin with it, and could read tokens."""
+    with contextlib.closing(http.client.HTTPConnection(provider_of(door), timeout=SECONDS)) as asked:
+        asked.request("GET", "/.well-known/openid-configuration", headers={"Host": "evil.example"})
+        assert asked.getresponse().status == 400
