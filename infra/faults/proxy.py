@@ -17,6 +17,8 @@ _CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LIMIT_BYTES = 8 * 1024 * 1024
 _FINAL = frozenset({200, 400, 409, 422})
+_TURNS_TO_CONVERSE = 4
+"""Of the event loop, from a connection that the kernel has accepted to the task that serves it, and one to close it."""
 
 
 class Front:
@@ -33,7 +35,7 @@ class Front:
         self.doubled = 0
         self._to_port = to_port
         self._next = 0.0
-        self._copies: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -60,15 +62,17 @@ class Front:
         ready.set()
         await stop.wait()
         server.close()
-        while tasks := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
-            for task in tasks:  # one more may have begun while others ended
+        quiet_turns = 0
+        while quiet_turns < _TURNS_TO_CONVERSE:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports that were closed end in the loop's next turn
+            quiet_turns = 0 if len(asyncio.all_tasks()) > 1 else quiet_turns + 1
+            await asyncio.sleep(0)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry the requests of one connection, each in full and then its answer in full."""
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._keep(asyncio.current_task())
         try:
             while (request := await _read_message(reader)) is not None:
                 await self._keep_pace()
@@ -97,9 +101,12 @@ class Front:
 
     def _send_copy(self, request: bytes) -> None:
         self.doubled += 1
-        task = asyncio.get_running_loop().create_task(self._copy(request))
-        self._copies.add(task)
-        task.add_done_callback(self._copies.discard)
+        self._keep(asyncio.get_running_loop().create_task(self._copy(request)))
+
+    def _keep(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _copy(self, request: bytes) -> None:
         """Send a request over another connection at the same time; nobody waits for its answer."""

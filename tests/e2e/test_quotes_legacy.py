@@ -82,7 +82,7 @@ def test_a_replay_on_a_server_that_fails_30_percent_and_takes_up_to_4_s_ends_wel
     stack: StartStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also those that came when another one had been used: they are in the log when the last question is answered."""
-    monkeypatch.setenv("QUOTE_LIMIT_MS", "15000")
+    monkeypatch.setenv("QUOTE_LIMIT_MS", "8000")  # a stop waits so long for questions that nobody answers
     file = workload(tmp_path, 2_000)
     running = stack("--quote-source", "legacy", "--quote-delay", "recorded", "--quote-fail", "0.3")
     with replay(file, running.url, running.operator_token) as process:

@@ -26,7 +26,7 @@ def commands() -> list[str]:
 def test_the_tutorial_works_as_it_is_written(
     stack: StartStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes less time: what nobody answers is told after 3 s, triggers are swept every second, one replay is short."""
+    """It is quicker: time-outs are short, triggers are swept every second, and the generated workload is small."""
     for name, value in {"COMMAND_TIMEOUT_MS": "3000", "QUOTE_LIMIT_MS": "2000", "MONGO_TIMEOUT_MS": "1000"}.items():
         monkeypatch.setenv(name, value)
     running = stack("--trigger-seconds", "1", data=tmp_path / ".data")

@@ -77,9 +77,9 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
         process.stop()
 
 
-@pytest.mark.parametrize(("app", "is_well"), [(RIGHT, True), (BROKEN, False)])
+@pytest.mark.parametrize(("app", "is_well", "give_up_seconds"), [(RIGHT, True, 60), (BROKEN, False, 15)])
 def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
-    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, app: str, is_well: bool
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, app: str, is_well: bool, give_up_seconds: int
 ) -> None:
     """Every request is sent twice at the same time; without the guard some are carried out twice.
 
@@ -94,7 +94,13 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
         with front.running():
             status = _run_loadgen(
                 *("replay", str(workload), f"--url={front.url}", f"--token={target.token}", "--threads=8", "--quiet"),
-                *(f"--json={report}", f"--answers={answers}", "--verify"),
+                *(
+                    f"--json={report}",
+                    f"--answers={answers}",
+                    "--verify",
+                    "--timeout=3",
+                    f"--give-up={give_up_seconds}",
+                ),
             )
         assert front.doubled >= 600
         said = json.loads(report.read_text())

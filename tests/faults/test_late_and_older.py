@@ -29,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.cents: dict[tuple[str, str], int] = {}
         self.refuses = False
         self.lock = threading.Lock()
+        self.got_all_newer = threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -41,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.tries[command] += 1
             self.server.cents[command] = round(float(amount) * 100)
             is_first = self.server.tries[command] == 1
+        if command == ("late-1", f"newer-{NEWER - 1}"):
+            self.server.got_all_newer.set()
         self.send_response(422 if self.server.refuses else 503 if is_first and "held" in command[1] else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -63,8 +66,7 @@ def test_late_requests_are_sent_again_with_their_keys_and_what_they_add_is_known
     late = LateRequests(f"http://{HOST}:{server.server_port}", "a token")
     late.begin()
     stop = late.begin()
-    while not server.tries["late-1", f"newer-{NEWER - 1}"]:
-        pass
+    assert server.got_all_newer.wait(60)
     stop()
     expected = late.expected_cents()
     late.close()

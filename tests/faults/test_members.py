@@ -48,7 +48,9 @@ def test_a_set_of_three_is_born_moves_to_other_ports_and_is_a_set_again(tmp_path
                 settings = client.admin.command("replSetGetConfig")["config"]["settings"]
             assert settings["electionTimeoutMillis"] == 1_500
             assert settings["catchUpTimeoutMillis"] == 750
-            assert all(part.stop() for part in reversed(started))
+            for part in started:
+                part.ask_to_stop()
+            assert all(part.stop() for part in started)
 
 
 def test_a_command_without_a_majority_is_answered_that_it_may_have_been_done(tmp_path: Path, redis_url: str) -> None:
