@@ -1,6 +1,7 @@
 // One account as the page knows it. It is read again and again while the page is seen; no read is a command, and one
 // of an unchanged account is answered 304.
 
+import { throwFault } from "./api.js";
 import { Changing } from "./changes.js";
 import { clock, timeOfDay } from "./clock.js";
 import { centsOf } from "./money.js";
@@ -12,6 +13,7 @@ const QUOTE_LIFETIME_MS = 60_000;
 const MOST_SYMBOLS = 50; // that one request may ask for
 const AFTER_EXPIRY_MS = 300;
 const LEAST_PAUSE_MS = 1_000;
+const TYPING_MS = 250; // "A" and "AB" on the way to "ABC" are not asked for
 const MOST_ROUNDS = 3; // of 200 events each; what is older stands in the history
 const NO_EVENT = "0.0";
 
@@ -19,7 +21,8 @@ export class Account extends Changing {
   #api;
   #reading = null;
   #again = false;
-  #pricing = null;
+  #asked = new Set(); // symbols whose prices are on their way
+  #typing = null;
   #pricedAt = -Infinity;
   #timer = null;
   #closed = true;
@@ -60,6 +63,7 @@ export class Account extends Changing {
       reconnected();
       clearInterval(every);
       clearTimeout(this.#timer);
+      clearTimeout(this.#typing);
       document.removeEventListener("visibilitychange", look);
       window.removeEventListener("focus", look);
     };
@@ -99,11 +103,11 @@ export class Account extends Changing {
       this.readAt = clock.now();
       this.#say(null);
     } catch (error) {
-      if (error.code === undefined && !error.uncertain) throw error; // a fault of the page itself
+      throwFault(error);
       this.#say(this.view === null ? "The account could not be read yet. Trying again…" : `The account could not be read since ${timeOfDay(this.readAt)}.`);
       return;
     }
-    if (this.symbols.some((symbol) => !before.includes(symbol))) this.refreshPrices();
+    this.#price(this.symbols.filter((symbol) => !before.includes(symbol)));
   }
 
   #say(problem) {
@@ -179,8 +183,8 @@ export class Account extends Changing {
   }
 
   /** Return the current price of a symbol, which is no command; throws what `api.js` throws, or NoPrice. */
-  async price(symbol, { waiting, signal } = {}) {
-    await this.#readPrices([symbol], { waiting, signal });
+  async price(symbol, options) {
+    await this.#readPrices([symbol], options);
     if (this.unavailable.has(symbol)) throw new NoPrice(symbol);
     return this.prices.get(symbol);
   }
@@ -189,30 +193,35 @@ export class Account extends Changing {
   watchPrice(part, symbol) {
     if ((this.#watched.get(part) ?? "") === symbol) return;
     this.#watched.set(part, symbol);
-    if (symbol !== "" && this.current(symbol) === undefined) this.refreshPrices();
+    clearTimeout(this.#typing);
+    const missing = () => this.#price(this.#watchedSymbols.filter((one) => this.current(one) === undefined));
+    this.#typing = setTimeout(missing, TYPING_MS);
   }
 
-  /** Read the prices of all that is seen, with one request for each 50 symbols. */
+  get #watchedSymbols() {
+    return [...this.#watched.values()].filter((symbol) => symbol !== "");
+  }
+
+  /** Read the prices of all that is seen. */
   async refreshPrices() {
-    if (this.#closed || this.#api.lapsed || this.#pricing !== null) return this.#pricing;
-    this.#pricing = this.#price();
-    try {
-      await this.#pricing;
-    } finally {
-      this.#pricing = null;
-    }
+    this.#pricedAt = performance.now();
+    await this.#price([...this.symbols, ...this.#watchedSymbols]);
   }
 
-  async #price() {
-    const symbols = [...new Set([...this.symbols, ...[...this.#watched.values()].filter(Boolean)])];
-    if (symbols.length === 0) return;
-    this.#pricedAt = performance.now();
-    for (let at = 0; at < symbols.length; at += MOST_SYMBOLS) {
+  /** Read the prices of symbols, but those that are on their way: one that is slow holds up no other. */
+  async #price(symbols) {
+    const wanted = [...new Set(symbols)].filter((symbol) => !this.#asked.has(symbol));
+    for (let at = 0; at < wanted.length; at += MOST_SYMBOLS) {
+      if (this.#closed || this.#api.lapsed) return;
+      const some = wanted.slice(at, at + MOST_SYMBOLS);
+      some.forEach((symbol) => this.#asked.add(symbol));
       try {
-        await this.#readPrices(symbols.slice(at, at + MOST_SYMBOLS), { patienceMs: 0 });
+        await this.#readPrices(some, { patienceMs: 0 });
       } catch (error) {
-        if (error.code === undefined && !error.uncertain) throw error;
+        throwFault(error);
         return; // a price stays the one that it was, with its age
+      } finally {
+        some.forEach((symbol) => this.#asked.delete(symbol));
       }
     }
   }

@@ -48,6 +48,11 @@ export class GivenUp extends Error {
   uncertain = false;
 }
 
+/** Throw an error that is a fault of the page itself, and nothing that the server did or did not. */
+export function throwFault(error) {
+  if (error.code === undefined && !error.uncertain) throw error;
+}
+
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

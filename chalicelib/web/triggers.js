@@ -1,5 +1,6 @@
 // Triggers: what waits for a price, how far that is, and the form that sets them.
 
+import { throwFault } from "./api.js";
 import { Button, Choice, Field, Form, Outcome, Sure, useSending, Wrong } from "./form.js";
 import { useEffect, useState } from "./hooks.js";
 import { Empty, html, Panel, plural } from "./html.js";
@@ -118,10 +119,12 @@ function SetTrigger({ account }) {
 
 /** Today's price; undefined when it cannot be had: then a trigger can still be set, and nothing is said of it. */
 async function todaysPrice(account, symbol) {
-  const known = account.current(symbol);
-  if (known !== undefined) return known;
-  await account.refreshPrices();
-  return account.prices.get(symbol);
+  try {
+    return account.current(symbol) ?? (await account.price(symbol, { patienceMs: 0 }));
+  } catch (error) {
+    throwFault(error);
+    return account.prices.get(symbol);
+  }
 }
 
 function TriggerPreview({ account, side, symbol, amount, price, existing }) {

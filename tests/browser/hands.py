@@ -43,7 +43,7 @@ class Mouse:
 
 @dataclass
 class Keyboard:
-    """Goes from stop to stop with Tab, never by script, and sees to it that each stop can be seen."""
+    """Goes from stop to stop with Tab, or back, never by script, and sees to it that where it ends can be seen."""
 
     page: Page
 
@@ -68,11 +68,15 @@ class Keyboard:
 
     def _reach(self, target: Locator) -> None:
         target.wait_for(state="attached")
+        is_before = (
+            "element => document.activeElement.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_PRECEDING"
+        )
+        key = "Shift+Tab" if target.evaluate(is_before) else "Tab"
         for _ in range(MOST_STOPS):
             if target.evaluate("element => element === document.activeElement"):
                 assert self._is_seen(), "the focus cannot be seen"
                 return
-            self.page.keyboard.press("Tab")
+            self.page.keyboard.press(key)
         raise AssertionError(f"no key leads to {target}")
 
     def _is_seen(self) -> bool:

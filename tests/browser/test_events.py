@@ -11,13 +11,13 @@ from playwright.sync_api import Page
 
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
+from tests.browser.orders import run_out_soon
 from tests.browser.test_failures import add, ask
 from tests.browser.visits import Visit
 
 Command = tuple[str, Mapping[str, object]]
 """A command's name in its path, and its body."""
 
-EXPIRY_MS = 75_000.0
 AFTER_A_CLICK_MS = 650.0
 """As a person who does not double-click: what comes sooner is taken for the second click of one."""
 
@@ -133,16 +133,14 @@ def test_two_kinds_that_expire_at_once_are_both_told_and_warned_of_before(
 ) -> None:
     visit = opened(floor, visits, "expiring", buy("HLD", "50"), ("commit-buy", {}))
     given(floor, "expiring", buy("OUT", "40"), ("sell", {"symbol": "HLD", "amount": "20"}))
+    run_out_soon(floor, "expiring")
+    given(floor, "expiring", ("add", {"amount": "0.01"}))
     orders = visit.panel("Pending orders")
-    orders.get_by_text("The buy of 4 shares of OUT runs out within 15 seconds.").wait_for(timeout=EXPIRY_MS)
-    orders.get_by_text("The sell of 2 shares of HLD runs out within 15 seconds.").wait_for(timeout=EXPIRY_MS)
+    orders.get_by_text("The buy of 4 shares of OUT runs out within 15 seconds.").wait_for()
+    orders.get_by_text("The sell of 2 shares of HLD runs out within 15 seconds.").wait_for()
     happened = visit.panel("What happened")
-    happened.get_by_text("Order expired: buy 4 shares of OUT at $10.00 for $40.00. Its cash is back.").wait_for(
-        timeout=EXPIRY_MS
-    )
-    happened.get_by_text("Order expired: sell 2 shares of HLD at $10.00 for $20.00. Its shares are back.").wait_for(
-        timeout=EXPIRY_MS
-    )
+    happened.get_by_text("Order expired: buy 4 shares of OUT at $10.00 for $40.00. Its cash is back.").wait_for()
+    happened.get_by_text("Order expired: sell 2 shares of HLD at $10.00 for $20.00. Its shares are back.").wait_for()
     assert len([line for line in news(visit) if "expired" in line]) == 2
     visit.must_be_clean()
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import Route
 
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
@@ -62,6 +63,27 @@ def test_all_buys_for_all_the_cash(floor: BackgroundStack, visits: Visits) -> No
     orders = visit.panel("Pending orders")
     assert orders.evaluate("e => e.getBoundingClientRect().top < innerHeight"), "the order is in view"
     visit.must_be_clean()
+
+
+def test_a_symbol_that_is_typed_is_priced_at_once_and_what_is_typed_on_the_way_is_not(
+    floor: BackgroundStack, visits: Visits
+) -> None:
+    """Also while the prices of what is held are on their way, and do not come."""
+    visit = trading(floor, visits, "typist")
+    asked: list[str] = []
+
+    def hold(route: Route) -> None:
+        asked.append(route.request.url.partition("=")[2])
+        if asked[-1] != "HLD":
+            route.continue_()
+
+    visit.page.route("**/prices?*", hold)
+    visit.panel("Holdings").get_by_role("button", name="Refresh").click()
+    ticket = visit.panel("Trade")
+    ticket.get_by_label("Symbol").press_sequentially("new", delay=20)
+    ticket.get_by_label("Amount").fill("25")
+    ticket.locator("dl.preview").get_by_text("2 at $10.00").wait_for()
+    assert asked == ["HLD", "NEW"]
 
 
 def test_sums_that_are_unusual_are_asked_about_and_no_sends_nothing(floor: BackgroundStack, visits: Visits) -> None:

@@ -1,0 +1,22 @@
+"""Orders that run out within seconds: the clock of the stack cannot be moved, but when an order ends can."""
+
+import time
+
+from pymongo import MongoClient
+
+from chalicelib.store.documents import STATE, Document
+from infra.local.background import BackgroundStack
+
+LEFT_MS = 6_000
+"""Below the 15 s of the warning, and long enough for the page to see it: it reads the account every few seconds."""
+
+
+def run_out_soon(stack: BackgroundStack, user: str) -> None:
+    """Have the pending orders of a user run out soon; pages see it with the next change of the account."""
+    end = int(time.time() * 1000) + LEFT_MS
+    fields = ("pending_buys.$[].until", "pending_sells.$[].until", "next_expiry")
+    ends = {f"{STATE}.0.{field}": end for field in fields}
+    client: MongoClient[Document]
+    with MongoClient(stack.mongo_uri) as client:
+        changed = client[stack.mongo_database]["accounts"].update_one({"_id": user}, {"$set": ends})
+        assert changed.modified_count == 1
