@@ -69,10 +69,10 @@ fuzz: $(DEV) ## Try the interface with more than 5,000 cases a server, and raw H
 replay: setup ## Replay a generated workload of 45 users and 10,000 commands and verify every account
 	$(PY) -m infra.local.replay --users 45 --commands 10000
 
-bench: setup ## Measure everything side by side (ten minutes): a record, docs/performance.md, README (options: BENCH="--rounds 5")
+bench: $(DEV) ## Measure everything side by side (twenty minutes): a record, docs/performance.md, README (options: BENCH="--rounds 5")
 	$(PY) -m infra.bench run --page $(BENCH)
 
-bench-compare: setup ## Measure, and compare with the last committed record (options: BENCH="--only replay")
+bench-compare: $(DEV) ## Measure, and compare with the last committed record (options: BENCH="--only replay")
 	$(PY) -m infra.bench compare $(BENCH)
 
 faults: setup ## Break everything during a replay and judge it (options: make faults FAULTS="--seed 7 --runs 10")

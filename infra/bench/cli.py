@@ -14,7 +14,7 @@ from infra.bench.compare import WORSE, compare, differences, print_comparison
 from infra.bench.context import Section
 from infra.bench.record import RESULTS, Record, RecordError
 from infra.bench.run import FOLDER, run, say_how_it_ended
-from infra.bench.sections import SECTIONS
+from infra.bench.sections import SECTIONS, TOGETHER
 from infra.bench.sizes import FULL, QUICK
 from infra.bench.verdicts import judge, print_verdicts
 from infra.host.arguments import add_examples, positive
@@ -45,7 +45,7 @@ _PROG = "python -m infra.bench"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROG,
-        description="Measure the system, everything side by side on this machine; about ten minutes.",
+        description="Measure the system, everything side by side on this machine; about twenty minutes.",
         epilog="exit codes: 0 all was measured and verified, 1 something failed, 2 bad file or arguments, 3 a gate "
         "failed, 130 interrupted.",
     )
@@ -55,10 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(do=_run)
     _add_run_options(one)
     one.add_argument("--out", type=Path, metavar="FILE", help=f"the record (default: in {RESULTS.name}/, see below)")
+    one.add_argument(
+        "--keep", action="store_true", help="put these sections into the newest kept record, and on the page"
+    )
     one.add_argument("--page", action="store_true", help="write the page from it, when it is a whole one")
     one.add_argument("--gate", action="store_true", help="exit 3 when something that must hold does not")
     one.epilog = (
-        f"A whole run's record goes to bench/results/, one with --only or --quick, or interrupted, to {FOLDER}/."
+        f"A whole run's record goes to bench/results/, one with --only or --quick, or interrupted, to {FOLDER}/; with "
+        "--keep a whole run of some sections replaces theirs in the newest record there."
     )
     add_examples(one, f"{_PROG} run --only replay --rounds 5")
     one = commands.add_parser("page", help="write docs/performance.md, its plots and README's figures from a record")
@@ -83,17 +87,33 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.keep:
+        _check_to_keep(options)
     record, path = _measured(options, options.out)
     print_verdicts(judge(record), Console())
     print(f"record: {path}")
     if not record["complete"]:
         say_how_it_ended(record, path)
         return INTERRUPTED if record["ended"] == "interrupted" else FAILED
+    if options.keep:
+        kept = records.newest()
+        records.write(kept, records.with_sections(records.read(kept), record, _NAMES))
+        print(f"kept in: {kept}\npage: {page.write(records.read(kept))}")
     if options.page and path.parent == RESULTS:
         print(f"page: {page.write(record)}")
     if options.gate and not all(one["passed"] for one in record["verdicts"]):
         return GATE_FAILED
     return OK
+
+
+def _check_to_keep(options: argparse.Namespace) -> None:
+    """Raise RecordError for a run of which no part of the page can be made."""
+    if options.quick:
+        raise RecordError("--keep with --quick: figures of tiny sizes are of no worth")
+    if options.only is None:
+        raise RecordError("--keep without --only: a run of all sections is kept anyway")
+    if TOGETHER & set(options.only) and not set(options.only) >= TOGETHER:
+        raise RecordError(f"the page compares {', '.join(sorted(TOGETHER))} with each other: --keep takes all or none")
 
 
 def _measured(options: argparse.Namespace, out: Path | None) -> tuple[Record, Path]:

@@ -59,6 +59,10 @@ class Section(Protocol):
     def seconds(self) -> float:
         """Return roughly how long a round of it takes: for the time left, until one has been seen."""
 
+    @property
+    def once(self) -> bool:
+        """Return whether it is measured in the first round only."""
+
     def set_up(self, bench: Bench) -> None:
         """Make what all rounds need; most need nothing."""
 
@@ -66,12 +70,17 @@ class Section(Protocol):
         """Measure once; raises BenchFailedError."""
 
 
+def due(sections: Sequence[Section], round_number: int) -> list[Section]:
+    """Return the sections of a round, counted from 1."""
+    return [section for section in sections if round_number == 1 or not section.once]
+
+
 class Progress:
     """Says what is done and how much time is left, by what sections took so far."""
 
     def __init__(self, sections: Sequence[Section], rounds: int) -> None:
         self._took = {section.name: section.seconds for section in sections}
-        self._left = [section.name for _ in range(rounds) for section in sections]
+        self._left = [one.name for number in range(1, rounds + 1) for one in due(sections, number)]
         self._rounds = rounds
         self._where = ""
         self._began = time.monotonic()

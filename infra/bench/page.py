@@ -9,6 +9,7 @@ from typing import Any
 from infra.bench.compare import spread
 from infra.bench.plots import KNOWN_HERE, KNOWN_SIX_SERVERS, plot, plots, split
 from infra.bench.record import Record, RecordError, figure
+from infra.bench.sizes import FULL
 from infra.bench.verdicts import judge
 from infra.local.stack import PROJECT
 from loadgen.results.charts import number
@@ -20,13 +21,17 @@ TEMPLATE = Path(__file__).with_name("performance.template.md")
 
 BEGIN, END = "<!-- figures: made by `make bench` -->", "<!-- end of figures -->"
 
+_CORES = (4, 8, 16)
+
 _NOT_MEASURED = "This run did not measure it.\n"
 
 _ALT: Mapping[str, str] = {
     "rates": "Commands a second of this system between floor and ceiling",
     "users": "Commands a second over the number of users",
     "latency": "p50 and p99 by command",
-    "workers": "Commands a second over the number of workers",
+    "any-server": "Commands a second of one server, of several, and of one that keeps no account",
+    "functions": "Time of a command by the bare driver and by containers",
+    "sustained": "Commands a second by tenths of a long replay",
     "cost": "CPU time a command by process, and within the gateway",
     "memory": "Peak memory by process",
     "quotes": "Time to get a quote, warm and cold",
@@ -100,7 +105,13 @@ def page(record: Record) -> str:
         populations=_shown(record, "users", _POPULATION_HEAD, _population_rows(record)),
         half_rate=_cell(figure(record, "latency", "rate")),
         latency=_shown(record, "latency", ("command", "p50 ms", "p99 ms"), _latency_rows(record)),
-        workers=_shown(record, "workers", ("", ""), _all_rows(record, "workers")),
+        shared_users=f"{sizes.get('shared_users', FULL.shared_users):,}",
+        any_server=_shown(record, "any-server", _ANY_SERVER_HEAD, _any_server_rows(record)),
+        cores=_listed(_CORES_HEAD, _cores_rows(record)),
+        function_commands=f"{sizes.get('function_commands', FULL.function_commands):,}",
+        functions=_shown(record, "functions", _FUNCTIONS_HEAD, _function_rows(record)),
+        cold=_listed(("", ""), _labelled_rows(record, "functions", "cold.")),
+        sustained=_shown(record, "sustained", ("", ""), _all_rows(record, "sustained")),
         cost=_shown(record, "cost", ("", "us a command"), _cost_rows(record)),
         memory=_shown(record, "memory", ("MB", "at the end", "peak"), _memory_rows(record)),
         quotes=_shown(record, "quotes", ("", ""), _all_rows(record, "quotes")),
@@ -116,6 +127,9 @@ def page(record: Record) -> str:
 _POPULATION_HEAD = ("users", "commands", "commands/s", "p50 ms", "p99 ms")
 _PAST_HEAD = ("", "p50 ms", "p99 ms", "CPU of the gateway, us a command", "CPU of mongod, us a command")
 _ACCOUNTS_HEAD = ("", "commands/s", *_PAST_HEAD[1:], "sweep ms")
+_ANY_SERVER_HEAD = ("", "commands/s", "CPU of servers and databases, us a command", "load generator, us")
+_CORES_HEAD = ("cores", "commands/s, estimated")
+_FUNCTIONS_HEAD = ("", "ms a command", "CPU ms", "runtime client, CPU ms", "reads", "writes", "bytes")
 _DURABILITY_HEAD = ("WRITE_CONCERN", "commands/s", "p50 ms", "p99 ms")
 
 Rows = Iterator[Sequence[str]]
@@ -136,8 +150,22 @@ def _about(record: Record) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
         ("command", "`make bench`" + (" with tiny sizes: figures of no worth" if settings["quick"] else "")),
         ("load average", f"{loads}, by round{busy}"),
+        *_of_other_runs(record),
     ]
     return _table(("", ""), rows)
+
+
+def _of_other_runs(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield which sections were measured later than the others, with their run."""
+    for name, section in record["sections"].items():
+        if (run := section.get("run")) is not None:
+            began = datetime.fromisoformat(run["started_at"])
+            changed = ", with changes that are not in it" if run["dirty"] else ""
+            rounds = f"{len(run['rounds'])} round{'s' * (len(run['rounds']) > 1)}"
+            yield (
+                f"{name}, measured by itself",
+                f"{began:%Y-%m-%d %H:%M} UTC, {rounds}, commit {run['commit']}{changed}",
+            )
 
 
 def _rate_rows(record: Record) -> Rows:
@@ -168,6 +196,36 @@ def _latency_rows(record: Record) -> Rows:
 def _all_rows(record: Record, section: str) -> Rows:
     for one in _figures(record, section).values():
         yield one["label"], f"{_cell(one)} {one['unit']}"
+
+
+def _labelled_rows(record: Record, section: str, prefix: str) -> Rows:
+    for key in _keys(record, section, prefix):
+        one = _figures(record, section)[f"{prefix}{key}"]
+        yield one["label"], f"{_cell(one)} {one['unit']}"
+
+
+def _any_server_rows(record: Record) -> Rows:
+    for key in _keys(record, "any-server", "rate."):
+        cells = (_cell(figure(record, "any-server", f"{name}.{key}")) for name in ("rate", "cpu", "loadgen"))
+        yield _figures(record, "any-server")[f"rate.{key}"]["label"].removesuffix(": rate"), *cells
+
+
+def _cores_rows(record: Record) -> Rows:
+    """Yield what so many cores would make when they are as busy as these were, with no load generator on them."""
+    found = [figure(record, "any-server", f"{name}.workers.2") for name in ("rate", "cpu", "loadgen")]
+    if any(one is None for one in found):
+        return
+    rate, system_us, loadgen_us = (one["median"] for one in found if one is not None)
+    busy = rate * (system_us + loadgen_us) / 1e6 / record["machine"]["cores"]
+    for cores in _CORES:
+        yield str(cores), f"{cores * busy * 1e6 / system_us:,.0f}"
+
+
+def _function_rows(record: Record) -> Rows:
+    for key in _keys(record, "functions", "wall."):
+        names = ("wall", "cpu", "runtime", "reads", "writes", "wire")
+        cells = (_cell(figure(record, "functions", f"{name}.{key}")) for name in names)
+        yield _figures(record, "functions")[f"wall.{key}"]["label"].removesuffix(": a command"), *cells
 
 
 def _cost_rows(record: Record) -> Rows:
@@ -217,11 +275,13 @@ def _keys(record: Record, section: str, prefix: str) -> list[str]:
 
 def _shown(record: Record, name: str, head: Sequence[str], rows: Rows) -> str:
     """Return a plot and its table."""
-    found = list(rows)
-    if not found:
-        return _NOT_MEASURED
     drawn = f"![{_ALT[name]}]({PLOTS.name}/{name}.svg)\n\n" if plot(record, name) is not None else ""
-    return drawn + _table(head, found)
+    return drawn + _listed(head, rows)
+
+
+def _listed(head: Sequence[str], rows: Rows) -> str:
+    found = list(rows)
+    return _table(head, found) if found else _NOT_MEASURED
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -77,8 +77,16 @@ def _latency(record: Record) -> str | None:
     return charts.ranges(rows, "ms").as_file([("p50", "s1"), ("p99", "s2")]) if rows else None
 
 
-def _workers(record: Record) -> str | None:
-    return _bars_of(record, "workers", "/s")
+def _any_server(record: Record) -> str | None:
+    return _bars_with(record, "any-server", "rate.", "/s")
+
+
+def _functions(record: Record) -> str | None:
+    return _bars_with(record, "functions", "wall.", "ms")
+
+
+def _sustained(record: Record) -> str | None:
+    return _bars_with(record, "sustained", "rate.", "/s")
 
 
 def _durability(record: Record) -> str | None:
@@ -147,6 +155,11 @@ def _bars_of(record: Record, section: str, unit: str) -> str | None:
     return _drawn([Bar(one["label"].replace(": rate", ""), "s1", _spread(one)) for one in found], unit)
 
 
+def _bars_with(record: Record, section: str, prefix: str, unit: str) -> str | None:
+    found = [one for key, one in _figures(record, section).items() if key.startswith(prefix)]
+    return _drawn([Bar(one["label"].rpartition(": ")[0], "s1", _spread(one)) for one in found], unit)
+
+
 def _bars(record: Record, wanted: Sequence[tuple[str, str, str, str]]) -> list[Bar]:
     found = [(name, style, figure(record, section, key)) for section, key, name, style in wanted]
     return [Bar(name, style, _spread(one)) for name, style, one in found if one is not None]
@@ -178,7 +191,9 @@ _DRAWING: Mapping[str, Callable[[Record], str | None]] = {
     "rates": _rates,
     "users": _users,
     "latency": _latency,
-    "workers": _workers,
+    "any-server": _any_server,
+    "functions": _functions,
+    "sustained": _sustained,
     "cost": _cost,
     "memory": _memory,
     "quotes": _quotes,

@@ -64,6 +64,20 @@ def begin(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool
     }
 
 
+def with_sections(kept: Record, run: Record, names: Sequence[str]) -> Record:
+    """Return a kept record with the sections of a later run in the place of its own, in the order of `names`.
+
+    Each of them says which run it is of. Raises RecordError for a run of other sizes: its figures are other figures.
+    """
+    old, new = (one["settings"]["sizes"] for one in (kept, run))
+    if other := [name for name in old if name in new and old[name] != new[name]]:
+        raise RecordError(f"the kept record is of other sizes ({', '.join(other)}): measure all sections (make bench)")
+    of = {name: run[name] for name in ("started_at", "commit", "dirty", "machine", "rounds")}
+    known = kept["sections"] | {name: {**section, "run": of} for name, section in run["sections"].items()}
+    merged = {name: known[name] for name in names if name in known}
+    return {**kept, "sections": merged, "settings": {**kept["settings"], "sections": list(merged), "sizes": old | new}}
+
+
 def add(record: Record, section: str, found: Sequence[Measured]) -> None:
     """Add what a section found in a round."""
     add_round(record["sections"][section]["figures"], found)

@@ -24,6 +24,13 @@ from loadgen.workload.files import Command as Line
 _PRICE_CENTS = 1000
 _LIMIT_MS = 60_000
 
+RUN_ID = "0123456789ab"
+
+
+def key_of(line: Line) -> str:
+    """Return the idempotency key of a line, as the load generator makes it."""
+    return f"{RUN_ID}-{line.transaction}"
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -79,7 +86,7 @@ def _command(line: Line, user: str) -> Command:
         line.transaction,
         symbol=line.symbol,
         amount_cents=None if line.value is None else parse_cents(line.value),
-        key=f"0123456789ab-{line.transaction}",
+        key=key_of(line),
     )
 
 

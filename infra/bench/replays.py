@@ -26,19 +26,29 @@ OTHERS = "others"
 STACK = ("--trigger-seconds", "0", "--quote-source", "fixed:10.00")
 """The stack of `make replay`."""
 
+FORGETFUL = {"RECENT_ACCOUNTS": "0"}
+"""Servers that keep no account in the process."""
+
 NEW_ACCOUNTS = ("--no-baseline",)
 """A summary of each user before the clock runs would make the accounts, and leave them in the server's process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is replayed on what. `rate` is that of the open model, in commands a second; None is the closed model."""
+    """What is replayed on what. `rate` is that of the open model, in commands a second; None is the closed model.
+
+    Several servers stand behind HAProxy, which balances as `balance` says. Without `keeps_accounts` they read the
+    account for each command.
+    """
 
     users: int
     commands: int
     workers: int = 1
     rate: float | None = None
     write_concern: str = WRITE_CONCERNS[0]
+    servers: int = 1
+    balance: str = "user"
+    keeps_accounts: bool = True
 
     @property
     def is_plain(self) -> bool:
@@ -50,6 +60,10 @@ class Setting:
         said = [f"{self.commands:,} commands of {self.users:,} users"]
         if self.workers > 1:
             said.append(f"{self.workers} workers")
+        if self.servers > 1:
+            said.append(f"{self.servers} servers, balanced by {self.balance}")
+        if not self.keeps_accounts:
+            said.append("no account kept")
         if self.rate is not None:
             said.append(f"at {self.rate:,.0f} commands/s")
         if self.write_concern != WRITE_CONCERNS[0]:
@@ -71,6 +85,8 @@ class Replayed:
     cpu_us: Mapping[str, float]
     memory: Mapping[str, Memory]
     others: float
+    ended: Sequence[int] = ()
+    """How many commands ended in each second."""
 
 
 def replay(folder: Path, sizes: Sizes, setting: Setting) -> Replayed:
@@ -80,8 +96,9 @@ def replay(folder: Path, sizes: Sizes, setting: Setting) -> Replayed:
     place.mkdir()
     workload = place / "workload.txt"
     write_workload(workload, generate(setting.users, setting.commands, sizes.symbols, sizes.seed))
-    environment = {"WRITE_CONCERN": setting.write_concern}
-    with bench_stack(place / "stack", "--workers", str(setting.workers), environment=environment) as stack:
+    environment = {"WRITE_CONCERN": setting.write_concern} | ({} if setting.keeps_accounts else FORGETFUL)
+    servers = [f"--workers={setting.workers}", f"--servers={setting.servers}", f"--balance={setting.balance}"]
+    with bench_stack(place / "stack", *servers, environment=environment) as stack:
         found = replay_on(stack, place, workload, rate=setting.rate, more=NEW_ACCOUNTS)
     shutil.rmtree(place)
     return found
@@ -159,7 +176,14 @@ def _figures(report: Mapping[str, Any], sampler: Sampler) -> Replayed:
         cpu_us={name: used * 1e6 / commands for name, used in seconds.items()},
         memory=sampler.memory(),
         others=others,
+        ended=_by_second(report["intervals"]),
     )
+
+
+def _by_second(timeline: Mapping[str, Any]) -> Sequence[int]:
+    """Return the commands that ended in each second; where intervals are longer, spread evenly over theirs."""
+    length = timeline["seconds"]
+    return [row["commands"] // length for row in timeline["rows"] for _ in range(length)]
 
 
 def _latency(figures: Mapping[str, Any]) -> Mapping[str, float]:

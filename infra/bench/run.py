@@ -11,7 +11,7 @@ import psutil
 from pymongo.errors import PyMongoError
 
 from infra.bench import record as records
-from infra.bench.context import Bench, Progress, Section
+from infra.bench.context import Bench, Progress, Section, due
 from infra.bench.processes import BenchFailedError
 from infra.bench.record import Record
 from infra.bench.sizes import Sizes
@@ -49,7 +49,7 @@ def _round(record: Record, bench: Bench, sections: Sequence[Section], progress: 
     bench.next_round()
     about = {"load_before": records.load_average(), "load_after": None}
     record["rounds"].append(about)
-    for section in sections:
+    for section in due(sections, number):
         progress.begin(section.name, number)
         records.add(record, section.name, section.run(bench))
         progress.end(section.name)

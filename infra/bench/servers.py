@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from infra.local.stack import PROJECT, why_not_healthy
 
 
 @contextmanager
-def mongod(folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a mongod as the stack's, empty; yields its address and its process id."""
+def mongod(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """Run a mongod as the stack's, empty, with more options; yields its address and its process id."""
     place, port, arbiter_port = folder / "mongod", free_port(), free_port()
+    part = mongod_part(place, port, os.environ, arbiter_port=arbiter_port)
     with (
         _running(arbiter_part(folder / ARBITER, arbiter_port, os.environ), folder),
-        _running(mongod_part(place, port, os.environ, arbiter_port=arbiter_port), folder) as running,
+        _running(replace(part, command=[*part.command, *options]), folder) as running,
     ):
         yield mongo_uri([port]), running.pid
     shutil.rmtree(place)

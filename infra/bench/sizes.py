@@ -27,6 +27,11 @@ class Sizes:
     active_users: int
     system_commands: int
     sweeps: int
+    shared_users: int
+    containers: tuple[int, ...]
+    function_commands: int
+    cold_starts: int
+    sustained: tuple[int, int]
 
 
 FULL = Sizes(
@@ -46,6 +51,11 @@ FULL = Sizes(
     active_users=1_000,
     system_commands=5_000,
     sweeps=5,
+    shared_users=100,
+    containers=(1, 2, 8),
+    function_commands=2_000,
+    cold_starts=3,
+    sustained=(1_000, 1_000_000),
 )
 
 QUICK = Sizes(
@@ -65,4 +75,9 @@ QUICK = Sizes(
     active_users=10,
     system_commands=50,
     sweeps=1,
+    shared_users=4,
+    containers=(1, 2),
+    function_commands=60,
+    cold_starts=1,
+    sustained=(5, 300),
 )

@@ -13,6 +13,33 @@ from loadgen.results.tables import print_whole
 LEAST_RATE = 1_800
 MOST_P50_MS = 10
 MOST_CHANGE = 0.25
+LEAST_OF_FLOOR = 1.2
+LEAST_OF_FEW_USERS = 0.75
+
+_RATIOS = (
+    ("any-server", "two workers make {} or more of the rate of one", "rate.workers.2", "rate.workers.1", 0.7),
+    (
+        "any-server",
+        "two servers balanced by request {} or more of balanced by user",
+        "rate.balance.request",
+        "rate.balance.user",
+        0.7,
+    ),
+    (
+        "any-server",
+        "a server that keeps no account {} or more of one that does",
+        "rate.forgetful",
+        "rate.workers.1",
+        0.6,
+    ),
+)
+"""Section, demand, the figures that are divided, and the least that must come out."""
+
+_OF_FUNCTIONS = (
+    ("in {} a command takes {} or less of the bare driver's time for a read and a write", "wall", 1.3),
+    ("in {} it takes {} or less of the driver's CPU", "cpu", 2.0),
+)
+_MOST_OPERATIONS, _MOST_WIRE_BYTES = 1.05, 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +69,8 @@ def _judge(record: Mapping[str, Any]) -> Iterator[Verdict]:
     yield _verdict(demand, rate, lambda found: (f"{found:,.0f}/s", found >= LEAST_RATE))
     floor = _median(record, "floor", "rate.single")
     ratio = rate / floor if rate is not None and floor else None
-    demand = "and at no less than the floor's rate, one update a command, in the same run"
-    yield _verdict(demand, ratio, lambda found: (f"{found:.2f} of {floor:,.0f}/s", found >= 1))
+    demand = f"and at {LEAST_OF_FLOOR} or more of the floor's rate, one update a command, in the same run"
+    yield _verdict(demand, ratio, lambda found: (f"{found:.2f} of {floor:,.0f}/s", found >= LEAST_OF_FLOOR))
     p50 = _median(record, "latency", "p50.all")
     demand = f"p50 is under {MOST_P50_MS} ms at half the top rate"
     yield _verdict(demand, p50, lambda found: (f"{found:.2f} ms", found < MOST_P50_MS))
@@ -53,6 +80,38 @@ def _judge(record: Mapping[str, Any]) -> Iterator[Verdict]:
     few, many = (choose(population for population, _ in sizes["populations"]) for choose in (min, max))
     demand = f"from {few:,} to {many:,} users the rate changes by less than {MOST_CHANGE:.0%}"
     yield _verdict(demand, change, lambda found: (f"{found:.1%}", found < MOST_CHANGE))
+    demand = f"{few:,} users make {LEAST_OF_FEW_USERS} or more of the rate of {users:,}"
+    yield _least(demand, _ratio(record, "replay", f"rate.{few}", f"rate.{users}"), LEAST_OF_FEW_USERS)
+    for section, demand, key, of, least in _RATIOS:
+        yield _least(demand.format(least), _ratio(record, section, key, of), least)
+    yield from _judge_functions(record, max(sizes.get("containers", [1])))
+
+
+def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[Verdict]:
+    """Judge a command by so many containers, of which each gets any command."""
+    containers = f"{count} containers"
+    for demand, key, most in _OF_FUNCTIONS:
+        yield _most(
+            demand.format(containers, most), _ratio(record, "functions", f"{key}.{count}", f"{key}.driver"), most
+        )
+    for name in ("reads", "writes"):
+        found = _median(record, "functions", f"{name}.{count}")
+        yield _most(f"in {containers} it takes {_MOST_OPERATIONS} {name} or less", found, _MOST_OPERATIONS)
+    found = _median(record, "functions", f"wire.{count}")
+    yield _most(f"and {_MOST_WIRE_BYTES:,} bytes or less to and from MongoDB", found, _MOST_WIRE_BYTES)
+
+
+def _least(demand: str, value: float | None, least: float) -> Verdict:
+    return _verdict(demand, value, lambda found: (f"{found:.2f}", found >= least))
+
+
+def _most(demand: str, value: float | None, most: float) -> Verdict:
+    return _verdict(demand, value, lambda found: (f"{found:,.0f}" if most > 100 else f"{found:.2f}", found <= most))
+
+
+def _ratio(record: Mapping[str, Any], section: str, key: str, of: str) -> float | None:
+    value, whole = (_median(record, section, one) for one in (key, of))
+    return value / whole if value is not None and whole else None
 
 
 def _verdict(demand: str, value: float | None, judged: Any) -> Verdict:

@@ -61,6 +61,8 @@ for name in sys.stdin.read().splitlines():
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 """
+"""In a process of its own: bytecode marks interned strings, and one of a single character is shared by its whole
+process, so that whether anything imported before had interned it would be part of the artifact's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

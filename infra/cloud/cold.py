@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.cloud.artifact import Target, package
@@ -60,16 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "AUTH_SECRET": "0" * 32,
                 "DUMP_PLACE": str(folder),
             }
-            figures = [_start(code, environment) for _ in range(options.runs)]
+            figures = [start(code, environment) for _ in range(options.runs)]
     for name, values in zip(("import", "first answer"), zip(*figures, strict=True), strict=True):
         print(f"{name}: median {statistics.median(values):.3f} s, {min(values):.3f} to {max(values):.3f} s")
     print(f"both: median {statistics.median(map(sum, figures)):.3f} s over {options.runs} starts")
     return 0
 
 
-def _start(code: Path, environment: dict[str, str]) -> list[float]:
+def start(code: Path, environment: Mapping[str, str]) -> list[float]:
+    """Start a container and return the seconds of its import, and of its first answer with all connections."""
     command = [sys.executable, "-I", "-S", "-B", "-c", _START, str(code), json.dumps(_HEALTH)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=True)
     figures: list[float] = json.loads(done.stderr.splitlines()[-1])
     return figures
 

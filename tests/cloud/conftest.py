@@ -1,6 +1,5 @@
 """The artifact as it is deployed, unzipped, with what Lambda has on board, real servers and a server in AWS's place."""
 
-import importlib
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,13 +9,12 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from infra.cloud.artifact import Artifact, Target, package
+from infra.cloud.containers import put_on_board
 from tests.integration.audit_parts import AWS, aws_server
 
 BUCKET = "dumps"
 SECRET = "a secret for tests, of 32 bytes or more"
 CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-_SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
-_RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +35,7 @@ def code(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def on_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what Lambda brings along: the SDK and its side of the Runtime API, nothing else."""
-    folder = tmp_path_factory.mktemp("on_board")
-    for name in (*_SDK, *_RUNTIME):
-        file = Path(importlib.import_module(name).__file__ or "")
-        source = file.parent if file.name == "__init__.py" else file
-        (folder / source.name).symlink_to(source)
-    return folder
+    return put_on_board(tmp_path_factory.mktemp("on_board"))
 
 
 @pytest.fixture(scope="session")

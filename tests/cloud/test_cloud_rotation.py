@@ -16,6 +16,8 @@ from pymongo import MongoClient
 from redis import Redis
 
 from infra.cloud.artifact import Artifact
+from infra.cloud.containers import containers
+from infra.cloud.runtime_api import Routes, RuntimeApi
 from infra.host.binaries import find_mongod
 from infra.host.ports import HOST, free_port
 from infra.local import process as parts
@@ -24,8 +26,6 @@ from infra.local.services.mongo import why_no_answer
 from infra.local.services.redis_server import redis_part
 from infra.tokens import trader_token
 from tests.cloud.conftest import CREDENTIALS, SECRET
-from tests.cloud.container import containers
-from tests.cloud.runtime_api import Routes, RuntimeApi
 
 NEW_SECRET = "the secret that comes after it, of 32 bytes or more"
 ADD = "/users/jane/add"
@@ -106,7 +106,7 @@ def start(
             first = {name: function_environment[name] for name in ("MONGO_URI", "AUTH_SECRET", "REDIS_URL")}
             made.hold(**{**first, **settings})
             environment = {**function_environment, **given}
-            made.api = running.enter_context(containers("app", 1, code, on_board, environment, tmp_path))
+            made.api = running.enter_context(containers("app.app", 1, code, on_board, environment, tmp_path))
             return made
 
         yield run

@@ -15,8 +15,8 @@ from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
 from chalicelib.config.secrets_manager import sign
 from chalicelib.config.settings import SettingError, with_secrets
+from infra.cloud.containers import containers
 from tests.cloud.conftest import CREDENTIALS
-from tests.cloud.container import containers
 from tests.integration.audit_parts import AWS
 
 MakeSecret = Callable[[str], str]
@@ -114,7 +114,7 @@ def test_a_container_reads_its_secrets_once(
         "body": None,
         "isBase64Encoded": False,
     }
-    with containers("app", 1, code, on_board, function_environment, tmp_path) as api:
+    with containers("app.app", 1, code, on_board, function_environment, tmp_path) as api:
         assert json.loads(api.invoke(health)["body"]) == {"status": "ok"}
         client = boto3.client("secretsmanager", endpoint_url=aws, region_name="us-east-1", **CREDENTIALS)
         client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)

@@ -84,6 +84,31 @@ def test_the_floor_and_the_growth_are_measured_on_accounts_of_the_true_form(tmp_
     assert all(value > 0 for key in found if "mongod" not in key and "gateway" not in key for value in found[key])
 
 
+def test_containers_and_long_replays_are_measured_beside_what_they_are_compared_with(tmp_path: Path) -> None:
+    """A container reads what another has written, a container alone does not; and each part of a replay has a rate."""
+    record = measured(tmp_path / "record.json", 1, "functions", "sustained")
+    assert record["complete"]
+    found = {key: rounds[0] for key, rounds in values(record).items()}
+    for name in ("wall", "cpu", "wire"):
+        assert all(found[f"functions {name}.{key}"] > 0 for key in ("driver", 1, 2)), name
+    assert found["functions reads.driver"] == found["functions writes.driver"] == 1
+    assert found["functions reads.1"] < 0.2 < found["functions reads.2"]
+    assert found["functions writes.1"] == 1
+    assert min(found["functions cold.import"], found["functions cold.answer"]) > 0
+    assert [key for key in found if key.startswith("sustained rate.")] == [
+        f"sustained rate.{count}" for count in range(30, 301, 30)
+    ]
+
+
+def test_servers_that_share_users_or_not_are_measured_side_by_side(tmp_path: Path) -> None:
+    record = measured(tmp_path / "record.json", 1, "any-server")
+    assert record["complete"]
+    found = values(record)
+    for key in ("workers.1", "workers.2", "balance.user", "balance.request", "forgetful"):
+        assert found[f"any-server rate.{key}"][0] > 0
+        assert found[f"any-server cpu.{key}"][0] > 0
+
+
 def test_a_run_that_is_interrupted_leaves_no_process_and_a_record_of_what_was_done(tmp_path: Path) -> None:
     out = tmp_path / "partial.json"
     with subprocess.Popen(

@@ -12,6 +12,7 @@ class Plain:
     name: str = ""
     measures: str = ""
     seconds: float = 1.0
+    once: bool = False
 
     def set_up(self, bench: Bench) -> None:  # others use it
         """Make nothing."""

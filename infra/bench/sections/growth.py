@@ -19,14 +19,13 @@ from infra.bench.accounts import make_accounts
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, MORE, Measured
 from infra.bench.processes import BenchFailedError
-from infra.bench.replays import Replayed, bench_stack, replay_on, write_workload
+from infra.bench.replays import FORGETFUL, Replayed, bench_stack, replay_on, write_workload
 from infra.bench.sections.base import Plain
 from infra.local.background import BackgroundStack
 from infra.local.part_settings import settings_with
 from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 
-_FORGETFUL = {"RECENT_ACCOUNTS": "0"}
 _PACE_PER_SECOND = 1
 """How fast a user with a long past gave its commands."""
 
@@ -59,7 +58,7 @@ class Growth(Plain):
         """Replay on each of the systems."""
         found: list[Measured] = []
         for count in bench.sizes.systems:
-            with bench_stack(_folder(bench, count), environment=_FORGETFUL) as stack:
+            with bench_stack(_folder(bench, count), environment=FORGETFUL) as stack:
                 if count == min(bench.sizes.systems):
                     found += _of_pasts(bench, stack, count)
                 found += _of_system(bench, stack, count)

@@ -1,0 +1,200 @@
+"""Commands by containers of the deployed function, one request at a time, each to any container.
+
+As in Lambda, but for the network: the artifact under Lambda's own runtime client, real MongoDB and Redis. Beside it,
+the bare driver: the same reads and guarded writes without HTTP, framework or rules.
+"""
+
+import json
+import os
+import random
+import shutil
+import statistics
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+
+from chalicelib.runtime import connect_database
+from chalicelib.store.documents import Document
+from chalicelib.store.key_filter import block_of
+from chalicelib.store.readers import SingleReader
+from chalicelib.store.writers import SingleWriter
+from infra.bench import timed_function
+from infra.bench.processes import BenchFailedError
+from infra.bench.recorded_writes import RUN_ID, key_of, record
+from infra.cloud.artifact import CODE, TEMPLATE, Artifact, Target, package
+from infra.cloud.containers import containers, put_on_board
+from infra.cloud.runtime_api import Routes, RuntimeApi
+from infra.local.part_settings import settings_with
+from infra.tokens import operator_token
+from loadgen.client.encoding import RequestWriter, parse_url
+from loadgen.dialects.trading import Trading
+from loadgen.workload.files import Command
+
+_SECRET = "0" * 32
+_WELL = frozenset({200, 409})
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a command cost: times in ms, operations and bytes on the wire to and from MongoDB.
+
+    `cpu_ms` is the function's, `runtime_ms` what its process needs beside: the runtime's client, which decodes the
+    event and sends the answer.
+    """
+
+    wall_ms: float
+    cpu_ms: float
+    runtime_ms: float
+    reads: float
+    writes: float
+    wire_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The artifact, unzipped, and what Lambda brings along."""
+
+    code: Path
+    on_board: Path
+    timed: Path
+    routes: Routes
+    settings: Mapping[str, str]
+
+    def environment(self, uri: str, redis_url: str, folder: Path) -> dict[str, str]:
+        """Return the environment of a function: what the template gives it, real servers, a price for all."""
+        return {
+            **self.settings,
+            "PATH": os.environ["PATH"],
+            "AWS_LAMBDA_FUNCTION_NAME": "bench",
+            "MONGO_URI": uri,
+            "MONGO_DATABASE": f"containers_{time.time_ns()}",
+            "REDIS_URL": redis_url,
+            "QUOTE_SOURCE": "fixed:10.00",
+            "AUTH_SECRET": _SECRET,
+            "DUMP_PLACE": str(folder),
+        }
+
+
+def deploy(folder: Path) -> Deployed:
+    """Package the app and unzip it, as a container has it; what was packaged into the folder before is used again."""
+    code, timed = folder / "task", folder / "timed"
+    artifact = Artifact(folder / CODE, folder / TEMPLATE)
+    if not folder.exists():
+        artifact = package(folder, "prod", target=Target.here())
+        with zipfile.ZipFile(artifact.code) as archive:
+            archive.extractall(code)
+        timed.mkdir()
+        shutil.copy(timed_function.__file__, timed)
+        put_on_board(folder / "on_board")
+    template = json.loads(artifact.template.read_text())
+    variables = template["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
+    fixed = {name: value for name, value in variables.items() if isinstance(value, str)}  # the others are the stack's
+    return Deployed(code, folder / "on_board", timed, Routes(template), fixed)
+
+
+def by_containers(
+    deployed: Deployed,
+    count: int,
+    commands: Sequence[Command],
+    warm_up: int,
+    uri: str,
+    redis_url: str,
+    folder: Path,
+) -> Cost:
+    """Give the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
+    environment = deployed.environment(uri, redis_url, folder)
+    chosen = random.Random(count)  # noqa: S311  # the same containers in each run
+    events = _events(deployed.routes, commands)
+    with ExitStack() as running, MongoClient[Document](uri) as client:
+        apis: list[RuntimeApi] = []
+        for number in range(count):
+            place = folder / f"container-{number}"
+            place.mkdir(exist_ok=True)
+            ways = containers(
+                "timed_function.handler", 1, deployed.code, deployed.on_board, environment, place, deployed.timed
+            )
+            apis.append(running.enter_context(ways))
+        process_s = [0.0] * count
+        for event in islice(events, warm_up):
+            to = chosen.randrange(count)
+            process_s[to] = _timed(apis[to], event)["process_cpu_s"]
+        began_s, counted = sum(process_s), _Counters(client)
+        took, cpu_s = [], 0.0
+        for event in events:
+            to = chosen.randrange(count)
+            found = _timed(apis[to], event)
+            process_s[to] = found["process_cpu_s"]
+            took.append(found["seconds"])
+            cpu_s += found["cpu_s"]
+        return counted.cost(took, cpu_s, sum(process_s) - began_s - cpu_s)
+
+
+def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> Cost:
+    """Read each command's account and make its write by the bare driver, one after the other in one thread."""
+    scratch = connect_database(settings_with(MONGO_URI=uri, MONGO_DATABASE=f"scratch_{time.time_ns()}"))
+    tapes = {user: iter(tape) for user, tape in record(scratch, commands).items()}
+    writes = [(line, next(tapes[line.user])) for line in commands if line.user is not None]
+    database = scratch.client.get_database(
+        f"bare_{time.time_ns()}", write_concern=scratch.write_concern, read_concern=scratch.read_concern
+    )
+    reader, writer = SingleReader(database["accounts"]), SingleWriter(database["accounts"])
+    took = []
+    with scratch.client, MongoClient[Document](uri) as client:
+        for number, (line, one) in enumerate(writes):
+            if number == warm_up:
+                counted, began_cpu_s = _Counters(client), time.process_time()
+            began = time.perf_counter()
+            reader.read(one.guarded.user, block_of(key_of(line)))
+            if one.part is not None:
+                database["journal"].insert_one(one.part)
+            writer.write(one.guarded)
+            took.append(time.perf_counter() - began)
+        return counted.cost(took[warm_up:], time.process_time() - began_cpu_s, 0.0)
+
+
+class _Counters:
+    """What MongoDB has counted from now on."""
+
+    def __init__(self, client: MongoClient[Document]) -> None:
+        self._client = client
+        self._before = self._now()
+
+    def _now(self) -> tuple[int, int, int]:
+        status = self._client.admin.command("serverStatus")
+        operations, network = status["opcounters"], status["network"]
+        wire = network["physicalBytesIn"] + network["physicalBytesOut"]
+        return operations["query"], operations["update"], wire
+
+    def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> Cost:
+        """Return what commands cost that took so many seconds each."""
+        commands = len(took)
+        reads, writes, wire = ((now - before) / commands for now, before in zip(self._now(), self._before, strict=True))
+        cpu_ms, runtime_ms = (seconds * 1000 / commands for seconds in (cpu_s, runtime_s))
+        return Cost(statistics.mean(took) * 1000, cpu_ms, runtime_ms, reads, writes, wire)
+
+
+def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
+    """Return what an invocation took (see `timed_function`)."""
+    found: dict[str, Any] = api.invoke(event)
+    if found["answer"]["statusCode"] not in _WELL:
+        raise BenchFailedError(f"a container answered {found['answer']}")
+    return found
+
+
+def _events(routes: Routes, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
+    """Yield what API Gateway makes of the load generator's requests, each when it is wanted: it has its arrival."""
+    target = parse_url("http://localhost")
+    dialect = Trading(RequestWriter(target, operator_token(_SECRET)), target, RUN_ID)
+    for command in commands:
+        head, _, body = dialect.encode(command).partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        event = routes.event(*dialect.request_line(command), headers, body)
+        assert event is not None, command
+        yield event

@@ -1,0 +1,51 @@
+"""Commands a second where a server meets users whom another one served just now."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.bench.context import Bench
+from infra.bench.figures import LESS, MORE, Measured
+from infra.bench.replays import LOADGEN, Setting
+from infra.bench.sections.base import Plain
+from infra.bench.sizes import Sizes
+
+
+def settings_of(sizes: Sizes) -> Mapping[str, Setting]:
+    """Return the replays by key: workers share a port, servers stand behind HAProxy, and one keeps no account."""
+    users, commands = sizes.shared_users, sizes.commands
+    return {
+        **{f"workers.{count}": Setting(users, commands, workers=count) for count in sizes.workers},
+        **{f"balance.{by}": Setting(users, commands, servers=2, balance=by) for by in ("user", "request")},
+        "forgetful": Setting(users, commands, keeps_accounts=False),
+    }
+
+
+def words_of(setting: Setting) -> str:
+    """Return what is particular to one of the replays."""
+    if setting.servers > 1:
+        return f"{setting.servers} servers, balanced by {setting.balance}"
+    workers = f"{setting.workers} worker{'s' * (setting.workers > 1)}"
+    return workers if setting.keeps_accounts else f"{workers}, no account kept"
+
+
+@dataclass(frozen=True)
+class AnyServer(Plain):
+    """The same replay by more processes, which all get commands of all users, or not."""
+
+    name: str = "any-server"
+    measures: str = "the same replay by one server, by several that share the users or not, and by one without memory"
+    seconds: float = 45.0
+
+    def run(self, bench: Bench) -> Sequence[Measured]:
+        """Replay by each of the sets of servers."""
+        return [
+            one for key, setting in settings_of(bench.sizes).items() for one in self._of_setting(bench, key, setting)
+        ]
+
+    @staticmethod
+    def _of_setting(bench: Bench, key: str, setting: Setting) -> Iterator[Measured]:
+        replayed, words = bench.replay(setting), words_of(setting)
+        system_us = sum(us for part, us in replayed.cpu_us.items() if part != LOADGEN)
+        yield Measured(f"rate.{key}", f"{words}: rate", replayed.rate, "/s", MORE)
+        yield Measured(f"cpu.{key}", f"{words}: CPU of servers and databases", system_us, "us", LESS)
+        yield Measured(f"loadgen.{key}", f"{words}: load generator", replayed.cpu_us[LOADGEN], "us", LESS)

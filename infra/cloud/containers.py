@@ -1,0 +1,72 @@
+"""Containers of the deployed functions on this machine, under Lambda's own runtime client."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.cloud.runtime_api import RuntimeApi, runtime_api
+from infra.host import guard
+
+ISOLATED = (sys.executable, "-I", "-S", "-B")
+"""Python with nothing of what is installed here."""
+
+SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
+RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
+
+_RUNTIME = """
+import os, sys
+sys.path[:0] = sys.argv[1].split(os.pathsep)
+from awslambdaric.__main__ import main
+main(sys.argv[1:])
+"""
+
+
+def put_on_board(folder: Path) -> Path:
+    """Put into a folder what Lambda brings along, the SDK and its side of the Runtime API, and return the folder."""
+    folder.mkdir(exist_ok=True)
+    for name in (*SDK, *RUNTIME):
+        file = Path(importlib.import_module(name).__file__ or "")
+        source = file.parent if file.name == "__init__.py" else file
+        (folder / source.name).symlink_to(source)
+    return folder
+
+
+@contextmanager
+def contained(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path, **pipes: Any
+) -> Iterator[Any]:
+    """Run a process that dies with this one, at the latest with the block."""
+    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command]
+    with log.open("ab") as file:
+        process = subprocess.Popen(guarded, cwd=cwd, env=dict(environment), stderr=file, **{"stdout": file, **pipes})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def containers(
+    handler: str, count: int, code: Path, on_board: Path, environment: Mapping[str, str], folder: Path, *more: Path
+) -> Iterator[RuntimeApi]:
+    """Run containers of one function (`app.app`) under Lambda's own runtime client; yields what they are invoked with.
+
+    `more` are further folders to import from.
+    """
+    with ExitStack() as running:
+        api, address = running.enter_context(runtime_api())
+        lambdas = {**environment, "AWS_LAMBDA_RUNTIME_API": address, "LAMBDA_TASK_ROOT": str(code)}
+        command = [*ISOLATED, "-c", _RUNTIME, os.pathsep.join(map(str, (on_board, code, *more))), handler]
+        for number in range(count):
+            log = folder / f"{handler.rpartition('.')[2]}-{number}.log"
+            running.enter_context(contained(command, code, lambdas, log))
+        yield api
