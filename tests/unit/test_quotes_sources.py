@@ -1,5 +1,6 @@
 """Prices without a server: one for all, or simulated, a pure function of seed, symbol and minute."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -48,6 +49,19 @@ def test_simulated_prices_move_from_minute_to_minute_by_little() -> None:
     assert min(prices) > 0
 
 
+def test_simulated_prices_are_the_same_in_every_version() -> None:
+    """A log that was written with an older one can be checked by a newer one."""
+    source = SimulatedSource("1", lambda: NOW)
+    minutes = (0, 1, 7, 100, 10_000)
+    assert [source.price_cents("ABC", NOW + minute * MINUTE_MS) for minute in minutes] == [
+        53247,
+        53257,
+        53289,
+        53618,
+        45605,
+    ]
+
+
 def test_seeds_and_symbols_have_prices_of_their_own() -> None:
     prices = {SimulatedSource(seed, lambda: NOW).price_cents(symbol, NOW) for seed in "12" for symbol in ("A", "B")}
     assert len(prices) == 4
@@ -56,6 +70,19 @@ def test_seeds_and_symbols_have_prices_of_their_own() -> None:
 def test_the_setting_names_the_source() -> None:
     kinds = [make_source(text, lambda: NOW) for text in ("fixed:1", "simulated:x", "tcp://127.0.0.1:4444")]
     assert [type(source) for source in kinds] == [FixedSource, SimulatedSource, LegacySource]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("fixed:0", "fixed:PRICE ("),
+        ("tcp://nowhere", "tcp://HOST:PORT (a host and"),
+        ("10.00", "fixed:PRICE, simulated:"),
+    ],
+)
+def test_a_source_of_which_one_thing_is_wrong_is_told_what(text: str, says: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(says)):
+        make_source(text, lambda: NOW)
 
 
 @pytest.mark.parametrize("text", ["fixed:", "fixed:0", "simulated:", "tcp://nowhere", "udp://host:1", "10.00"])
