@@ -4,8 +4,11 @@ Each dump has a document in `dumps`, `_id` the user and sequence number of its j
 
     file, of_all, at     what is to be written: the path in the place, whose log, and when the command was given
     lease {by, until}    who writes it, and until when others take that for granted; renewed while it goes on
-    after, events, upload   how far a dump got that was put aside: the last line written, and what the place needs
+    most                 how many bytes the logs of its user may take, where there is a quota
+    after, events, bytes, upload   how far a dump got that was put aside: the last line written, how much, and what the
+                         place needs
     done                 that it is written; then `events` says how many there are
+    refused {code, message}   that it never will be
 """
 
 import logging
@@ -26,8 +29,9 @@ from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
+from chalicelib.audit.refusals import Quota, refusal_document, refusal_from, refusal_of
 from chalicelib.clock import Clock, monotonic_seconds
-from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.domain.errors import PermanentError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.names import plain_name
 from chalicelib.store.documents import Document
@@ -45,6 +49,7 @@ _TURN_SECONDS = 0.001
 """Then whoever else can go on does."""
 
 _NAMESPACE_EXISTS = 48
+_PROGRESS = ("after", "bytes", "events", "upload")
 
 
 class _PutAsideError(Exception):
@@ -98,11 +103,12 @@ class Dumps:
             if error.code != _NAMESPACE_EXISTS:
                 raise
 
-    def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
+    def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
         """Write the log of a DUMPLOG entry unless that was done before; return `location`, `events`, perhaps `url`.
 
-        Raises StoreUnavailableError when the journal cannot be read, the log cannot be written, or somebody else is
-        still writing it: the same command with the same key then finds out what became of it.
+        The logs of the user may take `most_bytes` with it, None for no quota. Raises StoreUnavailableError when the
+        journal cannot be read, the log cannot be written, or somebody else is still writing it: the same command with
+        the same key then finds out what became of it. Raises PermanentError when it never will be written.
         """
         assert entry.filename is not None
         dump_id = f"{user}:{sequence}"
@@ -110,11 +116,14 @@ class Dumps:
             "file": _path(None if entry.of_all else user, entry.filename),
             "of_all": entry.of_all,
             "at": entry.timestamp_ms,
+            **({} if most_bytes is None else {"most": most_bytes}),
         }
         with _store_errors():
             self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
             limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
             dump = self._advance(dump_id, _Limit(limit_ms, self._timer), wait=True)
+            if "refused" in dump:
+                raise refusal_from(dump["refused"])
             if "done" in dump:
                 return self._written(dump)
             where = self._place.public_location(dump["file"])
@@ -125,13 +134,17 @@ class Dumps:
         return self._place.public_location(_path(user, filename))
 
     def go_on(self, dump_id: str, limit_ms: int) -> bool:
-        """Write on for `limit_ms`, unless somebody else does; return whether the log is done.
+        """Write on for `limit_ms`, unless somebody else does; return whether there is no more to do.
 
-        When it is not, whoever goes on has been started. Raises StoreUnavailableError.
+        When there is, whoever goes on has been started. Raises StoreUnavailableError.
         """
         with _store_errors():
             limit = _Limit(None if self._hand_over is None else limit_ms, self._timer)
-            return "done" in self._advance(dump_id, limit, wait=False)
+            try:
+                return _is_over(self._advance(dump_id, limit, wait=False))
+            except PermanentError as error:  # noted: who asked for the log is told
+                log.warning("dump %s is given up: %s", dump_id, error)
+                return True
 
     def read(self, user: str | None, filename: str, most_bytes: int) -> bytes:
         """Return a log of a user, or of all for None, that was written whole; for places that make no links.
@@ -160,6 +173,8 @@ class Dumps:
     def _advance(self, dump_id: str, limit: "_Limit", *, wait: bool) -> Document:
         """Write a dump until it is done or the time is up, and return it; then somebody else has been started.
 
+        Raises PermanentError when it never will be done, and notes that.
+
         Where another one is at work, `wait` for it, within the time, or return at once.
         """
         while True:
@@ -169,7 +184,7 @@ class Dumps:
                 there = self._dumps.find_one({"_id": dump_id})
                 if there is None:
                     raise StoreUnavailableError(f"there is no dump {dump_id}")
-                if "done" in there or not wait or limit.remaining_ms() == 0:
+                if _is_over(there) or not wait or limit.remaining_ms() == 0:
                     return there
                 concurrency.sleep(_POLL_SECONDS)
                 continue
@@ -205,8 +220,11 @@ class Dumps:
                 raise _PutAsideError from error
             with _ignored("what was written of a log could not be removed"):
                 writer.abort()
+            refusal = refusal_of(error)
             if not isinstance(error, _LostLeaseError):
-                lease.fail()
+                lease.fail(refusal)
+            if refusal is not None:
+                raise refusal from error
             raise
         lease.finish(events)
         return {**dump, "done": True, "events": events}
@@ -223,7 +241,7 @@ class Dumps:
             # Whoever wrote it was killed, or still writes: without its upload it cannot, and we begin anew.
             with _ignored("an upload that was left behind could not be removed"):
                 self._place.resume(dump["file"], dump["upload"]).abort()
-            for name in ("after", "events", "upload"):
+            for name in _PROGRESS:
                 dump.pop(name, None)
         if "upload" in dump:
             return self._place.resume(dump["file"], dump["upload"])
@@ -235,6 +253,7 @@ class Dumps:
         user = None if dump["of_all"] else dump["user"]
         pieces = [HEAD] if after is None else []
         size = 0
+        quota = Quota(self._place, dump)
         count: int = dump.get("events", 0)
         turn_began = monotonic_seconds()
         found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
@@ -249,14 +268,19 @@ class Dumps:
                 pieces.append(text)
                 size += len(text)
                 if size >= MIN_PART_BYTES:
-                    writer.add("".join(pieces).encode())
+                    writer.add(quota.counted("".join(pieces).encode()))
                     pieces, size = [], 0
                     if writer.state is not None:
-                        lease.save({"after": list(position(line)), "events": count, "upload": writer.state})
+                        got = {"after": list(position(line)), "events": count, "bytes": quota.written}
+                        lease.save({**got, "upload": writer.state})
                         limit.check()
         pieces.append(TAIL)
-        writer.add("".join(pieces).encode())
+        writer.add(quota.counted("".join(pieces).encode()))
         return count
+
+
+def _is_over(dump: Document) -> bool:
+    return "done" in dump or "refused" in dump
 
 
 def _path(user: str | None, filename: str) -> str:
@@ -297,7 +321,7 @@ class _Lease:
         now = self._clock()
         free = [{"lease": {"$exists": False}}, {"lease.until": {"$lt": now}}]
         dump: Document | None = self._dumps.find_one_and_update(
-            {"_id": self._dump_id, "done": {"$exists": False}, "$or": free},
+            {"_id": self._dump_id, "done": {"$exists": False}, "refused": {"$exists": False}, "$or": free},
             {"$set": {"lease": {"by": self._by, "until": now + LEASE_MS}}},
             return_document=ReturnDocument.BEFORE,
         )
@@ -331,12 +355,14 @@ class _Lease:
 
     def finish(self, events: int) -> None:
         """Note that the dump is done."""
-        self._update({"$set": {"done": True, "events": events}, "$unset": {"lease": "", "after": "", "upload": ""}})
+        unset = dict.fromkeys({"lease", *_PROGRESS} - {"events"}, "")
+        self._update({"$set": {"done": True, "events": events}, "$unset": unset})
 
-    def fail(self) -> None:
-        """Note that nothing came of it: whoever tries again begins anew."""
+    def fail(self, refusal: PermanentError | None = None) -> None:
+        """Note that nothing came of it, and never will for a `refusal`; else whoever tries again begins anew."""
+        noted = {} if refusal is None else {"$set": {"refused": refusal_document(refusal)}}
         with _ignored("a failed dump could not be noted as such"):
-            self._dumps.update_one(self._mine, {"$unset": dict.fromkeys(("lease", "after", "events", "upload"), "")})
+            self._dumps.update_one(self._mine, {**noted, "$unset": dict.fromkeys(("lease", *_PROGRESS), "")})
 
     def _update(self, operators: Mapping[str, Any]) -> None:
         if not self._dumps.update_one(self._mine, operators).matched_count:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chalicelib import clock
+from chalicelib.audit.places import BLOCK_BYTES
 
 _LEFT_BEHIND_SECONDS = 24 * 3600
 
@@ -44,6 +45,20 @@ class Folder:
     def open(self, path: str) -> BinaryIO:
         """Open a file."""
         return (self._root / path).open("rb")
+
+    def size(self, folder: str, without: str) -> int:
+        """Return what files take, unfinished ones included: others are being written."""
+        name = Path(without).name
+        try:
+            there = list(os.scandir(self._root / folder))
+        except FileNotFoundError:
+            return 0
+        sizes = 0
+        for entry in there:
+            if entry.name != name and not entry.name.startswith(f".{name}."):
+                with suppress(FileNotFoundError):  # unfinished, and removed by now
+                    sizes += max(BLOCK_BYTES, entry.stat().st_size)
+        return sizes
 
     def remove(self, path: str) -> None:
         """Remove a file."""

@@ -7,6 +7,10 @@ MIN_PART_BYTES = 8 * 1024 * 1024
 """A writer is given pieces of at least this size, but for the last one: S3 takes no parts below 5 MiB."""
 
 
+BLOCK_BYTES = 4096
+"""What a small file takes: so a quota of bytes is one of files too."""
+
+
 class PlaceError(OSError):
     """The place cannot be read or written just now."""
 
@@ -60,6 +64,9 @@ class Place(Protocol):
 
     def open(self, path: str) -> BinaryIO:
         """Open a file to read it once, from its beginning."""
+
+    def size(self, folder: str, without: str) -> int:
+        """Return the bytes that the files below a folder take, but for those of one: BLOCK_BYTES each at least."""
 
     def remove(self, path: str) -> None:
         """Remove a file; harmless when there is none."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from chalicelib.audit.places import MIN_PART_BYTES, PlaceError
+from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, PlaceError
 
 _READ_BYTES = 256 * 1024
 _PARTS_A_SIZE = 1_000
@@ -75,6 +75,14 @@ class Bucket:
     def open(self, path: str) -> BinaryIO:
         """Open a file to read it in blocks, each asked for when it is needed: no connection waits in between."""
         return io.BufferedReader(_Blocks(self._client, self._name(path)), _READ_BYTES)
+
+    def size(self, folder: str, without: str) -> int:
+        """Return what the files take that are whole."""
+        asked = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{folder}/", **self._owner}
+        with _place_errors():
+            pages = self._client.get_paginator("list_objects_v2").paginate(**asked)
+            files = [file for page in pages for file in page.get("Contents", ())]
+        return sum(max(BLOCK_BYTES, file["Size"]) for file in files if file["Key"] != self._prefix + without)
 
     def remove(self, path: str) -> None:
         """Remove a file."""

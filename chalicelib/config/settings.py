@@ -105,6 +105,7 @@ class Settings:
     otel_traces_exporter: str
     dump_place: str
     dump_link_seconds: int
+    dump_quota_mb: int
     dump_bucket_owner: str | None
     dump_function: str | None
     dump_limit_ms: int
@@ -346,6 +347,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         dump_place=_checked("DUMP_PLACE", env, "a folder or s3://bucket/prefix", _is_place),
         dump_link_seconds=_number("DUMP_LINK_SECONDS", env, 3_600, 1, 604_800),
         dump_bucket_owner=_account(env),
+        dump_quota_mb=_number("DUMP_QUOTA_MB", env, 100, 0, 1_000_000),
         dump_function=env.get("DUMP_FUNCTION", "").strip() or None,
         dump_limit_ms=_number("DUMP_LIMIT_MS", env, 15_000, 100, 600_000),
         archive_days=_number("ARCHIVE_DAYS", env, 0, 0, 36_500),

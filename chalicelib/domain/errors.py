@@ -12,7 +12,9 @@ TradingError
 ├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
 ├── PermanentError               what cannot be done, now or later, unless an operator changes something
 │   ├── AccountFullError         account_full
-│   └── IndexConflictError       index_conflict
+│   ├── DumpQuotaError           dump_quota
+│   ├── IndexConflictError       index_conflict
+│   └── NotSupportedError        not_supported
 └── UnavailableError             a part of the system did not answer; problems say what became of the command
     ├── QuoteUnavailableError    quote_unavailable
     ├── StoreUnavailableError    store_unavailable: the command may have been done
@@ -128,10 +130,22 @@ class AccountFullError(PermanentError):
     code = "account_full"
 
 
+class DumpQuotaError(PermanentError):
+    """A log would take a trader past the room there is for its logs; none was written."""
+
+    code = "dump_quota"
+
+
 class IndexConflictError(PermanentError):
     """An index that is needed cannot be made: another one is there under its name, or of its fields."""
 
     code = "index_conflict"
+
+
+class NotSupportedError(PermanentError):
+    """The database cannot do what is asked."""
+
+    code = "not_supported"
 
 
 class UnavailableError(TradingError):

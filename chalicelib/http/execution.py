@@ -222,7 +222,8 @@ def _answer(
     _count(parts, caller)
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction
-    answer = parts.trading.execute(command, arrived_ms(request), timer)
+    quota = None if caller.is_operator else parts.settings.dump_quota_mb * 1_000_000 or None
+    answer = parts.trading.execute(command, arrived_ms(request), timer, quota)
     if operation is DUMPLOG and not caller.is_operator:
         answer = _without_server_path(answer, parts, user)
     given.transaction = answer.entry.transaction

@@ -47,7 +47,8 @@ _DESCRIPTIONS: Mapping[int, str] = {
     404: "There is nothing at this path, or no such file.",
     405: "The path does not take this method.",
     409: "The command was rejected by the rules of trading, and stands in the audit log; but for `account_full`, when "
-    "the database can hold no more of the account. To send it again is in vain.",
+    "the database can hold no more of the account. After `dump_quota` only the log was not written. To send it "
+    "again is in vain.",
     413: "The body is over 64 KiB, or what is asked for is over 5 MiB.",
     414: "The request line is over 8 KiB.",
     415: "The body is not application/json, or it is compressed.",

@@ -256,6 +256,7 @@ DUMPLOG = Operation(
     (FILENAME,),
     schemas.DUMPED,
     schemas.DUMPED_OPTIONAL,
+    rejections=("dump_quota",),
 )
 DUMPLOG_OF_ALL = Operation(
     "dumplog_of_all",

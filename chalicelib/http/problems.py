@@ -33,6 +33,7 @@ STATUSES: Mapping[str, int] = {
     "method_not_allowed": 405,
     **dict.fromkeys(RejectedError.CODES, 409),
     "account_full": 409,
+    "dump_quota": 409,
     "too_large": 413,
     "uri_too_long": 414,
     "unsupported_media_type": 415,

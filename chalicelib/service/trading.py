@@ -42,8 +42,11 @@ class Quotes(Protocol):
 class Dumps(Protocol):
     """Writes audit logs; see `chalicelib.audit.dumps.Dumps`."""
 
-    def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
-        """Write the log that a DUMPLOG entry asks for, once, and return what the answer adds."""
+    def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
+        """Write the log that a DUMPLOG entry asks for, once, and return what the answer adds.
+
+        With it the logs of the user may take `most_bytes`.
+        """
 
 
 class Answer(NamedTuple):
@@ -72,13 +75,19 @@ class Trading:
     limits: AccountLimits = DEFAULT_LIMITS
     decide: Callable[..., Decision] = decide
 
-    def execute(self, command: Command, arrived_ms: int | None = None, timer: CommandTimer | None = None) -> Answer:
+    def execute(
+        self,
+        command: Command,
+        arrived_ms: int | None = None,
+        timer: CommandTimer | None = None,
+        most_log_bytes: int | None = None,
+    ) -> Answer:
         """Execute a command exactly once and return its outcome, which may be a rejection.
 
-        `arrived_ms` is when its request arrived, by default now: its time counts from then. Raises KeyReusedError,
-        QuoteUnavailableError, ClockSkewError, TooLateError and PermanentError, after which nothing was changed, and
-        StoreUnavailableError when the database did not confirm the change in time: only with the same key may the
-        command then be sent again.
+        `arrived_ms` is when its request arrived, by default now: its time counts from then. With the log that it has
+        written those of its user may take `most_log_bytes`. Raises KeyReusedError, QuoteUnavailableError,
+        ClockSkewError, TooLateError and PermanentError, after which nothing was changed, and StoreUnavailableError when
+        the database did not confirm the change in time: only with the same key may the command then be sent again.
         """
         timer = timer or CommandTimer()
         deadline = Deadline(self.limit_ms, arrived_ms)
@@ -89,7 +98,7 @@ class Trading:
             raise KeyReusedError(f"the key was used for another command, transaction {found.entry.transaction}")
         result = found.entry.result
         if command.name is CommandName.DUMPLOG and command.refusal is None:
-            result = self.dumps.write(found.entry, command.user, found.sequence)
+            result = self.dumps.write(found.entry, command.user, found.sequence, most_log_bytes)
         return Answer(command.user, found.entry, result, replayed)
 
     def _outcome(self, command: Command, deadline: Deadline, timer: CommandTimer) -> tuple[Found, bool]:

@@ -3,7 +3,7 @@
 const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const REJECTED = new Set(
-  "amount_below_price insufficient_funds insufficient_shares no_pending_buy no_pending_sell no_buy_amount no_sell_amount order_changed too_many_orders too_many_triggers too_many_holdings cash_limit".split(" "),
+  "amount_below_price insufficient_funds insufficient_shares no_pending_buy no_pending_sell no_buy_amount no_sell_amount order_changed too_many_orders too_many_triggers too_many_holdings cash_limit dump_quota".split(" "),
 );
 const FAILED = new Set([
   "quote_unavailable",

@@ -19,6 +19,7 @@ const WORDS = {
   too_many_triggers: [null, "There are too many triggers: cancel some first."],
   too_many_holdings: [null, "There are too many symbols in this account."],
   cash_limit: ["amount", "The account cannot hold so much cash."],
+  dump_quota: ["filename", "Your logs take all the room there is."],
   account_full: [null, "The account can hold no more."],
   index_conflict: [null, "The database is not set up for this."],
   forbidden: [null, "Your token does not allow this."],

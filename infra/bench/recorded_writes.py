@@ -127,6 +127,6 @@ class _Quotes:
 class _NoDumps:
     """A workload's DUMPLOG is of no user, and left out."""
 
-    def write(self, entry: object, user: str, sequence: int) -> Mapping[str, object]:
+    def write(self, entry: object, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, object]:
         """Refuse."""
-        raise AssertionError(f"a DUMPLOG of {user}: {entry}, {sequence}")
+        raise AssertionError(f"a DUMPLOG of {user}: {entry}, {sequence}, {most_bytes}")

@@ -94,7 +94,7 @@ class _Quotes:
 
 
 class _NoDumps:
-    def write(self, _entry: Entry, _user: str, _sequence: int) -> Mapping[str, Any]:
+    def write(self, _entry: Entry, _user: str, _sequence: int, _most: int | None = None) -> Mapping[str, Any]:
         return {"location": "nowhere"}
 
 

@@ -23,7 +23,7 @@ CODES = frozenset({
     "no_pending_sell", "no_buy_amount", "no_sell_amount", "order_changed", "idempotency_key_reused", "rate_limited",
     "quote_unavailable", "clock_skew", "auth_unavailable", "too_late", "unknown_data_version", "store_unavailable",
     "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "account_full", "not_supported",
-    "index_conflict",
+    "index_conflict", "dump_quota",
 })  # fmt: skip
 """The codes with which the interface says no."""
 

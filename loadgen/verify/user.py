@@ -6,7 +6,7 @@ from typing import Any
 
 from loadgen.results.answers import Recorded
 from loadgen.results.findings import Findings
-from loadgen.verify.answer import SLACK_MS, Case, Judgement, judge_rejection, judge_success
+from loadgen.verify.answer import QUOTA, SLACK_MS, Case, Judgement, judge_rejection, judge_success
 from loadgen.verify.differences import HISTORY_LENGTH, compare_accounts, compare_history
 from loadgen.verify.log_scan import UserLog
 from loadgen.verify.model import PRICED, Account, ImpossibleError, RejectedError
@@ -150,7 +150,7 @@ class Checker:
         self._findings.exact_rejections += judgement.exact
         self._findings.plausible_rejections += judgement.plausible
         self._findings.unlogged_prices += judgement.unlogged
-        self._past.append((command.transaction, command.name, answer.code))
+        self._past.append((command.transaction, command.name, "ok" if answer.code == QUOTA else answer.code))
         if command.name == "ADD" and answer.status == 200:
             self.added += parse_cents(command.value)
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from pymongo import MongoClient
 from chalicelib.domain.limits import MAX_INTEGER
 from chalicelib.store.documents import STATE, state_of
 from infra.local.background import BackgroundStack
+from infra.local.stack import DUMPS
 from tests.e2e.test_contract import ask
 
 AMOUNT = {"amount": "10.00"}
@@ -136,3 +138,17 @@ def test_others_do_not_notice_a_user_who_meets_a_limit(served: BackgroundStack) 
         if ratios[-1] < TIMES:
             return
     pytest.fail(f"others wait {min(ratios):.1f} times longer")
+
+
+def test_a_trader_whose_logs_take_all_the_room_is_told_so_and_an_operator_is_served(served: BackgroundStack) -> None:
+    user = f"logs{time.time_ns()}"
+    old = served.data / DUMPS / "users" / user / "old.xml"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.truncate(old, 100_000_000)  # takes no room on the disk
+    path, trader = f"/users/{user}/dumplog", served.trader_token(user)
+    status, _, text = ask(served, "POST", path, trader, {"filename": "new.xml"})
+    assert (status, json.loads(text)["code"]) == (409, "dump_quota")
+    assert [file.name for file in old.parent.iterdir()] == ["old.xml"]
+    assert ask(served, "POST", path, served.operator_token, {"filename": "new.xml"})[0] == 200
+    assert ask(served, "POST", path, trader, {"filename": "old.xml"})[0] == 200

@@ -57,7 +57,7 @@ class SetQuotes:
 class NoDumps:
     """Writes no logs."""
 
-    def write(self, entry: Entry, user: str, sequence: int) -> Mapping[str, Any]:
+    def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
         """Return what a dump would add."""
         return {"location": "nowhere", "events": 0}
 

@@ -21,8 +21,8 @@ from app import app
 from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
-from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceError, Writer
-from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, Place, PlaceError, Writer
+from chalicelib.domain.errors import DumpQuotaError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.runtime import make_place
 from infra.audit.journals import FIRST_MS, make_journals
@@ -395,3 +395,12 @@ def test_a_short_dump_needs_no_function(
         api.post("/users/jane/add", {"amount": "1.00"})
         reply = api.post("/users/jane/dumplog", {"filename": "log"}, Idempotency_Key="k")
         assert (reply.status, reply.body["events"]) == (200, 3)
+
+
+def test_files_below_the_folder_of_a_user_count_for_its_quota_and_no_others(shop: Shop, bucket: Bucket) -> None:
+    dumps = dumps_to(shop, place_in(bucket, "/logs"))
+    for number, (user, name) in enumerate([("janet", "a"), ("jane", "a"), ("jane", "a"), ("jan", "a")], 1):
+        dumps.write(dumplog(shop.now_ms, user, name, of_all=False), user, number, BLOCK_BYTES)
+    with pytest.raises(DumpQuotaError):
+        dumps.write(dumplog(shop.now_ms, "jane", "b", of_all=False), "jane", 9, BLOCK_BYTES)
+    assert bucket.keys == ["logs/users/jan/a", "logs/users/jane/a", "logs/users/janet/a"]
