@@ -1,4 +1,4 @@
-"""Deploy the stack to AWS, look at what a deployment would change, or remove it."""
+"""Deploy the stack to AWS, look at what a deployment would change, see that it works, or remove it."""
 
 import argparse
 import json
@@ -10,8 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3  # type: ignore[import-untyped]
+from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
@@ -20,11 +22,14 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     ProfileNotFound,
 )
 
+from infra.cloud import smoke
 from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, PackageError, Target, package
 from infra.cloud.people import ROLES, invite, pool_of
+from infra.cloud.smoke import SmokeError
 from infra.cloud.stack import ParameterError, Plan, Stack, StackError
 from infra.cloud.upload import upload
 from infra.host.arguments import add_examples, decimal
+from infra.tokens import operator_token
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 _REFUSED = {
@@ -52,15 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ParameterError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except (StackError, PackageError, ClientError, BotoCoreError) as error:
+    except (StackError, PackageError, SmokeError, ClientError, BotoCoreError, Boto3Error) as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        name = _name(options)
-        print(
-            f"\nno longer waiting; what was begun in {name} goes on in AWS. The same command again waits for its end",
-            file=sys.stderr,
-        )
+        goes_on = f"; what was begun in {_name(options)} goes on in AWS. The same command again waits for its end"
+        print(f"\nno longer waiting{goes_on if 'stage' in options else ''}", file=sys.stderr)
         return INTERRUPTED
     return done
 
@@ -109,8 +111,18 @@ def _invite(options: argparse.Namespace) -> int:
     session, _ = _session(options)
     stack = _stack(session, options)
     pool = pool_of(stack.find(), stack.name)
-    user = invite(session.client("cognito-idp"), pool, options.email, options.role)
+    user = invite(_client(session, "cognito-idp"), pool, options.email, options.role)
     print(f"{options.email} is {options.role} of {stack.name}, with the account {user}")
+    return OK
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    if urlsplit(options.url).scheme not in {"http", "https"}:
+        raise UsageError(f"{options.url!r} is no address: the stack's output EndpointURL is one")
+    token, secret = os.environ.get("LOADGEN_TOKEN"), os.environ.get("AUTH_SECRET")
+    if not (token or secret):
+        raise UsageError("needs a token: set LOADGEN_TOKEN to an operator's, or AUTH_SECRET to what signs them")
+    smoke.smoke(options.url, token or operator_token(str(secret), hours=1.0), lambda line: print(line, flush=True))
     return OK
 
 
@@ -125,7 +137,7 @@ def _planned(options: argparse.Namespace) -> tuple[Stack, Plan | None]:
         else:
             artifact = Artifact(options.template.with_name(CODE), options.template)
         try:
-            template, url = upload(session.client("s3"), account, region, artifact)
+            template, url = upload(_client(session, "s3"), account, region, artifact)
         except (OSError, json.JSONDecodeError) as error:
             raise UsageError(f"{artifact.template}: {error}") from error
     stack = _stack(session, options)
@@ -154,7 +166,7 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
             raise UsageError("no region: name one with --region or AWS_REGION")
         if not _is_region(session, region):
             raise UsageError(f"there is no region {region!r}")
-        account: str = session.client("sts").get_caller_identity()["Account"]
+        account: str = _client(session, "sts").get_caller_identity()["Account"]
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise UsageError(f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE") from error
     except ClientError as error:
@@ -162,6 +174,15 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
             raise UsageError(f"AWS does not take these credentials: {error}") from error
         raise
     return session, account
+
+
+def _client(session: Any, service: str) -> Any:
+    try:
+        return session.client(service)
+    except ValueError as error:  # boto3 checks some of its variables by nothing better
+        raise UsageError(
+            f"a setting of boto3 is wrong ({error}): look at the variables AWS_* and ~/.aws/config"
+        ) from error
 
 
 def _is_region(session: Any, region: str) -> bool:
@@ -177,7 +198,7 @@ def _name(options: argparse.Namespace) -> str:
 
 def _stack(session: Any, options: argparse.Namespace) -> Stack:
     return Stack(
-        session.client("cloudformation"),
+        _client(session, "cloudformation"),
         _name(options),
         say=lambda line: print(line, flush=True),
         pause=lambda: time.sleep(options.poll),
@@ -234,6 +255,10 @@ def _parser() -> argparse.ArgumentParser:
         if name in {"diff", "deploy"}:
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
             command.add_argument("--template", type=Path, help="deploy this template instead of packaging")
+    command = commands.add_parser("smoke", help="see that a deployed stack works", description=smoke.__doc__)
+    add_examples(command, f"AUTH_SECRET=... {_PROG} smoke https://abc.execute-api.eu-west-3.amazonaws.com/api")
+    command.set_defaults(run=_smoke)
+    command.add_argument("url", metavar="URL", help="the stack's output EndpointURL")
     return parser
 
 
