@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from loadgen import __version__, values
@@ -76,7 +77,17 @@ def server(options: argparse.Namespace, run_id: str, *, speaks_trading: bool = T
         raise UsageError("the token holds characters that a header cannot have")
     target: Target = options.url
     policy = RetryPolicy(options.timeout, options.retries, options.give_up)
-    return Server(target, token, run_id, policy, _tls(options, target), tuple(headers), speaks_trading)
+    share = _trace_share(options, headers)
+    return Server(target, token, run_id, policy, _tls(options, target), tuple(headers), speaks_trading, share)
+
+
+def _trace_share(options: argparse.Namespace, headers: Sequence[tuple[str, str]]) -> float:
+    share: float = getattr(options, "trace_sample", 0.0)
+    if share and any(name.lower() == "traceparent" for name, _ in headers):
+        raise UsageError("--trace-sample makes each request's traceparent: leave out --header 'traceparent: ...'")
+    if share and find_spec("opentelemetry") is None:
+        raise UsageError("--trace-sample needs OpenTelemetry: pip install 'day-trading-loadgen[traces]'")
+    return share
 
 
 def selection(options: argparse.Namespace) -> Selection:
@@ -194,6 +205,13 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "--system-version", metavar="TEXT", help="version of the system that is tested (default: as its OpenAPI says)"
     )
     results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
+    results.add_argument(
+        "--trace-sample",
+        type=values.share,
+        default=0.0,
+        metavar="P",
+        help="begin a trace with each command, keep this share of them, and name those of the slowest and the failed",
+    )
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:

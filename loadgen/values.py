@@ -138,6 +138,11 @@ def ramp(text: str) -> Ramp:
     return _said(parse_ramp, text, ScheduleError)
 
 
+def share(text: str) -> float:
+    """Return a share of all, 0 to 1."""
+    return _within(text, 0, 1, "a share")
+
+
 def speed(text: str) -> float:
     """Return how many times as fast as recorded."""
     return _within(text, 0.001, 10_000, "a factor")

@@ -8,12 +8,13 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol
 
 from loadgen.client.connection import Connection, ExchangeError, Response
-from loadgen.client.dialect import AnyItem, Dialect, Verdict
+from loadgen.client.dialect import AnyItem, Dialect, Item, Verdict
 
 RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 """Not now: the same request may succeed later. A 408 may be that of the connection, sent while it was idle."""
@@ -55,7 +56,8 @@ class Outcome(NamedTuple):
     no final answer, and `said` explains it where the body does not. `latency_us` runs from the first send, at `sent_ns`
     of `time.perf_counter_ns`, to the last byte of the last answer, all tries and the waits between them included; what
     it took to connect before the first send, `connect_us`, is not part of it. `reasons` says why each try but the last
-    one failed; `reconnects` counts kept connections that were no longer good.
+    one failed; `reconnects` counts kept connections that were no longer good. `trace` is the id of its trace, if
+    that is kept.
     """
 
     final: bool
@@ -72,6 +74,7 @@ class Outcome(NamedTuple):
     sent_ns: int = 0
     connect_us: int = 0
     said: str = ""
+    trace: str = ""
 
     @property
     def refused(self) -> bool:
@@ -84,6 +87,13 @@ class Outcome(NamedTuple):
         return 300 <= self.status < 400
 
 
+class Tracer(Protocol):
+    """Makes traces; see `loadgen.client.tracing`."""
+
+    def send(self, item: Item, method: str, request: bytes, deliver: Callable[[bytes], Outcome]) -> Outcome:
+        """Send a request as a part of a trace."""
+
+
 class RetryingClient(Generic[AnyItem]):
     """Sends requests one after another over one connection, each until it has a final answer or is given up.
 
@@ -91,16 +101,27 @@ class RetryingClient(Generic[AnyItem]):
     """
 
     def __init__(
-        self, connection: Connection, dialect: Dialect[AnyItem], policy: RetryPolicy, stopping: threading.Event
+        self,
+        connection: Connection,
+        dialect: Dialect[AnyItem],
+        policy: RetryPolicy,
+        stopping: threading.Event,
+        tracer: Tracer | None = None,
     ) -> None:
         self._connection = connection
         self._dialect = dialect
         self._policy = policy
         self._stopping = stopping
+        self._tracer = tracer
 
     def send(self, item: AnyItem) -> Outcome:
         """Send an item of the workload; never raises for what the server or network does."""
-        return self._deliver(self._dialect.encode(item), item, self._dialect.timeout_s(item))
+        dialect = self._dialect
+        request, timeout_s = dialect.encode(item), dialect.timeout_s(item)
+        if self._tracer is None:
+            return self._deliver(request, item, timeout_s)
+        method, _ = dialect.request_line(item)
+        return self._tracer.send(item, method, request, lambda traced: self._deliver(traced, item, timeout_s))
 
     def read(self, request: bytes, timeout_s: float | None = None) -> Outcome:
         """Send a request that is none of the workload and may be repeated, with another time-out in seconds."""

@@ -64,6 +64,7 @@ def _context(report: Report) -> dict[str, Any]:
         "latencies": _latencies(report, statistics),
         "outcomes": _outcomes(report),
         "errors": _errors(report),
+        "traces": _traces(report),
         "about": _about(report),
     }
 
@@ -281,6 +282,19 @@ def _errors(report: Report) -> dict[str, Any]:
         examples.append({"outcome": outcome, "what": what, "said": example["said"], "body": example["body"]})
     reasons = [(reason, f"{count:,}") for reason, count in report["retry_reasons"].items()]
     return {"examples": examples, "reasons": reasons}
+
+
+def _traces(report: Report) -> list[tuple[str, ...]]:
+    traces = report.get("traces") or {"slowest": [], "failed": []}
+    return [
+        (
+            one["trace"],
+            f"[{one['transaction']}] {one['command']}",
+            _ms(one["latency_ms"]),
+            one.get("outcome", "answered"),
+        )
+        for one in (*traces["slowest"], *traces["failed"])
+    ]
 
 
 def _verification(report: Report) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from loadgen.client.retry import Outcome
 from loadgen.results.latencies import Latencies
 from loadgen.results.lateness import Delay, Lateness
 from loadgen.results.timeline import Interval, Timeline
+from loadgen.results.traced import TracedCommands
 
 MAX_EXAMPLES = 20
 """Of how many outcomes without a final answer an example is kept."""
@@ -141,6 +142,7 @@ class Statistics:
         self.lateness = Lateness() if is_open else None
         self.retry_reasons: Counter[str] = Counter()
         self.examples: dict[str, dict[str, Any]] = {}
+        self.traced = TracedCommands()
         self._error_codes: Counter[str] = Counter()
         self.done = 0
         self.errors = 0
@@ -200,6 +202,8 @@ class Statistics:
                 self._keep_example(outcome, name, transaction)
             if outcome.tries > 1 or outcome.reconnects or outcome.replayed:
                 self._record_trouble(outcome)
+            if outcome.trace:
+                self.traced.record(name, outcome, transaction)
             latency_us = outcome.latency_us + (late_us or 0) if outcome.final else None
             self.timeline.record(
                 (now_ns - self._started_ns) / 1e9, since_start_ns / 1e9, latency_us, outcome.tries - 1, late_us
@@ -261,6 +265,7 @@ class Statistics:
         self.retry_reasons.update(other.retry_reasons)
         self.examples = dict([*other.examples.items(), *self.examples.items()][-MAX_EXAMPLES:])
         self.connect.add(other.connect)
+        self.traced.add(other.traced)
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         ended_ns = later_ns + round(other.seconds * 1e9)
@@ -298,6 +303,7 @@ class Statistics:
                 "retry_reasons": dict(self.retry_reasons.most_common()),
                 "outcomes": dict(outcomes.most_common()),
                 "examples": self.examples,
+                "traces": self.traced.figures(),
                 "schedule": None if self.lateness is None else self.lateness.figures(),
                 "latency_ms": every.summary_ms(),
                 "corrected_ms": corrected.summary_ms() if corrected.count else None,
@@ -323,6 +329,7 @@ class Statistics:
             setattr(statistics, name, int(figures[name]))
         statistics.retry_reasons.update(figures["retry_reasons"])
         statistics.examples = dict(figures["examples"])
+        statistics.traced = TracedCommands.read(figures.get("traces"))
         histograms = figures["histograms"]
         for name, dumped in histograms["commands"].items():
             statistics.commands[name] = CommandStatistics.read(dumped, figures["by_command"][name])

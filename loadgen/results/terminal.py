@@ -31,6 +31,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             f"p50 {_ms(late.get('p50'))}, p99 {_ms(late.get('p99'))}, at most {_ms(late.get('max'))} ms",
             style=None if schedule["held"] else "red",
         )
+    if report.get("traces") is not None:
+        print_whole(console, _trace_table(report["traces"]))
     style = "bold red" if report["errors"] else "bold green"
     unfinished = " (interrupted)" if report.get("interrupted") else ""
     console.print(
@@ -82,6 +84,18 @@ def _outcome_table(report: Mapping[str, Any]) -> Table:
     table.add_column("commands", justify="right")
     for outcome, count in report["outcomes"].items():
         table.add_row(outcome, f"{count:,}")
+    return table
+
+
+def _trace_table(traces: Mapping[str, Any]) -> Table:
+    table = Table(title=f"Traces of {traces['commands']:,} commands are kept; the slowest and the failed of them")
+    for heading in ("trace", "command", "number"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("outcome")
+    for one in (*traces["slowest"], *traces["failed"]):
+        number = "-" if one["transaction"] is None else str(one["transaction"])
+        table.add_row(one["trace"], one["command"], number, _ms(one["latency_ms"]), one.get("outcome", "answered"))
     return table
 
 

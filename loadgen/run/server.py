@@ -11,7 +11,7 @@ from typing import cast
 from loadgen.client.connection import ConnectError, Connection, ExchangeError
 from loadgen.client.dialect import Dialect
 from loadgen.client.encoding import RequestWriter, Target
-from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, parse_object
+from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, Tracer, parse_object
 from loadgen.dialects.http import Http
 from loadgen.dialects.trading import Trading
 from loadgen.workload.files import Command
@@ -48,6 +48,9 @@ class Server:
     speaks_trading: bool = True
     """Whether what is sent are trading commands; else they are any requests (`loadgen.workload.http_lines`)."""
 
+    trace_share: float = 0.0
+    """Of the commands, that whose traces are kept."""
+
     @contextmanager
     def clients(
         self, count: int, stopping: threading.Event, on_connect: Callable[[int], None] | None = None
@@ -62,10 +65,21 @@ class Server:
         dialect = self.dialect()
         try:
             _open(connections)
-            yield [RetryingClient(connection, dialect, self.policy, stopping) for connection in connections]
+            with self._tracer() as tracer:
+                yield [RetryingClient(connection, dialect, self.policy, stopping, tracer) for connection in connections]
         finally:
             for connection in connections:
                 connection.close()
+
+    @contextmanager
+    def _tracer(self) -> Iterator[Tracer | None]:
+        if not self.trace_share:
+            yield None
+            return
+        from loadgen.client.tracing import tracing  # noqa: PLC0415 - it brings OpenTelemetry, which is an extra
+
+        with tracing(self.trace_share) as tracer:
+            yield tracer
 
     def dialect(self) -> Dialect[Command]:
         """Return how the lines of the workload are sent to this server."""

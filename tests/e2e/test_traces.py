@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.local.background import BackgroundStack, running_stack
+from infra.local.stack import PROJECT
 from infra.traces.collector import Collector
 from infra.traces.spans import Span
 
@@ -78,21 +82,28 @@ def traces() -> Traces:
 
 
 @pytest.fixture(scope="module")
-def stack(haproxy_program: str, traces: Traces, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
-    data = tmp_path_factory.mktemp("traces") / "stack"
+def collector(traces: Traces) -> Iterator[Collector]:
     with Collector(0, traces.keep) as collector:
         serving = threading.Thread(target=collector.serve_forever)
         serving.start()
-        environment = {
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "OTEL_BSP_SCHEDULE_DELAY": "100",
-            "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
-        }
-        with running_stack(data, *KIND, *QUOTES, *SMALL, environment=environment) as stack:
-            yield stack
+        yield collector
         collector.shutdown()
         serving.join()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    haproxy_program: str, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackgroundStack]:
+    data = tmp_path_factory.mktemp("traces") / "stack"
+    environment = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100000",
+    }
+    with running_stack(data, *KIND, *QUOTES, *SMALL, environment=environment) as stack:
+        yield stack
 
 
 def ask(stack: BackgroundStack, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
@@ -182,6 +193,39 @@ def test_the_wait_for_a_group_and_the_write_of_mongodb_are_in_the_trace_of_each_
     assert max(sizes) > 1
     assert servers == {"gateway-1-1", "gateway-2-1"}
     assert sent > 0
+
+
+def test_one_trace_goes_from_the_load_generator_to_the_write_of_mongodb(
+    stack: BackgroundStack, traces: Traces, collector: Collector, tmp_path: Path
+) -> None:
+    """Through HAProxy and both servers, with the wait for a group; the report names the slowest."""
+    workload, report = tmp_path / "workload", tmp_path / "report.json"
+    lines = (f"[{number}] ADD,crowd{number % TRADERS},1.00" for number in range(1, 20 * TRADERS))
+    workload.write_text("\n".join(lines))
+    command = [sys.executable, "-m", "loadgen", "replay", str(workload), f"--url={stack.url}", f"--json={report}"]
+    environment = {**os.environ, "LOADGEN_TOKEN": stack.operator_token, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    subprocess.run([*command, "--trace-sample", "1", "--quiet"], cwd=PROJECT, env=environment, check=True)
+    told = json.loads(report.read_text())["traces"]
+    assert told["commands"] == 20 * TRADERS - 1
+    request, sizes = "POST /users/{user}/add", []
+    for slow in told["slowest"]:
+        spans = traces.until(has("send ADD", request, "save", "group update"), slow["trace"])
+        sent, served = named(spans, "send ADD"), named(spans, request)
+        assert (sent.parent, sent.service, served.parent) == ("", "loadgen", sent.id)
+        assert sent.start_ns <= served.start_ns <= served.end_ns <= sent.end_ns
+        assert sent.attributes["loadgen.transaction"] == served.attributes["trading.transaction"] == slow["transaction"]
+        group = named(spans, "group update")
+        wait = next(span for span in spans if span.name == "wait for group" and span.parent == group.parent)
+        assert next(span.name for span in spans if span.id == group.parent) == "save"
+        assert wait.end_ns == group.start_ns
+        sizes.append(group.attributes["db.operation.batch.size"])
+    assert max(sizes) > 1
+    everything = traces.until(lambda spans: sum(span.name == "send ADD" for span in spans) == told["commands"])
+    begun = {span.trace for span in everything if span.name == "send ADD"}
+    written = [span for span in everything if span.trace in begun and span.name == "update accounts"]
+    by_id = {span.id: span for span in everything}
+    assert {by_id[span.parent].name for span in written} == {"group update"}
+    assert {span.instance for span in written} == {"gateway-1-1", "gateway-2-1"}
 
 
 def test_no_span_holds_a_token_or_an_amount(stack: BackgroundStack, traces: Traces) -> None:

@@ -68,7 +68,8 @@ def test_an_installation_is_the_load_generator_and_nothing_of_this_system(tmp_pa
     assert {name.split("/")[0] for name in names} == {"loadgen", info}
     assert any(name.startswith(f"{info}/licenses/LICENSE") for name in names)
     needs = re.findall(r"^Requires-Dist: ([\w-]+)", metadata, re.MULTILINE)
-    assert sorted(needs) == ["hdrhistogram", "jinja2", "locust", "rich"]
+    traces = ["opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"]
+    assert sorted(needs) == ["hdrhistogram", "jinja2", "locust", *traces, "rich"]
     assert "Requires-Dist: locust<3,>=2.40; extra == 'locust'" in metadata
     assert f"Version: {loadgen.__version__}\n" in metadata
     assert "loadgen = loadgen.cli:main" in commands
