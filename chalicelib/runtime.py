@@ -136,8 +136,9 @@ def connect_database(
     It is always the primary that is read, whatever the address says: a secondary may lag behind, and a command whose
     key is looked for there would be carried out twice. Writes are confirmed as WRITE_CONCERN says, by default once they
     are in the journals of a majority; what is read has been confirmed likewise, so that no answer rests on what a
-    failover could take back. What a fault of the network interrupts is tried again by the driver, unless the address
-    says `retryWrites=false`, as that of a DocumentDB must; but for groups of writes (`chalicelib.store.grouped`).
+    failover could take back. A command's read and write that a fault of the network interrupts are tried again by the
+    command itself (`chalicelib.service.account_write`); of what else is sent the driver tries once more, unless the
+    address says `retryWrites=false`, as that of a DocumentDB must.
     An operation may take `answer_ms`, else what the settings say.
     Raises SettingError for an address that is none.
     """

@@ -76,7 +76,10 @@ class CommandLog:
     ) -> None:
         self._stream = stream
         self._trace_id = trace_id
-        self._function = function
+        name = "" if function is None else _quoted(function)
+        # The timestamp goes behind it: what is the same in every line is encoded once.
+        directive = f'"_aws":{{"CloudWatchMetrics":{_encode(_METRICS)},"Timestamp":'
+        self._metrics = "" if function is None else f',"{_FUNCTION}":{name},"commands":1,{directive}'
         self._clock = clock
 
     def __call__(self, seen: Seen) -> None:
@@ -100,7 +103,6 @@ class CommandLog:
         self._stream.flush()
 
     def _embedded(self, now: int) -> str:
-        if self._function is None:
+        if not self._metrics:
             return ""
-        directive = _encode({"Timestamp": now, "CloudWatchMetrics": _METRICS})
-        return f',"{_FUNCTION}":{_quoted(self._function)},"commands":1,"_aws":{directive}'
+        return f"{self._metrics}{now}}}"

@@ -28,7 +28,7 @@ class Store(Protocol):
     def kept(self, user: str, key: str | None = None) -> Record | None:
         """Return the record that the process keeps, if a key can be looked up in it; it may be out of date."""
 
-    def read(self, user: str, key: str | None = None) -> Record:
+    def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
         """Return a user's record as the database has it now, with what it takes to look a key up."""
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
@@ -72,7 +72,8 @@ class AccountWrite:
     was for: other servers may have written any number of entries since.
 
     With a `key` the entry of an earlier request is found instead. The record in which the key was looked up is the one
-    that is decided on: the guard tells if it was too old.
+    that is decided on: the guard tells if it was too old. `wants_latest` says that the latest commands will be asked
+    for: the same read may have them.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AccountWrite:
         deadline: Deadline,
         *,
         key: str | None = None,
+        wants_latest: bool = False,
         timer: CommandTimer | None = None,
     ) -> None:
         self._store = store
@@ -90,6 +92,7 @@ class AccountWrite:
         self._user = user
         self._deadline = deadline
         self._key = key
+        self._wants_latest = wants_latest
         self._timer = timer or CommandTimer()
         self._attempt = secrets.token_bytes(ATTEMPT_BYTES)
         self._since: int | None = None
@@ -150,7 +153,7 @@ class AccountWrite:
             record = kept or self._record
             self._was_read_now = record is None
             if record is None:
-                record = self._store.read(self._user, self._key)
+                record = self._store.read(self._user, self._key, with_latest=self._wants_latest)
             if record is self._record:
                 return None
             found: Found | None = None

@@ -103,7 +103,15 @@ class Trading:
 
     def _outcome(self, command: Command, deadline: Deadline, timer: CommandTimer) -> tuple[Found, bool]:
         """Return the entry of a command, and whether an earlier request with its key made it."""
-        write = AccountWrite(self.store, self.clock, command.user, deadline, key=command.key, timer=timer)
+        write = AccountWrite(
+            self.store,
+            self.clock,
+            command.user,
+            deadline,
+            key=command.key,
+            wants_latest=command.name is CommandName.DISPLAY_SUMMARY,
+            timer=timer,
+        )
         # Looked for before a quote is asked for: a repeated command needs none, nor need it wait for its turn.
         if command.key is not None and (found := write.earlier_outcome()):
             return found, True

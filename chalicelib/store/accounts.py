@@ -82,15 +82,16 @@ class Accounts:
         record = self._recent.get(user) if self._recent.is_worth_it else None
         return record if record is not None and record.keys.covers(key) else None
 
-    def read(self, user: str, key: str | None = None) -> Record:
+    def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
         """Return the record of a user as the database has it, a new one when there is none.
 
-        What is read is the state and what tells whether `key` is new, not the journal. Raises UnknownOutcomeError when
+        What is read is the state and what tells whether `key` is new, and with `with_latest` the latest commands, if
+        they can be had by the same read. Raises UnknownOutcomeError when
         the database does not answer, and UnknownDataVersionError.
         """
         self._registry.check()
         block = None if self._recent.is_worth_it else block_of(key)  # all of it is for the keys of commands to come
-        document = self._reader.read(user, block)
+        document = self._reader.read(user, block, with_latest=with_latest)
         record = new_record(user) if document is None else record_from_document(document, block)
         return self._recent.note_read(record)
 

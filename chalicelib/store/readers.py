@@ -1,6 +1,6 @@
 """How accounts are read for commands: each alone, or (`chalicelib.store.grouped`) those that wait together.
 
-What is read is the state and what tells whether a key is new, not the journal.
+What is read is the state and what tells whether a key is new, and of the journal at most its latest entries.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pymongo.collection import Collection
 
 from chalicelib.domain.account import Account
+from chalicelib.domain.journal import HISTORY_LENGTH
 from chalicelib.store.documents import STATE, Document, new_state
 from chalicelib.store.key_filter import GENERATIONS, KeyFilter
 from chalicelib.store.writers import outcomes
@@ -23,25 +24,38 @@ _ACCOUNT = {
     for field in new_state(Account(""), [], last_ms=0, keys=KeyFilter()).keys() - _NOT_READ  # none may be forgotten
 }
 _WHOLE_FILTER = {f"{STATE}.{field}": 1 for field in _FILTER_FIELDS}
+_LATEST: Document = {f"{STATE}.open": {"$slice": -HISTORY_LENGTH}}
 
 
 class Reader(Protocol):
     """Reads accounts."""
 
-    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
-        """Return the document of a user as a majority has it, None when there is none; raises UnknownOutcomeError."""
+    def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
+        """Return the document of a user as a majority has it, None when there is none; raises UnknownOutcomeError.
+
+        `with_latest` asks for the latest entries of the open part of its journal; they may be left out.
+        """
 
 
 class SingleReader:
-    """Reads each account by itself, in the thread that asks."""
+    """Reads each account by itself, in the thread that asks.
+
+    By the command itself: a cursor takes the driver a quarter more time, and reads that fail are tried again anyway.
+    """
 
     def __init__(self, accounts: Collection[Document]) -> None:
-        self._accounts = accounts
+        self._database = accounts.database
+        self._find: Document = {"find": accounts.name, "limit": 1, "singleBatch": True}
+        if level := accounts.read_concern.document:
+            self._find["readConcern"] = level
 
-    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
+    def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
         """Return the document of a user, None when there is none; raises UnknownOutcomeError."""
+        form = projection([block])
+        command = {**self._find, "filter": {"_id": user}, "projection": form | _LATEST if with_latest else form}
         with outcomes():
-            return self._accounts.find_one({"_id": user}, projection([block]))
+            found = self._database.command(command)["cursor"]["firstBatch"]
+        return found[0] if found else None
 
 
 def projection(blocks: Iterable[Block]) -> Document:

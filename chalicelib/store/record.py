@@ -6,7 +6,7 @@ from typing import Any
 
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import HISTORY_LENGTH, Entry, PastCommand
-from chalicelib.store.documents import account_from_state, state_of
+from chalicelib.store.documents import account_from_state, entry_from_document, state_of
 from chalicelib.store.key_filter import KeyFilter, filter_from
 
 
@@ -48,7 +48,16 @@ def record_from_document(document: Mapping[str, Any], block: str | None) -> Reco
         open_from=state["open_from"],
         open_bytes=state["open_bytes"],
         keys=filter_from(state, block),
+        latest=_latest_in(state),
     )
+
+
+def _latest_in(state: Mapping[str, Any]) -> tuple[PastCommand, ...] | None:
+    """Return the latest commands from the entries that were read; None when they do not go back far enough."""
+    entries = map(entry_from_document, reversed(state.get("open", ())))
+    latest = tuple(past for entry in entries if (past := entry.past) is not None)
+    is_all = "open" in state and len(state["open"]) == state["version"]
+    return latest[:HISTORY_LENGTH] if is_all or len(latest) >= HISTORY_LENGTH else None
 
 
 def latest_with(latest: tuple[PastCommand, ...] | None, entry: Entry) -> tuple[PastCommand, ...] | None:

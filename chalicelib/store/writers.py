@@ -4,7 +4,7 @@ A write is confirmed when it is in the journals of a majority, and no sooner is 
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -75,6 +75,25 @@ class Writer(Protocol):
         """Finish what has begun; nothing is written afterwards."""
 
 
+def send(accounts: Collection[Document], writes: Sequence[GuardedWrite]) -> Mapping[str, Any]:
+    """Send writes as one unordered command, and return MongoDB's answer once they are durable.
+
+    As the command itself, which the driver does not try again after a fault: what was not confirmed is looked for and
+    decided again in any case (decision 34). Raises the driver's errors, and UnknownOutcomeError.
+    """
+    result: Mapping[str, Any] = accounts.database.command(
+        {
+            "update": accounts.name,
+            "updates": [write.statement() for write in writes],
+            "ordered": False,
+            "writeConcern": accounts.write_concern.document,
+        }
+    )
+    if "writeConcernError" in result:
+        raise UnknownOutcomeError(str(result["writeConcernError"].get("errmsg")))
+    return result
+
+
 class SingleWriter:
     """Sends each write by itself, in the thread that asks."""
 
@@ -83,15 +102,11 @@ class SingleWriter:
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
-        statement = write.statement()
         with outcomes():
-            result = self._accounts.update_one(
-                statement["q"],
-                statement["u"],
-                upsert=statement.get("upsert", False),
-                array_filters=statement.get("arrayFilters"),
-            )
-        if result.modified_count == 0 and result.upserted_id is None:
+            result = send(self._accounts, [write])
+        for failed in result.get("writeErrors", ()):
+            raise failure_of(failed)
+        if result["nModified"] == 0 and "upserted" not in result:
             raise LostRaceError(write.user)
 
     def close(self) -> None:

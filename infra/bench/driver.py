@@ -21,7 +21,7 @@ from pymongo.database import Database
 from chalicelib.runtime import connect_database
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.grouped.writer import GroupWriter
-from chalicelib.store.writers import SingleWriter
+from infra.bench.bare import BareDriver
 from infra.bench.recorded_writes import Write, record
 from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
@@ -35,7 +35,7 @@ KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}
 def drive(database: Database[Document], tapes: Sequence[Sequence[Write]], most: int) -> dict[str, float]:
     """Make the writes, a thread for each of the tapes, `most` at most in one message; return the figures."""
     accounts, journal = database["accounts"], database["journal"]
-    writer = SingleWriter(accounts) if most == 1 else GroupWriter(accounts, most)
+    writer = BareDriver(accounts) if most == 1 else GroupWriter(accounts, most)
     latencies: list[float] = []
     failures: list[BaseException] = []
     barrier = threading.Barrier(len(tapes) + 1)

@@ -23,9 +23,8 @@ from pymongo import MongoClient
 from chalicelib.runtime import connect_database
 from chalicelib.store.documents import Document
 from chalicelib.store.key_filter import block_of
-from chalicelib.store.readers import SingleReader
-from chalicelib.store.writers import SingleWriter
 from infra.bench import timed_function
+from infra.bench.bare import BareDriver
 from infra.bench.processes import BenchFailedError
 from infra.bench.recorded_writes import RUN_ID, key_of, record
 from infra.cloud.artifact import CODE, TEMPLATE, Artifact, Target, package
@@ -144,17 +143,17 @@ def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> Cost:
     database = scratch.client.get_database(
         f"bare_{time.time_ns()}", write_concern=scratch.write_concern, read_concern=scratch.read_concern
     )
-    reader, writer = SingleReader(database["accounts"]), SingleWriter(database["accounts"])
+    bare = BareDriver(database["accounts"])
     took = []
     with scratch.client, MongoClient[Document](uri) as client:
         for number, (line, one) in enumerate(writes):
             if number == warm_up:
                 counted, began_cpu_s = _Counters(client), time.process_time()
             began = time.perf_counter()
-            reader.read(one.guarded.user, block_of(key_of(line)))
+            bare.read(one.guarded.user, block_of(key_of(line)))
             if one.part is not None:
                 database["journal"].insert_one(one.part)
-            writer.write(one.guarded)
+            bare.write(one.guarded)
             took.append(time.perf_counter() - began)
         return counted.cost(took[warm_up:], time.process_time() - began_cpu_s, 0.0)
 

@@ -149,7 +149,7 @@ class ModelStore:
         """Return what the process keeps of an account, which may be out of date."""
         return self._recent.get(user)
 
-    def read(self, user: str, key: str | None = None) -> Record:  # noqa: ARG002
+    def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:  # noqa: ARG002
         """Return an account as the database has it now; raises UnknownOutcomeError."""
         self._weather.step("asks for the account")
         reading = self._weather.reading()

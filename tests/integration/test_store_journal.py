@@ -1,14 +1,17 @@
 """Keys and history on a real mongod: found in the open part of a journal and in the closed ones (SPEC.md 7)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import bson
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chalicelib.domain.errors import KeyReusedError, StoreUnavailableError, UnavailableError
+from chalicelib.domain.journal import HISTORY_LENGTH
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document, state_of
 from chalicelib.store.errors import UnknownOutcomeError
@@ -259,26 +262,70 @@ class Commands(CommandListener):
     def failed(self, event: object) -> None: ...
 
 
-@pytest.mark.parametrize("name", ["ADD", "BUY"])
-def test_a_keyed_command_on_a_cold_account_is_one_read_without_the_journal_and_one_write(shop: Shop, name: str) -> None:
-    for number in range(10):
-        shop.does("ADD", amount="50.00", key=f"key-{number}")
+@pytest.fixture
+def cold(shop: Shop) -> Iterator[tuple[Shop, list[tuple[str, Any]]]]:
+    """Return a server that keeps no account, and what it sends."""
     noted = Commands()
     client: MongoClient[Document] = MongoClient(shop.settings.mongo_uri, event_listeners=[noted])
     with client:
         cold = Shop(shop.settings, recent=0)
-        database = client.get_database(shop.settings.mongo_database)
+        database = connect_with(client, cold.database)
         cold.accounts = Accounts(database, "cold", RecentRecords(0))
         cold.trading = replace(cold.trading, store=cold.accounts)
         cold.does("ADD", amount="1.00", user="john")  # the version of the data is asked for once
         noted.sent.clear()
-        cold.does(name, "ABC", "10.00", key="new")
-        assert [command for command, _ in noted.sent] == ["find", "update"]
-        read, written = (command for _, command in noted.sent)
-        assert not [field for field in read["projection"] if ".open" in field and field.split(".")[1] == "open"]
-        assert not [field for field in read["projection"] if field.endswith((".keys", ".keys.a"))]
-        assert len(bson.encode(written["updates"][0]["u"])) < 700
+        yield cold, noted.sent
         cold.close()
+
+
+def connect_with(client: MongoClient[Document], database: Database[Document]) -> Database[Document]:
+    """Return a database by another client, with the same concerns."""
+    return client.get_database(database.name, write_concern=database.write_concern, read_concern=database.read_concern)
+
+
+@pytest.mark.parametrize("name", ["ADD", "BUY"])
+def test_a_keyed_command_on_a_cold_account_is_one_read_without_the_journal_and_one_write(
+    shop: Shop, cold: tuple[Shop, list[tuple[str, Any]]], name: str
+) -> None:
+    for number in range(10):
+        shop.does("ADD", amount="50.00", key=f"key-{number}")
+    server, sent = cold
+    server.does(name, "ABC", "10.00", key="new")
+    assert [command for command, _ in sent] == ["find", "update"]
+    read, written = (command for _, command in sent)
+    assert read["readConcern"] == {"level": "majority"}
+    assert written["writeConcern"]["w"] == "majority"
+    assert written["writeConcern"]["j"]
+    assert not [field for field in read["projection"] if ".open" in field and field.split(".")[1] == "open"]
+    assert not [field for field in read["projection"] if field.endswith((".keys", ".keys.a"))]
+    assert len(bson.encode(written["updates"][0]["u"])) < 700
+
+
+@pytest.mark.parametrize("past", [0, 3, 40, PART_ENTRIES - 1, PART_ENTRIES + 25])
+def test_a_summary_of_a_cold_account_is_one_read_and_one_write_while_its_latest_commands_stand_in_it(
+    shop: Shop, cold: tuple[Shop, list[tuple[str, Any]]], past: int
+) -> None:
+    for _ in range(past):
+        shop.does("ADD", amount="1.00")
+    server, sent = cold
+    history = server.does("DISPLAY_SUMMARY").result["history"]
+    assert len(history) == min(past, HISTORY_LENGTH)
+    assert [command for command, _ in sent] == ["find", "update"]
+
+
+def test_a_summary_of_a_cold_account_reads_as_far_back_as_its_latest_commands_go(
+    shop: Shop, cold: tuple[Shop, list[tuple[str, Any]]]
+) -> None:
+    for _ in range(PART_ENTRIES + 3):
+        shop.does("ADD", amount="1.00")
+    server, sent = cold
+    assert len(server.does("DISPLAY_SUMMARY").result["history"]) == HISTORY_LENGTH
+    assert [(name, command[name]) for name, command in sent] == [
+        ("find", "accounts"),
+        ("find", "accounts"),
+        ("find", "journal"),
+        ("update", "accounts"),
+    ]
 
 
 def test_a_warm_server_knows_the_history_without_reading_the_journal(shop: Shop) -> None:
@@ -299,3 +346,4 @@ def test_the_history_is_the_same_from_the_process_as_from_the_journal(shop: Shop
             assert kept is not None
             warm = kept.latest
             assert warm == other_process(shop).with_history(other_process(shop).read("jane")).latest
+            assert warm == other_process(shop).with_history(other_process(shop).read("jane", with_latest=True)).latest

@@ -331,9 +331,9 @@ class Interrupted(Accounts):
 
     happens: Callable[[], object] | None = None
 
-    def read(self, user: str, key: str | None = None) -> Record:
+    def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
         """Read, then let it happen."""
-        record = super().read(user, key)
+        record = super().read(user, key, with_latest=with_latest)
         happens, self.happens = self.happens, None
         if happens is not None:
             happens()

@@ -118,7 +118,7 @@ class ScriptedStore:
     def kept(self, user: str, key: str | None = None) -> Record | None:
         return self.remembered
 
-    def read(self, user: str, key: str | None = None) -> Record:
+    def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
         self.happens()
         self.reads += 1
         return Record(Account(user), version=len(self.journal))

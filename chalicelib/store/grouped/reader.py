@@ -36,8 +36,11 @@ class GroupReader:
         self._accounts = accounts
         self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, at_once)
 
-    def read(self, user: str, block: Block) -> Mapping[str, Any] | None:
-        """Return the document of a user, None when there is none; raises UnknownOutcomeError."""
+    def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """Return the document of a user, None when there is none; raises UnknownOutcomeError.
+
+        Without the latest entries: those who are read at the same time would all be read with theirs.
+        """
         return self._batcher.submit(_Read(user, block))
 
     def _find(self, reads: Sequence[_Read]) -> Sequence[Mapping[str, Any] | StoreError | None]:

@@ -15,7 +15,7 @@ from pymongo.errors import DocumentTooLarge
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher
-from chalicelib.store.writers import GuardedWrite, account_full, failure_of
+from chalicelib.store.writers import GuardedWrite, account_full, failure_of, send
 
 GROUPS_AT_ONCE = 2
 """While one group waits for the journals of a majority, the next one is on its way."""
@@ -47,27 +47,15 @@ class GroupWriter:
         return [failures.get(place) for place in range(len(writes))]
 
     def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, Failure]:
-        """Send the writes; return what became of those that were not applied, or not surely, by their place.
-
-        As the command itself, which the driver does not try again after a fault: what was not confirmed is looked for
-        and decided again in any case (decision 34).
-        """
-        command = {
-            "update": self._accounts.name,
-            "updates": [write.statement() for write in writes],
-            "ordered": False,
-            "writeConcern": self._accounts.write_concern.document,
-        }
+        """Send the writes; return what became of those that were not applied, or not surely, by their place."""
         try:
-            result: Mapping[str, Any] = self._accounts.database.command(command)
+            result = send(self._accounts, writes)
         except (DocumentTooLarge, OverflowError) as error:  # said by the driver, before anything is sent
             if len(writes) == 1:
                 return {0: account_full(error)}
             half = len(writes) // 2
             first, second = self._failures(writes[:half]), self._failures(writes[half:])
             return first | {half + place: failure for place, failure in second.items()}
-        if "writeConcernError" in result:
-            raise UnknownOutcomeError(str(result["writeConcernError"].get("errmsg")))
         failures: dict[int, Failure] = {}
         for failed in result.get("writeErrors", ()):
             failures[failed["index"]] = failure_of(failed)
