@@ -46,7 +46,7 @@ def events_of(user: str, entry: Document) -> list[str]:
     cause = transaction
     for event in caused:
         if "hit" in event:
-            events.append(_quote_server(head, transaction, event))
+            events.append(_quote_server(head, event.get("tx", transaction), event))
         elif "fired" in event:
             cause = event["tx"]
             events.append(_system_event(head, user, event["fired"], cause, event["sym"], event["price"]))

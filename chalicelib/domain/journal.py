@@ -63,9 +63,13 @@ class TriggerFired:
 
 @dataclass(frozen=True, slots=True)
 class QuoteHit:
-    """The quote source was asked and answered."""
+    """The quote source was asked and answered.
+
+    `transaction` is the number it stands under when that is not its entry's: of the trigger that it was asked for.
+    """
 
     quote: Quote
+    transaction: int | None = None
 
 
 Event = CashMoved | OrderExpired | TriggerFired | QuoteHit

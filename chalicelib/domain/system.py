@@ -13,11 +13,12 @@ SYSTEM_JOURNAL = "$system"
 """The account whose journal has what was done for no user's command; no user id has a `$`, so nobody acts for it."""
 
 
-def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision | None:
+def settle(account: Account, prices: Mapping[str, int], now_ms: int, hits: Sequence[QuoteHit] = ()) -> Decision | None:
     """Give back the orders that have run out, then fire the triggers that are due at `prices` (cents by symbol).
 
-    None when there is nothing to do. The entry has the number of the first transaction it settles; each event has that
-    of its own. An order made ahead of `now_ms` is to run out in 60 s: such a change is an entry without an event.
+    None when there is nothing to do, nor `hits` to record on the quote source, each with the number of the trigger that
+    it was for. The entry has the number of the first transaction it settles; each event has that of its own. An order
+    made ahead of `now_ms` is to run out in 60 s: such a change is an entry without an event.
     """
     after, expiries = give_back_expired(account, now_ms)
     orders = () if after is account else (*after.pending_buys, *after.pending_sells)
@@ -25,9 +26,10 @@ def settle(account: Account, prices: Mapping[str, int], now_ms: int) -> Decision
     events = (*firings, *expiries)
     caused_by = [event.transaction for event in events if isinstance(event, TriggerFired | OrderExpired)]
     caused_by += [order.transaction for order in orders]
+    caused_by += [hit.transaction for hit in hits if hit.transaction is not None]
     if not caused_by:
         return None
-    return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *firings)))
+    return Decision(after, _entry(after, caused_by[0], now_ms, (*expiries, *hits, *firings)))
 
 
 def note_hits(quotes: Sequence[Quote], transaction: int, account: Account, now_ms: int) -> Decision:
@@ -36,7 +38,7 @@ def note_hits(quotes: Sequence[Quote], transaction: int, account: Account, now_m
 
 
 def note_hit(quote: Quote, transaction: int, account: Account, now_ms: int) -> Decision:
-    """Record that the quote source was asked for a trigger of this account, the one `transaction` has set."""
+    """Record that the quote source was asked for the command with this number."""
     return Decision(account, _entry(account, transaction, now_ms, (QuoteHit(quote),)))
 
 

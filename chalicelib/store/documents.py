@@ -318,13 +318,14 @@ def _event_document(event: Event) -> Document:
         case TriggerFired(command, transaction, symbol, price, shares):
             fired = {"fired": command, "tx": transaction, "sym": symbol, "price": price}
             return fired if shares is None else {**fired, "n": shares}
-        case QuoteHit(quote):
+        case QuoteHit(quote, transaction):
             return {
                 "hit": quote.symbol,
                 "price": quote.price_cents,
                 "user": quote.user,
                 "time": quote.timestamp_ms,
                 "crypto": quote.cryptokey,
+                **({} if transaction is None else {"tx": transaction}),
             }
 
 
@@ -340,5 +341,5 @@ def _event_from(document: Mapping[str, Any]) -> Event:
         case {"fired": command, "tx": transaction, "sym": symbol, "price": price}:
             return TriggerFired(CommandName(command), transaction, symbol, price, document.get("n"))
         case {"hit": symbol, "price": price, "user": user, "time": time, "crypto": crypto}:
-            return QuoteHit(Quote(symbol, price, user, time, crypto))
+            return QuoteHit(Quote(symbol, price, user, time, crypto), document.get("tx"))
     raise ValueError(f"not an event: {dict(document)}")

@@ -3,8 +3,9 @@
 import logging
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,9 +16,9 @@ from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.errors import PermanentError, StoreUnavailableError, UnavailableError
-from chalicelib.domain.journal import OrderExpired, TriggerFired
+from chalicelib.domain.journal import OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import QuoteAnswer
-from chalicelib.domain.system import note_hit, settle
+from chalicelib.domain.system import settle
 from chalicelib.service.account_write import Store, Written, write_for_system
 from chalicelib.service.trading import Quotes
 from chalicelib.store.due import Holder
@@ -104,11 +105,18 @@ class Sweeper:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What came of asking for the quote of a symbol; neither a quote nor a failure when its triggers are gone."""
+    """What came of asking for the quote of a symbol; neither a quote nor a failure when its triggers are gone.
+
+    `noted_at` is in whose journal a hit on the source is to stand.
+    """
 
     answer: QuoteAnswer | None = None
-    lost_races: int = 0
+    noted_at: Holder | None = None
     failed: bool = False
+
+
+Hits = dict[str, list[QuoteHit]]
+"""Hits on the source that are to be noted, by user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +164,22 @@ class _Sweep:
         sweeper = self._sweeper
         half_time_ms = sweeper.limits.time_ms / 2
         expired = sweeper.due.expired(sweeper.clock(), sweeper.limits.batch)
-        if not self._settle(expired, {}, lambda: self._has_taken(half_time_ms) or self._stopping()):
+        if not self._settle(expired, {}, {}, lambda: self._has_taken(half_time_ms) or self._stopping()):
             self._report.complete = False
 
     def _fire(self) -> None:
         """Fire what is due, symbol after symbol, beginning where the sweep before had to stop."""
-        due, report, batch = self._sweeper.due, self._report, self._sweeper.limits.batch
+        due, report = self._sweeper.due, self._report
         symbols = begin_after(due.place(), due.symbols())
         all_fired = True
-        for answers in self._answers(symbols):
-            quotes = {asked.answer.quote.symbol: asked.answer for asked in answers if asked.answer is not None}
-            report.symbols += len(answers)
-            report.quotes += len(quotes)
-            report.unpriced += sum(asked.failed for asked in answers)
-            report.lost_races += sum(asked.lost_races for asked in answers)
-            prices = {symbol: answer.quote.price_cents for symbol, answer in quotes.items()}
-            all_fired &= self._settle(self._counted(due.due(prices, batch)), quotes, self._is_over)
+        with closing(self._answers(symbols)) as groups:
+            for answers in groups:
+                quotes = {asked.answer.quote.symbol: asked.answer for asked in answers if asked.answer is not None}
+                report.symbols += len(answers)
+                report.quotes += len(quotes)
+                report.unpriced += sum(asked.failed for asked in answers)
+                prices = {symbol: answer.quote.price_cents for symbol, answer in quotes.items()}
+                all_fired &= self._settle(self._due(prices), quotes, _hits_of(answers), self._is_over)
         if report.symbols == len(symbols) and all_fired:
             return
         report.complete = False
@@ -181,37 +189,40 @@ class _Sweep:
         elif report.symbols:
             due.keep_place(symbols[report.symbols - 1])
 
-    def _counted(self, batches: Iterator[list[str]]) -> Iterator[list[str]]:
-        for users in batches:
+    def _due(self, prices: Mapping[str, int]) -> Iterator[list[str]]:
+        for users in self._sweeper.due.due(prices, self._sweeper.limits.batch):
             self._report.due += len(users)
             yield users
 
-    def _answers(self, symbols: Sequence[str]) -> Iterator[list[_Asked]]:
+    def _answers(self, symbols: Sequence[str]) -> Generator[list[_Asked], None, None]:
         """Ask for the quotes in this order, so many at once, and yield them as they come: none waits for a slow one."""
         rest = iter(symbols)
         waiting: set[Future[_Asked]] = set()
-        while True:
-            room = 0 if self._is_over() else self._sweeper.limits.quotes_at_once - len(waiting)
-            waiting |= {self._asking.submit(self._ask, symbol) for symbol in islice(rest, room)}
-            if not waiting:
-                return
-            done, waiting = concurrency.wait(waiting, GATHER_SECONDS)
-            if not done:
-                done, waiting = concurrency.wait(waiting, return_when=FIRST_COMPLETED)
-            yield [future.result() for future in done]
+        try:
+            while True:
+                room = 0 if self._is_over() else self._sweeper.limits.quotes_at_once - len(waiting)
+                waiting |= {self._asking.submit(self._ask, symbol) for symbol in islice(rest, room)}
+                if not waiting:
+                    return
+                done, waiting = concurrency.wait(waiting, GATHER_SECONDS)
+                if not done:
+                    done, waiting = concurrency.wait(waiting, return_when=FIRST_COMPLETED)
+                yield [future.result() for future in done]
+        finally:
+            self._note(_hits_of([future.result() for future in waiting]))
 
     def _ask(self, symbol: str) -> _Asked:
-        """Get the current quote in the name of a user with a trigger on it, who has a hit on the source in its log."""
+        """Get the current quote in the name of a user with a trigger on it, in whose journal a hit is to stand.
+
+        It is not noted here: one user may have triggers on all that is asked for, and the notes would race.
+        """
         sweeper = self._sweeper
         try:
             holder = sweeper.due.holder(symbol)
             if holder is None:
                 return _Asked()
             answer = sweeper.quotes.get(symbol, holder.user)
-            if answer.cached:
-                return _Asked(answer)
-            note = partial(note_hit, answer.quote, holder.transaction)
-            return _Asked(answer, self._write(holder.user, note).lost_races)
+            return _Asked(answer, None if answer.cached else holder)
         except (PermanentError, UnavailableError) as error:
             log.warning("the triggers on %s wait for the next sweep: %s", symbol, error)
         except Exception:
@@ -219,37 +230,51 @@ class _Sweep:
         return _Asked(failed=True)
 
     def _settle(
-        self, batches: Iterator[list[str]], quotes: Mapping[str, QuoteAnswer], is_over: Callable[[], bool]
+        self, batches: Iterator[list[str]], quotes: Mapping[str, QuoteAnswer], hits: Hits, is_over: Callable[[], bool]
     ) -> bool:
-        """Settle the accounts until it is over; tell whether all of them had their turn."""
-        for users in batches:
-            random.shuffle(users)  # so that sweeps at the same time seldom meet at an account
-            settle_one = partial(self._settle_one, quotes=quotes, is_over=is_over)
-            settled = list(self._writing.map(settle_one, users))
-            for one in settled:
-                self._count(one)
-            if any(one.skipped for one in settled):
-                return False
-        return True
+        """Settle the accounts until it is over, each in one write; tell whether all of them had their turn.
 
-    def _settle_one(self, user: str, quotes: Mapping[str, QuoteAnswer], is_over: Callable[[], bool]) -> _Settled:
-        if is_over():
-            return _Settled(skipped=True)
-        settling = Settling(quotes, self._sweeper.quotes.is_current)
+        The `hits` are noted with it, and where there is nothing to settle alone, whatever happens.
+        """
         try:
-            written = self._write(user, settling)
+            for users in batches:
+                random.shuffle(users)  # so that sweeps at the same time seldom meet at an account
+                settle_one = partial(self._settle_one, quotes=quotes, is_over=is_over)
+                settled = list(self._writing.map(settle_one, users, [hits.pop(user, []) for user in users]))
+                for one in settled:
+                    self._count(one)
+                if any(one.skipped for one in settled):
+                    return False
+            return True
+        finally:
+            self._note(hits)
+
+    def _note(self, hits: Hits) -> None:
+        """Note hits where there is nothing else to do."""
+        note_one = partial(self._settle_one, quotes={}, is_over=never)
+        for one in self._writing.map(note_one, hits.keys(), hits.values()):
+            self._count(one)
+
+    def _settle_one(
+        self, user: str, hits: Sequence[QuoteHit], quotes: Mapping[str, QuoteAnswer], is_over: Callable[[], bool]
+    ) -> _Settled:
+        over = is_over()
+        if over and not hits:
+            return _Settled(skipped=True)
+        settling = Settling({} if over else quotes, self._sweeper.quotes.is_current, hits)
+        try:
+            written = write_for_system(self._sweeper.store, self._sweeper.clock, user, settling, WRITE_LIMIT_MS)
             if settling.outdated:
                 symbols = ", ".join(settling.outdated)
                 log.warning("the triggers of %s on %s wait for the next sweep: the quotes ran out", user, symbols)
-            return _Settled(written, outdated=bool(settling.outdated))
+            return _Settled(written, outdated=bool(settling.outdated), skipped=over)
         except (PermanentError, UnavailableError) as error:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)
         except Exception:
             log.exception("what is due of %s waits for the next sweep", user)
-        return _Settled(failed=True)
-
-    def _write(self, user: str, decide: Callable[[Account, int], Decision | None]) -> Written:
-        return write_for_system(self._sweeper.store, self._sweeper.clock, user, decide, WRITE_LIMIT_MS)
+        for hit in hits:
+            log.error("a quote of %s, crypto key %s, is not in the audit log", hit.quote.symbol, hit.quote.cryptokey)
+        return _Settled(failed=True, skipped=over)
 
     def _count(self, settled: _Settled) -> None:
         report, written = self._report, settled.written
@@ -270,12 +295,30 @@ def begin_after(place: str | None, symbols: Sequence[str]) -> list[str]:
     return [*symbols[start:], *symbols[:start]]
 
 
-class Settling:
-    """Settles an account at those of some quotes that may still be used; the triggers on `outdated` symbols wait."""
+def _hits_of(answers: Iterable[_Asked]) -> Hits:
+    hits: Hits = {}
+    for asked in answers:
+        if asked.answer is not None and asked.noted_at is not None:
+            hit = QuoteHit(asked.answer.quote, asked.noted_at.transaction)
+            hits.setdefault(asked.noted_at.user, []).append(hit)
+    return hits
 
-    def __init__(self, quotes: Mapping[str, QuoteAnswer], is_current: Callable[[QuoteAnswer], bool]) -> None:
+
+class Settling:
+    """Settles an account at those of some quotes that may still be used; the triggers on `outdated` symbols wait.
+
+    `hits` on the source are noted with it.
+    """
+
+    def __init__(
+        self,
+        quotes: Mapping[str, QuoteAnswer],
+        is_current: Callable[[QuoteAnswer], bool],
+        hits: Sequence[QuoteHit] = (),
+    ) -> None:
         self._quotes = quotes
         self._is_current = is_current
+        self._hits = hits
         self.outdated: list[str] = []
 
     def __call__(self, account: Account, now_ms: int) -> Decision | None:
@@ -283,4 +326,5 @@ class Settling:
         usable = {symbol: answer for symbol, answer in self._quotes.items() if self._is_current(answer)}
         triggers = account.buy_triggers.keys() | account.sell_triggers.keys()
         self.outdated = sorted(triggers & (self._quotes.keys() - usable.keys()))
-        return settle(account, {symbol: answer.quote.price_cents for symbol, answer in usable.items()}, now_ms)
+        prices = {symbol: answer.quote.price_cents for symbol, answer in usable.items()}
+        return settle(account, prices, now_ms, self._hits)

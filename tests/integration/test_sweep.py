@@ -18,6 +18,7 @@ from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
 from chalicelib.store.user_journal import PART_ENTRIES, Found
+from chalicelib.sweep import sweeper as sweeper_module
 from tests.integration.shop import Shop, settings_for
 from tests.integration.sweeping import LIMITS, PricedQuotes, audit, sweeper_of
 
@@ -157,6 +158,20 @@ def test_a_hit_on_the_source_is_audited_where_the_trigger_is_also_when_nothing_f
     kind, fields = audit(shop.settings)[-1]
     assert kind == "quoteServer"
     assert (fields["transactionNum"], fields["username"], fields["price"]) == (str(number), "jane", "15.00")
+
+
+def test_hits_of_one_write_stand_in_the_log_under_the_numbers_of_their_triggers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper_module, "GATHER_SECONDS", 20.0)
+    numbers = {symbol: str(sets_buy(shop, symbol=symbol)) for symbol in ("ABC", "XYZ")}
+    before = shop.accounts.read("jane").version
+    quotes = MeetingQuotes({"ABC": 900, "XYZ": 1500}, at_once=2)
+    quotes.cached = False
+    assert sweeper_of(shop, quotes).sweep().fired == 1
+    assert shop.accounts.read("jane").version == before + 1
+    hits = [fields for kind, fields in audit(shop.settings) if kind == "quoteServer"]
+    assert {fields["stockSymbol"]: fields["transactionNum"] for fields in hits} == numbers
 
 
 def test_a_quote_from_the_cache_leaves_no_trace(shop: Shop) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.domain.account import Account, BuyTrigger, PendingOrder
 from chalicelib.domain.commands import CommandName
-from chalicelib.domain.errors import QuoteUnavailableError
+from chalicelib.domain.errors import QuoteUnavailableError, StoreUnavailableError
 from chalicelib.domain.journal import OK, Entry, OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.due import Holder
@@ -182,7 +182,64 @@ def test_a_hit_on_the_source_is_noted_where_the_trigger_is(book: Book) -> None:
     assert sweeper(book, prices).sweep().fired == 1
     noted = book.database.journal("jane")[1][0]
     assert (prices.asked, noted.transaction) == ([("ABC", "jane")], 77)
-    assert [type(event) for event in noted.events] == [QuoteHit]
+    assert [type(event) for event in noted.events] == [QuoteHit, TriggerFired], "in one write"
+    hit = noted.events[0]
+    assert isinstance(hit, QuoteHit)
+    assert hit.transaction == 77
+
+
+def hits_of(book: Book, user: str) -> list[tuple[str, int | None]]:
+    return sorted(
+        (event.quote.symbol, event.transaction)
+        for entry, _ in book.database.journal(user)
+        for event in entry.events
+        if isinstance(event, QuoteHit)
+    )
+
+
+def test_all_that_is_due_of_one_user_at_once_is_written_by_one_at_a_time(book: Book) -> None:
+    """Hits on the source included, which came from as many threads as there were questions: they raced each other."""
+    symbols = [f"{first}{second}" for first in "ABCD" for second in "ABCDEFGHIJKLMNOP"]
+    book.put(Account("jane", buy_triggers={symbol: BuyTrigger(2000, 1000, 77 + n) for n, symbol in enumerate(symbols)}))
+    report = sweeper(book, Prices(cached=False), quotes_at_once=16, writes_at_once=8, batch=100).sweep()
+    assert (report.fired, report.lost_races, report.complete) == (64, 0, True)
+    assert hits_of(book, "jane") == [(symbol, 77 + n) for n, symbol in enumerate(symbols)]
+    assert len(book.database.journal("jane")) - 1 < 64, "several in a write"
+
+
+def test_hits_whose_triggers_do_not_fire_are_noted_all_the_same(book: Book) -> None:
+    book.put(trader("jane", "ABC", "XYZ"))
+    sweeper(book, Prices(cached=False, outdated=frozenset({"ABC", "XYZ"})), quotes_at_once=2).sweep()
+    assert hits_of(book, "jane") == [("ABC", 77), ("XYZ", 77)]
+    assert book.database.record("jane").account.buy_triggers.keys() == {"ABC", "XYZ"}
+
+
+def test_hits_of_a_sweep_that_is_over_or_fails_are_noted(book: Book) -> None:
+    """The stop comes after the quotes, and so does a database that does not say who is due."""
+
+    class Silent(Book):
+        def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
+            raise StoreUnavailableError("no primary")
+
+    book.put(trader("jane", "ABC"))
+    prices = Prices(cached=False)
+    report = sweeper(book, prices).sweep(lambda: bool(prices.asked))
+    assert (report.fired, report.complete, hits_of(book, "jane")) == (0, False, [("ABC", 77)])
+    silent = Silent(book.database)
+    with pytest.raises(StoreUnavailableError):
+        sweeper(silent, Prices(cached=False)).sweep()
+    assert hits_of(book, "jane") == [("ABC", 77)] * 2
+
+
+def test_a_hit_that_cannot_be_noted_is_told(book: Book, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(ModelStore):
+        def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+            raise ValueError("a fault of ours")
+
+    book.put(trader("jane", "ABC"))
+    report = sweeper(book, Prices(cached=False), store=Broken(book.database, Calm())).sweep()
+    assert (report.failed, report.fired) == (1, 0)
+    assert "a quote of ABC, crypto key key, is not in the audit log" in caplog.messages
 
 
 def test_a_quote_that_cannot_be_had_or_has_run_out_is_counted_and_holds_up_no_other(book: Book) -> None:
