@@ -21,6 +21,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from infra.cloud import smoke
 from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, PackageError, Target, package
@@ -32,6 +33,7 @@ from infra.host.arguments import add_examples, decimal
 from infra.tokens import operator_token
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+_ERRORS_OF_AWS = (ClientError, BotoCoreError, Boto3Error, ResponseParserError)
 _REFUSED = {
     "AuthFailure",
     "ExpiredToken",
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ParameterError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
-    except (StackError, PackageError, SmokeError, ClientError, BotoCoreError, Boto3Error) as error:
+    except (StackError, PackageError, SmokeError, *_ERRORS_OF_AWS) as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -168,3 +168,15 @@ def test_a_wrong_setting_of_boto3_ends_in_a_sentence(name: str, value: str, tmp_
     assert done.returncode in {1, 2}
     assert value in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_is_none_of_aws_ends_in_a_sentence(tmp_path: Path) -> None:
+    """Such as that of a proxy on the way."""
+    with serving(lambda *_asked: (500, b"<!doctype html><h1>Blocked")) as url:
+        command = [sys.executable, "-m", "infra.cloud", "destroy", "--stage=x", "--yes"]
+        environment = {**AWS, "PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL": url}
+        environment["AWS_MAX_ATTEMPTS"] = "1"
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Unable to parse response" in done.stderr
+    assert "Traceback" not in done.stderr
