@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from chalicelib.config.secrets_manager import SecretError, read_secret
 
@@ -150,6 +150,38 @@ def without_credentials(address: str) -> str:
     return f"{scheme}{slashes}***@{rest.rpartition('@')[2]}" if "@" in rest else address
 
 
+def _mongo_uri(env: Mapping[str, str], *, tls: bool) -> str:
+    takes = "a mongodb:// or mongodb+srv:// address"
+    value = _checked("MONGO_URI", env, takes, lambda value: value.startswith(("mongodb://", "mongodb+srv://")))
+    if tls and not _mongo_has_tls(value):
+        takes = "an address with TLS (mongodb+srv://, or tls=true) and certificates that are checked"
+        raise SettingError("MONGO_URI", without_credentials(value), f"{takes}, because REQUIRE_TLS is yes")
+    return value
+
+
+def _mongo_has_tls(uri: str) -> bool:
+    options = _options(uri)
+    is_on = options.get("tls", options.get("ssl", "true" if uri.startswith("mongodb+srv:") else "false"))
+    unchecked = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
+    return is_on == "true" and not any(options.get(name) == "true" for name in unchecked)
+
+
+def _redis_url(env: Mapping[str, str], *, tls: bool) -> str:
+    takes = "a redis:// or rediss:// address"
+    value = _checked("REDIS_URL", env, takes, lambda value: value.startswith(("redis://", "rediss://")))
+    options = _options(value)
+    is_checked = options.get("ssl_cert_reqs", "required") == "required"
+    if tls and not (value.startswith("rediss:") and is_checked and options.get("ssl_check_hostname") != "false"):
+        takes = "a rediss:// address whose certificate is checked"
+        raise SettingError("REDIS_URL", without_credentials(value), f"{takes}, because REQUIRE_TLS is yes")
+    return value
+
+
+def _options(address: str) -> dict[str, str]:
+    """Return what stands behind the `?` of an address, names and values in small letters; the last of a name counts."""
+    return {name.lower(): value.lower() for name, value in parse_qsl(address.partition("?")[2])}
+
+
 def _one_of(name: str, env: Mapping[str, str], default: str, values: tuple[str, ...]) -> str:
     value = env.get(name, default)
     if value not in values:
@@ -252,8 +284,8 @@ def parsed_origin(address: str, plain_hosts: frozenset[str] | None = None) -> st
 
 
 SAMPLES: Mapping[str, str] = {
-    "MONGO_URI": "mongodb://unused",
-    "REDIS_URL": "redis://unused",
+    "MONGO_URI": "mongodb://unused/?tls=true",
+    "REDIS_URL": "rediss://unused",
     "QUOTE_SOURCE": "fixed:10.00",
     "AUTH_SECRET": "unused, and as long as it has to be",
     "DUMP_PLACE": "unused",
@@ -285,13 +317,9 @@ def read_settings(env: Mapping[str, str]) -> Settings:
 
 
 def _read(env: Mapping[str, str]) -> Settings:
+    tls = _one_of("REQUIRE_TLS", env, "no", ("no", "yes")) == "yes"
     return Settings(
-        mongo_uri=_checked(
-            "MONGO_URI",
-            env,
-            "a mongodb:// or mongodb+srv:// address",
-            lambda value: value.startswith(("mongodb://", "mongodb+srv://")),
-        ),
+        mongo_uri=_mongo_uri(env, tls=tls),
         mongo_database=_text("MONGO_DATABASE", env, DEFAULT_DATABASE),
         mongo_pool_size=_number("MONGO_POOL_SIZE", env, 100, 1, 1000),
         mongo_timeout_ms=_number("MONGO_TIMEOUT_MS", env, 5_000, 100, 60_000),
@@ -303,12 +331,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         max_triggers=_number("MAX_TRIGGERS", env, 1_000, 1, MOST_OF_AN_ACCOUNT),
         max_holdings=_number("MAX_HOLDINGS", env, 1_000, 1, MOST_OF_AN_ACCOUNT),
         group_commit=_number("GROUP_COMMIT", env, 1, 1, 1_000),
-        redis_url=_checked(
-            "REDIS_URL",
-            env,
-            "a redis:// or rediss:// address",
-            lambda value: value.startswith(("redis://", "rediss://")),
-        ),
+        redis_url=_redis_url(env, tls=tls),
         redis_namespace=_namespace(env),
         redis_timeout_ms=_number("REDIS_TIMEOUT_MS", env, 250, 10, 10_000),
         redis_pool_size=_number("REDIS_POOL_SIZE", env, 100, 1, 1_000),

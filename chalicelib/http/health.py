@@ -48,17 +48,26 @@ def health_response(database: Database[Document], redis: Redis, registry: Regist
         what = {"clock_skew": "clock", "unknown_data_version": "data"}.get(error.code, "mongodb")
         return problem_response(error.code, f"down: {what}: {error}", {"Retry-After": str(error.retry_after_seconds)})
     down = [f"index {name}" for name in missing]
-    if not _has_redis(redis):
-        down.append("redis")
+    if fault := _redis_fault(redis):
+        down.append(fault)
     return json_response({"status": "degraded", "down": down} if down else {"status": "ok"})
 
 
-def _has_redis(redis: Redis) -> bool:
+def _redis_fault(redis: Redis) -> str | None:
+    """Return what is wrong with the cache, None when nothing is."""
     try:
-        redis.ping()
+        with redis.pipeline(transaction=False) as pipeline:
+            pipeline.ping()
+            pipeline.info("cluster")
+            pong, told = pipeline.execute(raise_on_error=False)
+        if isinstance(pong, RedisError):
+            raise pong
     except RedisError as error:
         if isinstance(error, AuthenticationError):
             logins.refused.set()
         log.warning("redis does not answer: %s", error)
-        return False
-    return True
+        return "redis"
+    if isinstance(told, dict) and told.get("cluster_enabled"):
+        log.error("the cache at REDIS_URL is in cluster mode, in which quotes cannot be kept: it has to be one without")
+        return "redis: it is in cluster mode, quotes need one without"
+    return None

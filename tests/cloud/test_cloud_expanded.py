@@ -116,6 +116,7 @@ def test_without_a_network_nothing_is_in_one_and_nothing_costs_by_the_hour(templ
         assert "VpcConfig" not in properties
         assert "REDIS_URL" not in properties["Environment"]["Variables"]
         assert properties["Environment"]["Variables"]["DUMP_BUCKET_OWNER"] == "123456789012"
+        assert properties["Environment"]["Variables"]["REQUIRE_TLS"] == "yes"
     for role in made.of_type("AWS::IAM::Role").values():
         assert "ec2:" not in json.dumps(role)
 
@@ -123,6 +124,7 @@ def test_without_a_network_nothing_is_in_one_and_nothing_costs_by_the_hour(templ
 def test_in_a_network_every_function_is_and_the_cache_asks_for_a_password(template: Any) -> None:
     made = make(template, SHAPES["a network with a cache"])
     for properties in made.of_type("AWS::Lambda::Function").values():
+        assert properties["Environment"]["Variables"]["REQUIRE_TLS"] == "no"
         assert properties["VpcConfig"]["SecurityGroupIds"] == ["<day-trading-prod:FunctionGroup>"]
         assert "<day-trading-prod:CacheAddress>" in properties["Environment"]["Variables"]["SECRET_IDS"].split(",")
     (cache,) = made.of_type("AWS::ElastiCache::ReplicationGroup").values()

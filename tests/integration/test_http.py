@@ -1,14 +1,19 @@
 """The interface of API.md, route by route, on a real MongoDB and Redis."""
 
 import json
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
 import pytest
 
 from app import app
+from infra.host.ports import HOST, free_port
+from infra.local import process as parts
+from infra.local.services.redis_server import redis_part
 from infra.servers.api_gateway_events import Context, make_event
 from infra.servers.gateway.requests import HttpRequest
 from tests.integration.api import Api, running_api, token
@@ -360,6 +365,20 @@ def test_a_dump_that_fails_leaves_no_half_file_and_can_be_sent_again(api: Api) -
 def test_health_is_ok_and_needs_no_token(api: Api) -> None:
     reply = api.ask("GET", "/health", authorization=None)
     assert (reply.status, reply.body) == (200, {"status": "ok"})
+
+
+def test_health_says_that_the_cache_is_a_cluster(mongo_uri: str, mongo_database: str, tmp_path: Path) -> None:
+    port = free_port()
+    part = redis_part(tmp_path / "redis", port, os.environ, memory_mb=64)
+    process = parts.start(replace(part, command=[*part.command, "--cluster-enabled", "yes"]), tmp_path)
+    try:
+        process.wait_until_ready()
+        with running_api(mongo_uri, mongo_database, f"redis://{HOST}:{port}/0", tmp_path) as api:
+            (said,) = api.get("/health").body["down"]
+            assert said == "redis: it is in cluster mode, quotes need one without"
+            assert api.get("/users/jane/quote/ABC").body["price"] == "10.00"
+    finally:
+        process.kill()
 
 
 def test_health_names_what_is_down(mongo_uri: str, mongo_database: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ GOOD = {
     "AUTH_SECRET": "0123456789abcdef0123456789abcdef",
     "DUMP_PLACE": "dumps",
 }
+TLS = {"MONGO_URI": "mongodb+srv://host/", "REDIS_URL": "rediss://host"}
 
 
 def test_good_settings_are_read() -> None:
@@ -44,6 +45,39 @@ def test_a_wrong_value_is_named_with_what_it_got(name: str, value: str) -> None:
     with pytest.raises(SettingError) as raised:
         read_settings({**GOOD, name: value})
     assert str(raised.value).startswith(f"setting {name}: got {value!r}, takes ")
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("MONGO_URI", "mongodb+srv://user:hidden@host/"),
+        ("MONGO_URI", "mongodb://user:hidden@one,two/?replicaSet=rs&tls=true"),
+        ("MONGO_URI", "mongodb://user:hidden@one/?SSL=True"),
+        ("REDIS_URL", "rediss://:hidden@host:6379/0"),
+    ],
+)
+def test_addresses_with_tls_are_taken_where_it_is_required(name: str, good: str) -> None:
+    settings = read_settings({**GOOD, **TLS, name: good, "REQUIRE_TLS": "yes"})
+    assert good in {settings.mongo_uri, settings.redis_url}
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("MONGO_URI", "mongodb://user:hidden@host/?replicaSet=rs"),
+        ("MONGO_URI", "mongodb+srv://user:hidden@host/?tls=false"),
+        ("MONGO_URI", "mongodb+srv://user:hidden@host/?tlsInsecure=true"),
+        ("MONGO_URI", "mongodb://user:hidden@host/?tls=true&tlsAllowInvalidCertificates=true"),
+        ("REDIS_URL", "redis://:hidden@host:6379/0"),
+        ("REDIS_URL", "rediss://:hidden@host:6379/0?ssl_cert_reqs=none"),
+        ("REDIS_URL", "rediss://:hidden@host:6379/0?ssl_check_hostname=false"),
+    ],
+)
+def test_addresses_without_tls_are_refused_where_it_is_required(name: str, bad: str) -> None:
+    assert read_settings({**GOOD, **TLS, name: bad})
+    with pytest.raises(SettingError, match=f"setting {name}: .*because REQUIRE_TLS is yes") as raised:
+        read_settings({**GOOD, **TLS, name: bad, "REQUIRE_TLS": "yes"})
+    assert "hidden" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["AUTH_SECRET", "AUTH_SECRET_PREVIOUS"])
