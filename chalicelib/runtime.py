@@ -155,7 +155,7 @@ def connect_database(
     try:
         client: MongoClient[Document] = MongoClient(settings.mongo_uri, **options)
     except (PyMongoError, ValueError) as error:
-        raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "an address of MongoDB") from error
+        raise SettingError("MONGO_URI", without_credentials(settings.mongo_uri), "a MongoDB address") from error
     write_concern, read_concern = _concerns(settings)
     return client.get_database(
         settings.mongo_database,
@@ -195,7 +195,7 @@ def connect_redis(settings: Settings) -> Redis:
         )
         return Redis.from_pool(pool)
     except ValueError as error:
-        raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "an address of Redis") from error
+        raise SettingError("REDIS_URL", without_credentials(settings.redis_url), "a Redis address") from error
 
 
 def connect_quotes(
@@ -408,7 +408,7 @@ def check_data() -> None:
         with pymongo.timeout(CHECK_SECONDS):
             runtime().registry.check()
     except (StoreError, PermanentError, LoginRefusedError) as error:
-        log.warning("the form of the data will be looked at on first use: %s", error)
+        log.warning("the data version will be checked on first use: %s", error)
 
 
 def prepare() -> concurrency.Thread:
@@ -427,7 +427,7 @@ def _make_indexes(parts: Runtime) -> None:
         parts.accounts.make_indexes()
         parts.dumps.make_indexes()
     except (StoreError, PyMongoError, PermanentError, UnavailableError) as error:
-        log.warning("the indexes will be made on first use: %s", error)
+        log.warning("the indexes will be created on first use: %s", error)
 
 
 def hear_out_questions() -> None:

@@ -55,10 +55,10 @@ class RateLimit:
             wait_us = self._wait_us(user)
         except RedisError as error:
             self._breaker.failed(began)
-            self._outage_log.warning("commands are not limited while Redis fails: %s", error)
+            self._outage_log.warning("commands are not rate limited while Redis is failing: %s", error)
             return
         if self._breaker.succeeded():
-            log.warning("commands are limited again")
+            log.warning("commands are rate limited again")
         if wait_us > 0:
             raise RateLimitedError(math.ceil(wait_us / 1_000_000))
 

@@ -152,17 +152,17 @@ class Dumps:
         Raises LogNotFoundError, LogTooLargeError when it has more than `most_bytes`, and StoreUnavailableError.
         """
         if self._place.has_links:
-            raise LogNotFoundError("logs are not handed out here: the answer to a DUMPLOG has a link")
+            raise LogNotFoundError("logs are not served here: use the link in the answer to DUMPLOG")
         try:
             with self._place.open(_path(user, filename)) as file:
                 text = file.read(most_bytes + 1)
         except FileNotFoundError:
-            raise LogNotFoundError("no DUMPLOG has written a log of this name") from None
+            raise LogNotFoundError("no DUMPLOG has written a log with this name") from None
         except OSError as error:
             log.exception("a log could not be read")
             raise StoreUnavailableError("the log could not be read") from error
         if len(text) > most_bytes:
-            raise LogTooLargeError(f"the log has more than {most_bytes} bytes: take it from where DUMPLOG wrote it")
+            raise LogTooLargeError(f"the log has more than {most_bytes} bytes: fetch it from where DUMPLOG wrote it")
         return text
 
     def _written(self, dump: Document) -> Mapping[str, Any]:

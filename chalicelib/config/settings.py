@@ -243,7 +243,7 @@ def _login_client_id(env: Mapping[str, str]) -> str | None:
     if value is None:
         return None
     if not value.strip():
-        raise SettingError("LOGIN_CLIENT_ID", value, "the id that the provider knows the page by")
+        raise SettingError("LOGIN_CLIENT_ID", value, "the page's client id at the provider")
     if "AUTH_JWKS_URL" not in env:
         raise SettingError("AUTH_JWKS_URL", None, "the address of the provider's keys, because LOGIN_CLIENT_ID is set")
     issuer = env.get("AUTH_ISSUER", "")

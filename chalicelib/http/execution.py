@@ -131,7 +131,7 @@ def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: s
     caller = _caller(parts, request, user)
     filename = read_query(request, operation)["filename"]
     text = parts.dumps.read(user, filename, MAX_LOG_BYTES)
-    log.info("a log of %s was handed out to %s", user or "all users", caller.user)
+    log.info("a log of %s was sent to %s", user or "all users", caller.user)
     return Response(text.decode(), headers={"Content-Type": XML, "Content-Disposition": "attachment"})
 
 

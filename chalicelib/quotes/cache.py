@@ -156,7 +156,7 @@ class QuoteCache:
         now = self._moments()
         answer = read_stored_form(stored, symbol, left_ms, now)
         if answer is None:
-            self._value_log.warning("what stands in the cache as the quote of %s is none of ours", symbol)
+            self._value_log.warning("the cache has a foreign value in the place of the quote of %s", symbol)
             return None
         return answer if answer.remaining_ms(now) > 0 else None
 
@@ -174,7 +174,7 @@ class QuoteCache:
             logins.refused.set()
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
             self._breaker.failed(began)
-        self._outage_log.warning("the quote cache fails, prices come straight from the source: %s", error)
+        self._outage_log.warning("the quote cache is failing; prices come straight from the source: %s", error)
 
     def _note_success(self) -> None:
         if self._breaker.succeeded():

@@ -45,7 +45,7 @@ class PriceHistory:
         try:
             stored: Any = self._redis.zrange(self._key(symbol), earliest // MINUTE_MS, "+inf", byscore=True)
         except RedisError as error:
-            raise QuoteUnavailableError("the history of prices is not available now") from error
+            raise QuoteUnavailableError("the price history is not available") from error
         points = sorted(point for member in stored if (point := _point(member)) and earliest <= point.at_ms <= now_ms)
         return _thinned(points)
 

@@ -43,9 +43,9 @@ class Address:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
         if parts.scheme != "tcp" or not host or not port:
-            raise ValueError("a host and a port are needed")
+            raise ValueError("needs a host and a port")
         if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("there is more than a host and a port")
+            raise ValueError("has more than a host and a port")
         host.encode("idna")  # else looking it up would raise a ValueError, in the middle of a command
         return cls(host, port)
 
@@ -84,14 +84,14 @@ def parse_answer(line: bytes, symbol: str, user: str) -> Quote:
     if (server_time := _TIME.fullmatch(its_time)) is None:
         raise BadAnswerError("its time is not a number")
     if not _CRYPTOKEY.fullmatch(cryptokey):
-        raise BadAnswerError("its crypto key is not a printable one")
+        raise BadAnswerError("its crypto key is not printable")
     return Quote(symbol, _cents_of(price), user, int(server_time[1]), cryptokey)
 
 
 def _cents_of(price: str) -> int:
     match = _PRICE.fullmatch(price)
     if match is None or not (match[1] or match[2]):
-        raise BadAnswerError("its price is not a number that is exact in cents")
+        raise BadAnswerError("its price is not exact in cents")
     cents = int(match[1] or "0") * 100 + int((match[2] or "").ljust(2, "0"))
     if not 0 < cents <= MAX_CENTS:
         raise BadAnswerError("its price is not above 0 and at most 1000000000.00")

@@ -125,5 +125,5 @@ class SharedQuotes:
             inquiry.end()
             if mine:
                 self._cache.release(symbol, token, answer)
-        self._log.warning("no quote of %s after %d failed tries, the last one: %s", symbol, failed, last)
-        raise QuoteUnavailableError(f"no quote of {symbol} could be had")
+        self._log.warning("no quote for %s after %d failed tries, the last one: %s", symbol, failed, last)
+        raise QuoteUnavailableError(f"no quote for {symbol} is available")

@@ -37,7 +37,7 @@ class Flights:
         if first:
             return self._lead(symbol, flight, fetch)
         if not flight.landed.wait(limit_seconds) or flight.answer is None:
-            raise QuoteUnavailableError(f"no quote of {symbol} could be had")
+            raise QuoteUnavailableError(f"no quote for {symbol} is available")
         return replace(flight.answer, cached=True)
 
     def _lead(self, symbol: str, flight: _Flight, fetch: Callable[[], QuoteAnswer]) -> QuoteAnswer:

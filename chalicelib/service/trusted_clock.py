@@ -95,14 +95,14 @@ class TrustedClock:
             try:
                 self._look_again()
             except StoreError as error:
-                log.warning("the database does not tell the time; the clock is trusted meanwhile: %s", error)
+                log.warning("the database does not report its time; the local clock is trusted meanwhile: %s", error)
             finally:
                 self._looking.release()
 
     def _look_now(self, known: _Look | None) -> _Look:
         """Return a look newer than `known`, or that one when it is from a moment ago."""
         if not self._looking.acquire(timeout=WAIT_SECONDS):
-            raise UnknownOutcomeError("the database does not tell the time")
+            raise UnknownOutcomeError("the database does not report its time")
         try:
             look = self._look
             if look is None:

@@ -117,4 +117,4 @@ def _available() -> Iterator[None]:
         yield
     except PyMongoError as error:
         note_refused_login(error)
-        raise StoreUnavailableError(f"the database did not say what is due: {error}") from error
+        raise StoreUnavailableError(f"the database did not list what is due: {error}") from error

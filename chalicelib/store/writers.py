@@ -149,13 +149,15 @@ def failure_of(failed: Mapping[str, Any]) -> StoreError | PermanentError:
 def account_full(reason: object) -> AccountFullError:
     """Return the error for a document, or a number in it, that is more than the database takes."""
     log.error("an account has reached what the database can hold: %s", reason)
-    return AccountFullError("the account has reached what the database can hold of one; operators: the log says why")
+    return AccountFullError("the account has reached the size that the database can hold; operators: see the log")
 
 
 def index_conflict(reason: object) -> IndexConflictError:
     """Return the error for an index that is in the way."""
-    log.error("an index of the database is in the way, drop it: %s", reason)
-    return IndexConflictError("an index of the database is in the way; operators: the log says which, drop it")
+    log.error("an index of the database conflicts with the system's own, drop it: %s", reason)
+    return IndexConflictError(
+        "an index of the database conflicts with the system's own; operators: drop the one named in the log"
+    )
 
 
 def note_refused_login(error: PyMongoError) -> bool:

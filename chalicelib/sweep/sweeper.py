@@ -266,7 +266,7 @@ class _Sweep:
             written = write_for_system(self._sweeper.store, self._sweeper.clock, user, settling, WRITE_LIMIT_MS)
             if settling.outdated:
                 symbols = ", ".join(settling.outdated)
-                log.warning("the triggers of %s on %s wait for the next sweep: the quotes ran out", user, symbols)
+                log.warning("the triggers of %s on %s wait for the next sweep: their quotes expired", user, symbols)
             return _Settled(written, outdated=bool(settling.outdated), skipped=over)
         except (PermanentError, UnavailableError) as error:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)

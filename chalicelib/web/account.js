@@ -256,7 +256,7 @@ export class Account extends Changing {
   }
 }
 
-/** No price could be had. */
+/** No price was available. */
 export class NoPrice extends Error {
   code = "quote_unavailable";
   status = 503;

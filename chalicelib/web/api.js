@@ -126,7 +126,7 @@ export class Api {
         this.connection.lost();
         if (over) throw new Unreachable(changes);
         unknown = changes;
-        waiting("The server is away. This is sent again as soon as it is back, and done once.");
+        waiting("The server cannot be reached. This will be sent again when it is back, and will be done only once.");
         await until(signal, this.connection.back(), sleep(end - performance.now()));
         continue;
       }
@@ -196,7 +196,7 @@ function refusalOf(answer) {
 }
 
 function inWordsOf503({ code }) {
-  if (code === "quote_unavailable") return "No price can be had just now.";
-  if (code === "auth_unavailable") return "Your token cannot be checked just now.";
-  return "The server could not do it just now.";
+  if (code === "quote_unavailable") return "No price is available right now.";
+  if (code === "auth_unavailable") return "Your token cannot be checked right now.";
+  return "The server cannot do this right now.";
 }

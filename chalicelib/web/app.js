@@ -12,10 +12,10 @@ import { SignIn } from "./signin.js";
 import { Workspace } from "./workspace.js";
 
 const login = configuredLogin();
-const AWAY = "You are signed out of this page.";
-const LAPSED = "The server no longer takes your token: it has expired or is not valid. Sign in again, and go on where you were.";
-const UNKNOWN = "The server does not take this token: it is not valid here. Use another one.";
-const UNKNOWN_OF_PROVIDER = "The server does not take the provider's token: it is not valid here. Whoever operates it has to look at its settings.";
+const AWAY = "You have signed out.";
+const LAPSED = "The server no longer accepts your token: it has expired or is not valid. Sign in again to continue where you left off.";
+const UNKNOWN = "The server does not accept this token: it is not valid here. Use another one.";
+const UNKNOWN_OF_PROVIDER = "The server does not accept the provider's token: it is not valid here. Its operator should check the settings.";
 
 /**
  * The session that this tab begins with: from the link, else the one it had. `out` is null while somebody is signed in;

@@ -18,7 +18,7 @@ export class Connection extends Changing {
   trouble = null;
 
   /** Note that the server did not answer; it is asked for its health from now on. */
-  lost(trouble = "The server is away. Trying again…") {
+  lost(trouble = "The server cannot be reached. Trying again…") {
     if (this.#returned === null) {
       this.#returned = this.#waitForHealth();
       this.#say(trouble);
@@ -29,7 +29,7 @@ export class Connection extends Changing {
   async suspect() {
     if (this.#returned !== null || this.#probing) return;
     this.#probing = true;
-    const slow = setTimeout(() => this.lost("The server takes long to answer. Trying again…"), SLOW_PROBE_MS);
+    const slow = setTimeout(() => this.lost("The server is slow to answer. Trying again…"), SLOW_PROBE_MS);
     const wrong = await probe();
     clearTimeout(slow);
     this.#probing = false;
@@ -65,7 +65,7 @@ async function probe() {
     const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
     return answer.ok ? null : inWords(await answer.text());
   } catch {
-    return "The server is away. Trying again…";
+    return "The server cannot be reached. Trying again…";
   }
 }
 
@@ -73,6 +73,6 @@ async function probe() {
 function inWords(text) {
   const part = /down: (\w+)/.exec(text)?.[1];
   return part === undefined
-    ? "The server answers, but cannot work. Trying again…"
-    : `The server answers, but its ${PARTS[part] ?? part} is not well. Trying again…`;
+    ? "The server is up, but cannot work. Trying again…"
+    : `The server is up, but there is a problem with its ${PARTS[part] ?? part}. Trying again…`;
 }

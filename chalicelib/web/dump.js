@@ -15,7 +15,7 @@ export function Dump({ api, path, all = false, done }) {
   const fetching = useSending();
   const dump = () =>
     sending.submit(["dumplog", path, filename], async ({ key, waiting }) => {
-      if (filename.trim() === "") throw new Wrong("filename", "A file name is needed, such as log.xml.");
+      if (filename.trim() === "") throw new Wrong("filename", "Enter a file name, such as log.xml.");
       setWritten(null);
       const name = filename.trim();
       const answer = await api.post(path, { filename: name }, { key: key(), waiting, patienceMs: LONG_MS });

@@ -72,7 +72,7 @@ export function History({ api, account }) {
     });
   const tools = html`<${Button} sending=${saving} kind="small quiet" onClick=${download}>Download CSV<//>`;
   return html`<${Panel} id="history" title="History" tools=${tools}>
-    <${Choice} label="What of the history" name="history-kind" options=${[["all", "Everything"], ["trades", "Trades"]]} value=${kind} onChoose=${setKind} />
+    <${Choice} label="Which entries of the history" name="history-kind" options=${[["all", "Everything"], ["trades", "Trades"]]} value=${kind} onChoose=${setKind} />
     <${Outcome} sending=${saving} />
     ${entries === null || entries.length === 0
       ? html`<${Empty}>${entries === null ? "Reading…" : kind === "trades" ? "No trade yet." : "Nothing yet."}<//>`

@@ -17,7 +17,7 @@ const LONGEST_PAUSE_MS = 15_000;
 const LONGEST_TIMER_MS = 3_600_000;
 const RELEASE_MS = 500; // so long the lock of a page that was reloaded is waited for
 
-const ENDED = "The provider has ended your sign-in. Sign in again, and go on where you were.";
+const ENDED = "The provider has ended your sign-in. Sign in again to continue where you left off.";
 
 /** What is wrong with signing in, in words for the person; `away` when the provider did not answer. */
 class LoginError extends Error {
@@ -329,7 +329,7 @@ export class Login extends Changing {
   #pageOf(metadata, name) {
     const address = new URL(metadata[name]);
     if (address.protocol !== "https:" && address.protocol !== this.#told.issuer.protocol) {
-      throw new LoginError(`The provider's ${name} is no address of a page.`);
+      throw new LoginError(`The provider's ${name} is not the address of a page.`);
     }
     return address;
   }

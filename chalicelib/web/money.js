@@ -48,8 +48,8 @@ export function distance(from, to) {
 /** What a person typed as a number of shares: `{shares}`, or `{wrong}` in words. */
 export function readShares(typed) {
   const text = typed.trim().replaceAll(",", "");
-  if (text === "") return { wrong: "A number of shares is needed." };
-  if (!/^\d{1,15}$/.test(text)) return { wrong: "Shares are a whole number, such as 10." };
+  if (text === "") return { wrong: "Enter a number of shares." };
+  if (!/^\d{1,15}$/.test(text)) return { wrong: "Shares must be a whole number, such as 10." };
   const shares = BigInt(text);
   return shares === 0n ? { wrong: "At least one share." } : { shares };
 }

@@ -18,7 +18,7 @@ export function PriceAge({ quote }) {
 export function Quote({ account, symbol }) {
   const quote = account.prices.get(symbol);
   if (quote === undefined) {
-    return html`<p class="empty">${account.unavailable.has(symbol) ? `No price of ${symbol} can be had just now. It is asked for again.` : `No price of ${symbol} yet.`}</p>`;
+    return html`<p class="empty">${account.unavailable.has(symbol) ? `No price for ${symbol} is available right now. Trying again.` : `No price for ${symbol} yet.`}</p>`;
   }
   return html`<div class="quote">
     <div class="quote-now">

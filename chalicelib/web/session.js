@@ -21,7 +21,7 @@ export const forgetEverything = () => sessionStorage.clear();
  */
 export function readToken(typed) {
   const token = typed.trim().replace(/^Bearer\s+/i, "");
-  if (token === "") return { wrong: "A token is needed: paste one." };
+  if (token === "") return { wrong: "Paste a token." };
   const parts = token.split(".");
   try {
     if (parts.length !== 3) throw new Error("not three parts");
@@ -31,7 +31,7 @@ export function readToken(typed) {
     const user = claim(claims, own ? "sub" : names.userClaim);
     const roles = [claim(claims, own ? "role" : names.roleClaim)].flat();
     if (typeof user !== "string" || !USER.test(user)) return { wrong: "This token names no user of this system." };
-    if (typeof claims.exp !== "number") return { wrong: "This token does not say when it ends." };
+    if (typeof claims.exp !== "number") return { wrong: "This token has no expiry." };
     return { token, user, role: roles.includes("operator") ? "operator" : "trader", expiresAt: claims.exp * 1000 };
   } catch {
     return { wrong: "This is not a token. A token is three parts with dots between; paste all of it." };

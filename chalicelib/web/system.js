@@ -64,8 +64,8 @@ async function healthOf() {
   try {
     const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(EVERY_MS) });
     const { status, detail, down = [] } = await answer.json();
-    if (!answer.ok) return { well: false, words: `Not well: ${detail}.` };
-    return status === "ok" ? { well: true, words: "All parts are well." } : { well: false, words: `Working, but down: ${down.join(", ")}.` };
+    if (!answer.ok) return { well: false, words: `Unhealthy: ${detail}.` };
+    return status === "ok" ? { well: true, words: "All parts are healthy." } : { well: false, words: `Working, but down: ${down.join(", ")}.` };
   } catch {
     return { well: false, words: "No answer within 2 s." };
   }
@@ -90,9 +90,9 @@ export function System({ api }) {
       ${live}
       ${problem && html`<p class="notice">These figures are old. ${problem}</p>`}
       <div class="gauges">
-        <${Gauge} name="Commands a second" value=${step ? rate(step.rate) : "…"} points=${line((item) => item.rate)} floor=${0} />
+        <${Gauge} name="Commands per second" value=${step ? rate(step.rate) : "…"} points=${line((item) => item.rate)} floor=${0} />
         <${Gauge} name="Latency, 95th percentile" value=${step ? took(quantile(step.all, 0.95)) : "…"} under=${step ? `median ${took(quantile(step.all, 0.5))}` : ""} points=${line((item) => Math.min(quantile(item.all, 0.95) ?? 0, 10) * 1000)} floor=${0} />
-        <${Gauge} name="Failures a second" value=${step ? rate(step.outcomes.failed) : "…"} under=${`${many(now.outcomes.failed)} since the start, ${many(now.outcomes.rejected)} rejected, ${many(now.outcomes.refused)} refused`} points=${line((item) => item.outcomes.failed)} floor=${0} kind="bad" />
+        <${Gauge} name="Failures per second" value=${step ? rate(step.outcomes.failed) : "…"} under=${`${many(now.outcomes.failed)} since the start, ${many(now.outcomes.rejected)} rejected, ${many(now.outcomes.refused)} refused`} points=${line((item) => item.outcomes.failed)} floor=${0} kind="bad" />
         <${Gauge} name="Quotes from the cache" value=${asked === 0 ? "—" : `${((100 * now.quotes.cache) / asked).toFixed(1)}%`} under=${`${many(now.quotes.cache)} cached, ${many(now.quotes.source)} fetched, ${many(now.quotes.nowhere)} not had`} />
         <${Gauge} name="Sweeps" value=${many(now.sweeps.ok ?? 0)} under=${`${many(now.sweeps.fired ?? 0)} triggers fired, ${many(now.sweeps.expired ?? 0)} orders given back, ${many(now.sweeps.failed ?? 0)} sweeps failed`} />
       </div>

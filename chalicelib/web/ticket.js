@@ -14,7 +14,7 @@ export const UNUSUAL_CENTS = 10_000_000n;
 /** What a person typed as a symbol, in upper case; throws Wrong. */
 export function readSymbol(typed) {
   const symbol = typed.trim();
-  if (symbol === "") throw new Wrong("symbol", "A symbol is needed, such as ABC.");
+  if (symbol === "") throw new Wrong("symbol", "Enter a symbol, such as ABC.");
   if (!SYMBOL.test(symbol)) throw new Wrong("symbol", "A symbol is 1 to 3 letters, such as ABC.");
   return symbol.toUpperCase();
 }
@@ -80,13 +80,13 @@ export function Ticket({ account, order, change }) {
   const send = () =>
     sending.submit([side, known, unit, amount], async ({ key, waiting, sure }) => {
       const wanted = readSymbol(symbol);
-      if (amount.trim() === "") throw new Wrong("amount", unit === "shares" ? "A number of shares is needed." : "An amount is needed.");
+      if (amount.trim() === "") throw new Wrong("amount", unit === "shares" ? "Enter a number of shares." : "Enter an amount.");
       const now = account.current(wanted) ?? (await account.price(wanted, { waiting }));
       const { cents, wrong, shares, value } = reckon(unit, amount, now);
       if (wrong !== undefined) throw new Wrong("amount", wrong);
       if (readAmount(wireOf(cents)).wrong !== undefined) throw new Wrong("amount", readAmount(wireOf(cents)).wrong);
       const seen = price !== undefined && price.cents === now.cents;
-      if (!seen) return `The price is new. Check what it comes to, and press ${side === "buy" ? "Buy" : "Sell"} again.`;
+      if (!seen) return `The price has changed. Check the preview, and press ${side === "buy" ? "Buy" : "Sell"} again.`;
       sure(value >= UNUSUAL_CENTS ? `${side === "buy" ? "Buy" : "Sell"} ${plural(shares, "share")} of ${wanted} for ${shown(value)}: that is a lot. Is that right?` : null);
       const answer = await account.command(side, { symbol: wanted, amount: wireOf(cents) }, { key: key(), waiting });
       setAmount("");
@@ -134,7 +134,7 @@ function Preview({ account, side, symbol, price, reckoned, held }) {
     side === "buy"
       ? [["Cost", shown(value)], ["Cash afterwards", cash < value ? `not enough: you have ${shown(cash)}` : shown(cash - value)]]
       : [["Proceeds", shown(value)], ["Shares afterwards", held < shares ? `not enough: you have ${held}` : String(held - shares)]];
-  return html`<dl class="preview" aria-label="What it comes to">
+  return html`<dl class="preview" aria-label="Preview">
     ${[["Shares", `${shares} at ${shown(price.cents)}`], ...lines].map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}
   </dl>`;
 }

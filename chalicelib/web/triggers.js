@@ -66,7 +66,7 @@ function Trigger({ account, trigger, cancel, sending }) {
 export function unusual(side, at, quote, amount) {
   if (at !== null && quote !== undefined) {
     const now = shown(quote.cents);
-    if (side === "buy" ? quote.cents <= at : quote.cents >= at) return `It would fire at once: today's price is ${now}.`;
+    if (side === "buy" ? quote.cents <= at : quote.cents >= at) return `It would fire at once: the price is ${now}.`;
     if (at * 2n < quote.cents || at > quote.cents * 2n) return `${shown(at)} is far from today's price, ${now} (${distance(quote.cents, at)}).`;
   }
   return amount !== null && amount >= UNUSUAL_CENTS ? `${shown(amount)} is a lot.` : null;
@@ -90,7 +90,7 @@ function SetTrigger({ account }) {
       const wanted = readSymbol(symbol);
       const part = (field, text, what) => (text.trim() === "" && existing ? null : readCents(field, text, what));
       const [cents, at] = [part("amount", amount, "An amount"), part("price", price, "A price")];
-      if (cents === null && at === null) throw new Wrong("amount", "An amount, a price or both are needed.");
+      if (cents === null && at === null) throw new Wrong("amount", "Enter an amount, a price or both.");
       const quote = at === null ? undefined : await todaysPrice(account, wanted);
       const why = unusual(side, at, quote, cents);
       sure(why === null ? null : `${why} Set it all the same?`);
@@ -139,7 +139,7 @@ function TriggerPreview({ account, side, symbol, amount, price, existing }) {
     ["Today's price", quote === undefined ? "not known" : `${shown(quote.cents)}, ${distance(quote.cents, at)} to go`],
     side === "buy" ? ["Reserved at once", shown(cents)] : ["Shares reserved", String(shares)],
   ];
-  return html`<dl class="preview" aria-label="What the trigger comes to">
+  return html`<dl class="preview" aria-label="Preview of the trigger">
       ${lines.map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}
     </dl>
     ${why !== null && html`<p class="notice">${why}</p>`}`;

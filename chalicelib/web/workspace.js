@@ -43,7 +43,7 @@ function AccountView({ api, user, viewer }) {
     field.focus();
     field.scrollIntoView({ block: "nearest" });
   };
-  if (!read || wasEmpty === null) return html`<p class="loading" role="status">${account.problem ?? "Looking at the account…"}</p>`;
+  if (!read || wasEmpty === null) return html`<p class="loading" role="status">${account.problem ?? "Loading the account…"}</p>`;
   const cash = html`<${AddCash} account=${account} />`;
   return html`<div class="account">
     <div role="status" class="old">${account.problem && html`<p class="notice">What you see may be old. ${account.problem}</p>`}</div>

@@ -26,19 +26,19 @@ _CORES = (4, 8, 16)
 _NOT_MEASURED = "This run did not measure it.\n"
 
 _ALT: Mapping[str, str] = {
-    "rates": "Commands a second of this system between floor and ceiling",
-    "users": "Commands a second over the number of users",
+    "rates": "Commands per second of this system between floor and ceiling",
+    "users": "Commands per second over the number of users",
     "latency": "p50 and p99 by command",
-    "any-server": "Commands a second of one server, of several, and of one that keeps no account",
+    "any-server": "Commands per second of one server, of several, and of one that keeps no account",
     "functions": "Time of a command by the bare driver and by containers",
-    "sustained": "Commands a second by tenths of a long replay",
+    "sustained": "Commands per second by tenths of a long replay",
     "cost": "CPU time a command by process, and within the gateway",
     "memory": "Peak memory by process",
     "quotes": "Time to get a quote, warm and cold",
     "dump": "Events a second of a DUMPLOG",
     "growth-past": "Cost of a command over the account's past commands",
     "growth-accounts": "Cost of a command over the number of accounts",
-    "durability": "Commands a second by write concern",
+    "durability": "Commands per second by write concern",
 }
 
 

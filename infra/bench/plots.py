@@ -10,7 +10,7 @@ from loadgen.results import charts
 from loadgen.results.charts import Bar, Curve, Range, Spread, number
 
 KNOWN_SIX_SERVERS, KNOWN_HERE = 206, 34
-"""Commands a second that the best known system of this family claims for six servers, and what it did on a machine of
+"""Commands per second that the best known system of this family claims for six servers, and what it did on a machine of
 two cores like this one. Neither was measured in the run: they are here to compare orders of magnitude."""
 
 

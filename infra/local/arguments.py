@@ -23,7 +23,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says: its `command`, and for `up` each of the fields of StackOptions."""
     parser = argparse.ArgumentParser(
         prog=_PROG,
-        description="The local stack: MongoDB, Redis and the server, started in order, stopped without a trace.",
+        description="The local stack: MongoDB, Redis and the server, started and stopped in order.",
     )
     add_examples(parser, *(f"{_PROG} {example}" for example in (*_UP_EXAMPLES, "status", "kill gateway-1")))
     commands = parser.add_subparsers(dest="command", required=True)

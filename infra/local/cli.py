@@ -1,4 +1,4 @@
-"""The local stack in the foreground: MongoDB, Redis and the server, started in order, stopped without a trace."""
+"""The local stack in the foreground: MongoDB, Redis and the server, started and stopped in order."""
 
 import contextlib
 import json

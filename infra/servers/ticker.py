@@ -51,7 +51,7 @@ def tick(
             except (PermanentError, UnavailableError) as error:
                 log.warning("no sweep: %s", error)
             except Exception:
-                log.exception("a sweep failed for a reason nobody thought of")
+                log.exception("unhandled exception in a sweep")
             count(report)
             pause(max(0.0, began + seconds - now()))
 

@@ -31,7 +31,7 @@ class Source(Protocol):
 
 
 class Rate:
-    """Commands a second over the last seconds."""
+    """Commands per second over the last seconds."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()

@@ -58,7 +58,7 @@ class Day:
         self.hand.fill(panel.get_by_label("When price"), price)
         self.hand.press(panel.get_by_role("button", name="Set trigger"))
         said = self.visit.page.get_by_text(re.compile(f"Set: \\w+ {symbol}"))
-        asked = panel.get_by_text("It would fire at once: today's price is $10.00. Set it all the same?")
+        asked = panel.get_by_text("It would fire at once: the price is $10.00. Set it all the same?")
         said.or_(asked).wait_for()
         if asked.is_visible():
             self.hand.press(panel.get_by_role("button", name="Yes, set it"))

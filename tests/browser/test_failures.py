@@ -58,12 +58,12 @@ def test_a_wrong_token_is_said_beside_the_field_and_a_good_one_is_taken(floor: B
     page = visit.page
     field = page.get_by_label("Token")
     sign_in(page, "")
-    visit.says("A token is needed: paste one.")
+    visit.says("Paste a token.")
     sign_in(page, "what my friend gave me")
     visit.says("This is not a token.")
     visit.must_be_clean()
     sign_in(page, trader_token("another secret of 32 bytes or more", "wrong"))
-    visit.says("The server does not take this token: it is not valid here.")
+    visit.says("The server does not accept this token: it is not valid here.")
     assert field.get_attribute("aria-invalid") == "true"
     described = str(field.get_attribute("aria-describedby")).split()
     assert any("not valid here" in page.locator(f"[id='{name}']").inner_text() for name in described)
@@ -90,7 +90,7 @@ def test_a_token_that_expires_in_the_middle_is_said_and_the_page_goes_on_where_i
     assert page.get_by_role("heading", name="Sign in").is_visible()
     assert page.locator(".glance").is_hidden()
     sign_in(page, floor.trader_token("short"))
-    visit.says("You are not signed in any more; nothing was changed.")
+    visit.says("You are no longer signed in; nothing was changed.")
     assert visit.figure("Cash") == "$100.00"
     assert visit.panel("Add cash").get_by_label("Amount to add").input_value() == "20"
     visit.panel("Add cash").get_by_role("button", name="Add cash").click()
@@ -105,11 +105,11 @@ def test_the_server_goes_away_and_comes_back_and_what_was_sent_meanwhile_is_done
     visit.glance("Cash").get_by_text("$0.00").wait_for()
     with away(frail, "gateway"):
         add(visit, "30")
-        visit.says(re.compile("The server (is away|takes long)"))
+        visit.says(re.compile("The server (cannot be reached|is slow)"))
         visit.says("This is sent again as soon as it is back, and done once.")
         assert visit.panel("Add cash").get_by_role("button", name="Add cash").get_attribute("aria-disabled") == "true"
     visit.says("Added $30.00. Cash is $30.00.")
-    visit.page.get_by_text("The server is away").first.wait_for(state="detached")
+    visit.page.get_by_text("The server cannot be reached").first.wait_for(state="detached")
     visit.glance("Cash").get_by_text("$30.00").wait_for()
     keys = {request.headers["idempotency-key"] for request in visit.sent("POST", "/users/patient/add")}
     assert len(keys) == 1
@@ -180,7 +180,7 @@ def test_rejections_are_said_beside_the_field(floor: BackgroundStack, visits: Vi
         ticket.get_by_role("button", name=re.compile(f"^{side}")).click()
 
     trade("", "10")
-    wrong("A symbol is needed, such as ABC.", "Symbol")
+    wrong("Enter a symbol, such as ABC.", "Symbol")
     trade("a1", "10")
     wrong("A symbol is 1 to 3 letters, such as ABC.", "Symbol")
     trade("rej", "1,00")

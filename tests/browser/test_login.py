@@ -253,7 +253,7 @@ def test_after_a_revocation_one_signs_in_anew_in_a_window_and_goes_on(door: Back
     field = visit.panel("Add cash").get_by_label("Amount to add")
     field.fill("56.78")
     assert provider(door, "POST", "/users/revoked/revoke-tokens", {})[0] == 204
-    visit.says("The provider has ended your sign-in. Sign in again, and go on where you were.")
+    visit.says("The provider has ended your sign-in. Sign in again to continue where you left off.")
     assert page.evaluate("sessionStorage.getItem('day-trading.renewal')") is None
     assert token_of(page) is None
     with page.expect_popup() as opened:

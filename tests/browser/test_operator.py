@@ -48,14 +48,14 @@ def test_a_user_that_there_is_not_is_said_and_not_made(floor: BackgroundStack, v
 def test_a_database_that_is_away_is_told_with_its_name(frail: BackgroundStack, visits: Visits) -> None:
     """To the operator, and to a trader who does something, or only looks."""
     system = visits(frail).open(frail.operator_token)
-    system.panel("System").get_by_text("All parts are well.").wait_for()
+    system.panel("System").get_by_text("All parts are healthy.").wait_for()
     trader = visits(frail).open(frail.trader_token("untold"))
     trader.glance("Cash").wait_for()
     with away(frail, "mongod"):
         system.panel("System").get_by_text(re.compile("Not well: down: mongodb|No answer within 2 s")).wait_for()
-        trader.says("The server answers, but its database (MongoDB) is not well. Trying again…")
+        trader.says("The server is up, but there is a problem with its database (MongoDB). Trying again…")
         system.panel("System").get_by_text("Not well: down: mongodb.").wait_for()
-    system.panel("System").get_by_text("All parts are well.").wait_for(timeout=60_000)
+    system.panel("System").get_by_text("All parts are healthy.").wait_for(timeout=60_000)
     trader.page.get_by_text("database (MongoDB)").wait_for(state="detached", timeout=60_000)
 
 
@@ -69,7 +69,7 @@ def test_the_live_view_shows_what_the_system_does(floor: BackgroundStack, visits
 
     token = floor.trader_token("busy")
     body = {"symbol": "SYS", "amount": "10.00"}
-    while gauge("Commands a second") in {"…", "0.0"}:
+    while gauge("Commands per second") in {"…", "0.0"}:
         for _ in range(10):
             assert ask(floor, "POST", "/users/busy/buy", token, body)[0] == 409
     system.get_by_text(re.compile(r"median [\d.]+ ms")).first.wait_for()
@@ -80,7 +80,7 @@ def test_the_live_view_shows_what_the_system_does(floor: BackgroundStack, visits
     visit.panel("Commands since the start").get_by_role("row", name=re.compile(r"^Buy \d+")).wait_for()
     codes = visit.panel("Rejections and failures by code")
     codes.get_by_role("row", name=re.compile(r"^insufficient funds \d+")).wait_for()
-    system.get_by_text("All parts are well.").wait_for()
+    system.get_by_text("All parts are healthy.").wait_for()
     visit.must_be_clean()
 
 
@@ -90,7 +90,7 @@ def test_an_operator_dumps_the_log_of_all_and_downloads_it(floor: BackgroundStac
     dump = visit.panel("Audit log of all users")
     dump.get_by_label("File name").fill("../all.xml")
     dump.get_by_role("button", name="Dump all").click()
-    visit.says("The server does not take this file name. (must be a plain name, not a path, got '../all.xml')")
+    visit.says("The server does not accept this file name. (must be a plain name, not a path, got '../all.xml')")
     dump.get_by_label("File name").fill("everybody.xml")
     dump.get_by_role("button", name="Dump all").click()
     visit.says(re.compile(r"Written: \d+ events"))

@@ -115,8 +115,8 @@ def test_sums_that_are_unusual_are_asked_about_and_no_sends_nothing(floor: Backg
 @pytest.mark.parametrize(
     ("side", "price", "says"),
     [
-        ("Buy low", "1000", "It would fire at once: today's price is $10.00."),
-        ("Sell high", ".90", "It would fire at once: today's price is $10.00."),
+        ("Buy low", "1000", "It would fire at once: the price is $10.00."),
+        ("Sell high", ".90", "It would fire at once: the price is $10.00."),
         ("Buy low", ".09", "$0.09 is far from today's price, $10.00 (−99.1%)."),
         ("Sell high", "1,500.00", "$1,500.00 is far from today's price, $10.00 (+14900.0%)."),
     ],
@@ -168,7 +168,7 @@ def test_a_quote_that_does_not_come_says_so_and_can_be_given_up(frail: Backgroun
         ticket.get_by_label("Symbol").fill("SLO")
         ticket.get_by_role("button", name="Get quote").click()
         ticket.get_by_role("button", name="Give up").click()
-        visit.says("Given up: no answer came. Nothing was changed.")
+        visit.says("Gave up: no answer came. Nothing was changed.")
         assert ticket.get_by_role("button", name="Get quote").get_attribute("aria-busy") is None
     visit.must_be_clean(refused=True)
 

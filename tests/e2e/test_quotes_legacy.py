@@ -180,7 +180,7 @@ def test_redis_may_be_killed_and_come_back_during_a_replay(open_shop: OpenShop, 
                 wait_until(lambda: client.dbsize() > 0)
             assert process.poll() is None, "all of that was during the replay"
             assert ends_well(process)
-        assert shop.log.count("the quote cache fails") == 1
+        assert shop.log.count("the quote cache is failing") == 1
         assert shop.log.count("the quote cache is in use again") == 1
 
 

@@ -87,7 +87,7 @@ def test_a_log_that_is_too_large_for_one_answer_is_not_held_in_memory_but_named(
     assert len(api.get("/users/jane/dumplog?filename=fits.xml").text) == MAX_LOG_BYTES
     refused = api.get("/users/jane/dumplog?filename=large.xml")
     assert (refused.status, refused.code) == (413, "too_large")
-    assert "take it from where DUMPLOG wrote it" in refused.body["detail"]
+    assert "fetch it from where DUMPLOG wrote it" in refused.body["detail"]
 
 
 def test_a_folder_that_cannot_be_read_is_unavailable(api: Api, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_where_logs_are_in_a_bucket_its_links_are_the_way(
     with running_api(mongo_uri, mongo_database, redis_url, tmp_path, DUMP_PLACE="s3://bucket/logs") as api:
         reply = api.get("/users/jane/dumplog?filename=log.xml")
     assert reply.code == "not_found"
-    assert "the answer to a DUMPLOG has a link" in reply.body["detail"]
+    assert "use the link in the answer to DUMPLOG" in reply.body["detail"]
 
 
 def test_fetching_counts_towards_the_limit_of_commands(

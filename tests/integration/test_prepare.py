@@ -39,7 +39,7 @@ def test_a_database_that_is_away_keeps_no_server_from_starting(
         thread = prepare()
         thread.join(SECONDS)
         assert not thread.is_alive()
-    assert "the indexes will be made on first use" in caplog.text
+    assert "the indexes will be created on first use" in caplog.text
 
 
 def test_a_crowd_uses_no_more_connections_of_the_cache_than_the_setting_says(redis_url: str) -> None:

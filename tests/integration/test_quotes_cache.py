@@ -236,7 +236,7 @@ def test_strange_values_are_warned_of_once_a_minute(
     for _ in range(20):
         redis.set(KEY, "strange", px=50_000)
         setup.cache.read("ABC")
-    assert caplog.messages == ["what stands in the cache as the quote of ABC is none of ours"]
+    assert caplog.messages == ["the cache has a foreign value in the place of the quote of ABC"]
     assert caplog.records[0].levelno == logging.WARNING
 
 

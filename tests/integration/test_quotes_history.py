@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.quotes.history import KEPT_MS, MINUTE_MS, Point, PriceHistory
 from tests.integration.quote_parts import NAMESPACE, client_of
 
@@ -75,3 +76,8 @@ def test_what_others_have_put_there_is_no_point(redis: Redis, history: PriceHist
     longest = b"%d:%s1" % (NOW, b"0" * 24)
     redis.zadd(KEY, {longest: NOW // MINUTE_MS, b"%d:100000000000" % (NOW - 1): NOW // MINUTE_MS})
     assert history.points("ABC", 0, NOW) == [Point(NOW - 1, 100_000_000_000), Point(NOW, 1)]
+
+
+def test_without_redis_the_history_is_unavailable_and_not_empty() -> None:
+    with Redis(port=1) as nobody, pytest.raises(QuoteUnavailableError, match="history is not available"):
+        PriceHistory(nobody, NAMESPACE).points("ABC", 0, NOW)

@@ -26,7 +26,7 @@ from tests.integration.quote_parts import (
 
 TIMEOUT_SECONDS = 0.2
 PAUSE_SECONDS = 0.3
-OUTAGE = "the quote cache fails, prices come straight from the source: "
+OUTAGE = "the quote cache is failing; prices come straight from the source: "
 BACK = "the quote cache is in use again"
 
 

@@ -76,7 +76,7 @@ def test_the_setting_names_the_source() -> None:
     ("text", "says"),
     [
         ("fixed:0", "fixed:PRICE ("),
-        ("tcp://nowhere", "tcp://HOST:PORT (a host and"),
+        ("tcp://nowhere", "tcp://HOST:PORT (needs a host"),
         ("10.00", "fixed:PRICE, simulated:"),
     ],
 )

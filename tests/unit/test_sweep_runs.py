@@ -358,4 +358,4 @@ def test_what_is_outdated_is_warned_of_once_and_nothing_else_is(book: Book, capl
     assert caplog.messages == []
     book.put(trader("john", "MNO"))
     sweeper(book, Prices(outdated=frozenset({"MNO"}))).sweep()
-    assert caplog.messages == ["the triggers of john on MNO wait for the next sweep: the quotes ran out"]
+    assert caplog.messages == ["the triggers of john on MNO wait for the next sweep: their quotes expired"]

@@ -1,4 +1,4 @@
-"""Commands a second where a server meets users whom another one served just now."""
+"""Commands per second where a server meets users whom another one served just now."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
