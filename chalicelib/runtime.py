@@ -110,6 +110,7 @@ class Runtime:
     transactions: TransactionNumbers
     tokens: Tokens
     rate_limit: RateLimit | None
+    dump_rate_limit: RateLimit | None
     observers: Observers
     instruments: Instruments
 
@@ -232,12 +233,12 @@ def make_tokens(settings: Settings) -> Tokens:
     return Tokens(kinds, now_ms)
 
 
-def make_rate_limit(redis: Redis, settings: Settings) -> RateLimit | None:
-    """Return the limit of commands a user, None when there is none."""
-    if settings.rate_limit == 0:
+def make_rate_limit(redis: Redis, settings: Settings, commands: int, kind: str = "") -> RateLimit | None:
+    """Return the limit of so many `commands` a user, None when there is none."""
+    if commands == 0:
         return None
     breaker = Breaker(settings.quote_cache_pause_ms / 1000)
-    return RateLimit(redis, settings.redis_namespace, settings.rate_limit, settings.rate_limit_seconds, breaker)
+    return RateLimit(redis, settings.redis_namespace, commands, settings.rate_limit_seconds, breaker, kind)
 
 
 def make_instruments(settings: Settings) -> Instruments:
@@ -336,7 +337,8 @@ def make_runtime(settings: Settings) -> Runtime:
         clock=clock,
         transactions=transactions,
         tokens=make_tokens(settings),
-        rate_limit=make_rate_limit(redis, settings),
+        rate_limit=make_rate_limit(redis, settings, settings.rate_limit),
+        dump_rate_limit=make_rate_limit(redis, settings, settings.dump_rate_limit, "dump"),
         observers=make_observers(settings, instruments),
         instruments=instruments,
     )

@@ -35,13 +35,16 @@ return 0
 class RateLimit:
     """At most `commands` at once, and then one each `seconds / commands`; safe to share between threads.
 
+    Limits of different kinds count apart, those of one `kind` for all servers together.
     While Redis is away everybody is let through, after one time-out a pause of the breaker: a limit protects the
     service, and must not be what takes it down.
     """
 
-    def __init__(self, redis: Redis, namespace: str, commands: int, seconds: int, breaker: Breaker) -> None:
+    def __init__(
+        self, redis: Redis, namespace: str, commands: int, seconds: int, breaker: Breaker, kind: str = ""
+    ) -> None:
         self._redis = redis
-        self._namespace = namespace
+        self._keys = f"{namespace}:rate:{kind}:" if kind else f"{namespace}:rate:"
         self._window_us = seconds * 1_000_000
         self._interval_us = max(1, self._window_us // commands)
         self._breaker = breaker
@@ -63,4 +66,4 @@ class RateLimit:
             raise RateLimitedError(math.ceil(wait_us / 1_000_000))
 
     def _wait_us(self, user: str) -> int:
-        return int(self._redis.eval(_TAKE, 1, f"{self._namespace}:rate:{user}", self._interval_us, self._window_us))
+        return int(self._redis.eval(_TAKE, 1, self._keys + user, self._interval_us, self._window_us))

@@ -99,6 +99,7 @@ class Settings:
     login_token: str
     login_origin: str | None
     rate_limit: int
+    dump_rate_limit: int
     rate_limit_seconds: int
     cors_origin: str | None
     log_level: str
@@ -362,7 +363,8 @@ def _read(env: Mapping[str, str]) -> Settings:
         login_scope=_text("LOGIN_SCOPE", env, "openid"),
         login_token=_one_of("LOGIN_TOKEN", env, LOGIN_TOKENS[0], LOGIN_TOKENS),
         login_origin=_origin("LOGIN_ORIGIN", env, HERE, "one https:// origin (http:// only on this machine)"),
-        rate_limit=_number("RATE_LIMIT", env, 0, 0, 1_000_000),
+        rate_limit=_number("RATE_LIMIT", env, 1_200, 0, 1_000_000),
+        dump_rate_limit=_number("DUMP_RATE_LIMIT", env, 10, 0, 1_000_000),
         rate_limit_seconds=_number("RATE_LIMIT_SECONDS", env, 60, 1, 3_600),
         cors_origin=read_cors_origin(env),
         log_level=_one_of("LOG_LEVEL", env, "INFO", LOG_LEVELS),

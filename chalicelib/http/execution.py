@@ -148,10 +148,14 @@ def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
     return caller
 
 
-def _count(parts: Runtime, caller: Caller) -> None:
-    """Count a request of a trader for its limit; raises RateLimitedError."""
-    if parts.rate_limit is not None and not caller.is_operator:
+def _count(parts: Runtime, caller: Caller, operation: Operation | None = None) -> None:
+    """Count a request of a trader for its limits; raises RateLimitedError."""
+    if caller.is_operator:
+        return
+    if parts.rate_limit is not None:
         parts.rate_limit.take(caller.user)
+    if operation is DUMPLOG and parts.dump_rate_limit is not None:
+        parts.dump_rate_limit.take(caller.user)
 
 
 def show_prices(parts: Runtime, request: Request, user: str) -> Response:
@@ -219,7 +223,7 @@ def _answer(
     caller.must_act_for(user)
     given.user = parse_user(user)
     given.operator = caller.user if caller.user != user else None
-    _count(parts, caller)
+    _count(parts, caller, operation)
     command = read_command(request, operation, user, parts.transactions.next, symbol)
     given.transaction = command.transaction
     quota = None if caller.is_operator else parts.settings.dump_quota_mb * 1_000_000 or None

@@ -53,7 +53,7 @@ _DESCRIPTIONS: Mapping[int, str] = {
     414: "The request line is over 8 KiB.",
     415: "The body is not application/json, or it is compressed.",
     422: "The idempotency key was used for another command.",
-    429: "More commands than this user may give in that time.",
+    429: "More commands, or more DUMPLOGs, than a trader may give in that time; operators have no limit.",
     501: "The body is in a transfer coding other than chunked, or the database cannot do what is asked until an "
     "operator has changed it. To send it again is in vain.",
     503: "A part of the system did not answer. Nothing is changed by reading: send it again.",

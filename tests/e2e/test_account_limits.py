@@ -152,3 +152,20 @@ def test_a_trader_whose_logs_take_all_the_room_is_told_so_and_an_operator_is_ser
     assert [file.name for file in old.parent.iterdir()] == ["old.xml"]
     assert ask(served, "POST", path, served.operator_token, {"filename": "new.xml"})[0] == 200
     assert ask(served, "POST", path, trader, {"filename": "old.xml"})[0] == 200
+
+
+def test_traders_may_have_ten_logs_a_minute_written_by_default_and_operators_any_number(
+    served: BackgroundStack,
+) -> None:
+    user = f"eager{time.time_ns()}"
+    path, body, trader = f"/users/{user}/dumplog", {"filename": "log.xml"}, served.trader_token(user)
+    began = time.monotonic()
+    written = 0
+    while (answer := ask(served, "POST", path, trader, body))[0] == 200:
+        written += 1
+    assert 10 <= written <= 10 + (time.monotonic() - began) / 6 + 1, "one more each six seconds"
+    status, headers, text = answer
+    assert (status, json.loads(text)["code"]) == (429, "rate_limited")
+    assert 1 <= int(headers["retry-after"]) <= 6
+    assert ask(served, "GET", f"/users/{user}/account", trader)[0] == 200
+    assert [ask(served, "POST", path, served.operator_token, body)[0] for _ in range(12)] == [200] * 12

@@ -123,3 +123,30 @@ def test_a_limit_is_answered_429_and_is_not_audited(
         assert api.ask("GET", f"/users/{user}/summary", authorization=f"Bearer {token('x', 'trader')}").status == 403
         summary = api.get(f"/users/{user}/summary")  # operators have no limit
         assert (summary.body["cash"], len(summary.body["history"])) == ("3.00", 3)
+
+
+def test_logs_have_a_lower_limit_of_their_own(
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Another user and other commands go on; reads of logs are no DUMPLOGs, and operators have no limit."""
+    more = {"DUMP_RATE_LIMIT": "2", "RATE_LIMIT_SECONDS": "3600"}
+    with running_api(mongo_uri, mongo_database, redis_url, tmp_path, **more) as api:
+        users = [someone(), someone()]
+        tokens = {user: f"Bearer {token(user, 'trader')}" for user in users}
+
+        def dumps(user: str, authorization: str) -> int:
+            return api.ask("POST", f"/users/{user}/dumplog", {"filename": "a"}, authorization=authorization).status
+
+        assert [dumps(users[0], tokens[users[0]]) for _ in range(3)] == [200, 200, 429]
+        assert dumps(users[1], tokens[users[1]]) == 200
+        assert api.ask("GET", f"/users/{users[0]}/dumplog?filename=a", authorization=tokens[users[0]]).status == 200
+        assert api.ask("GET", f"/users/{users[0]}/summary", authorization=tokens[users[0]]).status == 200
+        operator = f"Bearer {token()}"
+        assert [dumps(users[0], operator) for _ in range(3)] == [200] * 3
+
+
+def test_a_limit_of_one_kind_takes_nothing_from_another(redis: Redis) -> None:
+    user = someone()
+    logs = RateLimit(redis, "of_the_tests", 1, 3600, Breaker(60.0), "dump")
+    assert [takes(logs, user), takes(logs, user)] == [True, False]
+    assert takes(limit_of(redis, 1, 3600), user)

@@ -94,6 +94,7 @@ def test_on_this_machine_keys_may_come_without_tls(host: str) -> None:
         ("LOG_LEVEL", "LOUD"),
         ("LOG_LEVEL", "info"),
         ("RATE_LIMIT", "-1"),
+        ("DUMP_RATE_LIMIT", "-1"),
         ("RATE_LIMIT_SECONDS", "0"),
         ("AUTH_TIMEOUT_MS", "never"),
         ("AUTH_USER_CLAIM", ""),
@@ -134,11 +135,14 @@ def test_an_address_of_redis_that_is_none_is_named() -> None:
     assert "swordfish" not in str(raised.value)
 
 
-def test_there_is_no_limit_and_no_cors_unless_it_is_set() -> None:
+def test_traders_have_limits_unless_they_are_taken_off() -> None:
     settings = read_settings(GOOD)
-    assert make_rate_limit(connect_redis(settings), settings) is None
-    limited = read_settings(GOOD | {"RATE_LIMIT": "10"})
-    assert make_rate_limit(connect_redis(limited), limited) is not None
+    assert (settings.rate_limit, settings.dump_rate_limit, settings.rate_limit_seconds) == (1_200, 10, 60)
+    assert make_rate_limit(connect_redis(settings), settings, settings.rate_limit) is not None
+    assert make_rate_limit(connect_redis(settings), settings, 0) is None
+
+
+def test_there_is_no_cors_unless_it_is_set() -> None:
     assert CORS is None
     assert read_cors_origin({}) is None
 
