@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy destroy cold clean forget distclean
+.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy rollback destroy cold clean forget distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -94,8 +94,11 @@ diff: setup ## Show what a deployment would change (make diff STAGE=prod SET="Al
 deploy: setup ## Show what changes in AWS, ask, and change it (make deploy STAGE=prod SET="..." YES=1)
 	$(CLOUD) deploy $(WISHES) $(if $(YES),--yes)
 
-destroy: setup ## Remove the stack from AWS; the bucket of audit logs and the pool of people stay
-	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
+rollback: setup ## Go back to what was deployed before, after showing what changes (make rollback STAGE=prod YES=1)
+	$(CLOUD) rollback --stage $(or $(STAGE),prod) $(addprefix --set ,$(SET)) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes)
+
+destroy: setup ## Remove the stack from AWS (with UNPROTECT=1); the bucket of audit logs and the pool of people stay
+	$(CLOUD) destroy --stage $(or $(STAGE),prod) $(if $(REGION),--region $(REGION)) $(if $(YES),--yes) $(if $(UNPROTECT),--unprotect)
 
 screenshots: $(DEV) ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
 	$(PY) -m infra.browser.screenshots

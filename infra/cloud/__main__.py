@@ -1,4 +1,4 @@
-"""Deploy the stack to AWS, look at what a deployment would change, see that it works, or remove it."""
+"""Deploy the stack to AWS, see what that would change and whether it works, go back to the one before, or remove it."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, Packag
 from infra.cloud.people import ROLES, invite, pool_of
 from infra.cloud.smoke import SmokeError
 from infra.cloud.stack import ParameterError, Plan, Stack, StackError
-from infra.cloud.upload import upload
+from infra.cloud.upload import earlier, note_deployed, upload
 from infra.host.arguments import add_examples, decimal
 from infra.tokens import operator_token
 
@@ -81,20 +82,45 @@ def _made(folder: Path, options: argparse.Namespace) -> Artifact:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    stack, plan = _planned(options)
-    if plan is not None:
-        stack.drop(plan)
+    change = _packaged_change(options)
+    if change.plan is not None:
+        change.stack.drop(change.plan)
     return OK
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    stack, plan = _planned(options)
+    return _apply(_packaged_change(options), options)
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    session, account = _session(options)
+    found = earlier(_client(session, "s3"), account, session.region_name, _name(options))
+    if found is None:
+        raise UsageError(f"no deployment of {_name(options)} before the present one is known: deploy an older commit")
+    return _apply(_planned(options, session, account, *found), options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of a stack to the template at `url`; its plan is None when nothing would change."""
+
+    session: Any
+    account: str
+    stack: Stack
+    url: str
+    plan: Plan | None
+
+
+def _apply(change: _Change, options: argparse.Namespace) -> int:
+    stack, plan = change.stack, change.plan
     if plan is None:
         return OK
     if not _agreed(options, f"apply this to {stack.name}"):
         stack.drop(plan)
         return OK
-    for name, value in stack.apply(plan).items():
+    outputs = stack.apply(plan)
+    note_deployed(_client(change.session, "s3"), change.account, change.session.region_name, stack.name, change.url)
+    for name, value in outputs.items():
         print(f"{name} = {value}")
     return OK
 
@@ -105,7 +131,7 @@ def _destroy(options: argparse.Namespace) -> int:
     if stack.find() is None:
         print(f"there is no stack {stack.name}")
     elif _agreed(options, f"remove {stack.name}; the bucket of audit logs and the pool of people stay"):
-        stack.delete()
+        stack.delete(unprotect=options.unprotect)
     return OK
 
 
@@ -128,28 +154,30 @@ def _smoke(options: argparse.Namespace) -> int:
     return OK
 
 
-def _planned(options: argparse.Namespace) -> tuple[Stack, Plan | None]:
-    """Package, upload and return what would change, after telling it."""
-    given = _given(options.set)
+def _packaged_change(options: argparse.Namespace) -> _Change:
+    """Package and upload, and return what would change, after telling it."""
     session, account = _session(options)
-    region = session.region_name
     with tempfile.TemporaryDirectory() as folder:
         if options.template is None:
             artifact = _made(Path(folder), options)
         else:
             artifact = Artifact(options.template.with_name(CODE), options.template)
         try:
-            template, url = upload(_client(session, "s3"), account, region, artifact)
+            template, url = upload(_client(session, "s3"), account, session.region_name, artifact)
         except (OSError, json.JSONDecodeError) as error:
             raise UsageError(f"{artifact.template}: {error}") from error
+    return _planned(options, session, account, template, url)
+
+
+def _planned(options: argparse.Namespace, session: Any, account: str, template: Any, url: str) -> _Change:
     stack = _stack(session, options)
-    plan = stack.plan(template, url, given, {"app": "day-trading", "stage": options.stage})
+    plan = stack.plan(template, url, _given(options.set), {"app": "day-trading", "stage": options.stage})
     if plan is None:
         print(f"{stack.name} is already as it should be")
     else:
-        print(f"{stack.name} in {region} of account {account}:")
+        print(f"{stack.name} in {session.region_name} of account {account}:")
         print("\n".join(plan.changes) or "no resource changes, only parameters or tags")
-    return stack, plan
+    return _Change(session, account, stack, url, plan)
 
 
 def _given(assignments: Sequence[str]) -> dict[str, str]:
@@ -227,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
         ("package", _package, "make the artifact and its template, and send nothing"),
         ("diff", _diff, "tell what a deployment would change"),
         ("deploy", _deploy, "tell what changes, and change it"),
+        ("rollback", _rollback, "tell what the template before the present one changes, and go back to it"),
         ("destroy", _destroy, "remove the stack"),
         ("invite", _invite, "make somebody who may sign in, or give a role to who may already"),
     ):
@@ -238,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("email", metavar="EMAIL", help="Cognito sends the first password there")
             command.add_argument("--role", choices=ROLES, default="trader", help="(%(default)s)")
         command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
-        if name not in {"destroy", "invite"}:
+        if name in {"package", "diff", "deploy"}:
             command.add_argument("--runtime", choices=RUNTIMES, default=Target().runtime, help="(%(default)s)")
             command.add_argument(
                 "--architecture", choices=ARCHITECTURES, default=Target().architecture, help="(%(default)s)"
@@ -254,8 +283,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name != "invite":
             command.add_argument("--yes", action="store_true", help="do not ask")
-        if name in {"diff", "deploy"}:
+        if name in {"diff", "deploy", "rollback"}:
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+        if name == "destroy":
+            command.add_argument("--unprotect", action="store_true", help="remove it although it is protected")
+        if name in {"diff", "deploy"}:
             command.add_argument("--template", type=Path, help="deploy this template instead of packaging")
     command = commands.add_parser("smoke", help="see that a deployed stack works", description=smoke.__doc__)
     add_examples(command, f"AUTH_SECRET=... {_PROG} smoke https://abc.execute-api.eu-west-3.amazonaws.com/api")

@@ -129,13 +129,25 @@ class Stack:
         self._mark_events(plan.stack_id)
         self.client.execute_change_set(ChangeSetName=plan.id, StackName=self.name)
         now = self._follow(plan.stack_id)
+        self.protect()
         return {found["OutputKey"]: found["OutputValue"] for found in now.get("Outputs", ())}
 
-    def delete(self) -> bool:
-        """Delete the stack and tell each event; return whether there was one. Raises StackFailedError."""
+    def protect(self, *, on: bool = True) -> None:
+        """Let CloudFormation refuse to delete the stack, or no longer."""
+        self.client.update_termination_protection(StackName=self.name, EnableTerminationProtection=on)
+
+    def delete(self, *, unprotect: bool = False) -> bool:
+        """Delete the stack and tell each event; return whether there was one.
+
+        Raises StackError for one that is protected, unless that is to be taken from it, and StackFailedError.
+        """
         now = self.find()
         if now is None:
             return False
+        if now.get("EnableTerminationProtection"):
+            if not unprotect:
+                raise StackError(f"the stack {self.name} is protected: to remove it all the same, say --unprotect")
+            self.protect(on=False)
         self._mark_events(now["StackId"])
         self.client.delete_stack(StackName=self.name)
         self._follow(now["StackId"])

@@ -21,18 +21,54 @@ def upload(client: Any, account: str, region: str, artifact: Artifact) -> tuple[
     Names are made from content: what is there already is not sent again, and the code of an older stack stays for a
     way back.
     """
-    bucket = f"day-trading-artifacts-{account}-{region}"
-    owned = {"Bucket": bucket, "ExpectedBucketOwner": account}
+    owned = _owned(account, region)
     _make(client, owned, region)
     template: dict[str, Any] = json.loads(artifact.template.read_text())
     if artifact.code.exists():
-        place = f"s3://{bucket}/{_send(client, owned, artifact.code.read_bytes(), 'zip')}"
+        place = f"s3://{owned['Bucket']}/{_send(client, owned, artifact.code.read_bytes(), 'zip')}"
         for resource in template["Resources"].values():
             if resource.get("Properties", {}).get("CodeUri") == f"./{CODE}":
                 resource["Properties"]["CodeUri"] = place
     key = _send(client, owned, json.dumps(template, indent=1, sort_keys=True).encode(), "json")
+    return template, _address(account, region, key)
+
+
+def _owned(account: str, region: str) -> Owned:
+    return {"Bucket": f"day-trading-artifacts-{account}-{region}", "ExpectedBucketOwner": account}
+
+
+def _address(account: str, region: str, key: str) -> str:
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return template, f"https://{bucket}.s3.{region}.{domain}/{key}"
+    return f"https://{_owned(account, region)['Bucket']}.s3.{region}.{domain}/{key}"
+
+
+def note_deployed(client: Any, account: str, region: str, stack: str, url: str) -> None:
+    """Note the address of the template that a stack has now, and keep that of the one before it."""
+    key = url.rpartition("/")[2]
+    known = _deployed(client, account, region, stack)
+    if key != known.get("now"):
+        body = json.dumps({"now": key, "before": known.get("now")}).encode()
+        client.put_object(**_owned(account, region), Key=f"stacks/{stack}.json", Body=body)
+
+
+def earlier(client: Any, account: str, region: str, stack: str) -> tuple[Mapping[str, Any], str] | None:
+    """Return the template that a stack had before the one it has, and its address; None when there is none known."""
+    key = _deployed(client, account, region, stack).get("before")
+    if key is None:
+        return None
+    text = client.get_object(**_owned(account, region), Key=key)["Body"].read()
+    return json.loads(text), _address(account, region, key)
+
+
+def _deployed(client: Any, account: str, region: str, stack: str) -> Mapping[str, str | None]:
+    try:
+        found = client.get_object(**_owned(account, region), Key=f"stacks/{stack}.json")
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "NoSuchBucket"}:
+            raise
+        return {}
+    known: Mapping[str, str | None] = json.loads(found["Body"].read())
+    return known
 
 
 def _send(client: Any, owned: Owned, content: bytes, kind: str) -> str:

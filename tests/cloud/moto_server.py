@@ -13,7 +13,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from moto import server
 from moto.apigateway.models import APIGatewayBackend
+from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.responses import CloudFormationResponse
+from moto.core.responses import ActionResult
 
 _MOCK = {"uri": "mock", "httpMethod": "POST"}
 
@@ -84,8 +87,29 @@ def _may_fail_or_last() -> None:
     CloudFormationBackend.execute_change_set = execute  # type: ignore[method-assign]
 
 
+def _protect_stacks() -> None:
+    """Let stacks be protected from removal, which moto does not know."""
+
+    def protect(self: CloudFormationResponse) -> ActionResult:
+        stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+        stack.enable_termination_protection = self._get_param("EnableTerminationProtection") in {True, "true"}
+        return ActionResult({"StackId": stack.stack_id})
+
+    original = CloudFormationBackend.delete_stack
+
+    def delete(self: CloudFormationBackend, name_or_stack_id: str) -> None:
+        if getattr(self.get_stack(name_or_stack_id), "enable_termination_protection", False):
+            said = f"Stack [{name_or_stack_id}] cannot be deleted while TerminationProtection is enabled"
+            raise ValidationError(name_or_stack_id, said)
+        original(self, name_or_stack_id)
+
+    CloudFormationResponse.update_termination_protection = protect  # type: ignore[attr-defined]  # moto has none
+    CloudFormationBackend.delete_stack = delete  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     _may_fail_or_last()
+    _protect_stacks()
     _translate("import_rest_api", 1)
     _translate("put_rest_api", 2)
     server.main()

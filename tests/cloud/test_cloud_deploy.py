@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3  # type: ignore[import-untyped]
 import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
 from infra.local.stack import PROJECT
 from tests.cloud.conftest import CREDENTIALS
@@ -94,7 +95,12 @@ def test_a_stack_is_deployed_changed_and_removed(deployer: Deployer) -> None:
     assert "CREATE_COMPLETE" not in changed.stdout  # the events of the time before are not told again
     assert {found["LogicalResourceId"] for found in resources(deployer)} == {"Topic", "Queue"}
 
-    removed = deployer("destroy", "--yes")
+    refused = deployer("destroy", "--yes")
+    assert (refused.returncode, deployer.stacks) == (1, ["UPDATE_COMPLETE"])
+    assert refused.stderr == f"the stack {deployer.name} is protected: to remove it all the same, say --unprotect\n"
+    with pytest.raises(ClientError, match="TerminationProtection"):
+        deployer.cloud.delete_stack(StackName=deployer.name)
+    removed = deployer("destroy", "--yes", "--unprotect")
     assert (removed.returncode, deployer.stacks) == (0, [])
     assert "DELETE_COMPLETE" in removed.stdout
     assert deployer("destroy", "--yes").stdout == f"there is no stack {deployer.name}\n"
@@ -103,6 +109,26 @@ def test_a_stack_is_deployed_changed_and_removed(deployer: Deployer) -> None:
 def resources(deployer: Deployer) -> list[Any]:
     found: list[Any] = deployer.cloud.describe_stack_resources(StackName=deployer.name)["StackResources"]
     return found
+
+
+def test_the_way_back_is_the_template_before_and_leads_forward_again(deployer: Deployer) -> None:
+    deployer.write(TOPIC)
+    assert deployer("deploy", "--set=Size=large", "--yes").returncode == 0
+    alone = deployer("rollback", "--yes")
+    assert (alone.returncode, "no deployment of" in alone.stderr) == (2, True)
+    deployer.write({**TOPIC, **QUEUE})
+    assert deployer("deploy", "--yes").returncode == 0
+    assert deployer("deploy", "--set=Colour=blue", "--yes").returncode == 0  # of the same template
+
+    back = deployer("rollback", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert "- AWS::SQS::Queue Queue" in back.stdout
+    assert [found["LogicalResourceId"] for found in resources(deployer)] == ["Topic"]
+    assert back.stdout.splitlines()[-2:] == ["Given = large", "Shade = blue"], "parameters stay"
+
+    forward = deployer("rollback", "--yes")
+    assert forward.returncode == 0, forward.stderr
+    assert {found["LogicalResourceId"] for found in resources(deployer)} == {"Topic", "Queue"}
 
 
 def test_a_look_at_a_new_stack_leaves_nothing(deployer: Deployer) -> None:
