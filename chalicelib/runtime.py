@@ -280,14 +280,15 @@ def make_runtime(settings: Settings) -> Runtime:
     database = connect_database(settings, instruments=instruments)
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
-    writer = make_writer(database, settings.group_commit, instruments)
+    observers = make_observers(settings, instruments)
+    writer = make_writer(database, settings.group_commit, instruments, observers)
     registry = Registry(database)
     accounts = Accounts(
         database,
         settings.server_name,
         RecentRecords(settings.recent_accounts),
         writer,
-        make_reader(database, settings.group_commit, instruments),
+        make_reader(database, settings.group_commit, instruments, observers),
         registry,
     )
     store = instruments.store(accounts)
@@ -339,7 +340,7 @@ def make_runtime(settings: Settings) -> Runtime:
         tokens=make_tokens(settings),
         rate_limit=make_rate_limit(redis, settings, settings.rate_limit),
         dump_rate_limit=make_rate_limit(redis, settings, settings.dump_rate_limit, "dump"),
-        observers=make_observers(settings, instruments),
+        observers=observers,
         instruments=instruments,
     )
 

@@ -66,6 +66,8 @@ def execute(
     began = time.perf_counter()
     timer = CommandTimer()
     given = _Given()
+    arrived = arrived_ms(request)
+    late_seconds = None if arrived is None else max(0, now_ms() - arrived) / 1000
     try:
         response = answer_response(_first_or_second(given, timer, parts, request, operation, user, symbol))
     except TradingError as error:
@@ -88,6 +90,9 @@ def execute(
             quote_seconds=timer.quote.seconds,
             save_seconds=timer.save.seconds,
             quoted=timer.quoted,
+            lost_races=timer.lost_races,
+            kept=timer.kept,
+            late_seconds=late_seconds,
             operator=given.operator,
         )
     )

@@ -24,11 +24,14 @@ class Stopwatch:
 class CommandTimer:
     """What one command has spent in each stage, over all its tries; it is one thread's alone.
 
-    And where its quote came from, the last one when there were several; None when it needed none.
+    And where its quote came from, the last one when there were several; None when it needed none. And whether the
+    account that was looked at first was one that the process kept, and how many races for it were lost.
     """
 
-    __slots__ = ("load", "quote", "quoted", "save")
+    __slots__ = ("kept", "load", "lost_races", "quote", "quoted", "save")
 
     def __init__(self) -> None:
         self.load, self.quote, self.save = Stopwatch(), Stopwatch(), Stopwatch()
         self.quoted: QuotedFrom | None = None
+        self.kept: bool | None = None
+        self.lost_races = 0

@@ -134,6 +134,7 @@ class AccountWrite:
                 return step()
             except LostRaceError:
                 self._lost_races += 1
+                self._timer.lost_races += 1
                 # Nobody else need be racing where the record was an old one.
                 pauses = self._was_read_now
             except UnknownOutcomeError as error:
@@ -151,6 +152,8 @@ class AccountWrite:
         with self._timer.load:
             kept = self._store.kept(self._user, self._key) if trust_kept else None
             record = kept or self._record
+            if self._timer.kept is None:
+                self._timer.kept = record is not None
             self._was_read_now = record is None
             if record is None:
                 record = self._store.read(self._user, self._key, with_latest=self._wants_latest)

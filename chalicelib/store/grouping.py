@@ -2,27 +2,40 @@
 
 from pymongo.database import Database
 
+from chalicelib.observe.commands import Observers
 from chalicelib.observe.instruments import NO_INSTRUMENTS, Instruments
 from chalicelib.store.documents import Document
 from chalicelib.store.readers import Reader, SingleReader
 from chalicelib.store.writers import SingleWriter, Writer
 
 
-def make_writer(database: Database[Document], limit: int, instruments: Instruments = NO_INSTRUMENTS) -> Writer:
+def make_writer(
+    database: Database[Document],
+    limit: int,
+    instruments: Instruments = NO_INSTRUMENTS,
+    observers: Observers | None = None,
+) -> Writer:
     """Return who sends writes: in groups of up to `limit`, or each alone."""
     if limit == 1:
         return SingleWriter(database["accounts"])
     from chalicelib.store.grouped.batcher import Batcher  # noqa: PLC0415 - in the cloud nothing gathers
     from chalicelib.store.grouped.writer import GroupWriter  # noqa: PLC0415 - likewise
 
-    return GroupWriter(database["accounts"], limit, make_batcher=instruments.batcher(Batcher, "update"))
+    told = (observers or Observers()).group_sent
+    return GroupWriter(database["accounts"], limit, make_batcher=instruments.batcher(Batcher, "update"), told=told)
 
 
-def make_reader(database: Database[Document], limit: int, instruments: Instruments = NO_INSTRUMENTS) -> Reader:
+def make_reader(
+    database: Database[Document],
+    limit: int,
+    instruments: Instruments = NO_INSTRUMENTS,
+    observers: Observers | None = None,
+) -> Reader:
     """Return who reads accounts: up to `limit` with one query, or each alone."""
     if limit == 1:
         return SingleReader(database["accounts"])
     from chalicelib.store.grouped.batcher import Batcher  # noqa: PLC0415 - in the cloud nothing gathers
     from chalicelib.store.grouped.reader import GroupReader  # noqa: PLC0415 - likewise
 
-    return GroupReader(database["accounts"], limit, make_batcher=instruments.batcher(Batcher, "find"))
+    told = (observers or Observers()).group_sent
+    return GroupReader(database["accounts"], limit, make_batcher=instruments.batcher(Batcher, "find"), told=told)

@@ -1,6 +1,7 @@
 """The command line of the local stack."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_examples(parser, *(f"{_PROG} {example}" for example in (*_UP_EXAMPLES, "status", "kill gateway-1")))
     commands = parser.add_subparsers(dest="command", required=True)
     _add_controls(commands)
+    _add_trace(commands)
     says = "run a stack in the foreground until Ctrl-C"
     command = commands.add_parser("up", help=says, description=f"{says.capitalize()}.")
     add_examples(command, *(f"{_PROG} {example}" for example in _UP_EXAMPLES))
@@ -119,6 +121,22 @@ def _add_controls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
                 help="how long to wait for it (%(default)g)",
             )
         command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+
+
+def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    says = "show a trace of a stack that was started with --traces, as a waterfall"
+    command = commands.add_parser("trace", help=says, description=f"{says.capitalize()}.")
+    add_examples(command, f"{_PROG} trace 0af7651916cd43dd8448eb211c80319c")
+    command.add_argument(
+        "id", metavar="ID", type=_trace_id, help="32 hexadecimal digits: `trace_id` in the servers' logs"
+    )
+    command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+
+
+def _trace_id(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{32}", text.lower()) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a trace: 32 hexadecimal digits")
+    return text.lower()
 
 
 def _delay(text: str) -> str:

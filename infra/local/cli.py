@@ -19,6 +19,7 @@ from infra.local.process import PartError
 from infra.local.stack import (
     DATABASE,
     DUMPS,
+    TRACES,
     FolderMismatchError,
     Stack,
     StackOptions,
@@ -29,6 +30,8 @@ from infra.local.stack import (
 )
 from infra.local.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
 from infra.tokens import operator_token, page_link, trader_token
+from infra.traces.files import read_trace
+from infra.traces.waterfall import waterfall
 
 _OPERATOR_HOURS = 30 * 24.0
 
@@ -161,6 +164,21 @@ def show_environment(data: Path) -> int:
     return 0
 
 
+def show_trace(trace: str, data: Path) -> int:
+    """Print a trace that the stack in `data` has kept, whether it runs or not; return the exit status."""
+    folder = data.resolve() / TRACES
+    spans = read_trace(folder, trace)
+    if not spans:
+        hint = "" if folder.is_dir() else "; start the stack with --traces"
+        print(
+            f"{folder} has no span of trace {trace}: only the latest are kept, and only of sampled traces{hint}",
+            file=sys.stderr,
+        )
+        return 1
+    print("\n".join(waterfall(spans)))
+    return 0
+
+
 def tell(what: str, name: str, data: Path, seconds: float) -> int:
     """Tell a running stack what to do with a part, wait until that is done and show it; return the exit status."""
     try:
@@ -192,6 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.command == "env":
         return show_environment(options.data)
+    if options.command == "trace":
+        return show_trace(options.id, options.data)
     if options.command != "up":
         name, seconds = ("", 0.0) if options.command == "status" else (options.name, options.seconds)
         return tell(options.command, name, options.data, seconds)

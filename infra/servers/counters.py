@@ -1,4 +1,4 @@
-"""The counters of commands and of sweeps, in the Prometheus form.
+"""The counters of commands, of sweeps and of the gateway, in the Prometheus form.
 
 Import it only where the folder for them is (`infra.servers.metrics`).
 """
@@ -6,7 +6,7 @@ Import it only where the folder for them is (`infra.servers.metrics`).
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, Metric, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -14,14 +14,19 @@ from prometheus_client.registry import Collector
 from chalicelib.observe.commands import QuotedFrom, Seen
 from chalicelib.sweep.report import Report
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STEPS_A_DECADE = 24
+_BUCKETS = tuple(round(0.001 * 10 ** (step / _STEPS_A_DECADE), 6) for step in range(4 * _STEPS_A_DECADE + 1))
+"""From 1 ms to 10 s, each 1.1 times the one before: a quantile that is read from them is right to 10 %."""
+
+_DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Counters:
     """Counts commands, and the time they took, of this process."""
 
-    def __init__(self) -> None:
-        registry = CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
         self._commands = Counter(
             "trading_commands",
             "Commands answered, and requests for one that were refused.",
@@ -49,6 +54,31 @@ class Counters:
             registry=registry,
         )
         self._quotes = {source: quotes.labels(source) for source in QuotedFrom}
+        accounts = Counter(
+            "trading_accounts",
+            "Commands that looked at an account, by where it was: kept by the process, or in the database.",
+            ["source"],
+            registry=registry,
+        )
+        self._accounts = {True: accounts.labels("process"), False: accounts.labels("database")}
+        self._lost_races = Counter(
+            "trading_lost_races",
+            "Writes of commands that came second, and were decided again.",
+            registry=registry,
+        )
+        self._late = Histogram(
+            "trading_arrival_delay_seconds",
+            "From the arrival of a request, at the proxy in front where there is one, to the beginning of its command.",
+            buckets=_DELAYS,
+            registry=registry,
+        )
+        self._groups = Histogram(
+            "trading_group_size",
+            "Reads and writes of accounts that went out as one message.",
+            ["operation"],
+            buckets=_SIZES,
+            registry=registry,
+        )
         # Looking up a child by its labels costs more than counting.
         self._known: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
@@ -65,6 +95,46 @@ class Counters:
         if seen.quoted is not None:
             self._quote.inc(seen.quote_seconds)
             self._quotes[seen.quoted].inc()
+        if seen.kept is not None:
+            self._accounts[seen.kept].inc()
+        if seen.lost_races:
+            self._lost_races.inc(seen.lost_races)
+        if seen.late_seconds is not None:
+            self._late.observe(seen.late_seconds)
+
+    def group_sent(self, operation: str, size: int) -> None:
+        """Count one group."""
+        self._groups.labels(operation).observe(size)
+
+
+class GatewayCounters:
+    """Counts the connections of a worker of the gateway, and the time in which its loop stood still."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        connections = Gauge(
+            "gateway_connections",
+            "Open connections: idle ones, and those with a request that was begun.",
+            ["state"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._connections = {state: connections.labels(state) for state in ("idle", "active")}
+        self._stalls = Histogram(
+            "gateway_loop_stall_seconds",
+            "Times in which the loop of a worker served nobody else, because one thing took so long.",
+            buckets=_DELAYS,
+            registry=registry,
+        )
+
+    def connected(self, idle: int, active: int) -> None:
+        """Note how many connections there are."""
+        self._connections["idle"].set(idle)
+        self._connections["active"].set(active)
+
+    def stood_still(self, seconds: float) -> None:
+        """Count a time in which the loop stood still."""
+        self._stalls.observe(seconds)
 
 
 class SweepCounters:
@@ -81,6 +151,12 @@ class SweepCounters:
         self._left = {reason: left.labels(reason) for reason in ("unpriced", "outdated", "failed")}
         self._fired = Counter("trading_sweep_fired", "Triggers that fired.", registry=registry)
         self._expired = Counter("trading_sweep_expired", "Expired orders given back.", registry=registry)
+        self._succeeded = Gauge(
+            "trading_sweep_last_success_timestamp_seconds",
+            "When the last sweep that did not fail ended, since the Unix epoch.",
+            multiprocess_mode="max",
+            registry=registry,
+        )
 
     def __call__(self, report: Report | None) -> None:
         """Count one sweep, None for one that failed."""
@@ -89,6 +165,7 @@ class SweepCounters:
             self._seconds.inc(report.seconds)
             self._fired.inc(report.fired)
             self._expired.inc(report.expired)
+            self._succeeded.set_to_current_time()
             for reason, counter in self._left.items():
                 counter.inc(getattr(report, reason))
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from chalicelib.config.settings import SettingError
 from chalicelib.domain.errors import TradingError, UnknownDataVersionError
@@ -32,6 +33,12 @@ SWEEPS_FOLDER = "TICKER_METRICS_DIR"
 """Names, in a server's environment, the folder of the ticker's counters; without it a server tells of no sweeps."""
 
 Page = Callable[[str | None], Answer]
+Apart = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+"""Calls a function with arguments, perhaps on another thread, and returns what it returns."""
+
+
+def _here(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return call(*arguments)
 
 
 @contextmanager
@@ -50,9 +57,10 @@ def folder() -> Iterator[None]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def start(module: ModuleType) -> Page | None:
+def start(module: ModuleType, apart: Apart = _here) -> Page | None:
     """Start the app of a module in this process, if it has a `start`, and return its metrics page.
 
+    The page is put together by `apart`: it takes some 20 ms, which others need not wait for.
     A setting that is wrong, and data of a form that this build does not know, end the process, after it has said so.
     """
     if not hasattr(module, "start"):
@@ -71,7 +79,9 @@ def start(module: ModuleType) -> Page | None:
         sys.exit(str(error))
     parts = runtime()
     prepare()
-    parts.observers.add(Counters())
+    counters = Counters()
+    parts.observers.add(counters)
+    parts.observers.add_for_groups(counters.group_sent)
 
     def page(authorization: str | None) -> Answer:
         try:
@@ -81,7 +91,7 @@ def start(module: ModuleType) -> Page | None:
             headers = [(name, str(value)) for name, value in refusal.headers.items()]
             return Answer(refusal.status_code, [*headers, *SECURITY_HEADERS.items()], str(refusal.body).encode())
         folders = [Path(os.environ[name]) for name in (_FOLDER, SWEEPS_FOLDER) if name in os.environ]
-        content_type, body = text([folder for folder in folders if folder.is_dir()])
+        content_type, body = apart(text, ([folder for folder in folders if folder.is_dir()],))
         return Answer(200, [("Content-Type", content_type), *SECURITY_HEADERS.items()], body)
 
     return page

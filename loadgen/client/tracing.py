@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
@@ -57,7 +57,8 @@ def tracing(share: float) -> Iterator[Tracer]:
 
     Its own spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it does; at the end those that wait are sent.
     """
-    resource = Resource.create({SERVICE_NAME: "loadgen"}).merge(OTELResourceDetector().detect())
+    named = {SERVICE_NAME: "loadgen", SERVICE_INSTANCE_ID: f"loadgen-{os.getpid()}"}
+    resource = Resource.create(named).merge(OTELResourceDetector().detect())
     provider = TracerProvider(sampler=TraceIdRatioBased(share), resource=resource, shutdown_on_exit=False)
     if any(os.environ.get(name) for name in _ENDPOINTS):
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

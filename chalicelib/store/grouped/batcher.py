@@ -119,6 +119,10 @@ MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, int], Bat
 """Makes a batcher of what sends a batch, its limit, and how many batches at once."""
 
 
+def untold(_operation: str, _size: int) -> None:
+    """Tell nobody of a group."""
+
+
 class _Waiting(Generic[Item, Result]):
     """An item on its way, and what waits for its turn: to lead its batch, or to be told what has become of it."""
 

@@ -1,13 +1,13 @@
 """Accounts that are read at the same time, read by one query: for servers with many requests at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pymongo.collection import Collection
 
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError
-from chalicelib.store.grouped.batcher import Batcher, MakeBatcher
+from chalicelib.store.grouped.batcher import Batcher, MakeBatcher, untold
 from chalicelib.store.readers import Block, projection
 from chalicelib.store.writers import outcomes
 
@@ -32,8 +32,10 @@ class GroupReader:
         limit: int,
         at_once: int = QUERIES_AT_ONCE,
         make_batcher: MakeBatcher = Batcher,
+        told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
+        self._told = told
         self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, at_once)
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:  # noqa: ARG002
@@ -44,6 +46,7 @@ class GroupReader:
         return self._batcher.submit(_Read(user, block))
 
     def _find(self, reads: Sequence[_Read]) -> Sequence[Mapping[str, Any] | StoreError | None]:
+        self._told("find", len(reads))
         users = list({one.user for one in reads})
         form = projection(one.block for one in reads)
         with outcomes():

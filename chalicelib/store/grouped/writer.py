@@ -5,7 +5,7 @@ the journals goes out together. In Lambda, where a process serves one request at
 package is not imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -14,7 +14,7 @@ from pymongo.errors import DocumentTooLarge
 
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
-from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher
+from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher, untold
 from chalicelib.store.writers import GuardedWrite, account_full, failure_of, send
 
 GROUPS_AT_ONCE = 2
@@ -22,7 +22,10 @@ GROUPS_AT_ONCE = 2
 
 
 class GroupWriter:
-    """Sends writes in unordered groups of up to `limit`, and at most `at_once` such groups at a time."""
+    """Sends writes in unordered groups of up to `limit`, and at most `at_once` such groups at a time.
+
+    `told` is told of each.
+    """
 
     def __init__(
         self,
@@ -30,8 +33,10 @@ class GroupWriter:
         limit: int,
         at_once: int = GROUPS_AT_ONCE,
         make_batcher: MakeBatcher = Batcher,
+        told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
+        self._told = told
         self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit, at_once)
 
     def write(self, write: GuardedWrite) -> None:
@@ -43,6 +48,7 @@ class GroupWriter:
         self._batcher.close()
 
     def _send(self, writes: Sequence[GuardedWrite]) -> Sequence[Failure | None]:
+        self._told("update", len(writes))
         failures = self._failures(writes)
         return [failures.get(place) for place in range(len(writes))]
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.event import Event
@@ -20,7 +20,11 @@ from infra.servers.gateway.problems import problem
 MOST_REFUSED = 64
 """Connections past the limit that are told so at the same time; further ones are closed without a word."""
 
+STALL_SECONDS = 0.01
+"""A loop that lets nobody else go on for so long stands still."""
+
 _TICK_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _log = logging.getLogger("gateway")
 
@@ -53,6 +57,16 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
+class Watch(Protocol):
+    """Is told of a worker's state; see `infra.servers.counters.GatewayCounters`."""
+
+    def connected(self, idle: int, active: int) -> None:
+        """Note how many connections there are."""
+
+    def stood_still(self, seconds: float) -> None:
+        """Note a time in which the loop stood still."""
+
+
 class Worker:
     """Serves connections, each in a greenlet.
 
@@ -60,8 +74,9 @@ class Worker:
     refused at once.
     """
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, limits: Limits, watch: Watch | None = None) -> None:
         self._limits = limits
+        self._watch = watch
         self._service = Service(handler, limits.idle_seconds, limits.arrival_header)
         self._connections: set[Connection] = set()
         self._refused: set[Connection] = set()
@@ -80,6 +95,7 @@ class Worker:
         server = _Listener(listener, self._connected, self._make_room)
         server.start()
         ticks = gevent.spawn(self._tick)
+        looks = gevent.spawn(self._look_for_stalls)
         stop.wait()
         server.close()
         self._service.stopping = True
@@ -91,6 +107,7 @@ class Worker:
         if self._connections:
             say(f"gave up on {len(self._connections)} connections after {self._limits.grace_seconds:g} s")
         ticks.kill()
+        looks.kill()
 
     def _connected(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -122,9 +139,21 @@ class Worker:
         while True:
             gevent.sleep(_TICK_SECONDS)
             self._service.tick()
+            if self._watch is not None:
+                idle = sum(one.is_idle for one in self._connections)
+                self._watch.connected(idle, len(self._connections) - idle)
             now = monotonic()
             for connection in [one for one in (*self._connections, *self._refused) if one.deadline < now]:
                 connection.close()
+
+    def _look_for_stalls(self) -> None:
+        """Sleep shortly, again and again: to wake much too late is to have waited for one thing that took so long."""
+        while self._watch is not None:
+            due = monotonic() + _LOOK_SECONDS
+            gevent.sleep(_LOOK_SECONDS)
+            late = monotonic() - due
+            if late >= STALL_SECONDS:
+                self._watch.stood_still(late)
 
 
 class _NotAcceptedError(OSError):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+import gevent
 from chalice.app import Chalice
 
 from infra.host import guard
@@ -52,7 +53,7 @@ def load_handler(spec: str) -> Handler:
     module, _, attribute = spec.partition(":")
     app = getattr(importlib.import_module(module), attribute or "app")
     if isinstance(app, Chalice):
-        return Gateway(app, metrics.start(sys.modules[module]))
+        return Gateway(app, metrics.start(sys.modules[module], gevent.get_hub().threadpool.apply))
     if not callable(getattr(app, "answer", None)):
         raise TypeError(f"{spec} is not a Chalice app")
     handler: Handler = app
@@ -66,6 +67,8 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     stay_on(options.processor, number)
     os.environ["SERVER_NAME"] = f"{options.name}-{number}"
     handler = load_handler(options.app)
+    from infra.servers.counters import GatewayCounters  # noqa: PLC0415 - the folder must be there first
+
     _collect_seldom()
     limits = Limits(
         options.connections,
@@ -75,7 +78,7 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
         options.arrival_header,
     )
     listener = listen(options.host, options.port, options.backlog)
-    Worker(handler, limits).serve(listener, _say)
+    Worker(handler, limits, GatewayCounters()).serve(listener, _say)
     hear_out_questions()
     sys.stdout.flush()
     os._exit(0)  # what still waits for somebody has had its time
