@@ -15,6 +15,7 @@ const AHEAD_MS = 60_000; // so long before its end a token is renewed, or a thir
 const TOLERANCE_SECONDS = 30;
 const LONGEST_PAUSE_MS = 15_000;
 const LONGEST_TIMER_MS = 3_600_000;
+const LEAST_BETWEEN_MS = 5000; // two renewals: a provider whose clock is behind gives tokens that have ended
 const RELEASE_MS = 500; // so long the lock of a page that was reloaded is waited for
 
 const ENDED = "The provider has ended your sign-in. Sign in again to continue where you left off.";
@@ -52,6 +53,7 @@ export class Login extends Changing {
   #claimed = null; // the id of the sign-in that is this tab's to renew
   #granted = null;
   #release = () => {};
+  #renewed = -Infinity; // when that was last done
   #handlers = { arrived() {}, failed() {}, renewed() {}, ended() {} };
   #session = null;
 
@@ -172,7 +174,7 @@ export class Login extends Changing {
 
   /** Resolves at once while the token holds; after its end (this machine slept, say) when its renewal was tried. */
   async fresh() {
-    if (this.#session === null || this.#session.expiresAt > clock.now() || !this.holds) return;
+    if (this.#session === null || this.#session.expiresAt > clock.now() || !this.holds || this.#pauseMs > 0) return;
     await Promise.race([this.#granted, sleep(RELEASE_MS)]);
     if (this.#renews) await this.#renewOnce();
   }
@@ -183,6 +185,7 @@ export class Login extends Changing {
    */
   async signOutAddress() {
     if (!this.holds) return null;
+    this.#metadata = null; // asked anew, so that nobody is sent to a provider that is away
     try {
       const { metadata } = await this.#provider();
       if (metadata.end_session_endpoint === undefined) return null;
@@ -223,10 +226,18 @@ export class Login extends Changing {
     const token = tokens[this.#told.kind];
     if (token === undefined) throw new LoginError(`The provider gave no ${this.#told.kind.replace("_", " ")}.`);
     const session = readToken(token);
-    if (session.wrong !== undefined) throw new LoginError(session.wrong);
+    if (session.wrong !== undefined) {
+      const kind = this.#told.kind.replace("_", " ");
+      throw new LoginError(`The provider's ${kind} cannot be used here: it must be a JWT that names a user of this system and when it ends.`);
+    }
     keepToken(session.token);
     sessionStorage.setItem(RENEWAL, JSON.stringify({ ...kept, refresh_token: tokens.refresh_token ?? kept.refresh_token }));
     return session;
+  }
+
+  /** So long nothing is renewed again. */
+  get #pauseMs() {
+    return Math.max(0, this.#renewed + LEAST_BETWEEN_MS - performance.now());
   }
 
   /** Whether this tab is the one that renews. */
@@ -258,7 +269,7 @@ export class Login extends Changing {
     clearTimeout(this.#timer);
     if (this.#session === null || !this.#renews || !renewal().refresh_token) return;
     const left = this.#session.expiresAt - clock.now();
-    const wait = left - Math.min(AHEAD_MS, (this.#session.lifeMs ??= left) / 3);
+    const wait = Math.max(this.#pauseMs, left - Math.min(AHEAD_MS, (this.#session.lifeMs ??= left) / 3));
     if (wait <= 0) this.#renewOnce();
     else this.#timer = setTimeout(() => this.#plan(), Math.min(wait, LONGEST_TIMER_MS));
   }
@@ -280,6 +291,7 @@ export class Login extends Changing {
         if (this.#session !== before) return; // signed out, or in anew, meanwhile
         if (readToken(tokens[this.#told.kind] ?? "").user !== before.user) throw new LoginError(ENDED);
         this.#session = this.#sessionOf(tokens, renewal());
+        this.#renewed = performance.now();
         this.#say(null);
         this.#handlers.renewed(this.#session);
         this.#plan();

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -20,7 +21,13 @@ from tests.browser.test_failures import add, ask, away
 from tests.browser.test_look import must_look_well
 from tests.browser.visits import SECONDS, Visit
 
-TOKEN_SECONDS = 15
+TOKEN_SECONDS = 12
+REFUSED_SECONDS = TOKEN_SECONDS + 10 + SECONDS
+"""After so long the server has refused a token: it lets clocks be 10 s apart."""
+
+LEAST_BETWEEN = 4.9
+"""Seconds between two renewals, which the page's timer makes 5."""
+
 VERIFIER = "a verifier of 43 characters or more is what PKCE wants"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).decode().rstrip("=")
 AT_PROVIDER = re.compile("^Sign in at ")
@@ -179,7 +186,7 @@ def test_only_one_of_a_tab_and_its_copy_renews(door: BackgroundStack, visits: Vi
         "request",
         lambda asked: renewals.append(asked.frame.page) if asked.url.endswith("/oauth2/token") else None,
     )
-    copy.get_by_text("The server no longer takes your token").wait_for()
+    copy.get_by_text("The server no longer takes your token").wait_for(timeout=REFUSED_SECONDS * 1000)
     assert set(renewals) == {page}
     page.locator(".who strong", has_text="copied").wait_for()
     copy.close()
@@ -194,8 +201,7 @@ def test_a_tab_whose_token_ended_while_it_slept_goes_on_with_a_new_one(door: Bac
     kept: str = page.evaluate("JSON.stringify(sessionStorage)")
     page.goto("about:blank")  # no timer runs
     over = json.loads(base64.urlsafe_b64decode(json.loads(kept)["day-trading.token"].split(".")[1] + "=="))["exp"]
-    # The server lets clocks be 10 s apart.
-    page.wait_for_function("over => Date.now() / 1000 > over + 11", arg=over, timeout=(TOKEN_SECONDS + 30) * 1000)
+    page.wait_for_function("over => Date.now() / 1000 > over + 11", arg=over, timeout=REFUSED_SECONDS * 1000)
     page.goto(f"{door.url}/")
     visit.glance("Cash").get_by_text("0.00").wait_for()
     assert token_of(page) != json.loads(kept)["day-trading.token"]
@@ -270,15 +276,17 @@ def test_after_a_revocation_one_signs_in_anew_in_a_window_and_goes_on(door: Back
 def test_while_the_provider_is_away_the_page_says_so_and_one_stays_signed_in(
     door: BackgroundStack, visits: Visits
 ) -> None:
-    visit = visits(door).open()
+    visit, leaver, stranger = visits(door).open(), visits(door).open(), visits(door).open()
+    sign_in(leaver, "leaver")
     sign_in(visit, "patient")
-    stranger = visits(door).open()
     with away(door, NAME):
-        stranger.page.get_by_role("button", name=AT_PROVIDER).click()
-        stranger.says(re.compile("^The sign-in provider .* does not answer"))
         visit.says(re.compile("does not answer. You are signed in until your token ends. Trying again"))
         add(visit, "5")
         visit.glance("Cash").get_by_text("5.00").wait_for()
+        stranger.page.get_by_role("button", name=AT_PROVIDER).click()
+        stranger.says(re.compile("^The sign-in provider .* does not answer"))
+        leaver.page.get_by_role("button", name="Sign out").click()
+        leaver.says(re.compile("^You are signed out of this page. The sign-in provider .* does not answer"))
     # It has forgotten everybody, as one that lives in memory does; whoever asks now signs in there again.
     sign_in(stranger, "later")
     assert stranger.errors == visit.errors == []
@@ -347,6 +355,62 @@ def test_a_token_for_another_client_signs_nobody_in(door: BackgroundStack, visit
     at_provider(visit.page, "stranger")
     visit.says(re.compile('^The provider\'s answer cannot be used: unexpected JWT "aud"'))
     assert visit.page.evaluate("sessionStorage.length") == 0
+
+
+def at_a_provider_for(visit: Visit, *, jwt: bool) -> None:
+    """Have the page send access tokens, as at a provider that makes them for an interface: JWTs, or not."""
+
+    def tokens(route: Route) -> None:
+        given = route.fetch()
+        told = given.json()
+        route.fulfill(response=given, json={**told, "access_token": told["id_token"]} if jwt else told)
+
+    visit.page.add_init_script(
+        "new MutationObserver(() => { document.documentElement.dataset.loginToken = 'access'; })"
+        ".observe(document, { childList: true })"
+    )
+    visit.page.route(re.compile("/oauth2/token"), tokens)
+
+
+def test_the_access_token_is_sent_where_that_is_set_and_asked_for_its_audience(
+    door: BackgroundStack, visits: Visits
+) -> None:
+    visit = visits(door)
+    at_a_provider_for(visit, jwt=True)
+    sign_in(visit.open(), "accessor")
+    (asked,) = visit.sent("GET", "/oauth2/authorize")
+    assert parse_qs(urlsplit(asked.url).query)["audience"] == [CLIENT]
+    add(visit, "3")
+    visit.glance("Cash").get_by_text("3.00").wait_for()
+    first = token_of(visit.page)
+    with visit.page.expect_response(lambda answer: answer.url.endswith("/oauth2/token")):
+        pass
+    visit.page.wait_for_function("first => sessionStorage.getItem('day-trading.token') !== first", arg=first)
+
+
+def test_an_access_token_that_nobody_can_read_is_said_to_be_one(door: BackgroundStack, visits: Visits) -> None:
+    visit = visits(door)
+    at_a_provider_for(visit, jwt=False)
+    visit.open().page.get_by_role("button", name=AT_PROVIDER).click()
+    at_provider(visit.page, "opaque")
+    visit.says("The provider's access token cannot be used here: it must be a JWT that names a user of this system")
+
+
+def test_tokens_that_seem_to_have_ended_are_not_renewed_without_a_pause(door: BackgroundStack, visits: Visits) -> None:
+    """As at a provider whose clock is behind: the page's is set ahead, after it has learned the time."""
+    visit = visits(door).open()
+    page = visit.page
+    sign_in(visit, "behind")
+    times: list[float] = []
+    page.on("request", lambda asked: times.append(time.monotonic()) if asked.url.endswith("/oauth2/token") else None)
+    page.route(
+        re.compile("/users/"), lambda route: route.abort()
+    )  # nothing is learned, nothing asked for a fresh token
+    page.evaluate("{ const now = Date.now; Date.now = () => now() + 20_000; }")
+    for _ in range(3):
+        with page.expect_response(lambda answer: answer.url.endswith("/oauth2/token")):
+            pass
+    assert times[2] - times[1] >= LEAST_BETWEEN
 
 
 def test_a_token_that_the_server_does_not_take_is_forgotten_with_what_renews_it(
