@@ -15,10 +15,10 @@ def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Eve
 
     An order that was made ahead of `now_ms` counts as made now.
     """
-    account = _made_by(account, now_ms)
-    first = account.next_expiry_ms()
-    if first is None or now_ms <= first:
+    latest_ms = now_ms + ORDER_LIFETIME_MS
+    if all(now_ms <= order.expires_at_ms <= latest_ms for order in (*account.pending_buys, *account.pending_sells)):
         return account, ()
+    account = _made_by(account, now_ms)
     buys, old_buys = _split(account.pending_buys, now_ms)
     sells, old_sells = _split(account.pending_sells, now_ms)
     holdings = dict(account.holdings)
@@ -40,8 +40,6 @@ def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Eve
 
 def _made_by(account: Account, now_ms: int) -> Account:
     latest_ms = now_ms + ORDER_LIFETIME_MS
-    if all(order.expires_at_ms <= latest_ms for order in (*account.pending_buys, *account.pending_sells)):
-        return account
     buys, sells = (
         tuple(replace(order, expires_at_ms=min(order.expires_at_ms, latest_ms)) for order in orders)
         for orders in (account.pending_buys, account.pending_sells)

@@ -65,28 +65,29 @@ class TrustedClock:
 
         Raises ClockSkewError, and UnknownOutcomeError when the database was never heard of.
         """
-        look = self._look
-        if look is None or self._off_ms(look, self._clock()):
+        look, now_ms, now_seconds = self._look, self._clock(), self._monotonic()
+        if look is None or self._off_ms(look, now_ms, now_seconds):
             look = self._look_now(look)
-        elif self._is_old(look):
+        elif self._is_old(look, now_ms, now_seconds):
             self._look_meanwhile()
+        else:
+            return now_ms
         now_ms = self._clock()
-        if off_ms := self._off_ms(look, now_ms):
+        if off_ms := self._off_ms(look, now_ms, self._monotonic()):
             raise ClockSkewError(round(off_ms), self._tolerance_ms)
         return now_ms
 
-    def _off_ms(self, look: _Look, now_ms: int) -> float:
+    def _off_ms(self, look: _Look, now_ms: int, now_seconds: float) -> float:
         """Return by how much the clock is ahead by now; 0 while that is within the tolerance.
 
         What the system's clock made since the look, and the monotonic one did not, it was set by.
         """
-        was_set_ms = (now_ms - look.at_ms) - (self._monotonic() - look.at_seconds) * 1000
+        was_set_ms = (now_ms - look.at_ms) - (now_seconds - look.at_seconds) * 1000
         ahead_ms = look.ahead_ms + was_set_ms
         return ahead_ms if abs(ahead_ms) - look.error_ms > self._tolerance_ms else 0.0
 
-    def _is_old(self, look: _Look) -> bool:
-        now_seconds = self._monotonic()
-        age_seconds = max(now_seconds - look.at_seconds, (self._clock() - look.at_ms) / 1000)
+    def _is_old(self, look: _Look, now_ms: int, now_seconds: float) -> bool:
+        age_seconds = max(now_seconds - look.at_seconds, (now_ms - look.at_ms) / 1000)
         return age_seconds >= LOOK_SECONDS and now_seconds >= self._next_seconds
 
     def _look_meanwhile(self) -> None:
@@ -121,7 +122,7 @@ class TrustedClock:
         ended, now_ms = self._monotonic(), self._clock()
         error_ms = (ended - began) * 500
         look = _Look(now_ms - error_ms - database_ms, error_ms, now_ms, ended)
-        if off_ms := self._off_ms(look, now_ms):
+        if off_ms := self._off_ms(look, now_ms, ended):
             log.error("%s", ClockSkewError(round(off_ms), self._tolerance_ms))
         self._look = look
         return look

@@ -30,7 +30,7 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record, latest_with, new_record, record_from_document
 from chalicelib.store.registry import Registry
 from chalicelib.store.user_journal import PART_BYTES, PART_ENTRIES, Found, UserJournal
-from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, outcomes
+from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, account_full, outcomes
 
 _NUMBER_BYTES = 4
 """Behind the id of its attempt, which is of one process, each write has a number of its own: which was applied can be
@@ -106,8 +106,7 @@ class Accounts:
         number = next(_numbers) % (1 << 8 * _NUMBER_BYTES)
         write_id = attempt + number.to_bytes(_NUMBER_BYTES)
         try:
-            with outcomes():
-                entry_bytes = bson.encode(entry_document(entry, write_id, self._server))
+            entry_bytes = _entry_bytes(entry, write_id, self._server)
             after, operators = self._update(record, account, entry, entry_bytes)
             self._writer.write(GuardedWrite(user, record.version, operators, write_id))
         except LostRaceError:
@@ -179,3 +178,11 @@ class Accounts:
             to_set["open"] = [RawBSONDocument(raw) for raw in (*left, entry_bytes)]
             to_set["open_from"] = after.open_from
         return after, operators
+
+
+def _entry_bytes(entry: Entry, write_id: bytes, server: str) -> bytes:
+    """Return an entry as BSON; raises AccountFullError for a number that is more than the database takes."""
+    try:
+        return bson.encode(entry_document(entry, write_id, server))
+    except OverflowError as error:
+        raise account_full(error) from error

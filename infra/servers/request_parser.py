@@ -105,7 +105,7 @@ class RequestParser:
     def next_request(self) -> HttpRequest | None:
         """Return the next whole request, None when more must be fed first; raises RefusedError."""
         if self._head is None:
-            self._head = self._parse_head()
+            self._head = self._parse_head() if self._buffer else None
             if self._head is None:
                 return None
         if not self._take_body(self._head.length):
