@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jwt
@@ -28,6 +28,25 @@ def trader_token(secret: str, user: str, hours: float = DEFAULT_HOURS) -> str:
 def operator_token(secret: str, hours: float = DEFAULT_HOURS) -> str:
     """Return a token that may act for any user."""
     return _token(secret, "operator", "operator", hours)
+
+
+class RenewedToken:
+    """A token that is made anew when half of its life is over: who takes the current one can use it for as long."""
+
+    def __init__(
+        self, make: Callable[[], str], hours: float = DEFAULT_HOURS, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._make = make
+        self._half_life_seconds = hours * 3600 / 2
+        self._now = now
+        self._made_at = now()
+        self._token = make()
+
+    def current(self) -> str:
+        """Return the token."""
+        if self._now() - self._made_at >= self._half_life_seconds:
+            self._made_at, self._token = self._now(), self._make()
+        return self._token
 
 
 def page_link(url: str, token: str) -> str:

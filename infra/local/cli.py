@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 from chalicelib.config.settings import SettingError
@@ -29,17 +31,19 @@ from infra.local.stack import (
     plan,
 )
 from infra.local.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
-from infra.tokens import operator_token, page_link, trader_token
+from infra.tokens import RenewedToken, operator_token, page_link, trader_token
 from infra.traces.files import read_trace
 from infra.traces.waterfall import waterfall
 
-_OPERATOR_HOURS = 30 * 24.0
+_PRIVATE = 0o077
+"""What others may do with the files of a stack: nothing."""
 
 
 _EXPLANATION = """
 the page, as jane: {trader}
 as an operator:    {operator}
 operator's token:  {token}
+                   good for a day: the newest stands in {data}/stack.json
 a trader's token:  .venv/bin/python -m infra.tokens --user jane --data {data}
                    with --link {url} the address of the page for that trader
 try it:            echo "Authorization: Bearer TOKEN" | curl -H @- {url}/users/jane/summary
@@ -52,6 +56,7 @@ def up(options: StackOptions, data: Path, *, explain: bool = False) -> int:
 
     With `explain` it also prints how to use it.
     """
+    os.umask(_PRIVATE)
     try:
         with StopSignals() as signals:
             folder = StackFolder(data)
@@ -113,15 +118,15 @@ def _explanation(stack: Stack, token: str) -> str:
 @contextlib.contextmanager
 def _announced(stack: Stack, supervisor: Supervisor) -> Iterator[tuple[str, Callable[[], None]]]:
     """Say in stack.json how to reach the stack; yields the operator's token, and what keeps the file up to date."""
-    token = operator_token(stack.folder.secret(), _OPERATOR_HOURS)
+    token = RenewedToken(partial(operator_token, stack.folder.secret()))
     file = stack.folder.stack_file
-    written: dict[str, int] = {}
+    written: tuple[dict[str, int], str] | None = None
 
     def announce() -> None:
         nonlocal written
-        if (pids := supervisor.pids) == written:
+        if (now := (supervisor.pids, token.current())) == written:
             return
-        written = pids
+        written = now
         write_privately(
             file,
             {
@@ -132,14 +137,14 @@ def _announced(stack: Stack, supervisor: Supervisor) -> Iterator[tuple[str, Call
                 "redis_url": stack.redis_url,
                 "quote_source": stack.quote_source,
                 "traces_url": stack.traces_url,
-                "operator_token": token,
-                "pids": pids,
+                "operator_token": now[1],
+                "pids": now[0],
             },
         )
 
     announce()
     try:
-        yield token, announce
+        yield token.current(), announce
     finally:
         file.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ class StackFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = make_folder(path, 0o700)
+        _close_to_others(self.path)
 
     @property
     def logs(self) -> Path:
@@ -133,3 +135,10 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take from others what they may do in a folder that was there before, unless it is everybody's, as /tmp is."""
+    there = folder.stat()
+    if there.st_uid == os.geteuid() and there.st_mode & 0o077 and not there.st_mode & stat.S_ISVTX:
+        folder.chmod(0o700)

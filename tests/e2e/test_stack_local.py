@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jwt
 import psutil
 import pytest
 
@@ -61,6 +62,9 @@ def test_a_stack_serves_commands_and_stops_without_a_trace(stack: StartStack, se
     assert (status, answer["price"]) == (200, "10.00")
     assert set(running.pids) == {"arbiter", "mongod", "redis", server}
     assert stat.S_IMODE((running.data / "stack.json").stat().st_mode) == 0o600
+    assert [path for path in running.data.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
+    claims = jwt.decode(running.operator_token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 24 * 3600
     assert running.stop() == 0
     assert not (running.data / "stack.json").exists()
 

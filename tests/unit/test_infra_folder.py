@@ -54,6 +54,15 @@ def test_the_secret_is_made_once_and_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("there", "then"), [(0o755, 0o700), (0o777, 0o700), (0o700, 0o700), (0o1777, 0o1777)])
+def test_a_folder_that_was_there_is_closed_to_others_unless_it_is_everybodys(
+    tmp_path: Path, there: int, then: int
+) -> None:
+    tmp_path.chmod(there)
+    StackFolder(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == then
+
+
 def test_two_folders_have_two_secrets(tmp_path: Path) -> None:
     assert StackFolder(tmp_path / "a").secret() != StackFolder(tmp_path / "b").secret()
 

@@ -8,6 +8,7 @@ import pytest
 
 from infra import tokens
 from infra.local.folder import StackFolder
+from infra.tokens import RenewedToken
 
 SECRET = "a secret of the environment, long enough for HS256"
 
@@ -78,3 +79,14 @@ def test_a_name_that_no_user_can_have_is_refused(name: str, capsys: pytest.Captu
     StackFolder(Path(".data")).secret()
     assert tokens.main(["--user", name]) == 2
     assert "1 to 64 of A-Z a-z 0-9 _ -" in capsys.readouterr().err
+
+
+def test_a_renewed_token_is_made_anew_when_half_of_its_life_is_over() -> None:
+    made = iter(["first", "second", "third"])
+    seconds = [0.0]
+    token = RenewedToken(lambda: next(made), hours=24.0, now=lambda: seconds[0])
+    current = []
+    for at_hours in (0, 11.9, 12, 23.9, 24):
+        seconds[0] = at_hours * 3600
+        current.append(token.current())
+    assert current == ["first", "first", "second", "second", "third"]
