@@ -12,7 +12,7 @@ export function centsOf(text) {
 /** What a person typed or pasted, such as "1,000.50", "$50" or ".5": `{cents}`, or `{wrong}` in words. */
 export function readAmount(typed, what = "An amount") {
   const text = typed.trim();
-  if (text === "") return { wrong: `${what} is needed.` };
+  if (text === "") return { wrong: `Enter ${what.toLowerCase()}.` };
   const match = AMOUNT.exec(text);
   if (match === null || !/\d/.test(text)) {
     return { wrong: `${what} is digits with at most two decimals, such as 250, 1,250 or 12.50.` };

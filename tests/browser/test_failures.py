@@ -86,7 +86,7 @@ def test_a_token_that_expires_in_the_middle_is_said_and_the_page_goes_on_where_i
     while ask(floor, "POST", "/users/short/add", short)[0] != 401:  # a body is missing, so it is never a command
         page.wait_for_timeout(100)
     add(visit, "20")
-    visit.says("The server no longer takes your token")
+    visit.says("The server no longer accepts your token")
     assert page.get_by_role("heading", name="Sign in").is_visible()
     assert page.locator(".glance").is_hidden()
     sign_in(page, floor.trader_token("short"))
@@ -106,7 +106,7 @@ def test_the_server_goes_away_and_comes_back_and_what_was_sent_meanwhile_is_done
     with away(frail, "gateway"):
         add(visit, "30")
         visit.says(re.compile("The server (cannot be reached|is slow)"))
-        visit.says("This is sent again as soon as it is back, and done once.")
+        visit.says("This will be sent again when it is back, and will be done only once.")
         assert visit.panel("Add cash").get_by_role("button", name="Add cash").get_attribute("aria-disabled") == "true"
     visit.says("Added $30.00. Cash is $30.00.")
     visit.page.get_by_text("The server cannot be reached").first.wait_for(state="detached")
@@ -144,7 +144,7 @@ def test_no_price_is_said_and_the_quote_comes_when_the_source_does(frail: Backgr
     with away(frail, "quote-server"):
         ticket.get_by_label("Symbol").fill("NOP")
         ticket.get_by_role("button", name="Get quote").click()
-        visit.says(re.compile("No price (can be had just now|of NOP)"))
+        visit.says(re.compile("No price (is available right now|for NOP)"))
     ticket.locator(".quote-price").get_by_text("$10.00").wait_for()
     visit.must_be_clean(refused=True)
 
@@ -248,7 +248,7 @@ def test_too_many_commands_are_said_with_the_time_to_wait(frail: BackgroundStack
     while ask(frail, "POST", "/users/hasty/add", token, {"amount": "1.00"})[0] != 429:
         pass
     add(visit, "5")
-    visit.says(re.compile(r"too many commands; nothing was changed\. The next one is taken in \d+ seconds?\."))
+    visit.says(re.compile(r"too many commands; nothing was changed\. The next one is accepted in \d+ seconds?\."))
     assert visit.panel("Add cash").get_by_label("Amount to add").input_value() == "5"
 
 

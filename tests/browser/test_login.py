@@ -186,7 +186,7 @@ def test_only_one_of_a_tab_and_its_copy_renews(door: BackgroundStack, visits: Vi
         "request",
         lambda asked: renewals.append(asked.frame.page) if asked.url.endswith("/oauth2/token") else None,
     )
-    copy.get_by_text("The server no longer takes your token").wait_for(timeout=REFUSED_SECONDS * 1000)
+    copy.get_by_text("The server no longer accepts your token").wait_for(timeout=REFUSED_SECONDS * 1000)
     assert set(renewals) == {page}
     page.locator(".who strong", has_text="copied").wait_for()
     copy.close()
@@ -424,7 +424,7 @@ def test_a_token_that_the_server_does_not_take_is_forgotten_with_what_renews_it(
     )
     visit.page.get_by_role("button", name=AT_PROVIDER).click()
     at_provider(visit.page, "unknown")
-    visit.says("The server does not take the provider's token: it is not valid here.")
+    visit.says("The server does not accept the provider's token: it is not valid here.")
     kept = "['day-trading.token', 'day-trading.renewal'].filter((name) => sessionStorage.getItem(name) !== null)"
     assert visit.page.evaluate(kept) == []
 

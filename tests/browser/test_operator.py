@@ -52,9 +52,9 @@ def test_a_database_that_is_away_is_told_with_its_name(frail: BackgroundStack, v
     trader = visits(frail).open(frail.trader_token("untold"))
     trader.glance("Cash").wait_for()
     with away(frail, "mongod"):
-        system.panel("System").get_by_text(re.compile("Not well: down: mongodb|No answer within 2 s")).wait_for()
+        system.panel("System").get_by_text(re.compile("Unhealthy: down: mongodb|No answer within 2 s")).wait_for()
         trader.says("The server is up, but there is a problem with its database (MongoDB). Trying again…")
-        system.panel("System").get_by_text("Not well: down: mongodb.").wait_for()
+        system.panel("System").get_by_text("Unhealthy: down: mongodb.").wait_for()
     system.panel("System").get_by_text("All parts are healthy.").wait_for(timeout=60_000)
     trader.page.get_by_text("database (MongoDB)").wait_for(state="detached", timeout=60_000)
 
