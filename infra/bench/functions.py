@@ -120,6 +120,8 @@ def by_containers(
                 "timed_function.handler", 1, deployed.code, deployed.on_board, environment, place, deployed.timed
             )
             apis.append(running.enter_context(ways))
+        for api in apis:  # a command has only so long from its arrival: none waits for a start
+            _timed(api, deployed.routes.event("GET", "/health", {}, b""))
         process_s = [0.0] * count
         for event in islice(events, warm_up):
             to = chosen.randrange(count)
