@@ -14,6 +14,8 @@ from infra.cloud.cold import start
 from loadgen.workload.generate import generate
 
 DRIVER = "driver"
+COMPRESSED = "compressors=zlib"
+"""Of an address of MongoDB: what the driver sends and gets is compressed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Functions(Plain):
                 bench.say(words)
                 cost = by_containers(deployed, count, commands, warm_up, uri, redis_url, bench.folder)
                 found += _measured(str(count), words, cost)
+            bench.say(f"{words}, compressed")
+            cost = by_containers(deployed, count, commands, warm_up, f"{uri}&{COMPRESSED}", redis_url, bench.folder)
+            found += _measured(f"{count}.zlib", f"{words}, `{COMPRESSED}`", cost)
         with encrypted_mongod(bench.folder) as uri, redis(bench.folder) as redis_url:
             bench.say("cold starts")
             environment = deployed.environment(uri, redis_url, bench.folder)
