@@ -1,4 +1,4 @@
-"""The trader's page: the files of `chalicelib/web`, read once and served as they are.
+"""The trader's page: the files of `chalicelib/web`, read once and served without comments.
 
 What the page loads has the version in its address and never changes there, so browsers keep it; the page itself is
 asked for anew each time, so a deployment is seen at once and no browser mixes the files of two.
@@ -6,6 +6,7 @@ asked for anew each time, so a deployment is seen at once and no browser mixes t
 
 import hashlib
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,12 @@ from chalicelib.http.headers import matches_etag
 WEB = Path(__file__).parents[1] / "web"
 INDEX = "index.html"
 INDEX_TYPE = "text/html; charset=utf-8"
+AS_SHIPPED = frozenset({"htm.js", "hooks.js", "oauth4webapi.js", "preact.js"})
+"""Modules of others, which are served as their authors ship them."""
+
+_FOR_READERS = re.compile(r"^ *//.*\n|^ */\*(?s:.*?)\*/\n| // .*$|^ +|^\n", re.MULTILINE)
+"""Comments, indentation and blank lines of our own modules and style sheet, in which no text looks like a comment."""
+
 ASSET_TYPES: Mapping[str, str] = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 _MAY: Mapping[str, str] = {
@@ -70,11 +77,17 @@ def asset_names() -> list[str]:
     return sorted(path.name for path in WEB.iterdir() if path.suffix in ASSET_TYPES)
 
 
+def served_text(name: str) -> str:
+    """Return a file that the page loads as it is sent: ours without comments and indentation, which are for readers."""
+    text = (WEB / name).read_text(encoding="utf-8")
+    return text if name in AS_SHIPPED else _FOR_READERS.sub("", text)
+
+
 @cache
 def page() -> Page:
     """Return the page; its files are read on first use, and no other file ever is."""
     index = (WEB / INDEX).read_text(encoding="utf-8")
-    texts = {name: (WEB / name).read_text(encoding="utf-8") for name in asset_names()}
+    texts = {name: served_text(name) for name in asset_names()}
     digest = hashlib.sha256(index.encode())
     for name, text in texts.items():
         digest.update(f"\0{name}\0{text}".encode())

@@ -2,10 +2,9 @@
 // of an unchanged account is answered 304.
 
 import { throwFault } from "./api.js";
-import { Changing } from "./changes.js";
-import { clock, timeOfDay } from "./clock.js";
+import { Changing, clock, timeOfDay } from "./changes.js";
+import { Told } from "./events.js";
 import { centsOf } from "./money.js";
-import { Told } from "./told.js";
 
 const EVERY_MS = 5_000;
 const PRICES_EVERY_MS = 15_000;

@@ -1,9 +1,8 @@
 // The server's interface: each command is sent until its outcome is known, always with the same key, so that it is
 // executed once however often it was sent. Looks and quotes have no key: they change nothing.
 
-import { clock } from "./clock.js";
+import { clock } from "./changes.js";
 import { Connection, sleep } from "./connection.js";
-import { parseJson } from "./json.js";
 
 const PATIENCE_MS = 60_000; // then the person decides
 const ANSWER_MS = 35_000; // longer than any answer may take
@@ -199,4 +198,17 @@ function inWordsOf503({ code }) {
   if (code === "quote_unavailable") return "No price is available right now.";
   if (code === "auth_unavailable") return "Your token cannot be checked right now.";
   return "The server cannot do this right now.";
+}
+
+// Exact whole numbers: a transaction number has up to 63 bits, of which a JavaScript number keeps 53.
+const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const KEPT_DIGITS = 15;
+
+/** Parse JSON; a whole number that is too long for a JavaScript number becomes a string. Throws SyntaxError. */
+export function parseJson(text) {
+  return JSON.parse(text.replace(TOKENS, (token) => (isLong(token) ? `"${token}"` : token)));
+}
+
+function isLong(token) {
+  return token.length > KEPT_DIGITS && /^-?\d+$/.test(token);
 }

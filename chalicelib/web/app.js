@@ -1,17 +1,16 @@
 // The page: who is signed in, whether the server answers, and what is seen of both.
 
 import { Api } from "./api.js";
-import { useChanging } from "./changes.js";
-import { clock } from "./clock.js";
+import { clock, useChanging } from "./changes.js";
 import { useEffect, useMemo, useState } from "./hooks.js";
 import { html } from "./html.js";
-import { configuredLogin } from "./login.js";
 import { render } from "./preact.js";
 import { forgetEverything, forgetToken, keepToken, keptToken, readToken, tokenFromAddress } from "./session.js";
 import { SignIn } from "./signin.js";
 import { Workspace } from "./workspace.js";
 
-const login = configuredLogin();
+/** Signing in at a provider, where there is one. */
+const login = document.documentElement.dataset.loginClient ? (await import("./login.js")).configuredLogin() : null;
 const AWAY = "You have signed out.";
 const LAPSED = "The server no longer accepts your token: it has expired or is not valid. Sign in again to continue where you left off.";
 const UNKNOWN = "The server does not accept this token: it is not valid here. Use another one.";

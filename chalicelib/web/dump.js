@@ -2,8 +2,7 @@
 
 import { useState } from "./hooks.js";
 import { Button, Field, Form, Outcome, useSending, Wrong } from "./form.js";
-import { html, Panel, plural } from "./html.js";
-import { save } from "./save.js";
+import { html, Panel, plural, save } from "./html.js";
 
 const LONG_MS = 600_000; // a long log is written while the same request is sent again
 

@@ -1,12 +1,11 @@
 // What happened to the account, page by page from the server: what was traded, and why something was rejected.
 
-import { timeOfDay } from "./clock.js";
+import { timeOfDay } from "./changes.js";
 import { sentenceOf } from "./events.js";
 import { Button, Choice, Outcome, useSending } from "./form.js";
 import { useEffect, useState } from "./hooks.js";
-import { Empty, html, Panel } from "./html.js";
+import { Empty, html, Panel, save } from "./html.js";
 import { centsOf, shown } from "./money.js";
-import { save } from "./save.js";
 
 const A_PAGE = 20;
 const MOST_CSV_PAGES = 50;

@@ -1,8 +1,7 @@
 // What the account has: cash, what is reserved of it, positions with their cost, their worth and what they have gained.
 
 import { Button, useSending } from "./form.js";
-import { Empty, html, Money, Panel, plural } from "./html.js";
-import { ListTools, useList } from "./list.js";
+import { Empty, html, ListTools, Money, Panel, plural, useList } from "./html.js";
 import { centsOf, gainShare } from "./money.js";
 import { PriceAge } from "./prices.js";
 

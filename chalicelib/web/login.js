@@ -1,8 +1,7 @@
 // Signing in at an OpenID Connect provider: authorization code with PKCE, and renewal by its refresh token. What the
 // protocol asks for is checked by oauth4webapi, which is loaded only where a provider is set.
 
-import { Changing } from "./changes.js";
-import { clock } from "./clock.js";
+import { Changing, clock } from "./changes.js";
 import { sleep } from "./connection.js";
 import { keepToken, readToken } from "./session.js";
 

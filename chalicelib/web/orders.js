@@ -1,11 +1,9 @@
 // Pending orders: each with what is left of its 60 s. Only the newest of a side can be settled: last in, first out.
 
-import { useChanging } from "./changes.js";
-import { clock, minutesAndSeconds } from "./clock.js";
+import { clock, minutesAndSeconds, useChanging } from "./changes.js";
 import { Button, Outcome, useSending, Wrong } from "./form.js";
 import { useEffect, useRef } from "./hooks.js";
-import { Empty, html, Panel, plural } from "./html.js";
-import { ListTools, useList } from "./list.js";
+import { Empty, html, ListTools, Panel, plural, useList } from "./html.js";
 import { centsOf, shown } from "./money.js";
 
 const LIFETIME_MS = 60_000;

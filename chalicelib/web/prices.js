@@ -1,8 +1,7 @@
 // The price of a symbol: how old it is, and the prices that the system has seen of it.
 
-import { useChanging } from "./changes.js";
+import { age, clock, timeOfDay, useChanging } from "./changes.js";
 import { Line } from "./chart.js";
-import { age, clock, timeOfDay } from "./clock.js";
 import { useEffect, useState } from "./hooks.js";
 import { html, Money, plural } from "./html.js";
 import { centsOf, shown } from "./money.js";

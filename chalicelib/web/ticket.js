@@ -1,4 +1,5 @@
-// The order ticket: a symbol's price, then buy or sell, with shares and cost shown before anything is sent.
+// What moves money: the order ticket (a symbol's price, then buy or sell, with shares and cost shown before anything is
+// sent), and adding cash.
 
 import { Button, Choice, Field, Form, Outcome, Sure, useSending, Wrong } from "./form.js";
 import { useEffect, useState } from "./hooks.js";
@@ -137,4 +138,28 @@ function Preview({ account, side, symbol, price, reckoned, held }) {
   return html`<dl class="preview" aria-label="Preview">
     ${[["Shares", `${shares} at ${shown(price.cents)}`], ...lines].map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}
   </dl>`;
+}
+
+/** Putting cash into the account. */
+export function AddCash({ account }) {
+  const [amount, setAmount] = useState("");
+  const sending = useSending();
+  const add = () =>
+    sending.submit(["add", amount], async ({ key, waiting, sure }) => {
+      const cents = readCents("amount", amount, "An amount");
+      sure(cents >= UNUSUAL_CENTS ? `${shown(cents)} is a lot of cash to add. Is that right?` : null);
+      const answer = await account.command("add", { amount: wireOf(cents) }, { key: key(), waiting });
+      setAmount("");
+      return `Added ${shown(cents)}. Cash is ${shown(centsOf(answer.cash))}.`;
+    });
+  return html`<${Panel} id="cash" title="Add cash">
+    <${Form} onSubmit=${add} label="Add cash">
+      <div class="row">
+        <${Field} label="Amount to add" name="amount" value=${amount} onInput=${setAmount} sending=${sending} unit="$" mode="decimal" />
+        <${Button} sending=${sending} kind="primary">Add cash<//>
+      </div>
+      <${Sure} sending=${sending} yes="Yes, add it" />
+    <//>
+    <${Outcome} sending=${sending} fields=${["amount"]} />
+  <//>`;
 }

@@ -3,8 +3,7 @@
 import { throwFault } from "./api.js";
 import { Button, Choice, Field, Form, Outcome, Sure, useSending, Wrong } from "./form.js";
 import { useEffect, useState } from "./hooks.js";
-import { Empty, html, Panel, plural } from "./html.js";
-import { ListTools, useList } from "./list.js";
+import { Empty, html, ListTools, Panel, plural, useList } from "./html.js";
 import { centsOf, distance, readAmount, shown, wireOf } from "./money.js";
 import { readCents, readSymbol, symbolIn, UNUSUAL_CENTS } from "./ticket.js";
 

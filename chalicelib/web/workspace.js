@@ -1,7 +1,6 @@
 // What somebody sees who is signed in: a trader its account; an operator any account, everybody's log and the system.
 
 import { Account } from "./account.js";
-import { AddCash } from "./cash.js";
 import { useChanging } from "./changes.js";
 import { Dump } from "./dump.js";
 import { News } from "./events.js";
@@ -11,8 +10,7 @@ import { Glance, Holdings } from "./holdings.js";
 import { useEffect, useMemo, useState } from "./hooks.js";
 import { html } from "./html.js";
 import { Orders } from "./orders.js";
-import { System } from "./system.js";
-import { Ticket } from "./ticket.js";
+import { AddCash, Ticket } from "./ticket.js";
 import { Triggers } from "./triggers.js";
 
 const USER = /^[A-Za-z0-9_-]{1,64}$/;
@@ -89,6 +87,20 @@ function useAddress() {
   return user;
 }
 
+/** The system as it runs, whose modules a trader needs not. */
+function LateSystem({ api }) {
+  const [System, setSystem] = useState(null);
+  const [missing, setMissing] = useState(false);
+  useEffect(() => {
+    import("./system.js").then(
+      (module) => setSystem(() => module.System),
+      () => setMissing(true),
+    );
+  }, []);
+  if (System !== null) return html`<${System} api=${api} />`;
+  return html`<p class="loading" role="status">${missing ? "This part of the page could not be loaded. Load the page again." : "Loading…"}</p>`;
+}
+
 function Operator({ api, viewer }) {
   const user = useAddress();
   const [typed, setTyped] = useState("");
@@ -113,7 +125,7 @@ function Operator({ api, viewer }) {
     </div>
     ${user === null
       ? html`<div class="columns of-two">
-          <div class="column wide"><${System} api=${api} /></div>
+          <div class="column wide"><${LateSystem} api=${api} /></div>
           <div class="column"><${Dump} api=${api} path="dumplog" all=${true} /></div>
         </div>`
       : html`<${AccountView} key=${user} api=${api} user=${user} viewer=${viewer} />`}

@@ -12,8 +12,8 @@ from tests.browser.conftest import Visits
 from tests.browser.test_failures import ask
 from tests.browser.visits import Visit
 
-MOST_BYTES = 200_000
-MOST_BYTES_SENT = 70_000
+MOST_BYTES = 120_000
+MOST_BYTES_SENT = 43 * 1024
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOOKS = [(width, scheme) for width in (360, 1600) for scheme in ("light", "dark")]
 

@@ -44,7 +44,7 @@ def call(page: Page, module: str, expression: str, *given: Any) -> Any:
 def test_whole_numbers_of_63_bits_are_kept_and_nothing_else_is_changed(
     page: Page, text: str, parsed: str | None
 ) -> None:
-    assert call(page, "json", "JSON.stringify(m.parseJson(x[0]))", text) == (parsed or text)
+    assert call(page, "api", "JSON.stringify(m.parseJson(x[0]))", text) == (parsed or text)
 
 
 UNAVAILABLE = sorted(code for code, status in STATUSES.items() if status == 503)

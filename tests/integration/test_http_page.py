@@ -7,8 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from chalicelib.http.page import WEB, asset_names, page
+from chalicelib.http.page import AS_SHIPPED, WEB, asset_names, page, served_text
 from tests.integration.api import Api, Reply, running_api
+
+LOADED_LATER = {"login.js", "metrics.js", "oauth4webapi.js", "system.js"}
 
 PROVIDER = {
     "AUTH_JWKS_URL": "http://127.0.0.1:1/keys",
@@ -39,8 +41,8 @@ def test_the_page_loads_exactly_the_files_there_are_by_relative_addresses(api: A
     text = api.ask("GET", "/", authorization=None).text
     addresses = re.findall(r'(?:href|src)="([^"]+)"', text)
     assert {address for address in addresses if not address.startswith("data:")} == {
-        f"assets/{page().version}/{name}" for name in asset_names() if name != "oauth4webapi.js"
-    }, "all but what only signing in at a provider needs"
+        f"assets/{page().version}/{name}" for name in asset_names() if name not in LOADED_LATER
+    }, "all but what only operators and signing in at a provider need"
     assert "<script>" not in text
     assert "style=" not in text
 
@@ -56,10 +58,30 @@ def test_the_page_that_a_browser_has_is_not_sent_again(api: Api) -> None:
 def test_what_the_page_loads_is_kept_for_ever_under_its_version(api: Api) -> None:
     for name in asset_names():
         reply = api.ask("GET", f"/assets/{page().version}/{name}", authorization=None)
-        assert (reply.status, reply.text) == (200, (WEB / name).read_text())
+        assert (reply.status, reply.text) == (200, served_text(name))
         assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert reply.headers["content-type"] in {"text/css; charset=utf-8", "text/javascript; charset=utf-8"}
         assert reply.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_modules_of_others_are_served_as_they_are_and_ours_without_their_comments() -> None:
+    for name in asset_names():
+        written, served = (WEB / name).read_text(), served_text(name)
+        if name in AS_SHIPPED:
+            assert served == written
+        else:
+            assert re.search(r"^(//|/\*)", written)
+            assert not re.search(r"^ *(//|/\*)| // ", served, re.MULTILINE)
+
+
+def test_what_is_left_out_of_our_modules_is_no_part_of_a_text() -> None:
+    """Where a comment follows code, all texts before it have ended; only markup goes over more than one line."""
+    ours = [WEB / name for name in asset_names() if name not in AS_SHIPPED and name.endswith(".js")]
+    lines = [line for path in ours for line in path.read_text().splitlines()]
+    behind = [code for line in lines if (code := line.partition(" // ")[0]) != line]
+    assert len(behind) > 20
+    for code in behind:
+        assert (code.count('"') % 2, code.count("`") % 2) == (0, 0), code
 
 
 @pytest.mark.parametrize(
