@@ -62,8 +62,14 @@ def set_offset(file: Path, offset_ms: int) -> None:
     fresh.replace(file)
 
 
+_seen: dict[Path, int] = {}
+
+
 def _offset_ms(file: Path) -> int:
     try:
-        return int(file.read_text() or 0)
+        _seen[file] = int(file.read_text() or 0)
     except FileNotFoundError:
-        return 0
+        _seen[file] = 0
+    except OSError:  # there is no descriptor left to open it with
+        pass
+    return _seen.get(file, 0)

@@ -4,11 +4,13 @@ import contextlib
 import errno
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from infra.faults.cluster import SERVERS, Site
+from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site
 from infra.local.services.tcp_proxy import ALL
 from infra.local.services.tcp_proxy import SERVERS as FROM_SERVERS
 from infra.local.stack import PROJECT, numbered
@@ -16,10 +18,15 @@ from infra.local.stack import PROJECT, numbered
 _BALLAST = "ballast"
 _BLOCK_BYTES = 1024 * 1024
 
+_TRIES, _TRY_SECONDS = 100, 0.2
+BUSY, BUSY_AT_ONCE, LOGS_AT_ONCE = "busy", 16, 2
+DELAY_MS = 100
+
 CLOCK_STEPS_MS = (3_600_000, 61_000, -600_000)
 """An hour ahead, longer than an order lives, ten minutes behind."""
 
 ROLLING_UPGRADE = "rolling-upgrade"
+NO_DESCRIPTORS = "no-descriptors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,56 @@ def _other_code(site: Site, source: random.Random) -> Breakage:
         site.run_code(name, PROJECT)
 
     return Breakage(f"{name} on {site.older.name}", end)
+
+
+def _all_members_killed(site: Site, _: random.Random) -> Breakage:
+    names = numbered("mongod", MEMBERS)
+    for name in names:
+        site.tell("kill", name)
+
+    def end() -> None:
+        for name in names:
+            site.tell("restart", name)
+
+    return Breakage(", ".join(names), end)
+
+
+def _members_changed(site: Site, source: random.Random) -> Breakage:
+    gone: list[dict[str, Any]] = []
+
+    def remove(members: list[dict[str, Any]], primary: str) -> None:
+        gone[:] = [source.choice([member for member in members if member["host"] != primary])]
+        members.remove(gone[0])
+
+    def add(members: list[dict[str, Any]], _primary: str) -> None:
+        members.append(gone[0])
+
+    def end() -> None:
+        for _ in range(_TRIES):
+            with contextlib.suppress(NotWholeError):
+                site.change_members(add)
+                return
+            time.sleep(_TRY_SECONDS)
+        site.change_members(add)
+
+    site.change_members(remove)
+    return Breakage(gone[0]["host"], end)
+
+
+def _primary_slow(site: Site, _: random.Random) -> Breakage:
+    name = site.primary()
+    site.delay(name, DELAY_MS)
+    return Breakage(name, lambda: site.heal(name))
+
+
+def _no_descriptors(site: Site, source: random.Random) -> Breakage:
+    name = _a_server(source)
+    return Breakage(name, site.limit_descriptors(name))
+
+
+def _spoiled(site: Site, source: random.Random) -> Breakage:
+    site.spoil_cache(source)
+    return Breakage("redis", lambda: site.spoil_cache(source))
 
 
 def _quotes_away(site: Site, _: random.Random) -> Breakage:
@@ -212,6 +269,37 @@ KINDS: Mapping[str, Kind] = {
             15.0,
             "server",
             _other_code,
+        ),
+        Kind(
+            "all-members-killed",
+            "all members are killed (SIGKILL) at once, and come back",
+            4.0,
+            "member",
+            _all_members_killed,
+        ),
+        Kind(
+            "members-changed",
+            "a member is taken out of the set, and put into it again",
+            6.0,
+            "member",
+            _members_changed,
+        ),
+        Kind("primary-slow", "all that the primary sends or gets is 100 to 200 ms late", 6.0, "member", _primary_slow),
+        Kind("redis-spoiled", "all that is in Redis is garbage or of a wrong type, twice", 4.0, "redis", _spoiled),
+        Kind(NO_DESCRIPTORS, "a server can open no further file or connection", 6.0, "server", _no_descriptors),
+        Kind(
+            "busy-user",
+            "one user sends requests over and over, 16 at a time",
+            6.0,
+            "user",
+            lambda site, _: Breakage(BUSY, site.pressure.begin(f"/users/{BUSY}/commit-buy", {}, BUSY_AT_ONCE)),
+        ),
+        Kind(
+            "logs-asked-for",
+            "an operator has the log of all users written over and over, two at a time",
+            6.0,
+            "logs",
+            lambda site, _: Breakage("DUMPLOG", site.pressure.begin("/dumplog", {"filename": "asked"}, LOGS_AT_ONCE)),
         ),
         Kind("sent-twice", "every request is sent twice at the same time", 6.0, "front", _sent_twice),
     )

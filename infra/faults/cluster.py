@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import random
 import re
+import resource
 import subprocess
 import time
 import urllib.request
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from redis import Redis
@@ -19,6 +22,7 @@ from redis.exceptions import RedisError
 from chalicelib.clock import set_offset
 from infra.faults.late import LateRequests
 from infra.faults.older import OlderCode
+from infra.faults.pressure import Pressure
 from infra.faults.proxy import Front
 from infra.host.ports import HOST
 from infra.local import control
@@ -60,6 +64,7 @@ class Site:
         self.disk = disk
         self.older = older
         self.older_commands = 0
+        self.pressure = Pressure(stack.url, stack.operator_token)
         self._ports: dict[str, int] = json.loads((stack.data / "ports.json").read_text())
 
     def tell(self, what: str, name: str) -> None:
@@ -92,6 +97,56 @@ class Site:
     def heal(self, member: str) -> None:
         """Put a member's wires together again."""
         network.heal(self.stack.data / NETWORK_SOCKET, self._ports[member])
+
+    def delay(self, member: str, milliseconds: int) -> None:
+        """Let all that a member sends or gets be late."""
+        network.delay(self.stack.data / NETWORK_SOCKET, self._ports[member], milliseconds)
+
+    def change_members(self, change: Callable[[list[dict[str, Any]], str], None]) -> None:
+        """Have the set reconfigured by a change of its members, of which one is the primary's; raises NotWholeError."""
+        try:
+            with MongoClient[dict[str, Any]](
+                HOST, self._ports[self.primary()], directConnection=True, serverSelectionTimeoutMS=_TROUBLED_MS
+            ) as client:
+                config = client.admin.command("replSetGetConfig")["config"]
+                change(config["members"], client.admin.command("hello")["me"])
+                config["version"] += 1
+                client.admin.command("replSetReconfig", config)
+        except PyMongoError as error:
+            raise NotWholeError(f"the set does not take other members: {error}") from error
+
+    def limit_descriptors(self, server: str) -> Callable[[], None]:
+        """Let the processes of a server open nothing beyond what they have open; return what ends it."""
+        parent = psutil.Process(self.stack.pids[server])
+        limits = []
+        for process in [parent, *parent.children(recursive=True)]:
+            limits.append((process, resource.prlimit(process.pid, resource.RLIMIT_NOFILE)))
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (process.num_fds(), limits[-1][1][1]))
+
+        def end() -> None:
+            for process, limit in limits:
+                with contextlib.suppress(ProcessLookupError):
+                    if process.is_running():
+                        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limit)
+
+        return end
+
+    def spoil_cache(self, source: random.Random) -> None:
+        """Put garbage and wrong types in the place of all that is in Redis, and of locks, which never end."""
+        with (
+            contextlib.suppress(RedisError),
+            Redis.from_url(self.stack.redis_url, socket_timeout=_TROUBLED_MS / 1000) as cache,
+        ):
+            keys = list(cache.scan_iter(count=1_000))
+            for key in [*keys, *(key + b":lock" for key in keys if b":quote:" in key)]:
+                cache.delete(key)
+                match source.randrange(3):
+                    case 0:
+                        cache.set(key, source.randbytes(64))
+                    case 1:
+                        cache.rpush(key, "a list")
+                    case _:
+                        cache.hset(key, "a", "hash")
 
     def step_clock(self, server: str, offset_ms: int) -> None:
         """Let the clock of a server be off by so much from now on."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.faults.breakages import KINDS, ROLLING_UPGRADE, Breakage, Kind
+from infra.faults.breakages import KINDS, NO_DESCRIPTORS, ROLLING_UPGRADE, Breakage, Kind
 from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
 from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, Target, judge, recorded
@@ -92,6 +93,8 @@ def run(options: RunOptions, folder: Path) -> Run:
         skipped: dict[str, str] = {}
         if wanted and disk is None:
             skipped[DISK_FULL] = "no small file system can be mounted here"
+        if NO_DESCRIPTORS in options.kinds and not hasattr(resource, "prlimit"):
+            skipped[NO_DESCRIPTORS] = "the limits of another process can be set on Linux only"
         older: OlderCode | None = None
         if ROLLING_UPGRADE in options.kinds:
             try:
@@ -135,7 +138,11 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped:
         started_ms=began_ms,
         seconds=time.monotonic() - began,
         episodes=_with_effects(episodes, answers),
-        checks=[*_judged(site, workload, answers, figures, status, folder), *_older_checks(site)],
+        checks=[
+            *_judged(site, workload, answers, figures, status, folder),
+            *_older_checks(site),
+            *_pressure_checks(site),
+        ],
         skipped=[f"{name}: {why}" for name, why in skipped.items()],
         doubled=site.front.doubled,
         figures={key: figures.get(key) for key in ("seconds", "rate", "retries", "retry_reasons", "latency_ms")},
@@ -233,6 +240,11 @@ def _older_checks(site: Site) -> list[Check]:
         return []
     wrong = "" if site.older_commands else "it answered none"
     return [Check(f"{site.older.name} answered commands, too ({site.older_commands:,})", wrong)]
+
+
+def _pressure_checks(site: Site) -> list[Check]:
+    asked = site.pressure.statuses.total()
+    return [Check(f"requests over and over met no fault of ours ({asked:,})", site.pressure.wrong())] if asked else []
 
 
 def _loadgen(*arguments: str) -> list[str]:

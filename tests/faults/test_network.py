@@ -16,6 +16,7 @@ import pytest
 
 from infra.faults.proxy import Front
 from infra.host.ports import HOST, free_port
+from infra.host.unix_sockets import connect
 from infra.local.services import tcp_proxy as network
 from infra.local.services.tcp_proxy import ALL, SERVERS
 from infra.local.stack import PROJECT
@@ -66,6 +67,15 @@ class Wired:
         return connection
 
 
+def listens(path: Path) -> bool:
+    """Tell whether somebody takes connections there: the path is there a moment before."""
+    try:
+        connect(path, SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def wired(tmp_path: Path) -> Iterator[Wired]:
     members = [Echo(), Echo()]
@@ -75,7 +85,7 @@ def wired(tmp_path: Path) -> Iterator[Wired]:
         [sys.executable, "-m", "infra.local.services.tcp_proxy", "--socket", str(found.control), *pairs], cwd=PROJECT
     )
     deadline = time.monotonic() + SECONDS
-    while not found.control.exists():
+    while not listens(found.control):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     yield found
@@ -143,6 +153,27 @@ def test_a_member_that_is_cut_off_reaches_nobody_either(wired: Wired) -> None:
         network.cut(wired.control, wired.backs[0], ALL)
         assert not arrives(from_first, b"x")
         assert arrives(from_other, b"x")
+
+
+def test_a_delay_makes_all_of_a_member_late_in_its_order_and_others_not(wired: Wired) -> None:
+    late_ms = 400
+    with opened(wired, APP) as connection, opened(wired, APP, member=1) as other:
+        network.delay(wired.control, wired.backs[0], late_ms)
+        began = time.monotonic()
+        connection.sendall(b"one")
+        time.sleep(0.01)  # so that they are two packets
+        connection.sendall(b"two")
+        assert arrives(other, b"x")
+        connection.settimeout(SECONDS)
+        received = b""
+        while len(received) < 6:
+            received += connection.recv(65_536)
+        assert received == b"onetwo"
+        assert time.monotonic() - began >= 2 * late_ms / 1000, "there and back"
+        network.heal(wired.control, wired.backs[0])
+        assert arrives(connection, b"in time")
+    with pytest.raises(OSError, match="KeyError"):
+        network.delay(wired.control, 1, late_ms)
 
 
 @pytest.mark.parametrize("strand", ["everything", ""])

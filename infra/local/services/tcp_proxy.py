@@ -3,13 +3,17 @@
     python -m infra.local.services.tcp_proxy --socket DIR/network.sock 21001:21011 21002:21012 21003:21013
 
 Each FRONT:BACK listens on FRONT and connects to BACK. Over the socket it takes one line of JSON at a time,
-`{"cut": BACK, "from": "servers"}`, `{"cut": BACK, "from": "all"}` or `{"heal": BACK}`, and answers `{}`.
+`{"cut": BACK, "from": "servers"}`, `{"cut": BACK, "from": "all"}`, `{"delay": BACK, "ms": 100}` or `{"heal": BACK}`,
+and answers `{}`.
 
 A cut is that of a cable: nothing arrives any more, in either direction, and nobody is told. Connections stay open and
 new ones are accepted and never answered. When it is healed, what was on its way arrives, late, as TCP would see to.
 
 The members of a set find each other through the same proxies. Who speaks says its name in its first message: the app's
 clients have the application name `day-trading`, which tells them from members. So the servers alone can be cut off.
+
+With a delay all that is sent to a member or by it arrives so much later, in its order, as TCP would see to; what comes
+while something waits goes on together, up to twice as late.
 """
 
 import argparse
@@ -41,9 +45,11 @@ class _Strand:
         self._origin = origin
         self._is_servers = is_servers
         self.whole = asyncio.Event()
+        self.delay_seconds = 0.0
 
-    def obey(self, cuts: Mapping[int, str]) -> None:
-        """Be cut or whole, as the member at either end is."""
+    def obey(self, cuts: Mapping[int, str], delays: Mapping[int, float]) -> None:
+        """Be cut or whole, and as slow, as the member at either end is."""
+        self.delay_seconds = max(delays.get(self._back, 0.0), delays.get(self._origin or 0, 0.0))
         reason = cuts.get(self._back)
         if reason == ALL or (reason == SERVERS and self._is_servers) or cuts.get(self._origin or 0) == ALL:
             self.whole.clear()
@@ -57,6 +63,7 @@ class Network:
     def __init__(self, backs: Sequence[int]) -> None:
         self._backs = backs
         self._cuts: dict[int, str] = {}
+        self._delays: dict[int, float] = {}
         self._strands: set[_Strand] = set()
 
     def cut(self, back: int, strand: str) -> None:
@@ -66,14 +73,22 @@ class Network:
         self._cuts[back] = strand
         self._obey()
 
+    def delay(self, back: int, seconds: float) -> None:
+        """Let all that a member sends or gets be late; raises KeyError for what is none."""
+        if back not in self._backs:
+            raise KeyError(back)
+        self._delays[back] = seconds
+        self._obey()
+
     def heal(self, back: int) -> None:
-        """Put a member's wires together again."""
+        """Put a member's wires together again, and let what goes over them be in time."""
         self._cuts.pop(back, None)
+        self._delays.pop(back, None)
         self._obey()
 
     def _obey(self) -> None:
         for strand in self._strands:
-            strand.obey(self._cuts)
+            strand.obey(self._cuts, self._delays)
 
     async def carry(self, back: int, near: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
         """Carry one connection to a member until both ends have closed it."""
@@ -85,7 +100,7 @@ class Network:
             await strand.whole.wait()
             far, far_out = await asyncio.open_connection(HOST, back)
             far_out.write(first)
-            await asyncio.gather(_pump(near, far_out, strand.whole), _pump(far, near_out, strand.whole))
+            await asyncio.gather(_pump(near, far_out, strand), _pump(far, near_out, strand))
         except OSError:
             pass  # one end is gone, and so is the connection
         finally:
@@ -99,17 +114,18 @@ class Network:
         """Return the strand of a connection whose first message this is: members say where they listen in theirs."""
         origin = next((other for other in self._backs if b":%d\0" % other in first), None)
         strand = _Strand(back, origin, is_servers=APPLICATION in first)
-        strand.obey(self._cuts)
+        strand.obey(self._cuts, self._delays)
         self._strands.add(strand)
         return strand
 
 
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, whole: asyncio.Event) -> None:
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, strand: _Strand) -> None:
     while data := await source.read(_CHUNK_BYTES):
-        await whole.wait()
+        await asyncio.sleep(strand.delay_seconds)
+        await strand.whole.wait()
         target.write(data)
         await target.drain()
-    await whole.wait()
+    await strand.whole.wait()
     with contextlib.suppress(OSError):
         target.write_eof()
 
@@ -142,6 +158,8 @@ def _obey(network: Network, line: bytes) -> dict[str, str]:
         request = json.loads(line)
         if "cut" in request:
             network.cut(request["cut"], request["from"])
+        elif "delay" in request:
+            network.delay(request["delay"], request["ms"] / 1000)
         else:
             network.heal(request["heal"])
     except (ValueError, KeyError, TypeError) as error:
@@ -152,6 +170,11 @@ def _obey(network: Network, line: bytes) -> dict[str, str]:
 def cut(socket: Path, back: int, strand: str) -> None:
     """Cut the member that listens on `back` off from the servers, or from all; raises OSError."""
     _tell(socket, {"cut": back, "from": strand})
+
+
+def delay(socket: Path, back: int, milliseconds: int) -> None:
+    """Let all that the member on `back` sends or gets be so late; raises OSError."""
+    _tell(socket, {"delay": back, "ms": milliseconds})
 
 
 def heal(socket: Path, back: int) -> None:
