@@ -28,7 +28,7 @@ def metrics() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     commands, gateway, sweeps = Counters(registry), GatewayCounters(registry), SweepCounters(registry)
     quoted = QuotedFrom.CACHE
-    commands(Seen("", None, "BUY", None, "ok", False, 0, 0, 0, 0, quoted, kept=True, lost_races=1, late_seconds=0))
+    commands(Seen("", None, "BUY", None, "ok", False, 0, 0, 0, 0, quoted, kept=False, lost_races=1, late_seconds=0.1))
     commands.group_sent("update", 1)
     gateway.connected(1, 1)
     sweeps(Report())
@@ -40,7 +40,7 @@ def queries() -> Iterator[Any]:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 yield pytest.param(target["expr"], target["legendFormat"], id=f"{path.stem} {panel['title']}")
-    for line in re.findall(r"^    ((?:sum|time|histogram_quantile)\b.*)$", PAGE, re.MULTILINE):
+    for line in re.findall(r"^    (\(?(?:sum|time|histogram_quantile)\b.*)$", PAGE, re.MULTILINE):
         yield pytest.param(line, "", id=f"page {line[:60]}")
 
 
