@@ -6,6 +6,7 @@ span is called and holds follows OpenTelemetry's semantic conventions; what is o
 """
 
 import contextvars
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,7 +28,11 @@ from chalicelib.observe.commands import Seen
 from chalicelib.observe.instruments import Carried, Instruments, T
 from chalicelib.observe.spans import MONGODB, Note, Spans, TracedBatches, TracedFlights, TracedQueues, Wrapper, fail
 
+log = logging.getLogger(__name__)
+
 SERVICE = "day-trading"
+CLOSE_SECONDS = 3.0
+"""How long a process that ends waits for its last spans to be sent."""
 
 _W3C = TraceContextTextMapPropagator()
 _REDIS = {"db.system.name": "redis"}
@@ -40,7 +45,7 @@ def make_tracing(server: str) -> "Tracing":
     """
     named = {SERVICE_NAME: SERVICE, SERVICE_INSTANCE_ID: server}
     resource = Resource.create(named).merge(OTELResourceDetector().detect())  # what OTEL_* say goes before ours
-    provider = TracerProvider(resource=resource)
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` does that, within its time
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     concurrency.Thread = _Thread  # type: ignore[misc]  # the place is there to be replaced
     concurrency.ThreadPoolExecutor = _ThreadPoolExecutor  # type: ignore[misc]  # likewise
@@ -150,8 +155,12 @@ class Tracing(Instruments):
             yield
 
     def close(self) -> None:
-        """Send what was not sent yet, within the time that OTEL_* allow."""
-        self._provider.shutdown()
+        """Send what was not sent yet; a collector that does not answer keeps no process from its end."""
+        sending = concurrency.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
+        if sending.is_alive():
+            log.warning("the last spans were not sent within %g s", CLOSE_SECONDS)
 
     def _wrapped(
         self,

@@ -1,6 +1,7 @@
 """Traces that begin at the load generator (`--trace-sample`), by OpenTelemetry: imported only when asked for."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from loadgen.client.dialect import Item
 from loadgen.client.retry import Outcome
+
+CLOSE_SECONDS = 5.0
+"""How long a run that is over waits for its last spans to be sent."""
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -55,7 +59,8 @@ class Tracer:
 def tracing(share: float) -> Iterator[Tracer]:
     """Give a tracer that keeps a share of the traces.
 
-    Its own spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it does; at the end those that wait are sent.
+    Its own spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it does; at the end those that wait are sent, if that
+    does not take long.
     """
     named = {SERVICE_NAME: "loadgen", SERVICE_INSTANCE_ID: f"loadgen-{os.getpid()}"}
     resource = Resource.create(named).merge(OTELResourceDetector().detect())
@@ -65,4 +70,6 @@ def tracing(share: float) -> Iterator[Tracer]:
     try:
         yield Tracer(provider)
     finally:
-        provider.shutdown()
+        sending = threading.Thread(target=provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)

@@ -12,7 +12,7 @@ import pytest
 from chalice.app import Response
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from chalicelib import concurrency
@@ -241,6 +241,33 @@ def test_threads_and_other_processes_go_on_with_the_trace(seer: Seer) -> None:
     assert list(carried) == ["TRACEPARENT"]
     assert is_in(seer.spans("there")[0], seer.spans("here")[0])
     assert seer.tracing.carried() == {}
+
+
+class Silent(SpanExporter):
+    """A collector that does not answer while the test goes on."""
+
+    def __init__(self) -> None:
+        self.answers = concurrency.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.answers.wait()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        self.answers.wait()
+
+
+def test_a_collector_that_does_not_answer_keeps_no_process_from_its_end(
+    seer: Seer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "CLOSE_SECONDS", 0.05)
+    silent = Silent()
+    seer.provider.add_span_processor(SimpleSpanProcessor(silent))
+    try:
+        seer.tracing.close()  # would wait for ever
+        assert "the last spans were not sent within 0.05 s" in caplog.text
+    finally:
+        silent.answers.set()
 
 
 OFF = """
