@@ -70,8 +70,8 @@ from chalicelib.store.grouping import make_reader, make_writer
 from chalicelib.store.reads import AccountReads
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.registry import Registry
-from chalicelib.store.writers import Writer
-from chalicelib.sweep.sweeper import Limits, Sweeper
+from chalicelib.store.writers import AccountWriter
+from chalicelib.sweep.sweeper import Sweeper, SweepLimits
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Runtime:
     settings: Settings
     database: Database[Document]
     redis: Redis
-    writer: Writer
+    writer: AccountWriter
     accounts: Accounts
     shared_quotes: SharedQuotes
     trading: Trading
@@ -315,7 +315,7 @@ def make_runtime(settings: Settings) -> Runtime:
         due=DueAccounts(database),
         quotes=quotes,
         clock=clock,
-        limits=Limits(
+        limits=SweepLimits(
             settings.sweep_limit_ms, settings.sweep_quotes_at_once, settings.sweep_writes_at_once, settings.sweep_batch
         ),
     )

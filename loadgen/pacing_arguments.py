@@ -4,7 +4,7 @@ import argparse
 
 from loadgen import values
 from loadgen.run.pacing import Pacing
-from loadgen.run.schedule import ConstantRate, Ramp, Recorded, Schedule, ScheduleError
+from loadgen.run.schedule import ConstantRate, Ramp, RecordedSchedule, Schedule, ScheduleError
 from loadgen.workload.files import Workload
 
 
@@ -26,7 +26,7 @@ def pacing(options: argparse.Namespace, workload: Workload) -> Pacing:
             schedule = ramp
             durations.append(ramp.seconds)
         elif options.pace == "recorded":
-            schedule = Recorded(workload.commands, options.speed or 1.0)
+            schedule = RecordedSchedule(workload.commands, options.speed or 1.0)
     except ScheduleError as error:
         raise UsageError(str(error)) from error
     if durations and options.warm_up >= min(durations):

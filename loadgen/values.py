@@ -10,7 +10,7 @@ from loadgen.results.compare import METRICS
 from loadgen.results.thresholds import Gate, GateError, parse_gate
 from loadgen.run.processes import can_fork
 from loadgen.run.schedule import Ramp, ScheduleError, parse_duration, parse_ramp
-from loadgen.workload.streams import Part
+from loadgen.workload.streams import Shard
 
 Value = TypeVar("Value")
 
@@ -67,12 +67,12 @@ def key(text: str) -> str:
     return text
 
 
-def shard(text: str) -> Part:
+def shard(text: str) -> Shard:
     """Return the part I/N of a run."""
     match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text, re.ASCII)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/3, not {text!r}")
-    return Part(int(match[1]) - 1, int(match[2]))
+    return Shard(int(match[1]) - 1, int(match[2]))
 
 
 def processes(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from chalicelib.audit.lines import Line, position
+from chalicelib.audit.lines import JournalLine, position
 from chalicelib.audit.places import Place
 from chalicelib.store.documents import Document
 
@@ -50,19 +50,19 @@ class Archives:
         found = self._archives.aggregate([{"$match": {"state": COMPLETE}}, {"$group": total}])
         return sum(int(one["entries"]) for one in found)
 
-    def lines(self, archive: Mapping[str, Any]) -> Iterator[Line]:
+    def lines(self, archive: Mapping[str, Any]) -> Iterator[JournalLine]:
         """Yield the lines of an archive, sorted. Raises OSError."""
         with self._place.open(archive["file"]) as file:
             yield from (line_from_json(text) for text in _texts(file))
 
-    def user_lines(self, user: str, first: int, end: int) -> Iterator[Line]:
+    def user_lines(self, user: str, first: int, end: int) -> Iterator[JournalLine]:
         """Yield the lines of one user from the sequence number `first` to the one before `end`, sorted."""
         there = self._archives.find({"users": user, "state": COMPLETE}, _FORM)
         for line in merge(*(self._of_user(archive, user) for archive in there), key=position):
             if first <= line.sequence < end:
                 yield line
 
-    def _of_user(self, archive: Mapping[str, Any], user: str) -> Iterator[Line]:
+    def _of_user(self, archive: Mapping[str, Any], user: str) -> Iterator[JournalLine]:
         begins = line_start(user)
         with self._place.open(archive["file"]) as file:
             yield from (line_from_json(text) for text in _texts(file) if text.startswith(begins))
@@ -78,18 +78,18 @@ def line_start(user: str) -> bytes:
     return f'{{"user":"{user}",'.encode()
 
 
-def line_json(line: Line) -> bytes:
+def line_json(line: JournalLine) -> bytes:
     """Return a line as it stands in an archive."""
     kept = {name: value for name, value in line.entry.items() if name not in _DROPPED}
     form = {"user": line.user, "sequence": line.sequence, "entry": kept}
     return json.dumps(form, separators=(",", ":")).encode() + b"\n"
 
 
-def line_from_json(text: bytes) -> Line:
+def line_from_json(text: bytes) -> JournalLine:
     """Return the line that `line_json` wrote."""
     form = json.loads(text)
     entry = form["entry"]
-    return Line(entry["at"], form["user"], form["sequence"], entry)
+    return JournalLine(entry["at"], form["user"], form["sequence"], entry)
 
 
 def packed(lines: Iterable[bytes], piece_bytes: int) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from chalicelib.audit.errors import LogNotFoundError, LogTooLargeError
 from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import SLICE_ENTRIES, Journals
 from chalicelib.audit.lines import position
-from chalicelib.audit.places import MIN_PART_BYTES, Place, Writer
+from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceWriter
 from chalicelib.audit.refusals import Quota, refusal_document, refusal_from, refusal_of
 from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.errors import PermanentError, StoreUnavailableError
@@ -236,7 +236,7 @@ class Dumps:
             if entries >= LONG_ENTRIES:
                 raise _PutAsideError
 
-    def _writer(self, dump: Document) -> Writer:
+    def _writer(self, dump: Document) -> PlaceWriter:
         if "lease" in dump and "upload" in dump:
             # Whoever wrote it was killed, or still writes: without its upload it cannot, and we begin anew.
             with _ignored("an upload that was left behind could not be removed"):
@@ -247,7 +247,7 @@ class Dumps:
             return self._place.resume(dump["file"], dump["upload"])
         return self._place.writer(dump["file"])
 
-    def _write_lines(self, dump: Document, lease: "_Lease", limit: "_Limit", writer: Writer) -> int:
+    def _write_lines(self, dump: Document, lease: "_Lease", limit: "_Limit", writer: PlaceWriter) -> int:
         """Write the events behind `after` and return how many there are in all."""
         after = dump.get("after")
         user = None if dump["of_all"] else dump["user"]

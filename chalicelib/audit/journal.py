@@ -21,7 +21,7 @@ from pymongo.database import Database
 
 from chalicelib import concurrency
 from chalicelib.audit.archives import INDEXES, Archives
-from chalicelib.audit.lines import Line, Position, each_once, position
+from chalicelib.audit.lines import JournalLine, Position, each_once, position
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.user_journal import PART_ENTRIES
 
@@ -71,7 +71,7 @@ class Journals:
         at_ms: int,
         after: Position | None = None,
         remaining_ms: RemainingMs = no_bound,
-    ) -> Generator[Line, None, None]:
+    ) -> Generator[JournalLine, None, None]:
         """Yield the lines of one user's journal, or of all, sorted, from the first one behind `after`.
 
         All that was acknowledged by `at_ms` is among them. Raises ExecutionTimeout when MongoDB took too long.
@@ -98,7 +98,7 @@ class Journals:
             self._archive_documents.create_indexes(INDEXES)
             self._indexed = True
 
-    def _of_user(self, user: str) -> Iterator[Line]:
+    def _of_user(self, user: str) -> Iterator[JournalLine]:
         """Yield the lines of one user: parts are a range of the index, in order, so nothing is sorted.
 
         Sequence numbers have no gaps: what is missing between two parts has been archived.
@@ -118,13 +118,13 @@ class Journals:
                         log.error("entries %d to %d of the journal of %s are gone", expected, part["from"] - 1, user)
                 for sequence, entry in enumerate(part["entries"], start=part["from"]):
                     if sequence >= expected:
-                        yield Line(entry["at"], user, sequence, entry)
+                        yield JournalLine(entry["at"], user, sequence, entry)
                         expected = sequence + 1
 
-    def _archived(self, user: str, first: int, end: int) -> Iterator[Line]:
+    def _archived(self, user: str, first: int, end: int) -> Iterator[JournalLine]:
         return each_once(self._archives.user_lines(user, first, end))
 
-    def _of_all(self, at_ms: int, after: Position | None, remaining_ms: RemainingMs) -> Iterator[Line]:
+    def _of_all(self, at_ms: int, after: Position | None, remaining_ms: RemainingMs) -> Iterator[JournalLine]:
         """Yield the lines of all users, slice after slice of time; MongoDB sorts one while another is written out.
 
         No slice but the last reaches into times at which something may still be added: with a slice read before that
@@ -211,14 +211,14 @@ def _pipeline(from_at: Bound, to_at: Bound) -> list[dict[str, Any]]:
     ]
 
 
-def _lines(rows: Iterable[Document]) -> Iterator[Line]:
+def _lines(rows: Iterable[Document]) -> Iterator[JournalLine]:
     for row in rows:
         entry = row["entries"]
-        yield Line(entry["at"], row["user"], row["from"] + row["place"], entry)
+        yield JournalLine(entry["at"], row["user"], row["from"] + row["place"], entry)
 
 
 @contextmanager
-def sorted_parts(journal: Collection[Document], part_ids: Sequence[str]) -> Iterator[Iterator[Line]]:
+def sorted_parts(journal: Collection[Document], part_ids: Sequence[str]) -> Iterator[Iterator[JournalLine]]:
     """Yield the lines of some closed parts, sorted, whole but for what an archive does not keep."""
     pipeline: list[dict[str, Any]] = [
         {"$match": {"_id": {"$in": part_ids}}},
@@ -266,7 +266,7 @@ class _Archived:
         self._begin = begin
         self._readers: dict[object, _Ahead] = {}
 
-    def until(self, from_at: Bound, to_at: Bound) -> list[Iterator[Line]]:
+    def until(self, from_at: Bound, to_at: Bound) -> list[Iterator[JournalLine]]:
         """Return what the archives hold before `to_at` and did not give yet.
 
         Called after the slice was read from the journals: what left them before that is in an archive by now. Entries
@@ -281,11 +281,11 @@ class _Archived:
 class _Ahead:
     """Lines that are given as far as one asks."""
 
-    def __init__(self, lines: Iterator[Line], begin: Bound) -> None:
+    def __init__(self, lines: Iterator[JournalLine], begin: Bound) -> None:
         self._lines = lines
         self._next = next((line for line in lines if begin is None or line.at >= begin), None)
 
-    def until(self, to_at: Bound) -> Iterator[Line]:
+    def until(self, to_at: Bound) -> Iterator[JournalLine]:
         """Yield the lines before a time."""
         while self._next is not None and (to_at is None or self._next.at < to_at):
             given, self._next = self._next, next(self._lines, None)

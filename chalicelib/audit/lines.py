@@ -9,7 +9,7 @@ Position = tuple[int, str, int]
 """Time (ms), user and sequence number: what the lines of a log are sorted by. Within a user time never goes back."""
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """An entry as the store holds it, of whose journal it is, and its number there."""
 
     at: int
@@ -18,12 +18,12 @@ class Line(NamedTuple):
     entry: Document
 
 
-def position(line: Line) -> Position:
+def position(line: JournalLine) -> Position:
     """Return where in a log the line stands."""
     return line[:3]
 
 
-def each_once(lines: Iterable[Line], after: Position | None = None) -> Generator[Line, None, None]:
+def each_once(lines: Iterable[JournalLine], after: Position | None = None) -> Generator[JournalLine, None, None]:
     """Yield lines that come sorted, each once, and only those behind a position."""
     last = after or (-1, "", 0)
     beginning = after is not None

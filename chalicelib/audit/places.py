@@ -15,7 +15,7 @@ class PlaceError(OSError):
     """The place cannot be read or written just now."""
 
 
-class Writer(Protocol):
+class PlaceWriter(Protocol):
     """Writes one file: nothing is seen under its name before `finish`, which replaces one that was there as a whole.
 
     `state` is what `Place.resume` needs to go on after the pieces written so far; None when it cannot. All methods
@@ -56,10 +56,10 @@ class Place(Protocol):
     def link(self, path: str) -> str | None:
         """Return an address anyone may get a file from, for a while; None where there is no such thing."""
 
-    def writer(self, path: str) -> Writer:
+    def writer(self, path: str) -> PlaceWriter:
         """Begin a file."""
 
-    def resume(self, path: str, state: Mapping[str, Any]) -> Writer:
+    def resume(self, path: str, state: Mapping[str, Any]) -> PlaceWriter:
         """Go on with a file that another process began."""
 
     def open(self, path: str) -> BinaryIO:

@@ -19,7 +19,7 @@ from chalicelib.http.operations import ACCOUNT, DUMPLOG, HISTORY, PRICE_HISTORY,
 from chalicelib.http.problems import consequence, error_response, problem_response
 from chalicelib.http.reads import account_response, history_response, price_history_response, prices_response
 from chalicelib.http.requests import arrived_ms, check_headers, read_command, read_query
-from chalicelib.observe.commands import Seen
+from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.timing import CommandTimer
 from chalicelib.runtime import Runtime, renewed, runtime
 from chalicelib.service.trading import Answer
@@ -78,7 +78,7 @@ def execute(
         given.outcome = "internal_error"
         response = _failed()
     parts.observers(
-        Seen(
+        SeenCommand(
             request_id=_request_id(request),
             user=given.user,
             command=str(operation.command),

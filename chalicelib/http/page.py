@@ -64,7 +64,7 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class TraderPage:
     """The page as it is served by this process; `version` stands for all its files together."""
 
     version: str
@@ -84,7 +84,7 @@ def served_text(name: str) -> str:
 
 
 @cache
-def page() -> Page:
+def page() -> TraderPage:
     """Return the page; its files are read on first use, and no other file ever is."""
     index = (WEB / INDEX).read_text(encoding="utf-8")
     texts = {name: served_text(name) for name in asset_names()}
@@ -92,7 +92,7 @@ def page() -> Page:
     for name, text in texts.items():
         digest.update(f"\0{name}\0{text}".encode())
     assets = {name: Asset(ASSET_TYPES[Path(name).suffix], text) for name, text in texts.items()}
-    return Page(digest.hexdigest()[:12], Template(index), assets)
+    return TraderPage(digest.hexdigest()[:12], Template(index), assets)
 
 
 def login_origins(settings: Settings) -> list[str]:

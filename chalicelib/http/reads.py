@@ -18,7 +18,7 @@ from chalicelib.http.headers import matches_etag
 from chalicelib.http.operations import CSV
 from chalicelib.quotes.history import PriceHistory
 from chalicelib.service.prices import Prices
-from chalicelib.service.reads import DEFAULT_ENTRIES, EventId, Page, events_after, history_page, latest_events
+from chalicelib.service.reads import DEFAULT_ENTRIES, EventId, JournalPage, events_after, history_page, latest_events
 from chalicelib.store.reads import AccountReads, Numbered, Snapshot
 
 _ENTRY_COLUMNS = ("sequence", "transaction", "timestamp", "command", "outcome", "detail", "symbol", "amount", "cash")
@@ -150,7 +150,7 @@ def _event_view(event: AccountEvent) -> dict[str, Any]:
     return {name: value for name, value in view.items() if value is not None}
 
 
-def _csv(page: Page) -> str:
+def _csv(page: JournalPage) -> str:
     """Return a line an event, and one for an entry without any, below a line of names."""
     text = io.StringIO()
     writer = csv.writer(text)

@@ -14,7 +14,7 @@ class QuotedFrom(StrEnum):
     """It could not be had."""
 
 
-class Seen(NamedTuple):
+class SeenCommand(NamedTuple):
     """An answered command, or a request for one that was refused.
 
     `user` is whose account it was for, None while nobody has shown a token for it; `operator` is the operator who acted
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     late_seconds: float | None = None
 
 
-Observer = Callable[[Seen], None]
+Observer = Callable[[SeenCommand], None]
 
 
 GroupObserver = Callable[[str, int], None]
@@ -69,7 +69,7 @@ class Observers:
         """Tell one more."""
         self._observers = (*self._observers, observer)
 
-    def __call__(self, seen: Seen) -> None:
+    def __call__(self, seen: SeenCommand) -> None:
         """Tell all."""
         for observer in self._observers:
             observer(seen)

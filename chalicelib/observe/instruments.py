@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from chalicelib.observe.commands import Seen
+from chalicelib.observe.commands import SeenCommand
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class Instruments:
     """None at all."""
 
     trace_id: TraceId | None = None
-    on_command: Callable[[Seen], None] | None = None
+    on_command: Callable[[SeenCommand], None] | None = None
     database_listeners: tuple[Any, ...] = ()
     """For the MongoDB driver: see its `monitoring`."""
 

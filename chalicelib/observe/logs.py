@@ -10,7 +10,7 @@ import traceback
 from typing import Any, TextIO
 
 from chalicelib.clock import Clock, now_ms
-from chalicelib.observe.commands import Seen
+from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.instruments import TraceId
 
 NAMESPACE = "DayTrading"
@@ -82,7 +82,7 @@ class CommandLog:
         self._metrics = "" if function is None else f',"{_FUNCTION}":{name},"commands":1,{directive}'
         self._clock = clock
 
-    def __call__(self, seen: Seen) -> None:
+    def __call__(self, seen: SeenCommand) -> None:
         """Write a line: in one write, so that those of several threads do not mix."""
         now = self._clock()
         user = "null" if seen.user is None else _quoted(seen.user)

@@ -24,7 +24,7 @@ from opentelemetry.util.types import AttributeValue
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from chalicelib import clock, concurrency
-from chalicelib.observe.commands import Seen
+from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.instruments import Carried, Instruments, T
 from chalicelib.observe.spans import MONGODB, Note, Spans, TracedBatches, TracedFlights, TracedQueues, Wrapper, fail
 
@@ -203,7 +203,7 @@ def _note_report(span: Span, report: Any) -> None:
     span.set_attributes({f"trading.sweep.{name}": value for name, value in asdict(report).items()})
 
 
-def note_command(seen: Seen) -> None:
+def note_command(seen: SeenCommand) -> None:
     """Note on the span of a request what became of its command."""
     span = trace.get_current_span()
     if not span.is_recording():

@@ -9,7 +9,7 @@ from chalicelib.clock import Moments
 from chalicelib.domain.quote import QuoteAnswer
 
 
-class Quotes(Protocol):
+class UpstreamQuotes(Protocol):
     """Where quotes come from; see `chalicelib.quotes.shared.SharedQuotes`."""
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
@@ -27,7 +27,7 @@ class KeptQuotes:
     while this process goes on with the old one, within its 60 s (SPEC.md section 4).
     """
 
-    def __init__(self, quotes: Quotes, moments: Moments, limit: int) -> None:
+    def __init__(self, quotes: UpstreamQuotes, moments: Moments, limit: int) -> None:
         self._quotes = quotes
         self._moments = moments
         self._limit = limit

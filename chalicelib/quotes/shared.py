@@ -30,7 +30,7 @@ class Cache(Protocol):
         """Store a quote, if there is one, and give the lock back."""
 
 
-class Inquiry(Protocol):
+class OpenInquiry(Protocol):
     """The questions of one fetch; see `chalicelib.quotes.questions.Inquiry`."""
 
     def ask(self, seconds: float) -> int:
@@ -43,10 +43,10 @@ class Inquiry(Protocol):
         """Use no answer from now on."""
 
 
-class Questions(Protocol):
+class Inquirer(Protocol):
     """How the source is asked; see `chalicelib.quotes.questions.Questions`."""
 
-    def about(self, symbol: str, user: str) -> Inquiry:
+    def about(self, symbol: str, user: str) -> OpenInquiry:
         """Begin an inquiry about a symbol."""
 
     def finish(self, seconds: float) -> bool:
@@ -63,7 +63,7 @@ class SharedQuotes:
     def __init__(
         self,
         cache: Cache,
-        questions: Questions,
+        questions: Inquirer,
         patience: Patience,
         moments: Moments = moment,
         monotonic: Monotonic = monotonic_seconds,

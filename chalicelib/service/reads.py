@@ -33,7 +33,7 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class JournalPage:
     """Entries of a journal, newest first; `next` is where the next page begins (`before`), None at the end."""
 
     entries: tuple[Numbered, ...]
@@ -61,15 +61,15 @@ def events_after(reads: AccountReads, snapshot: Snapshot, after: EventId) -> Eve
     return _bounded(oldest, MOST_EVENTS)
 
 
-def history_page(reads: AccountReads, user: str, before: int | None, limit: int, *, only_trades: bool) -> Page:
+def history_page(reads: AccountReads, user: str, before: int | None, limit: int, *, only_trades: bool) -> JournalPage:
     """Return a page of a user's journal; with `only_trades` of the entries by which shares changed hands."""
     wanted: list[Numbered] = []
     for scanned, numbered in enumerate(reads.newest_first(reads.snapshot(user), before)):
         if len(wanted) == limit or scanned == MOST_SCANNED:
-            return Page(tuple(wanted), numbered.sequence + 1)
+            return JournalPage(tuple(wanted), numbered.sequence + 1)
         if not only_trades or is_trade(numbered.entry, numbered.sequence):
             wanted.append(numbered)
-    return Page(tuple(wanted), None)
+    return JournalPage(tuple(wanted), None)
 
 
 def _bounded(events: Iterable[AccountEvent], most: int) -> Events:

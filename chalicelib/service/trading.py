@@ -39,7 +39,7 @@ class Quotes(Protocol):
         """Return whether a quote may still be used."""
 
 
-class Dumps(Protocol):
+class DumpWriter(Protocol):
     """Writes audit logs; see `chalicelib.audit.dumps.Dumps`."""
 
     def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
@@ -68,7 +68,7 @@ class Trading:
 
     store: Store
     quotes: Quotes
-    dumps: Dumps
+    dumps: DumpWriter
     clock: Clock
     queues: UserQueues
     limit_ms: int

@@ -30,7 +30,7 @@ from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record, latest_with, new_record, record_from_document
 from chalicelib.store.registry import Registry
 from chalicelib.store.user_journal import PART_BYTES, PART_ENTRIES, Found, UserJournal
-from chalicelib.store.writers import GuardedWrite, SingleWriter, Writer, account_full, outcomes
+from chalicelib.store.writers import AccountWriter, GuardedWrite, SingleWriter, account_full, outcomes
 
 _NUMBER_BYTES = 4
 """Behind the id of its attempt, which is of one process, each write has a number of its own: which was applied can be
@@ -52,7 +52,7 @@ class Accounts:
         database: Database[Document],
         server: str,
         recent: RecentRecords,
-        writer: Writer | None = None,
+        writer: AccountWriter | None = None,
         reader: Reader | None = None,
         registry: Registry | None = None,
     ) -> None:

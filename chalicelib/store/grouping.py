@@ -6,7 +6,7 @@ from chalicelib.observe.commands import Observers
 from chalicelib.observe.instruments import NO_INSTRUMENTS, Instruments
 from chalicelib.store.documents import Document
 from chalicelib.store.readers import Reader, SingleReader
-from chalicelib.store.writers import SingleWriter, Writer
+from chalicelib.store.writers import AccountWriter, SingleWriter
 
 
 def make_writer(
@@ -14,7 +14,7 @@ def make_writer(
     limit: int,
     instruments: Instruments = NO_INSTRUMENTS,
     observers: Observers | None = None,
-) -> Writer:
+) -> AccountWriter:
     """Return who sends writes: in groups of up to `limit`, or each alone."""
     if limit == 1:
         return SingleWriter(database["accounts"])

@@ -27,7 +27,7 @@ Generation = Mapping[str, Any]
 """Blocks (bytes) by their number, and `from`: the sequence number of the first entry whose key is in it."""
 
 
-class Place(NamedTuple):
+class KeyPlace(NamedTuple):
     """Where a key stands in a generation: the number of its block, and its bits there."""
 
     block: str
@@ -40,17 +40,17 @@ def key_hash(key: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _place_of_key(key: str) -> Place:
+def _place_of_key(key: str) -> KeyPlace:
     """Return the place of a key; a command asks for it when it looks, and again when it writes."""
     return place_of(key_hash(key))
 
 
-def place_of(hashed: bytes) -> Place:
+def place_of(hashed: bytes) -> KeyPlace:
     """Return the place of a key with this hash."""
     bits = 0
     for number in hashed[:_BITS_A_KEY]:
         bits |= 1 << number
-    return Place(str(int.from_bytes(hashed[_BITS_A_KEY : _BITS_A_KEY + 2], "little") % _BLOCKS), bits)
+    return KeyPlace(str(int.from_bytes(hashed[_BITS_A_KEY : _BITS_A_KEY + 2], "little") % _BLOCKS), bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class KeyFilter:
         """Do as `with_key` for a key of which only the hash is known."""
         return self._with(place_of(hashed), sequence)
 
-    def _with(self, place: Place, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
+    def _with(self, place: KeyPlace, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
         assert self.block in {None, place.block}, "the account was read for another key"
         name = GENERATIONS[self.taken // GENERATION_KEYS % len(GENERATIONS)]
         changes: dict[str, Any] = {"keyed": self.taken + 1}

@@ -65,7 +65,7 @@ class GuardedWrite(NamedTuple):
         return {"q": query, "u": guarded, "arrayFilters": [{f"{_ONE}.version": self.version}]}
 
 
-class Writer(Protocol):
+class AccountWriter(Protocol):
     """Sends guarded writes."""
 
     def write(self, write: GuardedWrite) -> None:

@@ -57,7 +57,7 @@ class Due(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SweepLimits:
     """The bounds of a sweep.
 
     After `time_ms` nothing new is begun; what has been begun ends by its own limits. `quotes_at_once` and
@@ -83,7 +83,7 @@ class Sweeper:
     due: Due
     quotes: Quotes
     clock: Clock
-    limits: Limits
+    limits: SweepLimits
 
     def sweep(self, stopping: Callable[[], bool] = never) -> Report:
         """Do what is due and return what was done; begin nothing new once `stopping` says so.

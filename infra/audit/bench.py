@@ -29,7 +29,7 @@ _LINK_SECONDS = 3_600
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredDump:
     """What a dump took. CPU and memory are those of the process that writes the log, without mongod's."""
 
     machine: str
@@ -44,7 +44,7 @@ class Measured:
     peak_mb_above_idle: float
 
 
-def bench(mongo_uri: str, database: str, users: int, commands: int, place: str | None) -> Measured:
+def bench(mongo_uri: str, database: str, users: int, commands: int, place: str | None) -> MeasuredDump:
     """Make the journal of so many users and commands, write the log of all of it, and return what that took."""
     maker = multiprocessing.get_context("spawn").Process(target=_make, args=(mongo_uri, database, users, commands))
     maker.start()  # a process of its own: what it needs is not what a dump needs
@@ -66,7 +66,7 @@ def _connect(mongo_uri: str, database: str) -> Database[dict[str, Any]]:
     return connect_database(settings, LOG_TIMEOUT_MS)
 
 
-def _measure(database: Database[dict[str, Any]], users: int, commands: int, place: str) -> Measured:
+def _measure(database: Database[dict[str, Any]], users: int, commands: int, place: str) -> MeasuredDump:
     command = Command(CommandName.DUMPLOG, "operator", commands + 1, filename="bench.xml", of_all=True)
     entry = decide(Account("operator"), command, None, now_ms(), 1).entry
     dumps = Dumps(database, make_place(place, _LINK_SECONDS), now_ms)
@@ -75,7 +75,7 @@ def _measure(database: Database[dict[str, Any]], users: int, commands: int, plac
     cpu, began = time.process_time(), time.monotonic()
     events = dumps.write(entry, "operator", 1)["events"]
     seconds = time.monotonic() - began
-    return Measured(
+    return MeasuredDump(
         machine=f"{os.cpu_count()} x {platform.machine()}, {platform.system()} {platform.release()}",
         python=f"{platform.python_version()}, pymongo {pymongo.version}",
         mongodb=version,

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.audit.findings import Findings
-from infra.audit.logfile import UnreadableError, events, opened
-from infra.audit.replay import KINDS, Comparison, Replay
+from infra.audit.findings import AuditFindings
+from infra.audit.logfile import UnreadableLogError, events, opened
+from infra.audit.replay import KINDS, Comparison, LogReplay
 from infra.audit.summaries import from_file, from_server
 from infra.host.arguments import add_examples, positive
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (UnreadableError, ValueError) as error:
+    except (UnreadableLogError, ValueError) as error:
         print(f"audit: {error}", file=sys.stderr)
         return UNCHECKED
 
@@ -68,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     token = options.token or os.environ.get(TOKEN_VARIABLE, "")
     if options.url and not token:
-        raise UnreadableError(f"--url needs --token or the variable {TOKEN_VARIABLE}")
-    findings = Findings()
-    replay = Replay(findings, time.time_ns() // 1_000_000)
+        raise UnreadableLogError(f"--url needs --token or the variable {TOKEN_VARIABLE}")
+    findings = AuditFindings()
+    replay = LogReplay(findings, time.time_ns() // 1_000_000)
     with opened(options.log) as file:
         for event in events(file, findings):
             replay.take(event)
@@ -86,7 +86,7 @@ def _check(options: argparse.Namespace) -> int:
     return BROKEN if len(findings) else SOUND
 
 
-def _report(replay: Replay, comparison: Comparison | None) -> None:
+def _report(replay: LogReplay, comparison: Comparison | None) -> None:
     for kind in KINDS:
         print(f"{kind:<20}{replay.kinds[kind]:>12,}")
     print(f"{'events':<20}{replay.kinds.total():>12,}")

@@ -7,7 +7,7 @@ SHOWN_OF_A_RULE = 10
 
 
 @dataclass(slots=True)
-class Findings:
+class AuditFindings:
     """Findings, bounded however many there are. `where` is the number of an event, counted from 1, or a user."""
 
     counts: Counter[str] = field(default_factory=Counter)

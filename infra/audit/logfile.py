@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from lxml import etree  # type: ignore[import-untyped]
 
-from infra.audit.findings import Findings
+from infra.audit.findings import AuditFindings
 
 SCHEMA = Path(__file__).parents[2] / "docs/audit-log.xsd"
 _GZIP = b"\x1f\x8b"
@@ -23,12 +23,12 @@ _BEGINNING = 1 << 16
 _AT_ONCE = 500
 
 
-class UnreadableError(Exception):
+class UnreadableLogError(Exception):
     """There is no log to check."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LogfileEvent:
     """One event: its number, counted from 1, its kind and the text of its fields."""
 
     number: int
@@ -38,7 +38,7 @@ class Event:
 
 @contextmanager
 def opened(source: str) -> Iterator[BinaryIO]:
-    """Open a file, a URL, or `-` for standard input, packed with gzip or not. Raises UnreadableError."""
+    """Open a file, a URL, or `-` for standard input, packed with gzip or not. Raises UnreadableLogError."""
     try:
         with _raw(source) as raw, io.BufferedReader(raw, 1 << 20) as file:
             if file.peek(2)[:2] == _GZIP:
@@ -47,7 +47,7 @@ def opened(source: str) -> Iterator[BinaryIO]:
             else:
                 yield file
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UnreadableError(f"{source}: {error}") from error
+        raise UnreadableLogError(f"{source}: {error}") from error
 
 
 def _raw(source: str) -> Any:
@@ -58,7 +58,7 @@ def _raw(source: str) -> Any:
     return Path(source).open("rb", buffering=0)
 
 
-def events(file: BinaryIO, findings: Findings) -> Iterator[Event]:
+def events(file: BinaryIO, findings: AuditFindings) -> Iterator[LogfileEvent]:
     """Yield the events of a log, noting where its form is broken; memory does not grow with it.
 
     It ends where the file is no XML any more.
@@ -71,10 +71,10 @@ def events(file: BinaryIO, findings: Findings) -> Iterator[Event]:
             _note(some, number, schema, findings)
         for element in some:
             number += 1
-            yield Event(number, str(element.tag), {str(child.tag): child.text or "" for child in element})
+            yield LogfileEvent(number, str(element.tag), {str(child.tag): child.text or "" for child in element})
 
 
-def _elements(file: BinaryIO, schema: Any, findings: Findings) -> Iterator[list[Any]]:
+def _elements(file: BinaryIO, schema: Any, findings: AuditFindings) -> Iterator[list[Any]]:
     """Yield the elements in the root, taken out of it, some at a time; check the root, and that all of it is there."""
     if b"<!DOCTYPE" in file.peek(_BEGINNING):  # type: ignore[attr-defined]
         findings.add("form", "event 0", "a log has no document type; it was not read")
@@ -105,7 +105,7 @@ def _log_of(elements: Iterable[Any]) -> Any:
     return log
 
 
-def _note(elements: Iterable[Any], before: int, schema: Any, findings: Findings) -> None:
+def _note(elements: Iterable[Any], before: int, schema: Any, findings: AuditFindings) -> None:
     """Note which of the elements, numbered from the one after `before`, break the form."""
     for number, element in enumerate(list(elements), start=before + 1):
         if not schema.validate(_log_of([element])):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.audit.findings import Findings
-from infra.audit.logfile import Event
+from infra.audit.findings import AuditFindings
+from infra.audit.logfile import LogfileEvent
 
 KINDS = ("userCommand", "quoteServer", "accountTransaction", "systemEvent", "errorEvent", "debugEvent")
 AHEAD_MS = 60_000
@@ -34,10 +34,10 @@ class _Command:
 
 
 @dataclass(slots=True)
-class Replay:
+class LogReplay:
     """Accounts as the log says they are, after the events taken so far."""
 
-    findings: Findings
+    findings: AuditFindings
     now_ms: int
     kinds: Counter[str] = field(default_factory=Counter)
     cash: dict[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Replay:
     _given: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     _open: dict[str, _Command] = field(default_factory=dict)
 
-    def take(self, event: Event) -> None:
+    def take(self, event: LogfileEvent) -> None:
         """Check the next event of a log; fields that cannot be read are left out: form is checked elsewhere."""
         self.kinds[event.kind] += 1
         at = _whole(event.fields.get("timestamp"))
@@ -77,7 +77,7 @@ class Replay:
         """Return the cents in the pending buys of a user."""
         return sum(cost for _, cost in self.pending.get(user, ()))
 
-    def _advance(self, event: Event, at: int) -> None:
+    def _advance(self, event: LogfileEvent, at: int) -> None:
         if at < self.last_ms:
             self._found("time", event, f"{at} comes after {self.last_ms}")
         if at > self.now_ms + AHEAD_MS:
@@ -89,14 +89,14 @@ class Replay:
             self._given.clear()
         self.last_ms = max(at, self.last_ms)
 
-    def _user_command(self, event: Event, user: str) -> None:
+    def _user_command(self, event: LogfileEvent, user: str) -> None:
         self._settle(user)
         name, transaction = event.fields.get("command", ""), event.fields.get("transactionNum", "")
         self._causes.add((user, transaction))
         self._given[user, transaction, name] += 1
         self._open[user] = _Command(event.number, name, transaction, event.fields.get("stockSymbol", ""))
 
-    def _system_event(self, event: Event, user: str) -> None:
+    def _system_event(self, event: LogfileEvent, user: str) -> None:
         self._settle(user)
         name, transaction = event.fields.get("command", ""), event.fields.get("transactionNum", "")
         symbol = event.fields.get("stockSymbol", "")
@@ -106,7 +106,7 @@ class Replay:
         elif name in _SIDES:
             self._drop_trigger(user, f"{_SIDES[name]} {symbol}")
 
-    def _expire(self, event: Event, user: str, transaction: str) -> None:
+    def _expire(self, event: LogfileEvent, user: str, transaction: str) -> None:
         orders = self.pending.get(user, [])
         place = next((place for place, order in enumerate(orders) if order[0] == transaction), None)
         if place is None:
@@ -114,7 +114,7 @@ class Replay:
         else:
             self._drop_order(user, place)
 
-    def _account_transaction(self, event: Event, user: str) -> None:
+    def _account_transaction(self, event: LogfileEvent, user: str) -> None:
         action, cents = event.fields.get("action"), _cents(event.fields.get("funds"))
         transaction = event.fields.get("transactionNum", "")
         if (user, transaction) not in self._causes:
@@ -136,7 +136,7 @@ class Replay:
             else:
                 command.removed += cents
 
-    def _error_event(self, event: Event, user: str) -> None:
+    def _error_event(self, event: LogfileEvent, user: str) -> None:
         name, transaction = event.fields.get("command", ""), event.fields.get("transactionNum", "")
         key = (user, transaction, name)
         if self._given[key] < 1:
@@ -186,7 +186,7 @@ class Replay:
         if not triggers:
             self.active.pop(user, None)
 
-    def _found(self, rule: str, event: Event, what: str) -> None:
+    def _found(self, rule: str, event: LogfileEvent, what: str) -> None:
         self.findings.add(rule, f"event {event.number}", what)
 
 
@@ -205,7 +205,7 @@ _TRADES_OF_NOBODY = frozenset({"QUOTE", "DISPLAY_SUMMARY", "DUMPLOG"})
 class Comparison:
     """How the accounts of a log compare with summaries asked for later."""
 
-    replay: Replay
+    replay: LogReplay
     equal: int = 0
     moved_on: int = 0
 

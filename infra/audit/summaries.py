@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from infra.audit.logfile import UnreadableError
+from infra.audit.logfile import UnreadableLogError
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -22,14 +22,14 @@ def from_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     summary = json.loads(line)
                     yield str(summary["user"]), summary
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableError(f"{path}, line {number}: {error!r}") from error
+        raise UnreadableLogError(f"{path}, line {number}: {error!r}") from error
 
 
 def from_server(url: str, token: str, users: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ask a server for the summaries of users, one after the other over one connection."""
     address = urlsplit(url)
     if address.scheme not in {"http", "https"} or address.hostname is None:
-        raise UnreadableError(f"{url} is not an http address")
+        raise UnreadableLogError(f"{url} is not an http address")
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.hostname, address.port, timeout=_TIMEOUT_SECONDS)
     try:
@@ -39,9 +39,9 @@ def from_server(url: str, token: str, users: Iterable[str]) -> Iterator[tuple[st
             response = connection.getresponse()
             body = response.read()
             if response.status != http.HTTPStatus.OK:
-                raise UnreadableError(f"{url}: the summary of {user} was answered {response.status}")
+                raise UnreadableLogError(f"{url}: the summary of {user} was answered {response.status}")
             yield user, json.loads(body)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UnreadableError(f"{url}: {error!r}") from error
+        raise UnreadableLogError(f"{url}: {error!r}") from error
     finally:
         connection.close()

@@ -17,7 +17,7 @@ _STYLES = {WITHIN: None, BETTER: "green", WORSE: "bold red", DIFFERENT: "yellow"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ComparedFigure:
     """One figure of both runs. `ratio` is the new median by the old one; `mark` is set when the spreads do not meet."""
 
     section: str
@@ -29,19 +29,19 @@ class Line:
     mark: str
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Line]:
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[ComparedFigure]:
     """Return the figures that both records have."""
     return list(_lines(old, new))
 
 
-def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Line]:
+def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[ComparedFigure]:
     for name, section in new["sections"].items():
         before = old["sections"].get(name, {"figures": {}})["figures"]
         for key, figure in section["figures"].items():
             if key in before:
                 one = before[key]
                 ratio = figure["median"] / one["median"] if one["median"] else None
-                yield Line(name, figure["label"], figure["unit"], one, figure, ratio, _mark(one, figure))
+                yield ComparedFigure(name, figure["label"], figure["unit"], one, figure, ratio, _mark(one, figure))
 
 
 def _mark(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return said + [f"the {name} one has one round, so nothing is marked" for name in few]
 
 
-def print_comparison(lines: Sequence[Line], notes: Sequence[str], console: Console) -> None:
+def print_comparison(lines: Sequence[ComparedFigure], notes: Sequence[str], console: Console) -> None:
     """Print a comparison."""
     table = Table(title="Ratio: new by old, of the medians; marked where the spreads (min to max) do not meet")
     for column in ("section", "figure"):

@@ -22,7 +22,7 @@ from chalicelib.runtime import connect_database
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.grouped.writer import GroupWriter
 from infra.bench.bare import BareDriver
-from infra.bench.recorded_writes import Write, record
+from infra.bench.recorded_writes import RecordedWrite, record
 from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
 from infra.local.stack import GROUPED_WRITES
@@ -32,7 +32,7 @@ KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}
 """How many updates at most go out in one message."""
 
 
-def drive(database: Database[Document], tapes: Sequence[Sequence[Write]], most: int) -> dict[str, float]:
+def drive(database: Database[Document], tapes: Sequence[Sequence[RecordedWrite]], most: int) -> dict[str, float]:
     """Make the writes, a thread for each of the tapes, `most` at most in one message; return the figures."""
     accounts, journal = database["accounts"], database["journal"]
     writer = BareDriver(accounts) if most == 1 else GroupWriter(accounts, most)
@@ -40,7 +40,7 @@ def drive(database: Database[Document], tapes: Sequence[Sequence[Write]], most: 
     failures: list[BaseException] = []
     barrier = threading.Barrier(len(tapes) + 1)
 
-    def write(tape: Sequence[Write]) -> None:
+    def write(tape: Sequence[RecordedWrite]) -> None:
         took = []
         try:
             accounts.find_one({"_id": tape[0].guarded.user})  # its connection is made before the clock runs

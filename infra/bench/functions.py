@@ -27,13 +27,13 @@ from infra.bench import timed_function
 from infra.bench.bare import BareDriver
 from infra.bench.processes import BenchFailedError
 from infra.bench.recorded_writes import RUN_ID, key_of, record
-from infra.cloud.artifact import CODE, TEMPLATE, Artifact, Target, package
+from infra.cloud.artifact import CODE, TEMPLATE, Artifact, LambdaTarget, package
 from infra.cloud.containers import containers, put_on_board
 from infra.cloud.runtime_api import Routes, RuntimeApi
 from infra.local.part_settings import settings_with
 from infra.tokens import operator_token
 from loadgen.client.encoding import RequestWriter, parse_url
-from loadgen.dialects.trading import Trading
+from loadgen.dialects.trading import TradingDialect
 from loadgen.workload.files import Command
 
 _SECRET = "0" * 32
@@ -41,7 +41,7 @@ _WELL = frozenset({200, 409})
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class FunctionCost:
     """What a command cost: times in ms, operations and bytes on the wire to and from MongoDB.
 
     `cpu_ms` is the function's, `runtime_ms` what its process needs beside: the runtime's client, which decodes the
@@ -86,7 +86,7 @@ def deploy(folder: Path) -> Deployed:
     code, timed = folder / "task", folder / "timed"
     artifact = Artifact(folder / CODE, folder / TEMPLATE)
     if not folder.exists():
-        artifact = package(folder, "prod", target=Target.here())
+        artifact = package(folder, "prod", target=LambdaTarget.here())
         with zipfile.ZipFile(artifact.code) as archive:
             archive.extractall(code)
         timed.mkdir()
@@ -106,7 +106,7 @@ def by_containers(
     uri: str,
     redis_url: str,
     folder: Path,
-) -> Cost:
+) -> FunctionCost:
     """Give the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
     environment = deployed.environment(uri, redis_url, folder)
     chosen = random.Random(count)  # noqa: S311  # the same containers in each run
@@ -137,7 +137,7 @@ def by_containers(
         return counted.cost(took, cpu_s, sum(process_s) - began_s - cpu_s)
 
 
-def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> Cost:
+def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> FunctionCost:
     """Read each command's account and make its write by the bare driver, one after the other in one thread."""
     scratch = connect_database(settings_with(MONGO_URI=uri, MONGO_DATABASE=f"scratch_{time.time_ns()}"))
     tapes = {user: iter(tape) for user, tape in record(scratch, commands).items()}
@@ -173,12 +173,12 @@ class _Counters:
         wire = network["physicalBytesIn"] + network["physicalBytesOut"]
         return operations["query"], operations["update"], wire
 
-    def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> Cost:
+    def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> FunctionCost:
         """Return what commands cost that took so many seconds each."""
         commands = len(took)
         reads, writes, wire = ((now - before) / commands for now, before in zip(self._now(), self._before, strict=True))
         cpu_ms, runtime_ms = (seconds * 1000 / commands for seconds in (cpu_s, runtime_s))
-        return Cost(statistics.mean(took) * 1000, cpu_ms, runtime_ms, reads, writes, wire)
+        return FunctionCost(statistics.mean(took) * 1000, cpu_ms, runtime_ms, reads, writes, wire)
 
 
 def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
 def _events(routes: Routes, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
     """Yield what API Gateway makes of the load generator's requests, each when it is wanted: it has its arrival."""
     target = parse_url("http://localhost")
-    dialect = Trading(RequestWriter(target, operator_token(_SECRET)), target, RUN_ID)
+    dialect = TradingDialect(RequestWriter(target, operator_token(_SECRET)), target, RUN_ID)
     for command in commands:
         head, _, body = dialect.encode(command).partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])

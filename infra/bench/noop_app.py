@@ -5,7 +5,7 @@ from typing import Any
 from chalice.app import Chalice
 
 from chalicelib.http.operations import OPERATIONS
-from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.problems import HttpAnswer
 from infra.servers.gateway.requests import HttpRequest
 
 _ANSWER = {
@@ -22,7 +22,7 @@ _BYTES = (
     b'{"command":"ADD","user":"somebody","cash":"63511.53","symbol":"ABC","shares":12,"price":"10.00",'
     b'"cost":"120.00","expires_at":1790000000000}'
 )
-_WHOLE = Answer(200, [("Content-Type", "application/json")], _BYTES)
+_WHOLE = HttpAnswer(200, [("Content-Type", "application/json")], _BYTES)
 
 app = Chalice(app_name="nothing", configure_logs=False)
 
@@ -36,7 +36,7 @@ for _operation in OPERATIONS:
 
 
 class _Bare:
-    def answer(self, request: HttpRequest) -> Answer:  # noqa: ARG002  # the same for all
+    def answer(self, request: HttpRequest) -> HttpAnswer:  # noqa: ARG002  # the same for all
         """Answer at once, without adapter and framework."""
         return _WHOLE
 

@@ -33,7 +33,7 @@ def key_of(line: Line) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class RecordedWrite:
     """One command's write: a guarded update, and before it, once in 64, the closed part of the journal."""
 
     guarded: GuardedWrite
@@ -45,7 +45,7 @@ class Write:
         return len(bson.encode(self.guarded.statement()))
 
 
-def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[Write]]:
+def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[RecordedWrite]]:
     """Return each user's writes for the commands of a workload, as the system would make them, in their order.
 
     The commands are decided by the system itself, which believes that each write was applied. Only closed parts of
@@ -68,11 +68,11 @@ def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, S
     return {user: _with_parts(scratch, user, recorder.writes.get(user, [])) for user in users}
 
 
-def _with_parts(scratch: Database[Document], user: str, writes: Sequence[GuardedWrite]) -> list[Write]:
+def _with_parts(scratch: Database[Document], user: str, writes: Sequence[GuardedWrite]) -> list[RecordedWrite]:
     raw = CodecOptions(document_class=RawBSONDocument)
     journal = scratch["journal"].with_options(codec_options=raw)
     parts = iter(list(journal.find({"user": user}).sort("_id")))
-    return [Write(write, next(parts) if _closes_a_part(write) else None) for write in writes]
+    return [RecordedWrite(write, next(parts) if _closes_a_part(write) else None) for write in writes]
 
 
 def _closes_a_part(write: GuardedWrite) -> bool:

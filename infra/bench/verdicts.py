@@ -43,7 +43,7 @@ _MOST_OPERATIONS, _MOST_WIRE_BYTES = 1.05, 2_048
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemandVerdict:
     """One demand; `passed` is None when the run did not measure what it takes."""
 
     demand: str
@@ -56,12 +56,12 @@ class Verdict:
         return {True: "holds", False: "does not hold", None: "not measured"}[self.passed]
 
 
-def judge(record: Mapping[str, Any]) -> list[Verdict]:
+def judge(record: Mapping[str, Any]) -> list[DemandVerdict]:
     """Return the verdicts on a run, by the medians of its rounds."""
     return list(_judge(record))
 
 
-def _judge(record: Mapping[str, Any]) -> Iterator[Verdict]:
+def _judge(record: Mapping[str, Any]) -> Iterator[DemandVerdict]:
     sizes = record["settings"]["sizes"]
     users = sizes["users"]
     rate = _median(record, "replay", f"rate.{users}")
@@ -87,7 +87,7 @@ def _judge(record: Mapping[str, Any]) -> Iterator[Verdict]:
     yield from _judge_functions(record, max(sizes.get("containers", [1])))
 
 
-def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[Verdict]:
+def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[DemandVerdict]:
     """Judge a command by so many containers, of which each gets any command."""
     containers = f"{count} containers"
     for demand, key, most in _OF_FUNCTIONS:
@@ -101,11 +101,11 @@ def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[Verdict]
     yield _most(f"and {_MOST_WIRE_BYTES:,} bytes or less to and from MongoDB", found, _MOST_WIRE_BYTES)
 
 
-def _least(demand: str, value: float | None, least: float) -> Verdict:
+def _least(demand: str, value: float | None, least: float) -> DemandVerdict:
     return _verdict(demand, value, lambda found: (f"{found:.2f}", found >= least))
 
 
-def _most(demand: str, value: float | None, most: float) -> Verdict:
+def _most(demand: str, value: float | None, most: float) -> DemandVerdict:
     return _verdict(demand, value, lambda found: (f"{found:,.0f}" if most > 100 else f"{found:.2f}", found <= most))
 
 
@@ -114,8 +114,8 @@ def _ratio(record: Mapping[str, Any], section: str, key: str, of: str) -> float 
     return value / whole if value is not None and whole else None
 
 
-def _verdict(demand: str, value: float | None, judged: Any) -> Verdict:
-    return Verdict(demand, "-", None) if value is None else Verdict(demand, *judged(value))
+def _verdict(demand: str, value: float | None, judged: Any) -> DemandVerdict:
+    return DemandVerdict(demand, "-", None) if value is None else DemandVerdict(demand, *judged(value))
 
 
 def _median(record: Mapping[str, Any], section: str, key: str) -> float | None:
@@ -123,7 +123,7 @@ def _median(record: Mapping[str, Any], section: str, key: str) -> float | None:
     return None if found is None else float(found["median"])
 
 
-def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+def print_verdicts(verdicts: Sequence[DemandVerdict], console: Console) -> None:
     """Print the verdicts as a table."""
     table = Table(title="What must hold, by the medians of the rounds")
     for column in ("demand", "found", "verdict"):

@@ -25,10 +25,10 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from infra.cloud import smoke
-from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, PackageError, Target, package
+from infra.cloud.artifact import ARCHITECTURES, CODE, RUNTIMES, Artifact, LambdaTarget, PackageError, package
 from infra.cloud.people import ROLES, invite, pool_of
 from infra.cloud.smoke import SmokeError
-from infra.cloud.stack import ParameterError, Plan, Stack, StackError
+from infra.cloud.stack import CloudStack, ParameterError, Plan, StackError
 from infra.cloud.upload import earlier, note_deployed, upload
 from infra.host.arguments import add_examples, decimal
 from infra.tokens import operator_token
@@ -44,7 +44,7 @@ _REFUSED = {
 }
 
 
-class UsageError(Exception):
+class CloudUsageError(Exception):
     """What was asked for cannot be begun: arguments, credentials, region."""
 
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         done: int = options.run(options)
-    except (UsageError, ParameterError) as error:
+    except (CloudUsageError, ParameterError) as error:
         print(error, file=sys.stderr)
         return BAD_INPUT
     except (StackError, PackageError, SmokeError, *_ERRORS_OF_AWS) as error:
@@ -77,7 +77,7 @@ def _package(options: argparse.Namespace) -> int:
 
 
 def _made(folder: Path, options: argparse.Namespace) -> Artifact:
-    target = Target(options.runtime, options.architecture)
+    target = LambdaTarget(options.runtime, options.architecture)
     return package(folder, options.stage, target=target, ca_file=options.ca, python=options.python)
 
 
@@ -96,7 +96,9 @@ def _rollback(options: argparse.Namespace) -> int:
     session, account = _session(options)
     found = earlier(_client(session, "s3"), account, session.region_name, _name(options))
     if found is None:
-        raise UsageError(f"no deployment of {_name(options)} before the present one is known: deploy an older commit")
+        raise CloudUsageError(
+            f"no deployment of {_name(options)} before the present one is known: deploy an older commit"
+        )
     return _apply(_planned(options, session, account, *found), options)
 
 
@@ -106,7 +108,7 @@ class _Change:
 
     session: Any
     account: str
-    stack: Stack
+    stack: CloudStack
     url: str
     plan: Plan | None
 
@@ -146,10 +148,10 @@ def _invite(options: argparse.Namespace) -> int:
 
 def _smoke(options: argparse.Namespace) -> int:
     if urlsplit(options.url).scheme not in {"http", "https"}:
-        raise UsageError(f"{options.url!r} is no address: the stack's output EndpointURL is one")
+        raise CloudUsageError(f"{options.url!r} is no address: the stack's output EndpointURL is one")
     token, secret = os.environ.get("LOADGEN_TOKEN"), os.environ.get("AUTH_SECRET")
     if not (token or secret):
-        raise UsageError("needs a token: set LOADGEN_TOKEN to an operator's, or AUTH_SECRET to what signs them")
+        raise CloudUsageError("needs a token: set LOADGEN_TOKEN to an operator's, or AUTH_SECRET to what signs them")
     smoke.smoke(options.url, token or operator_token(str(secret), hours=1.0), lambda line: print(line, flush=True))
     return OK
 
@@ -165,7 +167,7 @@ def _packaged_change(options: argparse.Namespace) -> _Change:
         try:
             template, url = upload(_client(session, "s3"), account, session.region_name, artifact)
         except (OSError, json.JSONDecodeError) as error:
-            raise UsageError(f"{artifact.template}: {error}") from error
+            raise CloudUsageError(f"{artifact.template}: {error}") from error
     return _planned(options, session, account, template, url)
 
 
@@ -183,7 +185,7 @@ def _planned(options: argparse.Namespace, session: Any, account: str, template: 
 def _given(assignments: Sequence[str]) -> dict[str, str]:
     wrong = [text for text in assignments if "=" not in text]
     if wrong:
-        raise UsageError(f"--set takes NAME=VALUE: {', '.join(wrong)}")
+        raise CloudUsageError(f"--set takes NAME=VALUE: {', '.join(wrong)}")
     return {name: value for name, _, value in (text.partition("=") for text in assignments)}
 
 
@@ -193,15 +195,17 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
         session = boto3.Session(region_name=options.region)
         region = session.region_name
         if region is None:
-            raise UsageError("no region: name one with --region or AWS_REGION")
+            raise CloudUsageError("no region: name one with --region or AWS_REGION")
         if not _is_region(session, region):
-            raise UsageError(f"there is no region {region!r}")
+            raise CloudUsageError(f"there is no region {region!r}")
         account: str = _client(session, "sts").get_caller_identity()["Account"]
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-        raise UsageError(f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE") from error
+        raise CloudUsageError(
+            f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE"
+        ) from error
     except ClientError as error:
         if error.response["Error"]["Code"] in _REFUSED:
-            raise UsageError(f"AWS does not take these credentials: {error}") from error
+            raise CloudUsageError(f"AWS does not take these credentials: {error}") from error
         raise
     return session, account
 
@@ -210,7 +214,7 @@ def _client(session: Any, service: str) -> Any:
     try:
         return session.client(service)
     except ValueError as error:  # boto3 checks some of its variables by nothing better
-        raise UsageError(
+        raise CloudUsageError(
             f"a setting of boto3 is wrong ({error}): look at the variables AWS_* and ~/.aws/config"
         ) from error
 
@@ -226,8 +230,8 @@ def _name(options: argparse.Namespace) -> str:
     return f"day-trading-{options.stage}"
 
 
-def _stack(session: Any, options: argparse.Namespace) -> Stack:
-    return Stack(
+def _stack(session: Any, options: argparse.Namespace) -> CloudStack:
+    return CloudStack(
         _client(session, "cloudformation"),
         _name(options),
         say=lambda line: print(line, flush=True),
@@ -239,7 +243,7 @@ def _agreed(options: argparse.Namespace, what: str) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{what}? Nobody is there to ask: say --yes")
+        raise CloudUsageError(f"{what}? Nobody is there to ask: say --yes")
     return input(f"{what}? [y/N] ").strip().lower() in {"y", "yes"}
 
 
@@ -268,9 +272,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--role", choices=ROLES, default="trader", help="(%(default)s)")
         command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
         if name in {"package", "diff", "deploy"}:
-            command.add_argument("--runtime", choices=RUNTIMES, default=Target().runtime, help="(%(default)s)")
+            command.add_argument("--runtime", choices=RUNTIMES, default=LambdaTarget().runtime, help="(%(default)s)")
             command.add_argument(
-                "--architecture", choices=ARCHITECTURES, default=Target().architecture, help="(%(default)s)"
+                "--architecture", choices=ARCHITECTURES, default=LambdaTarget().architecture, help="(%(default)s)"
             )
             command.add_argument("--python", metavar="PATH", help="a Python of the runtime's version, to compile with")
             command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, put beside the code")

@@ -66,14 +66,14 @@ process, so that whether anything imported before had interned it would be part 
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class LambdaTarget:
     """What an artifact is for: a runtime of Lambda and an architecture."""
 
     runtime: str = RUNTIMES[-1]
     architecture: str = ARCHITECTURES[0]
 
     @classmethod
-    def here(cls) -> "Target":
+    def here(cls) -> "LambdaTarget":
         """Return what this Python on this machine can run."""
         architecture = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
         return cls(f"python3.{sys.version_info.minor}", architecture)
@@ -106,7 +106,7 @@ def package(
     folder: Path,
     stage: str,
     *,
-    target: Target | None = None,
+    target: LambdaTarget | None = None,
     resources: Path | None = RESOURCES,
     ca_file: Path | None = None,
     python: str | None = None,
@@ -116,7 +116,7 @@ def package(
     `ca_file` becomes `ca.pem` beside the code: authorities to trust that the system of a function does not know.
     `python` compiles the bytecode, and has to be of the runtime's version; without it one is looked for.
     """
-    target = target or Target()
+    target = target or LambdaTarget()
     compiler = python or find_python(target.version)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
@@ -159,7 +159,7 @@ def _version_of(python: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _install(target: Target, code: Path) -> None:
+def _install(target: LambdaTarget, code: Path) -> None:
     """Put the pinned wheels of a target beside the code."""
     command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", str(code)]
     command += ["--python-version", target.version, "--python-platform", target.platform, "--only-binary", ":all:"]

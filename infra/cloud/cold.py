@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.cloud.artifact import Target, package
+from infra.cloud.artifact import LambdaTarget, package
 from infra.host.arguments import add_examples, positive
 from infra.local.background import running_stack
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         folder, code = Path(place), Path(place, "code")
-        artifact = package(folder / "artifact", "prod", target=Target.here())
+        artifact = package(folder / "artifact", "prod", target=LambdaTarget.here())
         with zipfile.ZipFile(artifact.code) as archive:
             archive.extractall(code)
         with running_stack(folder / "stack", "--trigger-seconds", "0") as stack:

@@ -34,7 +34,7 @@ class ParameterError(StackError):
     """A parameter is missing, or there is none of that name."""
 
 
-class StackFailedError(StackError):
+class DeploymentFailedError(StackError):
     """CloudFormation could not do it; carries the reasons it gave, the first one first."""
 
     def __init__(self, name: str, status: str, reasons: list[str]) -> None:
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Stack:
+class CloudStack:
     """One stack, by its name. `pause` waits between two looks; `say` tells the operator."""
 
     client: Any
@@ -105,7 +105,7 @@ class Stack:
                 self.drop(Plan(change_set, stack_id, []))
                 if _NOTHING_TO_DO.search(reason):
                     return None
-                raise StackFailedError(self.name, "as it was", [reason])
+                raise DeploymentFailedError(self.name, "as it was", [reason])
             if found["Status"] == "CREATE_COMPLETE":
                 break
             self.pause()
@@ -167,7 +167,7 @@ class Stack:
             status = "DELETE_COMPLETE" if now is None else now["StackStatus"]
             if not status.endswith("_IN_PROGRESS"):
                 if status not in _GOOD_ENDS:
-                    raise StackFailedError(self.name, status, reasons)
+                    raise DeploymentFailedError(self.name, status, reasons)
                 return now or {}
             self.pause()
 

@@ -28,7 +28,7 @@ _CHECK_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class JudgedSystem:
     """The system to judge, reached directly and not through what disturbs it."""
 
     url: str
@@ -46,7 +46,7 @@ class Check:
 
 
 def judge(
-    target: Target,
+    target: JudgedSystem,
     workload: Path,
     answers: Path,
     report: Mapping[str, Any],
@@ -86,7 +86,7 @@ def _verified(report: Mapping[str, Any], status: int) -> Check:
     return Check("the load generator's verification", wrong)
 
 
-def _dump(target: Target, folder: Path) -> Path:
+def _dump(target: JudgedSystem, folder: Path) -> Path:
     """Have the audit log of all users written; return it. Raises OSError when the server gives none."""
     request = urllib.request.Request(  # noqa: S310  # our own server
         f"{target.url}/dumplog",
@@ -100,7 +100,7 @@ def _dump(target: Target, folder: Path) -> Path:
     return log
 
 
-def _late_wrong(target: Target, late_cents: Mapping[str, int]) -> str:
+def _late_wrong(target: JudgedSystem, late_cents: Mapping[str, int]) -> str:
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
         found = client[target.mongo_database]["accounts"].find({"_id": {"$in": list(late_cents)}})
         has = {account["_id"]: int(state_of(account)["cash"]) for account in found}
@@ -108,7 +108,7 @@ def _late_wrong(target: Target, late_cents: Mapping[str, int]) -> str:
     return "; ".join(f"{user} has {has.get(user)} cents, and was given {late_cents[user]}" for user in wrong)
 
 
-def _not_conserved(target: Target, workload: Path, besides_cents: int) -> str:
+def _not_conserved(target: JudgedSystem, workload: Path, besides_cents: int) -> str:
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
         accounts = list(client[target.mongo_database]["accounts"].find())
     worth = sum(worth_cents(account) for account in accounts)
@@ -132,7 +132,7 @@ def added_cents(workload: Path) -> int:
     return sum(int(fields[2].strip().replace(".", "")) for fields in adds)
 
 
-def _unsound(target: Target, log: Path, folder: Path) -> str:
+def _unsound(target: JudgedSystem, log: Path, folder: Path) -> str:
     command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
     command += [sys.executable, "-m", "infra.audit", "check", str(log), "--url", target.url]
     ended = subprocess.run(

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from infra.faults.breakages import KINDS, NO_DESCRIPTORS, ROLLING_UPGRADE, Breakage, Kind
 from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
 from infra.faults.impact import Effect, Episode, effect
-from infra.faults.judge import Check, Target, judge, recorded
+from infra.faults.judge import Check, JudgedSystem, judge, recorded
 from infra.faults.late import LateRequests, NotAnsweredError
 from infra.faults.older import NoOlderCodeError, OlderCode, older_code
 from infra.faults.proxy import Front
@@ -226,7 +226,7 @@ def _judged(
     site: Site, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
 ) -> list[Check]:
     stack = site.stack
-    target = Target(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database)
+    target = JudgedSystem(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database)
     try:
         late_cents = site.late.expected_cents()
     except NotAnsweredError as error:

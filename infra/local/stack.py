@@ -148,10 +148,10 @@ class Stack:
         return self.folder.path / "metrics"
 
     @property
-    def servers(self) -> list[haproxy.Server]:
+    def servers(self) -> list[haproxy.ProxiedServer]:
         """The servers, by name and port."""
         names = numbered(self.options.server, self.options.servers)
-        return [haproxy.Server(name, port) for name, port in zip(names, self.server_ports, strict=True)]
+        return [haproxy.ProxiedServer(name, port) for name, port in zip(names, self.server_ports, strict=True)]
 
 
 class FolderMismatchError(Exception):
@@ -302,7 +302,7 @@ def link_code(folder: Path, server_name: str, code: Path) -> None:
     fresh.replace(links / server_name)
 
 
-def _code_of(stack: Stack, server: haproxy.Server) -> Path:
+def _code_of(stack: Stack, server: haproxy.ProxiedServer) -> Path:
     """Return the folder that a server runs in, and so whose code."""
     if not stack.options.linked_code:
         return PROJECT
@@ -363,7 +363,7 @@ def _traces_part(stack: Stack, port: int) -> Part:
     )
 
 
-def _server_part(stack: Stack, server: haproxy.Server) -> Part:
+def _server_part(stack: Stack, server: haproxy.ProxiedServer) -> Part:
     """Return a server; one of several is taken out of HAProxy before it stops, and put back when it is there again."""
     options, kind = stack.options, stack.options.server
     command = [

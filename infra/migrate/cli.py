@@ -32,7 +32,7 @@ from infra.local.database import NoDatabaseError, running_database
 from infra.local.folder import FolderInUseError
 from infra.local.process import PartError
 from infra.local.supervisor import StopRequestedError
-from infra.migrate.migration import MigrationError, Outcome, look, migrate, servers_of, version_of
+from infra.migrate.migration import MigrationError, MigrationOutcome, look, migrate, servers_of, version_of
 
 _INTERRUPTED = 130
 _WAIT_MS = 30_000
@@ -120,7 +120,7 @@ class _Progress:
             )
 
 
-def _told(outcome: Outcome) -> str:
+def _told(outcome: MigrationOutcome) -> str:
     if not outcome.found:
         return "no account of an older version"
     return ", ".join(f"{count:,} accounts of version {form}" for form, count in sorted(outcome.found.items()))

@@ -35,7 +35,7 @@ class MigrationError(Exception):
 
 
 @dataclass(slots=True)
-class Outcome:
+class MigrationOutcome:
     """How many accounts of each older form there were, and which had a form that is not known, the first few."""
 
     found: Counter[int] = field(default_factory=Counter)
@@ -61,12 +61,12 @@ def servers_of(database: Database[Document]) -> list[str]:
         return []
 
 
-def look(database: Database[Document], progress: Progress) -> Outcome:
+def look(database: Database[Document], progress: Progress) -> MigrationOutcome:
     """Convert every account of an older form in mind only; return what was found."""
     return _each_batch(database, lambda _: None, progress)
 
 
-def migrate(database: Database[Document], progress: Progress) -> Outcome:
+def migrate(database: Database[Document], progress: Progress) -> MigrationOutcome:
     """Take all accounts over, then the indexes, then the version.
 
     Raises MigrationError for accounts of a form that is not known; nothing is lost then, and nobody can trade.
@@ -75,7 +75,7 @@ def migrate(database: Database[Document], progress: Progress) -> Outcome:
         {"_id": DATA}, {"$set": {"version": MIGRATING}, "$setOnInsert": {"processes": 0}}, upsert=True
     )
     _drop_old_indexes(database)
-    whole = Outcome()
+    whole = MigrationOutcome()
     while True:
         outcome = _each_batch(database, lambda batch: _replace(database, batch), progress)
         whole.found += outcome.found
@@ -88,8 +88,10 @@ def migrate(database: Database[Document], progress: Progress) -> Outcome:
     return whole
 
 
-def _each_batch(database: Database[Document], work: Callable[[list[Document]], None], progress: Progress) -> Outcome:
-    accounts, outcome = database["accounts"], Outcome()
+def _each_batch(
+    database: Database[Document], work: Callable[[list[Document]], None], progress: Progress
+) -> MigrationOutcome:
+    accounts, outcome = database["accounts"], MigrationOutcome()
     total, done = accounts.estimated_document_count(), 0
     with accounts.find({STATE: {"$exists": False}}).batch_size(_BATCH) as documents:
         while batch := list(islice(documents, _BATCH)):

@@ -14,7 +14,7 @@ from infra.host.arguments import add_examples, decimal, positive
 from infra.local.stack import PROJECT
 from infra.mutants.areas import AREAS, Area, equivalents
 from infra.mutants.faults import Fault, faults_of
-from infra.mutants.trial import Copy, Outcome, TrialError
+from infra.mutants.trial import Copy, TrialError, TrialOutcome
 
 _LEAST_PERCENT = 95.0
 
@@ -75,7 +75,7 @@ def _try_area(area: Area, copies: "SimpleQueue[Copy]", options: argparse.Namespa
     baseline = copy.baseline(area, servers=not options.no_servers)
     copies.put(copy)
 
-    def try_one(fault: Fault) -> Outcome:
+    def try_one(fault: Fault) -> TrialOutcome:
         copy = copies.get()
         try:
             return copy.outcome(fault, area, baseline)
@@ -85,12 +85,12 @@ def _try_area(area: Area, copies: "SimpleQueue[Copy]", options: argparse.Namespa
     with ThreadPoolExecutor(options.processes) as pool:
         outcomes = list(pool.map(try_one, faults))
     counts = Counter(outcomes)
-    killed = len(faults) - counts[Outcome.SURVIVED]
+    killed = len(faults) - counts[TrialOutcome.SURVIVED]
     percent = 100 * killed / max(len(faults), 1)
-    parts = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+    parts = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in TrialOutcome)
     print(f"{area.name}: {percent:.1f} % of {len(faults)} ({parts}; {len(drawn) - len(faults)} equivalent left out)")
     for fault, outcome in zip(faults, outcomes, strict=True):
-        if outcome is Outcome.SURVIVED:
+        if outcome is TrialOutcome.SURVIVED:
             print(f"  survived, line {fault.line}: {fault.name}")
     sys.stdout.flush()
     return percent

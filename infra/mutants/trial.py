@@ -20,7 +20,7 @@ _LONGEST_BASELINE = 600.0
 _SHOWN_CHARACTERS = 4000
 
 
-class Outcome(enum.Enum):
+class TrialOutcome(enum.Enum):
     """What became of a fault."""
 
     UNIT = "killed by a unit test"
@@ -63,18 +63,18 @@ class Copy:
             taken[patterns] = time.monotonic() - began
         return taken
 
-    def outcome(self, fault: Fault, area: Area, baseline: dict[tuple[str, ...], float]) -> Outcome:
+    def outcome(self, fault: Fault, area: Area, baseline: dict[tuple[str, ...], float]) -> TrialOutcome:
         """Put a fault in, run the tests until one fails, and take it out again."""
         file = self.root / fault.file
         sound = file.read_bytes()
         file.write_bytes(fault.put_into(sound))
         try:
-            for patterns, killed in ((area.unit, Outcome.UNIT), (area.servers, Outcome.SERVERS)):
+            for patterns, killed in ((area.unit, TrialOutcome.UNIT), (area.servers, TrialOutcome.SERVERS)):
                 if patterns and patterns in baseline:
                     code, _ = self._run(files_of(self.root, patterns), 30.0 + 5 * baseline[patterns])
                     if code != 0:
-                        return Outcome.SLOW if code is None else killed
-            return Outcome.SURVIVED
+                        return TrialOutcome.SLOW if code is None else killed
+            return TrialOutcome.SURVIVED
         finally:
             file.write_bytes(sound)
 

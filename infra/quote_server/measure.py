@@ -42,7 +42,7 @@ class _NoCache:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredTries:
     """What the quotes of one try time took, in ms, how many questions they cost, and how many could not be had."""
 
     took_ms: Sequence[float]
@@ -57,7 +57,7 @@ class Measured:
         return f"| {patience.try_ms} | {' | '.join(f'{time:,.0f}' for time in times)} | {cost:.2f} | {self.not_had} |"
 
 
-def measure(port: int, patience: Patience, count: int, at_once: int) -> Measured:
+def measure(port: int, patience: Patience, count: int, at_once: int) -> MeasuredTries:
     """Ask for so many quotes, each of a symbol of its own, so many at once."""
     questions = Questions(LegacySource(Address("127.0.0.1", port)), lambda _: None, moment, _MOST_OPEN)
     quotes = SharedQuotes(_NoCache(), questions, patience)
@@ -75,7 +75,7 @@ def measure(port: int, patience: Patience, count: int, at_once: int) -> Measured
         took = list(pool.map(ask, range(count)))
     quotes.finish()
     had = [milliseconds for milliseconds in took if milliseconds is not None]
-    return Measured(had, server_statistics(port)["hits"] - before, len(took) - len(had))
+    return MeasuredTries(had, server_statistics(port)["hits"] - before, len(took) - len(had))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

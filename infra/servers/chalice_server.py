@@ -47,9 +47,9 @@ from infra.servers import metrics
 from infra.servers.compression import compressed
 from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.isolation import isolate_requests
-from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import HttpRequest
-from infra.servers.request_parser import CONTINUE, RefusedError, RequestParser
+from infra.servers.request_parser import CONTINUE, RequestParser, RequestRefusedError
 from infra.servers.workers import run_workers
 
 DEFAULT_STAGE = "local"
@@ -132,7 +132,7 @@ class _Handler(ChaliceRequestHandler):
                 if not has_hung_up(self.connection):
                     self._answer(request)
                     self.wfile.flush()
-        except RefusedError as refused:
+        except RequestRefusedError as refused:
             self._refuse(refused.answer)
         except (OSError, UnicodeError):  # the client went, or the answer has what no header can hold
             self.close_connection = True
@@ -145,8 +145,8 @@ class _Handler(ChaliceRequestHandler):
     def _receive(self) -> HttpRequest | None:
         """Return the next whole request, None when the client sends no more.
 
-        A client may be idle for its time, and take the same again for the whole of a request. Raises RefusedError, and
-        TimeoutError.
+        A client may be idle for its time, and take the same again for the whole of a request. Raises
+        RequestRefusedError, and TimeoutError.
         """
         deadline = time.monotonic() + self.idle_seconds
         has_begun = self._parser.has_begun
@@ -158,7 +158,7 @@ class _Handler(ChaliceRequestHandler):
             if not data:
                 broken_off = self._parser.end()
                 if broken_off is not None:
-                    raise RefusedError(broken_off)
+                    raise RequestRefusedError(broken_off)
                 return None
             self._parser.feed(data)
             if not has_begun:
@@ -177,7 +177,7 @@ class _Handler(ChaliceRequestHandler):
         self._events.arrived_ms = request.arrived_ms
         self._generic_handle()
 
-    def _own_answer(self, request: HttpRequest) -> Answer | None:
+    def _own_answer(self, request: HttpRequest) -> HttpAnswer | None:
         """Return what Chalice is not asked for."""
         if not request.headers.get("authorization", "").isascii():  # Chalice's own refusals cannot be made from it
             return problem("unauthorized", "the Authorization header must be: Bearer TOKEN")
@@ -191,7 +191,7 @@ class _Handler(ChaliceRequestHandler):
         """Return headers and body, for Chalice."""
         return dict(self._request.headers), self._request.body or None
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: HttpAnswer) -> None:
         self._send_http_response_with_body(answer.status, dict(answer.headers), answer.body)
 
     def _send_http_response_with_body(self, code: int, headers: Any, body: str | bytes) -> None:
@@ -199,7 +199,7 @@ class _Handler(ChaliceRequestHandler):
         whole = body.encode() if isinstance(body, str) else body or b""
         accepts = self._request.headers.get("accept-encoding", "")
         typed = {"Content-Type": "application/json", **headers}  # as Chalice takes it to be when nothing is said
-        _, packed, body = compressed(accepts, Answer(code, list(typed.items()), whole))
+        _, packed, body = compressed(accepts, HttpAnswer(code, list(typed.items()), whole))
         headers = dict(packed)
         if self.command != "HEAD":
             super()._send_http_response_with_body(code, headers, body)
@@ -213,7 +213,7 @@ class _Handler(ChaliceRequestHandler):
         closing = {"Connection": "close"} if self.close_connection else {}
         super()._send_headers({**SECURITY_HEADERS, **headers, **closing})
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self, answer: HttpAnswer) -> None:
         """Send a refusal and wait for the client's end: closing at once would take the answer from it."""
         self.close_connection = True
         try:

@@ -3,7 +3,7 @@
 import gzip
 from functools import lru_cache
 
-from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.problems import HttpAnswer
 
 LEAST_BYTES = 1024
 """What is shorter fits into a packet or two as it is; the same number stands in `.chalice/config.json`."""
@@ -16,7 +16,7 @@ _TYPES = ("text/", "application/json", "application/problem+json")
 _KEPT_ASSETS = 64
 
 
-def compressed(accept_encoding: str, answer: Answer) -> Answer:
+def compressed(accept_encoding: str, answer: HttpAnswer) -> HttpAnswer:
     """Return an answer with its body compressed, or as it is where that is no use or the client does not take it."""
     status, headers, body = answer
     if not LEAST_BYTES <= len(body) <= MOST_BYTES:
@@ -26,11 +26,11 @@ def compressed(accept_encoding: str, answer: Answer) -> Answer:
         return answer
     varying = [*headers, ("Vary", "Accept-Encoding")]
     if not accepts_gzip(accept_encoding):
-        return Answer(status, varying, body)
+        return HttpAnswer(status, varying, body)
     packed = (
         _packed_asset(body) if "immutable" in names.get("cache-control", "") else gzip.compress(body, _LEVEL, mtime=0)
     )
-    return Answer(status, [*(_weak(*header) for header in varying), ("Content-Encoding", "gzip")], packed)
+    return HttpAnswer(status, [*(_weak(*header) for header in varying), ("Content-Encoding", "gzip")], packed)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

@@ -11,7 +11,7 @@ from prometheus_client.core import InfoMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from chalicelib.observe.commands import QuotedFrom, Seen
+from chalicelib.observe.commands import QuotedFrom, SeenCommand
 from chalicelib.sweep.report import Report
 
 _STEPS_A_DECADE = 24
@@ -80,7 +80,7 @@ class Counters:
         # Looking up a child by its labels costs more than counting.
         self._known: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
-    def __call__(self, seen: Seen) -> None:
+    def __call__(self, seen: SeenCommand) -> None:
         """Count one command."""
         found = self._known.get((seen.command, seen.outcome))
         if found is None:

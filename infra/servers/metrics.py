@@ -23,7 +23,7 @@ from chalicelib.config.settings import SettingError
 from chalicelib.domain.errors import TradingError, UnknownDataVersionError
 from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import error_response
-from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.problems import HttpAnswer, problem
 
 PATH = "/metrics"
 REFUSAL = problem("method_not_allowed", "this path takes GET, HEAD", ("Allow", "GET, HEAD"))
@@ -32,7 +32,7 @@ _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SWEEPS_FOLDER = "TICKER_METRICS_DIR"
 """Names, in a server's environment, the folder of the ticker's counters; without it a server tells of no sweeps."""
 
-Page = Callable[[str | None], Answer]
+Page = Callable[[str | None], HttpAnswer]
 Apart = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 """Calls a function with arguments, perhaps on another thread, and returns what it returns."""
 
@@ -83,15 +83,15 @@ def start(module: ModuleType, apart: Apart = _here) -> Page | None:
     parts.observers.add(counters)
     parts.observers.add_for_groups(counters.group_sent)
 
-    def page(authorization: str | None) -> Answer:
+    def page(authorization: str | None) -> HttpAnswer:
         try:
             parts.tokens.check(authorization).must_be_operator()
         except TradingError as error:
             refusal = error_response(error)
             headers = [(name, str(value)) for name, value in refusal.headers.items()]
-            return Answer(refusal.status_code, [*headers, *SECURITY_HEADERS.items()], str(refusal.body).encode())
+            return HttpAnswer(refusal.status_code, [*headers, *SECURITY_HEADERS.items()], str(refusal.body).encode())
         folders = [Path(os.environ[name]) for name in (_FOLDER, SWEEPS_FOLDER) if name in os.environ]
         content_type, body = apart(text, ([folder for folder in folders if folder.is_dir()],))
-        return Answer(200, [("Content-Type", content_type), *SECURITY_HEADERS.items()], body)
+        return HttpAnswer(200, [("Content-Type", content_type), *SECURITY_HEADERS.items()], body)
 
     return page

@@ -19,7 +19,7 @@ import httptools
 
 from chalicelib.clock import now_ms
 from chalicelib.http.requests import ONCE
-from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import BODY_LIMIT_BYTES, HttpRequest
 
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -38,16 +38,16 @@ _UPGRADE = re.compile(rb"(?i)\r\nupgrade:[^\r\n]*(?=\r\n)")
 _MAX_LENGTH_DIGITS = 9
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """What came is no request that can be carried out; after `answer` the connection ends."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
 
-def _refused(code: str, detail: str, *headers: tuple[str, str]) -> RefusedError:
-    return RefusedError(problem(code, detail, *headers))
+def _refused(code: str, detail: str, *headers: tuple[str, str]) -> RequestRefusedError:
+    return RequestRefusedError(problem(code, detail, *headers))
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class RequestParser:
         return self._head is not None or bool(self._buffer)
 
     def next_request(self) -> HttpRequest | None:
-        """Return the next whole request, None when more must be fed first; raises RefusedError."""
+        """Return the next whole request, None when more must be fed first; raises RequestRefusedError."""
         if self._head is None:
             self._head = self._parse_head() if self._buffer else None
             if self._head is None:
@@ -126,7 +126,7 @@ class RequestParser:
         self._head.must_ask = False
         return True
 
-    def end(self) -> Answer | None:
+    def end(self) -> HttpAnswer | None:
         """Return what a client that sends no more is answered: None unless it broke off in a request."""
         if self._head is not None:
             return problem("invalid_json", "the body ends before its announced length")
@@ -180,14 +180,14 @@ class RequestParser:
         except httptools.HttpParserUpgrade as error:  # only CONNECT is left
             raise _refused("method_not_allowed", "CONNECT is not supported", ("Allow", "GET, POST")) from error
         except httptools.HttpParserCallbackError as error:
-            if isinstance(error.__context__, RefusedError):
+            if isinstance(error.__context__, RequestRefusedError):
                 raise error.__context__ from None
             raise
         except httptools.HttpParserError as error:
             raise _refused("invalid_header", f"the request is not well formed: {error}") from error
 
     def _checked(self) -> _Head:
-        """Return a parsed head that has nothing wrong with it; raises RefusedError."""
+        """Return a parsed head that has nothing wrong with it; raises RequestRefusedError."""
         headers, version = self._headers, self._parser.get_http_version()
         if self._header_lines > MOST_HEADERS:
             raise _refused("invalid_header", f"a request has at most {MOST_HEADERS} headers")
@@ -316,9 +316,9 @@ def _without_upgrade(head: bytes) -> bytes:
     return _UPGRADE.sub(b"", head) if b"\r\nupgrade:" in head.lower() else head
 
 
-def _malformed_line() -> RefusedError:
+def _malformed_line() -> RequestRefusedError:
     return _refused("invalid_header", "the request line must be: METHOD path HTTP/1.1")
 
 
-def _too_large() -> RefusedError:
+def _too_large() -> RequestRefusedError:
     return _refused("too_large", f"a body has at most {BODY_LIMIT_BYTES} bytes")

@@ -19,7 +19,7 @@ from functools import partial
 from infra.host.affinity import stay_on
 from infra.host.arguments import add_examples, positive
 from infra.simulation.judge import findings
-from infra.simulation.schedule import Schedule, Size, no_pauses
+from infra.simulation.schedule import SimulatedSchedule, Size, no_pauses
 
 _CHUNK = 100
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(seed: int, size: Size) -> int:
-    schedule = Schedule(seed, size, say=print)
+    schedule = SimulatedSchedule(seed, size, say=print)
     with no_pauses():
         schedule.run()
     wrong = findings(schedule)
@@ -79,7 +79,7 @@ def _try(seeds: range, size: Size) -> _Tried:
     steps = 0
     with no_pauses():
         for seed in seeds:
-            schedule = Schedule(seed, size)
+            schedule = SimulatedSchedule(seed, size)
             schedule.run()
             steps += schedule.steps
             if wrong := findings(schedule):

@@ -9,15 +9,15 @@ from chalicelib.domain.decide import Decision, decide
 from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import settle
-from infra.simulation.schedule import PRICE_CENTS, PRICES, Schedule, Sent
+from infra.simulation.schedule import PRICE_CENTS, PRICES, Sent, SimulatedSchedule
 
 
-def findings(schedule: Schedule) -> list[str]:
+def findings(schedule: SimulatedSchedule) -> list[str]:
     """Return what is wrong, in words; nothing when all is well."""
     return [*schedule.failures, *_of_commands(schedule), *_of_accounts(schedule)]
 
 
-def _of_commands(schedule: Schedule) -> Iterator[str]:
+def _of_commands(schedule: SimulatedSchedule) -> Iterator[str]:
     """Every command that was acknowledged is in the journal once, as it was answered; no other is there twice."""
     entries: dict[int, list[Entry]] = {}
     places: dict[int, int] = {}
@@ -54,7 +54,7 @@ def _of_answers(sent: Sent, entry: Entry, name: str) -> Iterator[str]:
         yield f"{name} was answered as new {firsts} times"
 
 
-def _of_accounts(schedule: Schedule) -> Iterator[str]:
+def _of_accounts(schedule: SimulatedSchedule) -> Iterator[str]:
     """Carry out the journal again from nothing: it leads to the very account, and no money came or went."""
     for user in schedule.database.users():
         entries = [entry for entry, _ in schedule.database.journal(user)]

@@ -21,7 +21,7 @@ KEPT_KEYS = 64
 """So few of a user's latest keys are known by default that schedules of a hundred commands go beyond them."""
 
 
-class Reading(Enum):
+class ReadingKind(Enum):
     """What comes of asking the database for an account."""
 
     RIGHT = auto()
@@ -47,7 +47,7 @@ class Weather(Protocol):
     def step(self, what: str) -> None:
         """Return when it is this one's turn again; raises whatever ends a process that crashes."""
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadingKind:
         """Return what comes of a read."""
 
     def sending(self) -> Sending:
@@ -63,9 +63,9 @@ class Calm:
     def step(self, what: str) -> None:
         """Go on."""
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadingKind:
         """Read what is there."""
-        return Reading.RIGHT
+        return ReadingKind.RIGHT
 
     def sending(self) -> Sending:
         """Let the write arrive."""
@@ -77,7 +77,7 @@ class Calm:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class ModelWrite:
     """A change of one account, meant for one version of it."""
 
     version: int
@@ -104,7 +104,7 @@ class ModelDatabase:
     def __init__(self, *, guarded: bool = True) -> None:
         self._guarded = guarded
         self._accounts: dict[str, _Kept] = {}
-        self.late: list[Write] = []
+        self.late: list[ModelWrite] = []
 
     def users(self) -> list[str]:
         """Return the users that have an account."""
@@ -123,7 +123,7 @@ class ModelDatabase:
         last_ms = kept.entries[number - 1][0].timestamp_ms if number else 0
         return Record(kept.versions[number], number, last_ms)
 
-    def apply(self, write: Write) -> bool:
+    def apply(self, write: ModelWrite) -> bool:
         """Carry out a write if the account is at its version; return whether it was."""
         kept = self._accounts.setdefault(write.account.user, _Kept([Account(write.account.user)]))
         if self._guarded and kept.version != write.version:
@@ -153,10 +153,10 @@ class ModelStore:
         """Return an account as the database has it now; raises UnknownOutcomeError."""
         self._weather.step("asks for the account")
         reading = self._weather.reading()
-        if reading is Reading.LOST:
+        if reading is ReadingKind.LOST:
             raise UnknownOutcomeError("the answer to a read was lost")
         record = self._database.record(user)
-        if reading is Reading.OLD and record.version:
+        if reading is ReadingKind.OLD and record.version:
             record = self._database.record(user, record.version - 1)
         self._weather.step("has the account")
         self._recent.put(record)
@@ -165,7 +165,7 @@ class ModelStore:
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
         """Write the change of a record; raises LostRaceError or UnknownOutcomeError."""
         try:
-            applied = self._send(Write(record.version, account, entry, attempt))
+            applied = self._send(ModelWrite(record.version, account, entry, attempt))
         except UnknownOutcomeError:
             self._recent.forget(account.user)
             raise
@@ -191,7 +191,7 @@ class ModelStore:
         latest = (past for found in self._newest_first(record) if (past := found.entry.past) is not None)
         return replace(record, latest=tuple(islice(latest, HISTORY_LENGTH)))
 
-    def _send(self, write: Write) -> bool:
+    def _send(self, write: ModelWrite) -> bool:
         """Return whether a write was applied; raises UnknownOutcomeError when nobody tells."""
         self._weather.step("sends its write")
         match self._weather.sending():

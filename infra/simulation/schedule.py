@@ -19,7 +19,7 @@ from chalicelib.service.deadline import Deadline
 from chalicelib.service.trading import Answer, Trading
 from chalicelib.service.user_queue import UserQueues
 from infra.simulation.baton import Actor, CrashedError
-from infra.simulation.model import KEPT_KEYS, ModelDatabase, ModelStore, Reading, Sending, Weather
+from infra.simulation.model import KEPT_KEYS, ModelDatabase, ModelStore, ReadingKind, Sending, Weather
 
 PRICE_CENTS = 250
 SYMBOLS = ("A", "B")
@@ -118,7 +118,7 @@ class _SteppedQueues(UserQueues):
         self._taken.discard(user)
 
 
-class Schedule(Weather):
+class SimulatedSchedule(Weather):
     """Carries a schedule out. Afterwards `database` and `sent` are what there is to judge."""
 
     def __init__(
@@ -328,11 +328,11 @@ class Schedule(Weather):
         self._say(f"{self._current.name} {what}")
         self._current.step()
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadingKind:
         """Draw what comes of a read."""
         if self._random.random() >= self._trouble:
-            return Reading.RIGHT
-        return self._random.choice((Reading.OLD, Reading.LOST))
+            return ReadingKind.RIGHT
+        return self._random.choice((ReadingKind.OLD, ReadingKind.LOST))
 
     def sending(self) -> Sending:
         """Draw what comes of a write."""

@@ -76,7 +76,7 @@ class Response(NamedTuple):
         return _header(self.head, self.lower, b"\r\n" + name + b":")
 
 
-class Connection:
+class ClientConnection:
     """A connection to one server, opened when first needed and again when it is no longer good."""
 
     def __init__(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, NamedTuple, Protocol
 
-from loadgen.client.connection import Connection, ExchangeError, Response
+from loadgen.client.connection import ClientConnection, ExchangeError, Response
 from loadgen.client.dialect import AnyItem, Dialect, Item, Verdict
 
 RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
         return 300 <= self.status < 400
 
 
-class Tracer(Protocol):
+class CommandTracer(Protocol):
     """Makes traces; see `loadgen.client.tracing`."""
 
     def send(self, item: Item, method: str, request: bytes, deliver: Callable[[bytes], Outcome]) -> Outcome:
@@ -102,11 +102,11 @@ class RetryingClient(Generic[AnyItem]):
 
     def __init__(
         self,
-        connection: Connection,
+        connection: ClientConnection,
         dialect: Dialect[AnyItem],
         policy: RetryPolicy,
         stopping: threading.Event,
-        tracer: Tracer | None = None,
+        tracer: CommandTracer | None = None,
     ) -> None:
         self._connection = connection
         self._dialect = dialect

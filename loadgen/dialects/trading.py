@@ -28,7 +28,7 @@ CODES = frozenset({
 """The codes with which the interface says no."""
 
 
-class Trading:
+class TradingDialect:
     """Trading commands, with an idempotency key each: the run's id and the command's number."""
 
     def __init__(self, writer: RequestWriter, target: Target, run_id: str) -> None:

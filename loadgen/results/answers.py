@@ -27,7 +27,7 @@ class AnswersError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedAnswer:
     """One command's answer. Times are the client's, in milliseconds since 1970; `body` is None without a final one."""
 
     transaction: int
@@ -193,13 +193,13 @@ class AnswerFile:
                 return
             yield line["baseline"], line["answer"], line.get("last")
 
-    def answers(self) -> Iterator[Recorded]:
+    def answers(self) -> Iterator[RecordedAnswer]:
         """Yield the answers in the order in which they came. Raises AnswersError."""
         for line in self._lines():
             if "n" not in line:
                 continue
             try:
-                yield Recorded(
+                yield RecordedAnswer(
                     line["n"],
                     line["final"],
                     line["status"],

@@ -7,11 +7,11 @@ from typing import Any
 
 from loadgen.client.retry import Outcome, parse_object
 from loadgen.run.scheduler import RoundRobin, Turn, work_through
-from loadgen.run.server import Client, RefusedError, Server, explain
+from loadgen.run.server import Client, Server, TokenRefusedError, explain
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AccountReading:
     """What came of reading an account: its body, and the latest entries of its journal then, newest first.
 
     `outcome` is that of the request that failed, else of the one for the account; then `account` is not None.
@@ -24,13 +24,14 @@ class Reading:
 
 def read_accounts(
     users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event, entries: int
-) -> dict[str, Reading]:
+) -> dict[str, AccountReading]:
     """Return each user's account as the server answers it, with so many entries of its journal.
 
-    Users are missing when `stopping` was set. Raises RefusedError at the first account that the token may not read.
+    Users are missing when `stopping` was set. Raises TokenRefusedError at the first account that the token may not
+    read.
     """
     dialect = server.trading()
-    readings: dict[str, Reading] = {}
+    readings: dict[str, AccountReading] = {}
     refused: list[Outcome] = []
 
     def read(client: Client, turn: Turn[str]) -> None:
@@ -38,19 +39,19 @@ def read_accounts(
         outcome = client.read(dialect.account(user))
         account = parse_object(outcome.body) if outcome.status == 200 else None
         if account is None:
-            readings[user] = Reading(outcome)
+            readings[user] = AccountReading(outcome)
         elif not isinstance(version := account.get("version"), int) or version == 0:
-            readings[user] = Reading(outcome, account)
+            readings[user] = AccountReading(outcome, account)
         else:
             journal = client.read(dialect.history(user, version, entries))
             found = parse_object(journal.body) if journal.status == 200 else None
             told = None if found is None else found.get("entries")
-            readings[user] = Reading(journal) if told is None else Reading(outcome, account, told)
+            readings[user] = AccountReading(journal) if told is None else AccountReading(outcome, account, told)
         if readings[user].outcome.refused:
             refused.append(readings[user].outcome)
             stopping.set()
 
     work_through(clients, RoundRobin((user,) for user in users), read, stopping)
     if refused:
-        raise RefusedError(f"the server does not accept the token: {explain(refused[0])}")
+        raise TokenRefusedError(f"the server does not accept the token: {explain(refused[0])}")
     return readings

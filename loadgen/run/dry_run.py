@@ -7,13 +7,13 @@ from rich.console import Console
 from loadgen.run.pacing import Pacing
 from loadgen.run.server import Server
 from loadgen.workload.files import Workload
-from loadgen.workload.streams import Part, owned
+from loadgen.workload.streams import Shard, owned
 
 _SHOWN = 10
 
 
 def print_plan(
-    workload: Workload, server: Server, processes: int, pacing: Pacing, shard: Part, console: Console
+    workload: Workload, server: Server, processes: int, pacing: Pacing, shard: Shard, console: Console
 ) -> None:
     """Print how many commands of whom would go where, and the first requests."""
     commands, users = workload.commands, workload.users()
@@ -33,7 +33,7 @@ def print_plan(
     if pacing.duration_s is not None:
         say(f"  nothing is begun after {pacing.duration_s:,.1f} s")
     if processes > 1:
-        parts = [owned(shard, Part(number, processes)) for number in range(processes)]
+        parts = [owned(shard, Shard(number, processes)) for number in range(processes)]
         shares = [sum(map(is_mine, users)) for is_mine in parts]
         say(f"  by {processes} processes: {', '.join(f'{share:,}' for share in shares)} users")
     say("The first of them:")

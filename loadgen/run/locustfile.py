@@ -26,35 +26,35 @@ from locust import User, events, task  # noqa: E402
 from locust.env import Environment  # noqa: E402
 from locust.runners import LocalRunner, MasterRunner  # noqa: E402
 
-from loadgen.client.connection import Connection  # noqa: E402
+from loadgen.client.connection import ClientConnection  # noqa: E402
 from loadgen.client.encoding import RequestWriter, parse_url  # noqa: E402
 from loadgen.client.retry import RetryingClient, RetryPolicy  # noqa: E402
-from loadgen.dialects.trading import Trading  # noqa: E402
+from loadgen.dialects.trading import TradingDialect  # noqa: E402
 from loadgen.run.server import Client, explain  # noqa: E402
 from loadgen.workload.files import Command, WorkloadError, load  # noqa: E402
-from loadgen.workload.streams import Part, Stream, owned, stages  # noqa: E402
+from loadgen.workload.streams import Shard, Stream, owned, stages  # noqa: E402
 
 _LOST_S = 1.0
 """How often the master looks whether all workers are still there."""
 
 
-class NotAnsweredError(Exception):
+class NoFinalAnswerError(Exception):
     """A command that got no final answer."""
 
 
 class Shared:
     """What the Locust users of one process share: the streams of the stage under way, and how to send."""
 
-    def __init__(self, environment: Environment, run_id: str, part: Part) -> None:
+    def __init__(self, environment: Environment, run_id: str, part: Shard) -> None:
         options = environment.parsed_options
         assert options is not None
         self._fire: Any = environment.events.request.fire
         self._runner = environment.runner
         self._target = parse_url(environment.host or "")
-        self._dialect = Trading(RequestWriter(self._target, options.token or ""), self._target, run_id)
+        self._dialect = TradingDialect(RequestWriter(self._target, options.token or ""), self._target, run_id)
         self._policy = RetryPolicy(options.timeout, options.retries, options.give_up)
         self._tls = _tls(options) if self._target.scheme == "https" else None
-        is_mine = owned(Part(0, 1), part)
+        is_mine = owned(Shard(0, 1), part)
         commands = load(Path(options.workload)).commands
         self._plan = [[one for one in stage if is_mine(one.commands[0].user)] for stage in stages(commands)]
         self._streams: gevent.queue.Queue[Iterator[tuple[int, Command]]] = gevent.queue.Queue()
@@ -72,7 +72,7 @@ class Shared:
 
     def client(self) -> Client:
         """Return what sends for one user of Locust."""
-        connection = Connection(self._target, self._policy.timeout_s, self._tls, kernel_timeouts=False)
+        connection = ClientConnection(self._target, self._policy.timeout_s, self._tls, kernel_timeouts=False)
         return RetryingClient(connection, self._dialect, self._policy, threading.Event())
 
     def work(self, client: Client) -> None:
@@ -94,7 +94,7 @@ class Shared:
             name=command.name,
             response_time=outcome.latency_us / 1000,
             response_length=len(outcome.body),
-            exception=None if outcome.final else NotAnsweredError(explain(outcome)),
+            exception=None if outcome.final else NoFinalAnswerError(explain(outcome)),
             context={},
             start_time=start,
             url=self._target.url,
@@ -158,7 +158,7 @@ def prepare(environment: Environment, runner: Any, **_: Any) -> None:
 
 
 def _take_part(environment: Environment, msg: Any, **_: Any) -> None:
-    _shared[:] = [Shared(environment, msg.data["run_id"], Part(msg.data["number"], msg.data["of"]))]
+    _shared[:] = [Shared(environment, msg.data["run_id"], Shard(msg.data["number"], msg.data["of"]))]
     _ready.set()
 
 

@@ -11,7 +11,7 @@ from loadgen.results.statistics import Statistics
 from loadgen.run.affinity import ProcessorUse
 from loadgen.run.pacing import AS_FAST_AS_ANSWERS_COME, Pacing
 from loadgen.run.scheduler import DueQueue, RoundRobin, Turn, work_through
-from loadgen.run.server import Client, RefusedError, ReplayError, Server, explain
+from loadgen.run.server import Client, ReplayError, Server, TokenRefusedError, explain
 from loadgen.workload.files import Command
 from loadgen.workload.streams import Stream
 
@@ -114,7 +114,7 @@ class Replay:
     def _consider_stopping(self, outcome: Outcome) -> None:
         """Stop the run when no later command can do better than this one."""
         if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
-            self._stop(RefusedError(f"the server does not accept the token: {explain(outcome)}"))
+            self._stop(TokenRefusedError(f"the server does not accept the token: {explain(outcome)}"))
         elif outcome.redirected and not self.statistics.answered:
             self._stop(ReplayError(f"{explain(outcome)}: give that address as --url"))
         elif time.monotonic() - self._answered_at > self._longest_silence_s:

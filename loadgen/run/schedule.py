@@ -117,7 +117,7 @@ class Ramp:
         return f"{','.join(map(str, self._legs))} commands/s"
 
 
-class Recorded:
+class RecordedSchedule:
     """Each command is due when it was recorded, counted from the first one, `speed` times as fast."""
 
     def __init__(self, items: Sequence[Item], speed: float) -> None:

@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from loadgen.client.connection import ConnectError, Connection, ExchangeError
+from loadgen.client.connection import ClientConnection, ConnectError, ExchangeError
 from loadgen.client.dialect import Dialect
 from loadgen.client.encoding import RequestWriter, Target
-from loadgen.client.retry import Outcome, RetryingClient, RetryPolicy, Tracer, parse_object
+from loadgen.client.retry import CommandTracer, Outcome, RetryingClient, RetryPolicy, parse_object
 from loadgen.dialects.http import Http
-from loadgen.dialects.trading import Trading
+from loadgen.dialects.trading import TradingDialect
 from loadgen.workload.files import Command
 
 _CONNECTING = 32
@@ -31,7 +31,7 @@ class ReplayError(Exception):
     """The replay cannot begin, or must not go on; the message is for the user."""
 
 
-class RefusedError(ReplayError):
+class TokenRefusedError(ReplayError):
     """The server does not accept the token."""
 
 
@@ -60,7 +60,7 @@ class Server:
         `on_connect` is told how long each connect took, in us. Raises ReplayError when the server cannot be reached.
         """
         connections = [
-            Connection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
+            ClientConnection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
         ]
         dialect = self.dialect()
         try:
@@ -72,7 +72,7 @@ class Server:
                 connection.close()
 
     @contextmanager
-    def _tracer(self) -> Iterator[Tracer | None]:
+    def _tracer(self) -> Iterator[CommandTracer | None]:
         if not self.trace_share:
             yield None
             return
@@ -88,18 +88,18 @@ class Server:
         http = Http(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
         return cast("Dialect[Command]", http)  # its workload has calls in place of commands (`http_lines.parse`)
 
-    def trading(self) -> Trading:
+    def trading(self) -> TradingDialect:
         """Return how trading commands are sent to this server."""
-        return Trading(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
+        return TradingDialect(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
 
 
-def _open(connections: Sequence[Connection]) -> None:
+def _open(connections: Sequence[ClientConnection]) -> None:
     """Open connections before any clock runs. Raises ReplayError when not even the first one can be opened.
 
     The others are opened again when they are needed, so a failure is theirs to meet then.
     """
 
-    def try_to(connection: Connection) -> None:
+    def try_to(connection: ClientConnection) -> None:
         with suppress(ConnectError):
             connection.prepare()
 
@@ -121,7 +121,7 @@ def explain(outcome: Outcome) -> str:
 
 def version_of(server: Server) -> str | None:
     """Return the version that the system gives in its OpenAPI document, None when it cannot be had at once."""
-    connection = Connection(server.target, _VERSION_TIMEOUT_S, server.tls)
+    connection = ClientConnection(server.target, _VERSION_TIMEOUT_S, server.tls)
     try:
         response = connection.exchange(RequestWriter(server.target, server.token, server.headers).get("/openapi.json"))
     except ExchangeError:

@@ -26,7 +26,7 @@ from loadgen.run.replay import Replay
 from loadgen.run.server import ReplayError, Server, explain
 from loadgen.workload.files import Command, Workload
 from loadgen.workload.selection import EVERYTHING, Selection
-from loadgen.workload.streams import Part, Stream, owned, owner, stages
+from loadgen.workload.streams import Shard, Stream, owned, owner, stages
 
 FORMAT = 3
 """The version of a report's form."""
@@ -255,7 +255,7 @@ def _report(task: _Task, run: _Run) -> dict[str, Any]:
     }
 
 
-def resume(commands: Sequence[Command], answered: bytearray, shard: Part, run_id: str) -> dict[str, Any] | None:
+def resume(commands: Sequence[Command], answered: bytearray, shard: Shard, run_id: str) -> dict[str, Any] | None:
     """Return how to go on with a run that did not come to its end, None when it did.
 
     `repeats` is how many commands of one user would then be sent a second time, at most: they are not applied again

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from loadgen.client.connection import Connection, Response
+from loadgen.client.connection import ClientConnection, Response
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter
 from loadgen.client.retry import RetryingClient
-from loadgen.dialects.trading import Trading
+from loadgen.dialects.trading import TradingDialect
 from loadgen.results.answer_text import as_json, as_text
 from loadgen.run.server import Server
 from loadgen.workload.commands import COMMANDS
@@ -23,7 +23,7 @@ _ENDS = {"quit", "exit"}
 _HELP = {"help", "?"}
 
 
-class _SingleTrading(Trading):
+class _SingleTrading(TradingDialect):
     """Commands each with a key of its own, and with a transaction number only where one was given."""
 
     key = ""
@@ -55,7 +55,7 @@ class SingleCommands:
         self.failed = 0
         writer = RequestWriter(server.target, server.token, server.headers)
         self._dialect = _SingleTrading(writer, server.target, server.run_id)
-        connection = Connection(server.target, server.policy.timeout_s, server.tls)
+        connection = ClientConnection(server.target, server.policy.timeout_s, server.tls)
         self._client = RetryingClient(connection, self._dialect, server.policy, threading.Event())
 
     def close(self) -> None:

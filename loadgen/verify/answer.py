@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadgen.results.answers import Recorded
+from loadgen.results.answers import RecordedAnswer
 from loadgen.verify.differences import compare_accounts, compare_answer, compare_history
 from loadgen.verify.model import PRICED, QUOTED, Account, RejectedError
 from loadgen.verify.prices import PriceBook
-from loadgen.verify.summaries import UnreadableError, read_summary
+from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.workload.amounts import read_money, read_whole, spell
 from loadgen.workload.files import Command
 
@@ -31,7 +31,7 @@ class Case:
     """
 
     command: Command
-    answer: Recorded
+    answer: RecordedAnswer
     logged_ms: int | None
     book: PriceBook
     past: Sequence[tuple[int, str, str]]
@@ -145,7 +145,7 @@ def _judge_extras(account: Account, case: Case, body: dict[str, Any]) -> list[st
         case "DISPLAY_SUMMARY":
             try:
                 shown = read_summary(body)
-            except UnreadableError as error:
+            except UnreadableSummariesError as error:
                 return [str(error)]
             history = compare_history(case.past, case.own, body, case.command.transaction)
             return compare_accounts(account, shown) + history

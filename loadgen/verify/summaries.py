@@ -7,12 +7,12 @@ from loadgen.verify.model import Account, Order, Trigger
 from loadgen.workload.amounts import read_money, read_whole
 
 
-class UnreadableError(Exception):
+class UnreadableSummariesError(Exception):
     """An account does not have the form of the interface."""
 
 
 def read_summary(body: Mapping[str, Any]) -> Account:
-    """Return the account that a summary or a read account shows. Raises UnreadableError."""
+    """Return the account that a summary or a read account shows. Raises UnreadableSummariesError."""
     try:
         return Account(
             read_money(body["cash"]),
@@ -25,7 +25,7 @@ def read_summary(body: Mapping[str, Any]) -> Account:
             read_money(body.get("realised", "0.00")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnreadableError(f"the summary does not have its form: {type(error).__name__} {error}") from error
+        raise UnreadableSummariesError(f"the summary does not have its form: {type(error).__name__} {error}") from error
 
 
 def _read_costs(positions: Mapping[str, Any]) -> dict[str, int | None]:

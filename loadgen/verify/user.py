@@ -4,14 +4,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from loadgen.results.answers import Recorded
+from loadgen.results.answers import RecordedAnswer
 from loadgen.results.findings import Findings
 from loadgen.verify.answer import QUOTA, SLACK_MS, Case, Judgement, judge_rejection, judge_success
 from loadgen.verify.differences import HISTORY_LENGTH, compare_accounts, compare_history
 from loadgen.verify.log_scan import UserLog
 from loadgen.verify.model import PRICED, Account, ImpossibleError, RejectedError
 from loadgen.verify.prices import PriceBook
-from loadgen.verify.summaries import UnreadableError, read_summary
+from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.workload.amounts import parse_cents, read_money, spell
 from loadgen.workload.files import Command
 from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_refused
@@ -63,7 +63,7 @@ class Checker:
         self._findings.differ(self._user, message)
         self._lost = True
 
-    def check(self, answer: Recorded) -> bool:
+    def check(self, answer: RecordedAnswer) -> bool:
         """Compare the user's next answer with the model; return whether it was as it must be."""
         if self._lost:
             return False
@@ -81,7 +81,7 @@ class Checker:
             self._check_command(command, answer)
         return self._agreed
 
-    def _check_refusal(self, command: Command, answer: Recorded, refusals: set[str]) -> None:
+    def _check_refusal(self, command: Command, answer: RecordedAnswer, refusals: set[str]) -> None:
         """Check a command that must be refused for its form, or was: it changes nothing, and stands in the log."""
         if not answer.final:
             if self._log is not None and self._find_in_log(command, answer) is not None:
@@ -105,7 +105,7 @@ class Checker:
         """
         try:
             shown = read_summary(body)
-        except UnreadableError as error:
+        except UnreadableSummariesError as error:
             self._findings.differ(self._user, str(error))
             return None
         if self._log is not None and shown.cash != self._log.cash:
@@ -132,7 +132,7 @@ class Checker:
         self._findings.differ(self._user, f"[{command.transaction}] {command.name}: {message}")
         self._lost = self._lost or lost
 
-    def _check_command(self, command: Command, answer: Recorded) -> None:
+    def _check_command(self, command: Command, answer: RecordedAnswer) -> None:
         logged_ms = self._find_in_log(command, answer)
         if self._lost or (not answer.final and logged_ms is None):
             return
@@ -154,7 +154,7 @@ class Checker:
         if command.name == "ADD" and answer.status == 200:
             self.added += parse_cents(command.value)
 
-    def _find_in_log(self, command: Command, answer: Recorded) -> int | None:
+    def _find_in_log(self, command: Command, answer: RecordedAnswer) -> int | None:
         """Return the server's time of a command, what the system did before it being done; None when not logged."""
         log = self._log
         if log is None:
@@ -226,7 +226,7 @@ class Checker:
         self.account = best[1]
         return best[0]
 
-    def _assume(self, command: Command, answer: Recorded, logged_ms: int | None) -> None:
+    def _assume(self, command: Command, answer: RecordedAnswer, logged_ms: int | None) -> None:
         """Carry out a command that was never answered but stands in the log."""
         if command.transaction in self._rejected:
             self._past.clear()

@@ -15,15 +15,15 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from loadgen.client.retry import parse_object
-from loadgen.results.answers import AnswerFile, Recorded
+from loadgen.results.answers import AnswerFile, RecordedAnswer
 from loadgen.results.findings import Findings, Verification
-from loadgen.run.accounts import Reading, read_accounts
+from loadgen.run.accounts import AccountReading, read_accounts
 from loadgen.run.server import Client, ReplayError, Server, explain
 from loadgen.verify.audit_log import AuditLogError, read_events
 from loadgen.verify.log_scan import LogScan, Mark, UserLog, compare_order
 from loadgen.verify.model import QUOTED, Account
 from loadgen.verify.prices import PriceBook
-from loadgen.verify.summaries import UnreadableError, read_summary
+from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.verify.user import Checker
 from loadgen.workload.amounts import read_money, read_whole, spell
 from loadgen.workload.commands import LOG_TIMEOUT_S
@@ -119,7 +119,7 @@ def _read_run(workload: Workload, file: AnswerFile, chosen: set[str], findings: 
     return run
 
 
-def _note_price(book: PriceBook, command: Command, answer: Recorded) -> None:
+def _note_price(book: PriceBook, command: Command, answer: RecordedAnswer) -> None:
     if command.name in QUOTED and answer.status == 200 and answer.body is not None:
         try:
             price = read_money(answer.body.get("price"))
@@ -128,7 +128,7 @@ def _note_price(book: PriceBook, command: Command, answer: Recorded) -> None:
         book.saw((command.symbol or "").upper(), price, answer.sent_ms, answer.received_ms)
 
 
-def _bodies(users: Sequence[str], readings: Mapping[str, Reading]) -> dict[str, dict[str, Any]]:
+def _bodies(users: Sequence[str], readings: Mapping[str, AccountReading]) -> dict[str, dict[str, Any]]:
     """Return the accounts after the run. Raises ReplayError when one could not be read."""
     bodies = {}
     for user in users:
@@ -143,7 +143,7 @@ def _bodies(users: Sequence[str], readings: Mapping[str, Reading]) -> dict[str, 
 def _scan_log(
     run: _Run,
     file: AnswerFile,
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, AccountReading],
     server: Server,
     client: Client,
     findings: Findings,
@@ -204,7 +204,7 @@ def _opened(dump: Mapping[str, Any], tls: ssl.SSLContext | None) -> Iterator[Bin
 def _compare(
     run: _Run,
     file: AnswerFile,
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, AccountReading],
     bodies: Mapping[str, dict[str, Any]],
     scan: LogScan | None,
     findings: Findings,
@@ -263,7 +263,7 @@ def _starting_accounts(run: _Run, file: AnswerFile, findings: Findings) -> dict[
             continue
         try:
             accounts[user] = read_summary(body)
-        except UnreadableError as error:
+        except UnreadableSummariesError as error:
             findings.differ(user, f"before the run: {error}")
     for user in run.of_user:
         if user not in accounts:
@@ -284,7 +284,7 @@ def _compare_log(run: _Run, scan: LogScan, checkers: Mapping[str, Checker], find
             checkers[user].stop()
 
 
-def _check_dump_of_all(command: Command, answer: Recorded, scan: LogScan | None, findings: Findings) -> bool:
+def _check_dump_of_all(command: Command, answer: RecordedAnswer, scan: LogScan | None, findings: Findings) -> bool:
     """Check a DUMPLOG of all users; return whether it was as it must be."""
     before = findings.total
     where = f"[{command.transaction}] {command.name}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from loadgen.workload.files import MAX_TRANSACTION, Command, Workload
-from loadgen.workload.streams import WHOLE, Part, owner
+from loadgen.workload.streams import WHOLE, Shard, owner
 
 
 class SelectionError(Exception):
@@ -23,7 +23,7 @@ class Selection:
     users: Sequence[str] | None = None
     start: int | None = None
     limit: int | None = None
-    shard: Part = WHOLE
+    shard: Shard = WHOLE
     repeat: int = 1
 
     def choose(self, workload: Workload) -> Workload:
@@ -69,7 +69,7 @@ class Selection:
     def read(cls, figures: Mapping[str, Any]) -> Self:
         """Return the selection with these figures. Raises KeyError and ValueError for other things."""
         number, of = figures["shard"].split("/")
-        shard = Part(int(number) - 1, int(of))
+        shard = Shard(int(number) - 1, int(of))
         return cls(figures["users"], figures["from_transaction"], figures["limit"], shard, figures.get("repeat", 1))
 
 

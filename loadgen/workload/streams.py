@@ -20,7 +20,7 @@ class Stream:
         return zip(self.positions, self.commands, strict=True)
 
 
-class Part(NamedTuple):
+class Shard(NamedTuple):
     """One of `of` equal parts of the users, counted from 0."""
 
     number: int
@@ -31,10 +31,10 @@ class Part(NamedTuple):
         return f"{self.number + 1}/{self.of}"
 
 
-WHOLE = Part(0, 1)
+WHOLE = Shard(0, 1)
 
 
-def owner(user: str | None, shard: Part = WHOLE) -> int | None:
+def owner(user: str | None, shard: Shard = WHOLE) -> int | None:
     """Return a number that says which process of a machine sends a user's commands, None if another machine does.
 
     It is the same on every machine: a CRC of the name. Commands without a user are the first machine's.
@@ -46,7 +46,7 @@ def owner(user: str | None, shard: Part = WHOLE) -> int | None:
 Owned = Callable[[str | None], bool]
 
 
-def owned(shard: Part, process: Part = WHOLE) -> Owned:
+def owned(shard: Shard, process: Shard = WHOLE) -> Owned:
     """Return a function that says whether a process of a machine sends a user's commands."""
 
     def is_owned(user: str | None) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3  # type: ignore[import-untyped]
 import pytest
 
-from infra.cloud.artifact import Artifact, Target, package
+from infra.cloud.artifact import Artifact, LambdaTarget, package
 from infra.cloud.containers import put_on_board
 from tests.integration.audit_parts import AWS, aws_server
 
@@ -20,7 +20,7 @@ CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """Return the artifact for this Python on this machine, packaged from the sources as they are."""
-    return package(tmp_path_factory.mktemp("artifact"), "prod", target=Target.here())
+    return package(tmp_path_factory.mktemp("artifact"), "prod", target=LambdaTarget.here())
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from pymongo import MongoClient
 
 from chalicelib.domain.commands import CommandName
 from chalicelib.http.page import served_text
-from infra.cloud.artifact import Artifact, Target, package
+from infra.cloud.artifact import Artifact, LambdaTarget, package
 from infra.cloud.containers import containers
 from infra.cloud.runtime_api import Routes, api_gateway
 from infra.local.stack import PROJECT
@@ -44,7 +44,7 @@ def test_the_same_sources_make_the_same_artifact(artifact: Artifact, tmp_path: P
     """Whatever the process that packages has done before: here it has interned every string of one character."""
     for number in range(128):
         sys.intern(chr(number))
-    again = package(tmp_path, "prod", target=Target.here())
+    again = package(tmp_path, "prod", target=LambdaTarget.here())
     assert again.code.read_bytes() == artifact.code.read_bytes()
     assert again.template.read_text() == artifact.template.read_text()
 

@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
-from chalicelib.observe.commands import QuotedFrom, Seen
+from chalicelib.observe.commands import QuotedFrom, SeenCommand
 from chalicelib.sweep.report import Report
 from infra.local.stack import PROJECT
 from infra.servers.counters import Counters, GatewayCounters, SweepCounters
@@ -28,7 +28,9 @@ def metrics() -> dict[str, set[str]]:
     registry = CollectorRegistry()
     commands, gateway, sweeps = Counters(registry), GatewayCounters(registry), SweepCounters(registry)
     quoted = QuotedFrom.CACHE
-    commands(Seen("", None, "BUY", None, "ok", False, 0, 0, 0, 0, quoted, kept=False, lost_races=1, late_seconds=0.1))
+    commands(
+        SeenCommand("", None, "BUY", None, "ok", False, 0, 0, 0, 0, quoted, kept=False, lost_races=1, late_seconds=0.1)
+    )
     commands.group_sent("update", 1)
     gateway.connected(1, 1)
     sweeps(Report())

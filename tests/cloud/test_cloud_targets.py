@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cloud.artifact import RUNTIMES, Artifact, PackageError, Target, find_python, package
+from infra.cloud.artifact import RUNTIMES, Artifact, LambdaTarget, PackageError, find_python, package
 
 MOST_BYTES = 10_000_000
 MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
@@ -16,13 +16,13 @@ MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
 MAGIC = {"python3.11": 3495, "python3.12": 3531, "python3.13": 3571}
 """What bytecode begins with: CPython's Include/internal/pycore_magic_number.h has the history."""
 
-TARGETS = [Target(runtime, architecture) for runtime in (RUNTIMES[0], RUNTIMES[-1]) for architecture in MACHINES]
+TARGETS = [LambdaTarget(runtime, architecture) for runtime in (RUNTIMES[0], RUNTIMES[-1]) for architecture in MACHINES]
 
 
 @pytest.fixture(scope="module", params=TARGETS, ids=lambda target: f"{target.runtime}-{target.architecture}")
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Artifact]:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[LambdaTarget, Artifact]:
     """Return a target and the artifact for it, made on this machine."""
-    target: Target = request.param
+    target: LambdaTarget = request.param
     try:
         find_python(target.version)
     except PackageError as missing:
@@ -30,7 +30,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return target, package(tmp_path_factory.mktemp("target"), "prod", target=target)
 
 
-def test_the_artifact_is_small_and_has_all_that_it_needs(made: tuple[Target, Artifact]) -> None:
+def test_the_artifact_is_small_and_has_all_that_it_needs(made: tuple[LambdaTarget, Artifact]) -> None:
     _, artifact = made
     assert artifact.code.stat().st_size < MOST_BYTES
     with zipfile.ZipFile(artifact.code) as archive:
@@ -40,7 +40,9 @@ def test_the_artifact_is_small_and_has_all_that_it_needs(made: tuple[Target, Art
     assert not [name for name in names if name.startswith(("boto", "bin/", "infra/", "tests/", "."))]
 
 
-def test_what_is_compiled_by_others_is_for_the_architecture_and_the_runtime(made: tuple[Target, Artifact]) -> None:
+def test_what_is_compiled_by_others_is_for_the_architecture_and_the_runtime(
+    made: tuple[LambdaTarget, Artifact],
+) -> None:
     target, artifact = made
     with zipfile.ZipFile(artifact.code) as archive:
         libraries = {name: archive.read(name)[:20] for name in archive.namelist() if name.endswith(".so")}
@@ -50,7 +52,7 @@ def test_what_is_compiled_by_others_is_for_the_architecture_and_the_runtime(made
     assert versions == {target.version.replace(".", "")}
 
 
-def test_bytecode_is_of_the_runtime(made: tuple[Target, Artifact]) -> None:
+def test_bytecode_is_of_the_runtime(made: tuple[LambdaTarget, Artifact]) -> None:
     target, artifact = made
     with zipfile.ZipFile(artifact.code) as archive:
         compiled = {name: archive.read(name)[:4] for name in archive.namelist() if name.endswith(".pyc")}
@@ -59,7 +61,7 @@ def test_bytecode_is_of_the_runtime(made: tuple[Target, Artifact]) -> None:
     assert {struct.unpack("<H", head[:2])[0] for head in compiled.values()} == {MAGIC[target.runtime]}
 
 
-def test_the_template_names_the_runtime_and_the_architecture(made: tuple[Target, Artifact]) -> None:
+def test_the_template_names_the_runtime_and_the_architecture(made: tuple[LambdaTarget, Artifact]) -> None:
     target, artifact = made
     resources = json.loads(artifact.template.read_text())["Resources"].values()
     functions = [found["Properties"] for found in resources if found["Type"] == "AWS::Serverless::Function"]

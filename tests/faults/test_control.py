@@ -16,7 +16,7 @@ from infra.host.unix_sockets import connect
 from infra.local import control
 from infra.local.control import ControlSocket
 from infra.local.process import Part, PartDiedError
-from infra.local.services.haproxy import Server, configuration
+from infra.local.services.haproxy import ProxiedServer, configuration
 from infra.local.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
 
 SECONDS = 30.0
@@ -186,7 +186,7 @@ def test_a_missing_haproxy_names_the_package(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_proxy_sends_a_request_again_only_where_that_is_safe() -> None:
-    text = configuration(1, 2, [Server("gateway-1", 3), Server("gateway-2", 4)], "user")
+    text = configuration(1, 2, [ProxiedServer("gateway-1", 3), ProxiedServer("gateway-2", 4)], "user")
     assert "retry-on conn-failure empty-response\n" in text
     backends = [backend for backend in text.split("\nbackend ") if "server gateway-1" in backend]
     assert len(backends) == 2

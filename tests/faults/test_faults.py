@@ -17,7 +17,7 @@ from infra.faults import cli
 from infra.faults.breakages import KINDS, fill
 from infra.faults.cluster import DISK_MB, small_disk
 from infra.faults.impact import Effect, Episode, effect
-from infra.faults.judge import Check, Target, all_well, judge
+from infra.faults.judge import Check, JudgedSystem, all_well, judge
 from infra.faults.proxy import Front
 from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
@@ -55,7 +55,7 @@ def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pyt
 
 
 @contextmanager
-def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Path) -> Iterator[Target]:
+def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Path) -> Iterator[JudgedSystem]:
     """Run two servers' worth of an app: two workers that share nothing but the database."""
     port = free_port()
     environment = os.environ | {
@@ -72,7 +72,7 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
     process = parts.start(part, folder)
     try:
         process.wait_until_ready()
-        yield Target(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database)
+        yield JudgedSystem(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database)
     finally:
         process.stop()
 

@@ -13,7 +13,7 @@ from infra.local.stack import PROJECT
 from infra.simulation.cli import main
 from infra.simulation.judge import findings
 from infra.simulation.model import ModelStore
-from infra.simulation.schedule import Schedule, Size, no_pauses
+from infra.simulation.schedule import SimulatedSchedule, Size, no_pauses
 
 SCHEDULES = 400
 """`python -m infra.simulation` does as many as one likes; its seeds are these and those after them."""
@@ -28,7 +28,7 @@ def _no_pauses() -> Iterator[None]:
         yield
 
 
-def first_wrong(make: Callable[[int], Schedule]) -> list[str]:
+def first_wrong(make: Callable[[int], SimulatedSchedule]) -> list[str]:
     """Return what the judge says of the first schedule that it finds wrong."""
     for seed in range(1, UNTIL_CAUGHT):
         schedule = make(seed)
@@ -47,7 +47,7 @@ def test_nothing_is_lost_or_done_twice_in_any_schedule() -> None:
 
 def test_long_schedules_are_survived_as_well() -> None:
     for seed in range(25):
-        schedule = Schedule(seed, Size(users=1, commands=100, servers=3))
+        schedule = SimulatedSchedule(seed, Size(users=1, commands=100, servers=3))
         schedule.run()
         assert findings(schedule) == []
 
@@ -56,7 +56,7 @@ def test_the_weather_is_as_bad_as_it_says() -> None:
     """Each kind of trouble happens: a simulation of calm weather would prove nothing."""
     said: list[str] = []
     for seed in range(40):
-        Schedule(seed, say=said.append).run()
+        SimulatedSchedule(seed, say=said.append).run()
     text = "\n".join(said)
     for trouble in (
         "crashes",
@@ -76,7 +76,7 @@ def test_a_schedule_is_the_same_again() -> None:
         runs: list[list[str]] = []
         for _ in range(2):
             said: list[str] = []
-            schedule = Schedule(seed, say=said.append)
+            schedule = SimulatedSchedule(seed, say=said.append)
             schedule.run()
             runs.append(said)
         assert runs[0] == runs[1]
@@ -88,7 +88,7 @@ def test_a_failing_seed_is_shown_with_the_command_that_shows_it_again(capsys: py
 
 
 def test_a_store_without_its_guard_is_caught() -> None:
-    wrong = first_wrong(lambda seed: Schedule(seed, guarded=False))
+    wrong = first_wrong(lambda seed: SimulatedSchedule(seed, guarded=False))
     assert any("carried out" in line or "added were" in line or "the journal" in line for line in wrong), wrong
 
 
@@ -121,5 +121,5 @@ class TakesLossesForWrites(ModelStore):
     ],
 )
 def test_a_broken_store_is_caught(broken: type[ModelStore], says: str) -> None:
-    wrong = first_wrong(lambda seed: Schedule(seed, make_store=broken))
+    wrong = first_wrong(lambda seed: SimulatedSchedule(seed, make_store=broken))
     assert any(says in line for line in wrong), wrong

@@ -20,7 +20,7 @@ from chalicelib.store.documents import Document, account_document, entry_documen
 from chalicelib.store.due import DueAccounts
 from chalicelib.store.key_filter import KeyFilter
 from chalicelib.store.recent import RecentRecords
-from chalicelib.sweep.sweeper import Limits, Sweeper
+from chalicelib.sweep.sweeper import Sweeper, SweepLimits
 from tests.integration.shop import Shop
 from tests.unit.trader import Trader
 
@@ -29,7 +29,7 @@ AUDITOR = "auditor"
 
 AT_MS = 1_700_000_000_000
 
-LIMITS = Limits(time_ms=60_000, quotes_at_once=4, writes_at_once=4, batch=100)
+LIMITS = SweepLimits(time_ms=60_000, quotes_at_once=4, writes_at_once=4, batch=100)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class PricedQuotes:
         return not self.too_old
 
 
-def sweeper_of(shop: Shop, quotes: Any, limits: Limits = LIMITS, store: Accounts | None = None) -> Sweeper:
+def sweeper_of(shop: Shop, quotes: Any, limits: SweepLimits = LIMITS, store: Accounts | None = None) -> Sweeper:
     """Return a sweeper on the shop's database, at the shop's time, with a store of its own."""
     store = store or Accounts(shop.database, "sweeper", RecentRecords(0))
     return Sweeper(store, DueAccounts(shop.database), quotes, lambda: shop.now_ms, limits)

@@ -8,7 +8,7 @@ import pytest
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.folder import Folder
 from chalicelib.audit.journal import Journals
-from chalicelib.audit.lines import Line
+from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.store.user_journal import PART_ENTRIES
 from tests.integration.shop import Shop
@@ -80,6 +80,6 @@ def test_one_users_log_goes_over_parts_that_were_archived(filled: Shop, tmp_path
     later_ms = filled.now_ms + 2 * DAY_MS
     Retention(filled.database, Folder(tmp_path), lambda: later_ms, 1, parts_an_archive=3).run()
     journals = Journals(filled.database, Archives(filled.database, Folder(tmp_path)))
-    found: list[Line] = list(journals.lines("john", later_ms))
+    found: list[JournalLine] = list(journals.lines("john", later_ms))
     assert [line.sequence for line in found] == list(range(1, COMMANDS + 1))
     assert {line.user for line in found} == {"john"}

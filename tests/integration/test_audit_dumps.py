@@ -15,7 +15,7 @@ from chalicelib.audit.archives import Archives
 from chalicelib.audit.dumps import LEASE_MS, Dumps, HandOver
 from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, RemainingMs
-from chalicelib.audit.lines import Line
+from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.process import write_apart
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
@@ -45,7 +45,7 @@ def trade(shop: Shop, users: int, commands: int) -> None:
         shop.does("ADD", amount="1.00", user=f"user{number % users}")
 
 
-def lines_of(shop: Shop, user: str | None = None, slice_entries: int = 10**9) -> list[Line]:
+def lines_of(shop: Shop, user: str | None = None, slice_entries: int = 10**9) -> list[JournalLine]:
     journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), slice_entries)
     return list(journals.lines(user, LATER_MS))
 
@@ -168,7 +168,7 @@ def test_a_dump_while_parts_are_cut_has_every_user_up_to_some_command_and_all_th
                 other.does("QUOTE", symbol="ABC", user=user)
                 acknowledged[user] += 1
 
-    def complete(lines: list[Line], before: Mapping[str, int]) -> None:
+    def complete(lines: list[JournalLine], before: Mapping[str, int]) -> None:
         for user, least in before.items():
             numbers = [line.sequence for line in lines if line.user == user]
             assert numbers == list(range(1, len(numbers) + 1))

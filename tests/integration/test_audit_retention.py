@@ -15,7 +15,7 @@ from app import app
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Journals
-from chalicelib.audit.lines import Line
+from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.places import PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
 from chalicelib.store.key_filter import GENERATION_KEYS
@@ -33,13 +33,13 @@ def retention(shop: Shop, folder: Path, *, days: int = 30, now_ms: int = LATER_M
     return Retention(shop.database, Folder(folder), lambda: now_ms, days, **more)
 
 
-def lines_of(shop: Shop, folder: Path, user: str | None = None, slice_entries: int = 500) -> list[Line]:
+def lines_of(shop: Shop, folder: Path, user: str | None = None, slice_entries: int = 500) -> list[JournalLine]:
     """Return the lines of a log, without what archives leave out."""
     journals = Journals(shop.database, Archives(shop.database, Folder(folder)), slice_entries)
     return [comparable(line) for line in journals.lines(user, LATER_MS)]
 
 
-def comparable(line: Line) -> Line:
+def comparable(line: JournalLine) -> JournalLine:
     entry = {name: value for name, value in line.entry.items() if name not in {"res", "id", "key", "cash"}}
     return line._replace(entry=entry)
 

@@ -21,7 +21,7 @@ from app import app
 from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
-from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, Place, PlaceError, Writer
+from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, Place, PlaceError, PlaceWriter
 from chalicelib.domain.errors import DumpQuotaError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.runtime import make_place
@@ -170,12 +170,12 @@ class Failing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.place, name)
 
-    def writer(self, path: str) -> Writer:
+    def writer(self, path: str) -> PlaceWriter:
         return FailingWriter(self.place.writer(path), self.at_piece)
 
 
 class FailingWriter:
-    def __init__(self, writer: Writer, at_piece: int | None) -> None:
+    def __init__(self, writer: PlaceWriter, at_piece: int | None) -> None:
         self.writer = writer
         self.at_piece = at_piece
         self.pieces = 0

@@ -22,21 +22,21 @@ from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeErr
 from chalicelib.store.grouped.writer import GroupWriter
 from chalicelib.store.indexes import DUE_INDEX
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import SingleWriter, Writer
+from chalicelib.store.writers import AccountWriter, SingleWriter
 from tests.integration.shop import Shop
 from tests.integration.writes import FULL_ENTRY, outcome, write_of
 
 
 @pytest.fixture(params=["single", "group"])
-def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[Writer]:
+def writer(request: pytest.FixtureRequest, shop: Shop) -> Iterator[AccountWriter]:
     """Return each kind of writer in turn: what is said here holds for all."""
     accounts = shop.database["accounts"]
-    writer: Writer = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8)
+    writer: AccountWriter = SingleWriter(accounts) if request.param == "single" else GroupWriter(accounts, 8)
     yield writer
     writer.close()
 
 
-def test_a_write_applies_to_its_version_and_to_no_other(writer: Writer, shop: Shop) -> None:
+def test_a_write_applies_to_its_version_and_to_no_other(writer: AccountWriter, shop: Shop) -> None:
     assert outcome(writer, write_of("jane", 0, b"attempt1")) is None
     assert outcome(writer, write_of("jane", 1, b"attempt2")) is None
     assert outcome(writer, write_of("jane", 0, b"attempt3")) is LostRaceError
@@ -49,7 +49,7 @@ def test_a_write_applies_to_its_version_and_to_no_other(writer: Writer, shop: Sh
 
 @pytest.mark.parametrize("version", [0, 1, 3, 4])
 def test_a_write_for_another_version_leaves_the_whole_document_as_it_is(
-    writer: Writer, shop: Shop, version: int
+    writer: AccountWriter, shop: Shop, version: int
 ) -> None:
     for number in range(2):
         writer.write(write_of("jane", number, b"attempt%d" % number))
@@ -63,7 +63,9 @@ def test_a_write_for_another_version_leaves_the_whole_document_as_it_is(
 
 
 @pytest.mark.parametrize("version", [0, 3])
-def test_an_account_of_a_build_before_the_array_is_left_as_it_is(writer: Writer, shop: Shop, version: int) -> None:
+def test_an_account_of_a_build_before_the_array_is_left_as_it_is(
+    writer: AccountWriter, shop: Shop, version: int
+) -> None:
     """CHANGELOG.md says how it is converted."""
     older = {"_id": "jane", "version": 3, "cash": 500, "open": []}
     shop.database["accounts"].insert_one(dict(older))
@@ -80,7 +82,7 @@ def test_mongodb_finds_the_account_of_a_write_by_its_id_and_plans_nothing(shop: 
     assert (plan["stage"], plan["inputStage"]["stage"]) == ("UPDATE", "IDHACK")
 
 
-def test_of_many_writes_for_one_version_one_is_applied_and_knows_it(writer: Writer, shop: Shop) -> None:
+def test_of_many_writes_for_one_version_one_is_applied_and_knows_it(writer: AccountWriter, shop: Shop) -> None:
     for version in range(5):
         writes = [write_of("jane", version, f"try-{version}-{number}".encode()) for number in range(8)]
         with ThreadPoolExecutor(8) as pool:
@@ -92,7 +94,7 @@ def test_of_many_writes_for_one_version_one_is_applied_and_knows_it(writer: Writ
         assert state_of(account)["open"][-1]["id"] == writes[outcomes.index(None)].write_id
 
 
-def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Shop) -> None:
+def test_winners_and_losers_of_one_group_are_told_apart(writer: AccountWriter, shop: Shop) -> None:
     users = [f"user{number}" for number in range(8)]
     for user in users:
         writer.write(write_of(user, 0, b"first"))
@@ -104,7 +106,7 @@ def test_winners_and_losers_of_one_group_are_told_apart(writer: Writer, shop: Sh
 
 
 def test_a_lost_race_is_told_as_such_and_one_whose_place_was_moved_to_the_journal_is_unknown(
-    writer: Writer, shop: Shop
+    writer: AccountWriter, shop: Shop
 ) -> None:
     """A lost race needs no look at the journal, and another server's win is not the rare case without stickiness."""
     for version in range(2):
@@ -116,7 +118,7 @@ def test_a_lost_race_is_told_as_such_and_one_whose_place_was_moved_to_the_journa
 
 
 def test_a_try_that_was_overtaken_by_an_earlier_try_of_its_own_does_not_pass_for_applied(
-    writer: Writer, shop: Shop
+    writer: AccountWriter, shop: Shop
 ) -> None:
     """The first try arrives late, after the second was decided: the account is as the first one says."""
     first, second = (Accounts(shop.database, name, RecentRecords(10), writer) for name in ("first", "second"))
@@ -134,7 +136,7 @@ def test_a_try_that_was_overtaken_by_an_earlier_try_of_its_own_does_not_pass_for
 
 @pytest.mark.parametrize("kind", [SingleWriter, partial(GroupWriter, limit=8)], ids=["single", "group"])
 def test_a_write_that_too_few_members_confirmed_is_of_unknown_outcome(
-    kind: Callable[[Collection[Document]], Writer], shop: Shop
+    kind: Callable[[Collection[Document]], AccountWriter], shop: Shop
 ) -> None:
     two = WriteConcern(2, wtimeout=100)  # of a set of one
     writer = kind(shop.database["accounts"].with_options(write_concern=two))
@@ -145,7 +147,7 @@ def test_a_write_that_too_few_members_confirmed_is_of_unknown_outcome(
     writer.close()
 
 
-def test_a_new_account_comes_to_life_once(writer: Writer, shop: Shop) -> None:
+def test_a_new_account_comes_to_life_once(writer: AccountWriter, shop: Shop) -> None:
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda n: outcome(writer, write_of("jane", 0, f"try-{n}".encode())), range(8)))
     assert outcomes.count(None) == 1
@@ -153,7 +155,7 @@ def test_a_new_account_comes_to_life_once(writer: Writer, shop: Shop) -> None:
 
 
 def test_what_the_database_can_hold_no_more_of_is_refused_for_good_and_changes_nothing(
-    writer: Writer, shop: Shop
+    writer: AccountWriter, shop: Shop
 ) -> None:
     """A document of 16 MiB, told by the database or by the driver, and a number of more than 63 bits."""
     accounts = shop.database["accounts"]
@@ -168,7 +170,7 @@ def test_what_the_database_can_hold_no_more_of_is_refused_for_good_and_changes_n
     assert outcome(writer, write_of("jane", 1, b"attempt3")) is None
 
 
-def test_an_index_that_allows_no_further_account_is_named_and_not_waited_for(writer: Writer, shop: Shop) -> None:
+def test_an_index_that_allows_no_further_account_is_named_and_not_waited_for(writer: AccountWriter, shop: Shop) -> None:
     shop.database["accounts"].create_index(f"{STATE}.open_from", unique=True)
     assert outcome(writer, write_of("jane", 0, b"attempt1")) is None
     assert outcome(writer, write_of("bob", 0, b"attempt2")) is IndexConflictError

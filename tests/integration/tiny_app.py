@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import Chalice, Response
 
-from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.problems import HttpAnswer
 from infra.servers.gateway.requests import HttpRequest
 
 app = Chalice(app_name="tiny")
@@ -72,8 +72,8 @@ def breaks_on_demand(event: Any, get_response: Any) -> Response:
 class _Bare:
     """Answers without Chalice, and puts into a header what it was sent."""
 
-    def answer(self, request: HttpRequest) -> Answer:
-        return Answer(200, [("X-Path", request.path)], b"{}")
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, [("X-Path", request.path)], b"{}")
 
 
 bare = _Bare()

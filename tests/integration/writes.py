@@ -8,7 +8,7 @@ from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import entry_document
 from chalicelib.store.errors import StoreError
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import GuardedWrite, Writer
+from chalicelib.store.writers import AccountWriter, GuardedWrite
 from tests.integration.shop import Shop
 
 FULL_ENTRY = Entry(
@@ -47,7 +47,7 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
     return GuardedWrite(user, version, {"$set": {"version": version + 1}, "$push": {"open": entry}}, write_id)
 
 
-def outcome(writer: Writer, write: GuardedWrite) -> type[Exception] | None:
+def outcome(writer: AccountWriter, write: GuardedWrite) -> type[Exception] | None:
     """Write, and return the kind of failure or None."""
     try:
         writer.write(write)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.servers.compression import LEAST_BYTES, MOST_BYTES, accepts_gzip, compressed
-from infra.servers.gateway.problems import Answer
+from infra.servers.gateway.problems import HttpAnswer
 
 JSON = ("Content-Type", "application/json")
 TEXT = b"the same again and again " * 100
@@ -31,33 +31,33 @@ def test_gzip_is_for_clients_that_take_it(header: str, taken: bool) -> None:
 
 
 def test_a_compressed_answer_says_so_and_unpacks_to_the_same() -> None:
-    status, headers, body = compressed("gzip", Answer(200, [JSON, ("ETag", '"17"')], TEXT))
+    status, headers, body = compressed("gzip", HttpAnswer(200, [JSON, ("ETag", '"17"')], TEXT))
     assert (status, gzip.decompress(body), len(body) < len(TEXT) / 4) == (200, TEXT, True)
     assert headers == [JSON, ("ETag", 'W/"17"'), ("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip")]
 
 
 def test_a_cache_in_between_learns_that_answers_differ_also_from_one_that_is_not_compressed() -> None:
-    answer = compressed("", Answer(200, [JSON, ("ETag", '"17"')], TEXT))
-    assert answer == Answer(200, [JSON, ("ETag", '"17"'), ("Vary", "Accept-Encoding")], TEXT)
+    answer = compressed("", HttpAnswer(200, [JSON, ("ETag", '"17"')], TEXT))
+    assert answer == HttpAnswer(200, [JSON, ("ETag", '"17"'), ("Vary", "Accept-Encoding")], TEXT)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, [JSON], b"x" * (LEAST_BYTES - 1)),
-        Answer(200, [JSON], b"x" * (MOST_BYTES + 1)),
-        Answer(200, [("Content-Type", "image/png")], TEXT),
-        Answer(200, [JSON, ("Content-Encoding", "br")], TEXT),
-        Answer(304, [("ETag", '"17"')], b""),
+        HttpAnswer(200, [JSON], b"x" * (LEAST_BYTES - 1)),
+        HttpAnswer(200, [JSON], b"x" * (MOST_BYTES + 1)),
+        HttpAnswer(200, [("Content-Type", "image/png")], TEXT),
+        HttpAnswer(200, [JSON, ("Content-Encoding", "br")], TEXT),
+        HttpAnswer(304, [("ETag", '"17"')], b""),
     ],
     ids=["short", "long", "image", "compressed already", "none"],
 )
-def test_what_gains_nothing_stays_as_it_is(answer: Answer) -> None:
+def test_what_gains_nothing_stays_as_it_is(answer: HttpAnswer) -> None:
     assert compressed("gzip", answer) is answer
 
 
 def test_an_asset_is_compressed_once() -> None:
-    asset = Answer(200, [("Content-Type", "text/css"), ("Cache-Control", "public, immutable")], TEXT)
+    asset = HttpAnswer(200, [("Content-Type", "text/css"), ("Cache-Control", "public, immutable")], TEXT)
     assert compressed("gzip", asset).body is compressed("gzip", asset).body
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chalicelib.observe.commands import Observers, QuotedFrom, Seen
+from chalicelib.observe.commands import Observers, QuotedFrom, SeenCommand
 from chalicelib.sweep.report import Report
 from infra.servers.counters import Counters, GatewayCounters, SweepCounters
 
-SEEN = Seen("r-1", "jane", "BUY", 17, "ok", False, 0.01, 0.001, 0.002, 0.003, QuotedFrom.CACHE)
+SEEN = SeenCommand("r-1", "jane", "BUY", 17, "ok", False, 0.01, 0.001, 0.002, 0.003, QuotedFrom.CACHE)
 
 
 class Told:

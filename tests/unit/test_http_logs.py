@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.observe.commands import Observers, QuotedFrom, Seen
+from chalicelib.observe.commands import Observers, QuotedFrom, SeenCommand
 from chalicelib.observe.logs import CommandLog, JsonFormatter, set_up_logs
 from chalicelib.observe.timing import CommandTimer
 
-SEEN = Seen(
+SEEN = SeenCommand(
     request_id="r-1",
     user="jane",
     command="BUY",
@@ -27,7 +27,7 @@ SEEN = Seen(
 )
 
 
-def line_of(function: str | None = None, seen: Seen = SEEN) -> Any:
+def line_of(function: str | None = None, seen: SeenCommand = SEEN) -> Any:
     stream = io.StringIO()
     CommandLog(stream, function, clock=lambda: 1_700_000_000_000)(seen)
     assert stream.getvalue().endswith("}\n")
@@ -158,8 +158,8 @@ def _say_often(log: CommandLog, number: int) -> None:
 
 
 def test_all_observers_are_told() -> None:
-    first: list[Seen] = []
-    second: list[Seen] = []
+    first: list[SeenCommand] = []
+    second: list[SeenCommand] = []
     observers = Observers(first.append)
     observers.add(second.append)
     observers(SEEN)

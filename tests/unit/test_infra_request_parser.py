@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from infra.servers.gateway.requests import BODY_LIMIT_BYTES
-from infra.servers.request_parser import CHUNKED_LIMIT_BYTES, HEAD_LIMIT_BYTES, RefusedError, RequestParser
+from infra.servers.request_parser import CHUNKED_LIMIT_BYTES, HEAD_LIMIT_BYTES, RequestParser, RequestRefusedError
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\n"
@@ -25,7 +25,7 @@ def seen(data: bytes, size: int) -> Seen:
             while (request := parser.next_request()) is not None:
                 found.append((request.method, request.path, request.query, request.headers, request.body))
                 found.append((request.is_last, request.version))
-    except RefusedError as error:
+    except RequestRefusedError as error:
         return [*found, (error.answer.status, json.loads(error.answer.body)["code"])]
     end = parser.end()
     return [*found, (None if end is None else end.status,)]

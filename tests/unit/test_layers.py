@@ -149,3 +149,17 @@ def test_each_arrow_between_modules_has_one_direction(importer: str, unknown: st
     for file in files:
         wrong = {name for name in imported(file) if name == unknown or name.startswith(f"{unknown}.")}
         assert not wrong, f"{file.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+INDEPENDENT = {"Account", "Command", "RejectedError"}
+"""The load generator has its own: what it proves, it must not have from the system."""
+
+
+def test_a_public_class_name_stands_for_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for folder in ("chalicelib", "loadgen", "infra"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in INDEPENDENT} == {}

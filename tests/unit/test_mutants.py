@@ -8,7 +8,7 @@ from infra.local.stack import PROJECT
 from infra.mutants.areas import AREAS, Area, equivalents, files_of
 from infra.mutants.cli import sample_of
 from infra.mutants.faults import Fault, faults_of
-from infra.mutants.trial import Copy, Outcome, TrialError
+from infra.mutants.trial import Copy, TrialError, TrialOutcome
 
 CODE = '''"""A module."""
 
@@ -138,7 +138,7 @@ def test_it_is_told_which_tests_notice_a_fault_and_that_none_does(little: Copy) 
     baseline = little.baseline(LITTLE, servers=True)
     faults = {fault.old: fault for fault in faults_of(little.root, "module.py")}
     outcomes = [little.outcome(faults[old], LITTLE, baseline) for old in ("n + 1", "n - 1", "3")]
-    assert outcomes == [Outcome.UNIT, Outcome.SERVERS, Outcome.SURVIVED]
+    assert outcomes == [TrialOutcome.UNIT, TrialOutcome.SERVERS, TrialOutcome.SURVIVED]
     assert (little.root / "module.py").read_bytes() == before
 
 

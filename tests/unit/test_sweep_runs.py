@@ -15,8 +15,8 @@ from chalicelib.store.due import Holder
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
 from chalicelib.store.record import Record
 from chalicelib.sweep.report import Report
-from chalicelib.sweep.sweeper import Limits, Sweeper
-from infra.simulation.model import Calm, ModelDatabase, ModelStore, Write
+from chalicelib.sweep.sweeper import Sweeper, SweepLimits
+from infra.simulation.model import Calm, ModelDatabase, ModelStore, ModelWrite
 
 NOW = 1_000_000_000_000
 SECONDS = 20.0
@@ -39,7 +39,7 @@ class Book:
     def put(self, account: Account, at_ms: int = NOW) -> None:
         """Have an account whose last command was at a time."""
         version = self.database.record(account.user).version
-        self.database.apply(Write(version, account, entry_of(version + 1, at_ms, account), b"setup %2d" % version))
+        self.database.apply(ModelWrite(version, account, entry_of(version + 1, at_ms, account), b"setup %2d" % version))
 
     def accounts(self) -> list[Account]:
         """Return all accounts."""
@@ -110,7 +110,7 @@ def book() -> Book:
 
 def sweeper(book: Book, prices: Prices, now_ms: int = NOW, store: ModelStore | None = None, **limits: int) -> Sweeper:
     bounds = {"time_ms": 60_000, "quotes_at_once": 1, "writes_at_once": 1, "batch": 2, **limits}
-    return Sweeper(store or ModelStore(book.database, Calm()), book, prices, lambda: now_ms, Limits(**bounds))
+    return Sweeper(store or ModelStore(book.database, Calm()), book, prices, lambda: now_ms, SweepLimits(**bounds))
 
 
 def counts(report: Report) -> dict[str, int]:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from chalicelib import concurrency
 from chalicelib.domain.errors import QuoteUnavailableError, TooLateError
 from chalicelib.observe import tracing
-from chalicelib.observe.commands import Seen
+from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.tracing import Tracing, trace_id
 from chalicelib.quotes.single_flight import Flights
 from chalicelib.service.deadline import Deadline
@@ -117,7 +117,7 @@ def test_an_error_is_named_and_its_text_with_its_amounts_is_not_kept(seer: Seer)
 
 
 def test_what_became_of_a_command_stands_on_the_span_of_its_request(seer: Seer) -> None:
-    seen = Seen("r-1", "jane", "BUY", 17, "insufficient_funds", False, 0.1, 0.0, 0.0, 0.0)
+    seen = SeenCommand("r-1", "jane", "BUY", 17, "insufficient_funds", False, 0.1, 0.0, 0.0, 0.0)
     with seer.span("request"):
         tracing.note_command(seen)
     tracing.note_command(seen)  # without a span there is nothing to note it on

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, Measured
-from infra.bench.functions import Cost, by_containers, by_driver, deploy
+from infra.bench.functions import FunctionCost, by_containers, by_driver, deploy
 from infra.bench.sections.base import Plain
 from infra.bench.servers import mongod, redis
 from infra.bench.tls import encrypted_mongod
@@ -61,7 +61,7 @@ class Functions(Plain):
         return found
 
 
-def _measured(key: str, words: str, cost: Cost) -> Iterator[Measured]:
+def _measured(key: str, words: str, cost: FunctionCost) -> Iterator[Measured]:
     yield Measured(f"wall.{key}", f"{words}: a command", cost.wall_ms, "ms", LESS)
     yield Measured(f"cpu.{key}", f"{words}: CPU", cost.cpu_ms, "ms", LESS)
     yield Measured(f"runtime.{key}", f"{words}: CPU of Lambda's runtime client", cost.runtime_ms, "ms", LESS)

@@ -27,7 +27,7 @@ _BACKENDS = ("servers", "servers_anyway")
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ProxiedServer:
     """A server behind HAProxy."""
 
     name: str
@@ -35,7 +35,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenServer:
     """How HAProxy sees a server: its state (such as UP, DOWN, DRAIN), requests under way, and those it got so far."""
 
     state: str
@@ -47,7 +47,7 @@ def haproxy_part(
     folder: Path,
     port: int,
     statistics_port: int,
-    servers: Sequence[Server],
+    servers: Sequence[ProxiedServer],
     balance: str,
     environment: Mapping[str, str],
 ) -> Part:
@@ -70,7 +70,7 @@ def haproxy_part(
     )
 
 
-def configuration(port: int, statistics_port: int, servers: Sequence[Server], balance: str) -> str:
+def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServer], balance: str) -> str:
     """Return the text of HAProxy's configuration."""
     lines = [f"    server {server.name} {HOST}:{server.port} check" for server in servers]
     no_server = problem_body("store_unavailable", f"no server answered; {UNKNOWN}")
@@ -88,16 +88,16 @@ def configuration(port: int, statistics_port: int, servers: Sequence[Server], ba
     )
 
 
-def seen(folder: Path) -> dict[str, Seen]:
+def seen(folder: Path) -> dict[str, SeenServer]:
     """Return how the HAProxy of `folder` sees each of its servers; raises OSError when it does not answer."""
     rows = csv.DictReader(_ask(folder, "show stat").removeprefix("# ").splitlines())
-    found: dict[str, Seen] = {}
+    found: dict[str, SeenServer] = {}
     for row in rows:
         name = row["svname"]
         if row["pxname"] not in _BACKENDS or name == "BACKEND":
             continue
-        before = found.get(name, Seen(row["status"], 0, 0))
-        found[name] = Seen(before.state, before.current + int(row["scur"]), before.total + int(row["stot"]))
+        before = found.get(name, SeenServer(row["status"], 0, 0))
+        found[name] = SeenServer(before.state, before.current + int(row["scur"]), before.total + int(row["stot"]))
     return found
 
 
@@ -133,7 +133,7 @@ def _ask(folder: Path, command: str) -> str:
             return answer.read()
 
 
-def _why_not_ready(folder: Path, port: int, servers: Sequence[Server]) -> str | None:
+def _why_not_ready(folder: Path, port: int, servers: Sequence[ProxiedServer]) -> str | None:
     if not listeners(port):
         return f"nobody listens on port {port}"
     try:

@@ -15,7 +15,7 @@ from infra.servers import metrics
 from infra.servers.api_gateway_events import Context, RequestIds, make_event
 from infra.servers.compression import compressed
 from infra.servers.gateway.isolation import isolate_requests
-from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import HttpRequest
 from infra.servers.gateway.routes import RouteTable
 
@@ -35,8 +35,8 @@ class UnsupportedRouteError(Exception):
 class _Route:
     pattern: str
     methods: frozenset[str]
-    options: Answer
-    refusal: Answer
+    options: HttpAnswer
+    refusal: HttpAnswer
 
 
 class Gateway:
@@ -45,7 +45,7 @@ class Gateway:
     What `metrics_page` returns for an Authorization header is served at /metrics, beside the app.
     """
 
-    def __init__(self, app: Chalice, metrics_page: Callable[[str | None], Answer] | None = None) -> None:
+    def __init__(self, app: Chalice, metrics_page: Callable[[str | None], HttpAnswer] | None = None) -> None:
         isolate_requests(app)
         self._metrics_page = metrics_page
         self._app = app
@@ -54,7 +54,7 @@ class Gateway:
         self._routes = RouteTable((pattern, _route(pattern, app)) for pattern in app.routes)
         self._next_id = RequestIds()
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
         try:
             return compressed(request.headers.get("accept-encoding", ""), self._answer(request))
@@ -63,7 +63,7 @@ class Gateway:
             _log.exception("%s %s failed outside of a view", request.method, request.path)
             return _FAILED
 
-    def _answer(self, request: HttpRequest) -> Answer:
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
         found = self._routes.match(request.path if request.raw_path is None else request.raw_path)
         if found is None:
             if request.path == metrics.PATH and self._metrics_page is not None:
@@ -81,7 +81,7 @@ class Gateway:
         event = make_event(request, method, route.pattern, parameters, request_id, self._binary_types)
         return _to_answer(self._app(event, Context(self._function_name, request_id)))
 
-    def _metrics(self, request: HttpRequest, page: Callable[[str | None], Answer]) -> Answer:
+    def _metrics(self, request: HttpRequest, page: Callable[[str | None], HttpAnswer]) -> HttpAnswer:
         if request.method not in {"GET", "HEAD"}:
             return metrics.REFUSAL
         return page(request.headers.get("authorization"))
@@ -102,11 +102,11 @@ def _route(pattern: str, app: Chalice) -> _Route:
         headers += entries[cors[0]].cors.get_access_control_headers().items()
         headers.append(("Access-Control-Allow-Methods", ",".join([*cors, "OPTIONS"])))
     refusal = problem("method_not_allowed", f"this path takes {allow[1]}", allow)
-    options = Answer(HTTPStatus.OK, [*SECURITY_HEADERS.items(), *headers], b"")
+    options = HttpAnswer(HTTPStatus.OK, [*SECURITY_HEADERS.items(), *headers], b"")
     return _Route(pattern, frozenset(entries), options, refusal)
 
 
-def _to_answer(response: Mapping[str, Any]) -> Answer:
+def _to_answer(response: Mapping[str, Any]) -> HttpAnswer:
     body = response["body"]
     if response.get("isBase64Encoded"):
         body = base64.b64decode(body)
@@ -117,4 +117,4 @@ def _to_answer(response: Mapping[str, Any]) -> Answer:
         headers += [(name, value) for value in values]
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", "application/json"))
-    return Answer(response["statusCode"], headers, body or b"")
+    return HttpAnswer(response["statusCode"], headers, body or b"")

@@ -14,9 +14,9 @@ from gevent.socket import socket
 
 from chalicelib.http.problems import UNKNOWN
 from infra.host.sockets import has_hung_up
-from infra.servers.gateway.problems import Answer, problem
+from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import HttpRequest
-from infra.servers.request_parser import CONTINUE, RefusedError, RequestParser
+from infra.servers.request_parser import CONTINUE, RequestParser, RequestRefusedError
 
 LINGER_SECONDS = 2.0
 """How long a client that was refused may go on sending: to close at once would take the answer from it."""
@@ -31,7 +31,7 @@ _FAILED = problem("bad_gateway", f"the answer cannot be sent; {UNKNOWN}")
 class Handler(Protocol):
     """What answers requests; see `infra.servers.gateway.adapter.Gateway`."""
 
-    def answer(self, request: HttpRequest) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
 
 
@@ -55,7 +55,7 @@ class Service:
         self.date = formatdate(usegmt=True)
 
 
-class Connection:
+class ServerConnection:
     """Reads requests and writes their answers, in the order of the requests.
 
     It may be idle, or send one request, or take nothing of an answer, until `deadline`; whoever looks after the
@@ -77,7 +77,7 @@ class Connection:
             if refusal is not None:
                 self._refuse(refusal)
 
-    def refuse(self, refusal: Answer) -> None:
+    def refuse(self, refusal: HttpAnswer) -> None:
         """Answer before anything was read, and end."""
         with closing(self._socket), suppress(OSError):
             self._refuse(refusal)
@@ -98,7 +98,7 @@ class Connection:
         if self.is_idle:
             self.close()
 
-    def _serve(self) -> Answer | None:
+    def _serve(self) -> HttpAnswer | None:
         """Serve until the end; return why no more is read, None when nothing is amiss."""
         parser = self._parser
         try:
@@ -114,7 +114,7 @@ class Connection:
                 if parser.asks_for_body():
                     self._send(CONTINUE)
             return parser.end()
-        except RefusedError as refused:
+        except RequestRefusedError as refused:
             return refused.answer
 
     def _answer(self, request: HttpRequest) -> bool:
@@ -129,7 +129,7 @@ class Connection:
     def _rest(self) -> None:
         self.deadline = monotonic() + self._service.idle_seconds
 
-    def _write(self, answer: Answer, *, is_head: bool, is_last: bool) -> None:
+    def _write(self, answer: HttpAnswer, *, is_head: bool, is_last: bool) -> None:
         status, headers, body = answer
         lines = _head(status, tuple(headers))
         if lines is None:
@@ -148,7 +148,7 @@ class Connection:
             self._rest()
             left = left[self._socket.send(left) :]
 
-    def _refuse(self, refusal: Answer) -> None:
+    def _refuse(self, refusal: HttpAnswer) -> None:
         """Answer, and close when the client does, or after a while in which what it sends is thrown away."""
         self._write(refusal, is_head=False, is_last=True)
         self.deadline = monotonic() + LINGER_SECONDS

@@ -14,7 +14,7 @@ from gevent.server import StreamServer
 
 from chalicelib.quotes.circuit_breaker import SeldomLog
 from infra.host.signals import STOP_SIGNALS
-from infra.servers.gateway.connection import Connection, Handler, Service
+from infra.servers.gateway.connection import Handler, ServerConnection, Service
 from infra.servers.gateway.problems import problem
 
 MOST_REFUSED = 64
@@ -30,7 +30,7 @@ _log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """How much a worker takes on; `arrival_header` is where a proxy in front says when a request arrived."""
 
     connections: int
@@ -74,12 +74,12 @@ class Worker:
     refused at once.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, watch: Watch | None = None) -> None:
+    def __init__(self, handler: Handler, limits: ConnectionLimits, watch: Watch | None = None) -> None:
         self._limits = limits
         self._watch = watch
         self._service = Service(handler, limits.idle_seconds, limits.arrival_header)
-        self._connections: set[Connection] = set()
-        self._refused: set[Connection] = set()
+        self._connections: set[ServerConnection] = set()
+        self._refused: set[ServerConnection] = set()
         self._left = Event()  # a connection, lately
         self._full = problem(
             "server_busy",
@@ -111,7 +111,7 @@ class Worker:
 
     def _connected(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(accepted, address[0], self._service)
+        connection = ServerConnection(accepted, address[0], self._service)
         if len(self._connections) < self._limits.connections or self._make_room():
             here, serve = self._connections, connection.serve
         elif len(self._refused) < MOST_REFUSED:

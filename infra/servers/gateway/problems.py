@@ -6,7 +6,7 @@ from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.problems import CONTENT_TYPE, STATUSES, problem_body
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """A whole HTTP answer."""
 
     status: int
@@ -14,7 +14,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def problem(code: str, detail: str, *headers: tuple[str, str]) -> Answer:
+def problem(code: str, detail: str, *headers: tuple[str, str]) -> HttpAnswer:
     """Return the problem with one of the stable codes, and `headers` besides those that every problem has."""
     always = [("Content-Type", CONTENT_TYPE), *SECURITY_HEADERS.items()]
-    return Answer(STATUSES[code], [*always, *headers], problem_body(code, detail).encode())
+    return HttpAnswer(STATUSES[code], [*always, *headers], problem_body(code, detail).encode())

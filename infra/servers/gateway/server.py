@@ -28,7 +28,7 @@ from infra.servers import metrics
 from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
-from infra.servers.gateway.listener import Limits, Worker, listen
+from infra.servers.gateway.listener import ConnectionLimits, Worker, listen
 from infra.servers.workers import run_workers
 
 DEFAULT_CONNECTIONS = 4_096
@@ -70,7 +70,7 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     from infra.servers.counters import GatewayCounters  # noqa: PLC0415 - the folder must be there first
 
     _collect_seldom()
-    limits = Limits(
+    limits = ConnectionLimits(
         options.connections,
         options.backlog,
         options.idle_seconds,

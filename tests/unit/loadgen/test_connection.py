@@ -11,8 +11,8 @@ import pytest
 
 from loadgen.client.connection import (
     BrokenResponseError,
+    ClientConnection,
     ConnectError,
-    Connection,
     ExchangeError,
     ExchangeTimeoutError,
     Response,
@@ -70,7 +70,7 @@ def _read_request(connection: socket.socket) -> bool:
 def exchange(script: Script, timeout_s: float = 2.0) -> Response:
     """Return the answer to one request."""
     with serving(script) as url:
-        connection = Connection(parse_url(url), timeout_s)
+        connection = ClientConnection(parse_url(url), timeout_s)
         try:
             return connection.exchange(REQUEST)
         finally:
@@ -173,7 +173,7 @@ def test_what_is_wrong_with_an_answer_is_named(headers: bytes, said: str) -> Non
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
 def test_an_answer_that_has_no_body_by_its_status_leaves_the_connection_usable(status: bytes) -> None:
     with serving(sends(b"HTTP/1.1 %s\r\nContent-Length: 7\r\n\r\n" % status, close=False)) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         assert [connection.exchange(REQUEST).body for _ in range(3)] == [b"", b"", b""]
         assert connection.prepare() is False
         connection.close()
@@ -181,7 +181,7 @@ def test_an_answer_that_has_no_body_by_its_status_leaves_the_connection_usable(s
 
 def test_a_head_request_is_answered_without_the_body_that_its_headers_announce() -> None:
     with serving(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", close=False)) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         assert connection.exchange(REQUEST.replace(b"GET", b"HEAD")).status == 200
         connection.close()
 
@@ -193,7 +193,7 @@ def test_no_answer_in_time_is_a_timeout_and_the_next_request_has_a_new_connectio
         connection.sendall(FINE)
 
     with serving(script) as url:
-        connection = Connection(parse_url(url), 0.1)
+        connection = ClientConnection(parse_url(url), 0.1)
         with pytest.raises(ExchangeTimeoutError):
             connection.exchange(REQUEST)
         assert connection.exchange(REQUEST, 2.0).status == 200
@@ -225,7 +225,7 @@ def test_a_connection_on_which_anything_came_unasked_is_replaced_before_a_reques
                 connection.shutdown(socket.SHUT_RDWR)
 
     with serving(script) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         replaced = []
         for number in range(4):
             if number == 2:
@@ -244,7 +244,7 @@ def test_a_server_that_reads_a_request_and_closes_is_not_taken_for_one_that_clos
             connection.sendall(FINE)
 
     with serving(script) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         connection.exchange(REQUEST)
         with pytest.raises(ExchangeError) as raised:
             connection.exchange(REQUEST)
@@ -255,7 +255,7 @@ def test_a_server_that_reads_a_request_and_closes_is_not_taken_for_one_that_clos
 def test_each_connect_is_reported_with_its_time() -> None:
     took_us: list[int] = []
     with serving(sends(FINE)) as url:
-        connection = Connection(parse_url(url), 2.0, None, took_us.append)
+        connection = ClientConnection(parse_url(url), 2.0, None, took_us.append)
         connection.exchange(REQUEST)
         connection.close()
         connection.exchange(REQUEST)
@@ -268,7 +268,7 @@ def test_each_connect_is_reported_with_its_time() -> None:
 def test_a_connection_the_server_will_close_is_not_used_again(header: bytes) -> None:
     version = b"HTTP/1.1" if header else b"HTTP/1.0"
     with serving(sends(version + b" 200 OK\r\n" + header + b"Content-Length: 2\r\n\r\n{}")) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         for _ in range(3):
             assert connection.exchange(REQUEST).status == 200
         connection.close()
@@ -276,7 +276,7 @@ def test_a_connection_the_server_will_close_is_not_used_again(header: bytes) -> 
 
 def test_what_follows_an_answer_unasked_is_not_taken_for_the_next_answer() -> None:
     with serving(sends(FINE + FINE.replace(b"200", b"409"), close=False)) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         assert [connection.exchange(REQUEST).status for _ in range(3)] == [200, 200, 200]
         connection.close()
 
@@ -285,9 +285,9 @@ def test_nobody_there_is_a_connect_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectError, match="refused"):
-        Connection(parse_url(f"http://127.0.0.1:{port}"), 1.0).exchange(REQUEST)
+        ClientConnection(parse_url(f"http://127.0.0.1:{port}"), 1.0).exchange(REQUEST)
     with pytest.raises(ConnectError, match="cannot connect"):
-        Connection(parse_url("http://no-such-host.invalid"), 1.0).exchange(REQUEST)
+        ClientConnection(parse_url("http://no-such-host.invalid"), 1.0).exchange(REQUEST)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="the platform has no TCP_QUICKACK to re-arm")
@@ -295,7 +295,7 @@ def test_an_answer_sent_in_two_small_packets_does_not_stall() -> None:
     """With Nagle's algorithm on, the second packet waits for our acknowledgement, by default delayed by 40 ms."""
     head, body = FINE[:-2], FINE[-2:]
     with serving(sends(head, body, close=False)) as url:
-        connection = Connection(parse_url(url), 2.0)
+        connection = ClientConnection(parse_url(url), 2.0)
         taken = []
         for _ in range(60):
             start = time.monotonic()

@@ -3,13 +3,13 @@ import json
 import pytest
 
 from loadgen.client.encoding import RequestWriter, UrlError, parse_url
-from loadgen.dialects.trading import Trading
+from loadgen.dialects.trading import TradingDialect
 from loadgen.workload.files import Command
 
 
 def request_of(command: Command, url: str = "http://127.0.0.1:8000") -> tuple[str, dict[str, str], str]:
     target = parse_url(url)
-    raw = Trading(RequestWriter(target, "secret"), target, "run7").encode(command).decode("ascii")
+    raw = TradingDialect(RequestWriter(target, "secret"), target, "run7").encode(command).decode("ascii")
     head, body = raw.split("\r\n\r\n")
     first, *lines = head.split("\r\n")
     return first, dict(line.split(": ", 1) for line in lines), body

@@ -13,7 +13,7 @@ import pytest
 from loadgen.cli import main
 from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import statistics_of
-from loadgen.workload.streams import Part, owned, owner
+from loadgen.workload.streams import Shard, owned, owner
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, numbers_by_user, replayed, report_of, start, start_replay, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer
@@ -173,13 +173,13 @@ def test_every_user_belongs_to_one_process_of_one_machine_wherever_that_is_asked
             (machine, process)
             for machine in range(3)
             for process in range(2)
-            if owned(Part(machine, 3), Part(process, 2))(name)
+            if owned(Shard(machine, 3), Shard(process, 2))(name)
         ]
         assert len(places) == 1
         counts[places[0]] += 1
     assert len(counts) == 6
     assert max(counts.values()) < 1.3 * min(counts.values())
-    assert owner("user0", Part(0, 1)) == 4216763843  # the split never changes: machines may differ in version
+    assert owner("user0", Shard(0, 1)) == 4216763843  # the split never changes: machines may differ in version
 
 
 @pytest.fixture

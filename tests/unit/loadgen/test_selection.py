@@ -16,7 +16,7 @@ from loadgen.cli import main
 from loadgen.client.encoding import HeaderError, RequestWriter, parse_header, parse_url
 from loadgen.run.session import KEPT_KEYS, resume
 from loadgen.workload.files import Command
-from loadgen.workload.streams import Part, owned
+from loadgen.workload.streams import Shard, owned
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, report_of, start, start_replay, wait_until
 from tests.unit.loadgen.stub import Handler, Request, StubServer, running, silent_after_the_commands
@@ -125,7 +125,7 @@ def test_a_dry_run_of_a_shard_says_how_its_users_are_parted(
         assert main(["replay", str(path), "--url", stub.url, *options]) == 0
         found = re.search(r"by 2 processes: (\d+), (\d+) users", capsys.readouterr().out)
         assert found is not None
-        wanted = [sum(map(owned(Part(shard, 2), Part(process, 2)), users)) for process in (0, 1)]
+        wanted = [sum(map(owned(Shard(shard, 2), Shard(process, 2)), users)) for process in (0, 1)]
         assert [int(share) for share in found.groups()] == wanted
         shares += wanted
     assert sum(shares) == 12
@@ -166,13 +166,13 @@ def test_it_is_said_when_going_on_would_repeat_more_than_a_server_remembers() ->
         Command(number, "ADD", "late" if number == 1 else "early", None, "1") for number in range(1, KEPT_KEYS + 16)
     ]
     settled = bytearray([0] + [1] * (KEPT_KEYS + 14))
-    assert resume(commands, settled, Part(0, 1), "r") == {
+    assert resume(commands, settled, Shard(0, 1), "r") == {
         "run_id": "r", "from_transaction": 1, "repeats": KEPT_KEYS + 14, "safe": False,
     }  # fmt: skip
     settled[0] = 1
-    assert resume(commands, settled, Part(0, 1), "r") is None
+    assert resume(commands, settled, Shard(0, 1), "r") is None
     settled[KEPT_KEYS + 14] = 0
-    assert resume(commands, settled, Part(0, 1), "r") == {
+    assert resume(commands, settled, Shard(0, 1), "r") == {
         "run_id": "r", "from_transaction": KEPT_KEYS + 15, "repeats": 0, "safe": True,
     }  # fmt: skip
 

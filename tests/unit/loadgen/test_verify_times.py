@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.results.answers import Recorded
+from loadgen.results.answers import RecordedAnswer
 from loadgen.results.findings import Findings
 from loadgen.verify.answer import Case, judge_rejection, judge_success
 from loadgen.verify.audit_log import read_events
@@ -31,17 +31,19 @@ BUY = command("BUY", "S", "1.00")
 LATER = command("COMMIT_BUY", number=8)
 
 
-def answered(asked: Command, sent_ms: int, received_ms: int, code: str = "ok", **body: Any) -> Recorded:
+def answered(asked: Command, sent_ms: int, received_ms: int, code: str = "ok", **body: Any) -> RecordedAnswer:
     status = 200 if code == "ok" else 409
     whole = {"user": "jane", "command": asked.name, "transaction": asked.transaction, **body}
-    return Recorded(asked.transaction, True, status, code, sent_ms, received_ms, whole if code == "ok" else None)
+    return RecordedAnswer(asked.transaction, True, status, code, sent_ms, received_ms, whole if code == "ok" else None)
 
 
 def bought(price: str, shares: int, cost: str, cash: str, expires_at: int) -> dict[str, Any]:
     return {"symbol": "S", "shares": shares, "price": price, "cost": cost, "expires_at": expires_at, "cash": cash}
 
 
-def case_of(asked: Command, answer: Recorded, logged_ms: int | None = None, book: PriceBook | None = None) -> Case:
+def case_of(
+    asked: Command, answer: RecordedAnswer, logged_ms: int | None = None, book: PriceBook | None = None
+) -> Case:
     return Case(asked, answer, logged_ms, book or PriceBook(), (), {asked.transaction})
 
 
@@ -185,7 +187,7 @@ def test_after_a_command_that_the_log_has_done_and_the_model_has_not_no_more_is_
     log = UserLog(None, None, commands=array("q", [8, 7]), times=array("q", [START, START + 9]))
     findings = Findings()
     checker = Checker("jane", [LATER, ADD], Account(), log, set(), PriceBook(), findings)
-    checker.check(Recorded(8, False, 0, "timeout", START, START + 5, None))
+    checker.check(RecordedAnswer(8, False, 0, "timeout", START, START + 5, None))
     wrong = "[8] COMMIT_BUY: no final answer; the log has it done, the model says no_pending_buy"
     assert findings.shown == [("jane", wrong)]
     assert not checker.check(answered(ADD, START + 8, START + 12, cash="7.77"))
