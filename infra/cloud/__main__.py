@@ -132,7 +132,7 @@ def _destroy(options: argparse.Namespace) -> int:
     stack = _stack(session, options)
     if stack.find() is None:
         print(f"there is no stack {stack.name}")
-    elif _agreed(options, f"remove {stack.name}; the bucket of audit logs and the pool of people stay"):
+    elif _agreed(options, f"remove {stack.name}; the bucket of audit logs stays, and its pool of people if it has one"):
         stack.delete(unprotect=options.unprotect)
     return OK
 

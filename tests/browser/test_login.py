@@ -286,7 +286,7 @@ def test_while_the_provider_is_away_the_page_says_so_and_one_stays_signed_in(
         stranger.page.get_by_role("button", name=AT_PROVIDER).click()
         stranger.says(re.compile("^The sign-in provider .* does not answer"))
         leaver.page.get_by_role("button", name="Sign out").click()
-        leaver.says(re.compile("^You are signed out of this page. The sign-in provider .* does not answer"))
+        leaver.says(re.compile("^You have signed out. The sign-in provider .* does not answer"))
     # It has forgotten everybody, as one that lives in memory does; whoever asks now signs in there again.
     sign_in(stranger, "later")
     assert stranger.errors == visit.errors == []
