@@ -11,6 +11,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,6 +19,7 @@ from xml.etree import ElementTree as ET
 from pymongo import MongoClient
 
 from chalicelib.store.documents import state_of
+from infra.faults.journals import differences
 from infra.host import guard
 from infra.local.stack import PROJECT
 
@@ -68,6 +70,7 @@ def judge(
         _answered(report),
         _verified(report, status),
         Check("worth is what was added", _not_conserved(target, workload, sum(late_cents.values()))),
+        Check("accounts are what their journals lead to", _not_led_to(target)),
         Check("late requests were done once", _late_wrong(target, late_cents)),
         Check("the audit log is sound", unsound),
         Check("acknowledged commands are in the log once", not_once),
@@ -114,6 +117,11 @@ def _not_conserved(target: JudgedSystem, workload: Path, besides_cents: int) -> 
     worth = sum(worth_cents(account) for account in accounts)
     added = added_cents(workload) + besides_cents
     return "" if worth == added else f"the accounts are worth {worth} cents, {added} were added"
+
+
+def _not_led_to(target: JudgedSystem) -> str:
+    with MongoClient[dict[str, Any]](target.mongo_uri) as client:
+        return "; ".join(islice(differences(client[target.mongo_database]), _SHOWN_LINES))
 
 
 def worth_cents(account: Mapping[str, Any]) -> int:

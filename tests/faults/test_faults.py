@@ -43,7 +43,7 @@ def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pyt
     assert status == 0, report
     assert sorted(len(episode["kinds"]) for episode in report["episodes"]) == [1, 1, 1, 1, 3]
     assert {episode["verdict"] for episode in report["episodes"]} == {"survived"}
-    assert len(report["checks"]) == 6
+    assert len(report["checks"]) == 7
     assert report["sent_twice"] > 0
     stalls = [one["effect"]["longest_seconds"] for one in report["episodes"] if "primary-killed" in one["kinds"]]
     assert 0 < max(stalls) < 15
