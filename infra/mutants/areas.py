@@ -59,7 +59,7 @@ AREAS = (
     Area(
         "store",
         "chalicelib/store",
-        ("unit/test_k*.py", "unit/test_store*.py"),
+        ("unit/test_k*.py", "unit/test_recent.py", "unit/test_store*.py"),
         (
             "faults/test_store_contract.py",
             "integration/test_store*.py",
