@@ -283,12 +283,13 @@ def make_runtime(settings: Settings) -> Runtime:
     observers = make_observers(settings, instruments)
     writer = make_writer(database, settings.group_commit, instruments, observers)
     registry = Registry(database)
+    reader = make_reader(database, settings.group_commit, instruments, observers)
     accounts = Accounts(
         database,
         settings.server_name,
         RecentRecords(settings.recent_accounts),
         writer,
-        make_reader(database, settings.group_commit, instruments, observers),
+        reader,
         registry,
     )
     store = instruments.store(accounts)
@@ -329,7 +330,7 @@ def make_runtime(settings: Settings) -> Runtime:
         trading=trading,
         logs=logs,
         dumps=dumps,
-        reads=AccountReads(database),
+        reads=AccountReads(database, reader),
         prices=Prices(quotes, store, clock, transactions, settings.quote_limit_ms, settings.command_timeout_ms),
         price_history=PriceHistory(redis, settings.redis_namespace),
         retention=Retention(logs, place, clock, settings.archive_days),

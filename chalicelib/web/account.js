@@ -6,7 +6,9 @@ import { Changing, clock, timeOfDay } from "./changes.js";
 import { Told } from "./events.js";
 import { centsOf } from "./money.js";
 
-const EVERY_MS = 5_000;
+// A database that is away is told of within 3 s: these two, and the second in which /health finds out.
+const EVERY_MS = 1_500;
+const SLOW_LOOK_MS = 500;
 const PRICES_EVERY_MS = 15_000;
 const QUOTE_LIFETIME_MS = 60_000;
 const MOST_SYMBOLS = 50; // that one request may ask for
@@ -117,7 +119,7 @@ export class Account extends Changing {
 
   #ask(after, headers = {}) {
     const query = after === null ? "" : `?after=${after}`;
-    return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0 });
+    return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0, slowMs: SLOW_LOOK_MS });
   }
 
   /** Take an account and what happened since the last read; the first time in this browser nothing is news. */

@@ -106,7 +106,7 @@ export class Api {
   }
 
   /** `waiting` is told in words why it takes longer; `patienceMs` and `signal` say when to give up. */
-  async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS }) {
+  async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS, slowMs = SLOW_MS }) {
     const end = performance.now() + patienceMs;
     const changes = key !== undefined;
     let unknown = false; // what became of a try before
@@ -116,7 +116,7 @@ export class Api {
       const slow = setTimeout(() => {
         waiting("No answer yet. Still asking…");
         this.connection.suspect();
-      }, SLOW_MS);
+      }, slowMs);
       const answer = await this.#once(method, path, body, key, headers, signal);
       clearTimeout(slow);
       if (signal?.aborted) throw new GivenUp();

@@ -37,7 +37,7 @@ class Day:
         pending = self.visit.page.get_by_text(
             re.compile(f"Pending: {side.lower()} .* of {symbol.upper()} .* Commit it")
         )
-        new = self.visit.page.get_by_text("The price is new.")
+        new = self.visit.page.get_by_text("The price has changed.")
         self.hand.press(button)
         pending.or_(new).wait_for()
         if new.is_visible():  # the quote, which may be another test's, was 60 s old in this very moment

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
+from chalicelib.http.health import PROBE_SECONDS
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.orders import run_out_soon
@@ -175,9 +176,26 @@ def test_nothing_is_asked_for_while_nobody_looks(floor: BackgroundStack, visits:
     assert {"account", "prices"} <= {urlsplit(item.url).path.split("/")[-1] for item in visit.requests[before:]}
 
 
+def stop_the_clock(page: Page) -> None:
+    """Stop the page's own clock: its timers run when a test moves it."""
+    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 0.1)
+
+
 def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
-    """What is read out changes when something happened, and not because time passes and prices are asked for."""
-    visit = opened(floor, visits, "quiet", buy("QUI", "10"), ("commit-buy", {}))
+    """In a minute in which prices move four times nothing is read out; what happened is, once."""
+    given(floor, "quiet", ("add", {"amount": "100.00"}), buy("QUI", "10"), ("commit-buy", {}))
+    visit = visits(floor)
+    visit.page.clock.install()
+    asked: list[str] = []
+
+    def move(route: Route) -> None:
+        asked.append(f"{20 + len(asked)}.00")
+        price = {"price": asked[-1], "timestamp": 1, "valid_until": 4_000_000_000_000, "cached": True}
+        route.fulfill(json={"prices": {"QUI": price}, "unavailable": []})
+
+    visit.page.route("**/prices?*", move)
+    visit.open(floor.trader_token("quiet"))
+    visit.panel("Holdings").get_by_role("row", name=re.compile("QUI 1 .*20.00")).wait_for()
     visit.page.evaluate(
         """() => {
             window.changes = [];
@@ -190,12 +208,39 @@ def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
             }).observe(document.body, { subtree: true, childList: true, characterData: true });
         }"""
     )
-    with visit.page.expect_response(lambda answer: "/prices?" in answer.url):
-        pass
+    stop_the_clock(visit.page)
+    look, before = 1_500, len(visit.sent("GET", "/users/quiet/account"))
+    with visit.page.expect_response("**/account*"):
+        while not visit.sent("GET", "/users/quiet/account")[before:]:  # the next ones then end a step, and are answered
+            visit.page.clock.run_for(50)
+    for _ in range(4):
+        with visit.page.expect_request("**/prices?*"):
+            for _ in range(11):
+                with visit.page.expect_response("**/account*"):
+                    visit.page.clock.run_for(look)
+        visit.panel("Holdings").get_by_role("row", name=re.compile(f"QUI 1 .*{asked[-1]}")).wait_for()
     assert visit.page.evaluate("window.changes") == []
+    visit.page.clock.resume()
     add(visit, "5")
     visit.says("Added $5.00.")
     assert len(visit.page.evaluate("window.changes")) <= 2
+
+
+def test_who_only_looks_is_told_of_a_lost_database_within_3_s(floor: BackgroundStack, visits: Visits) -> None:
+    """By the page's own clock; what is left of the 3 s is what the server's check of its health may take."""
+    given(floor, "watcher", ("add", {"amount": "50.00"}))
+    visit = visits(floor)
+    visit.page.clock.install()
+    visit.open(floor.trader_token("watcher"))
+    visit.glance("Cash").get_by_text("$50.00").wait_for()
+    stop_the_clock(visit.page)
+    visit.page.route("**/account*", lambda _route: None)  # never answered
+    down = {"code": "store_unavailable", "detail": "down: mongodb"}
+    visit.page.route("**/health", lambda route: route.fulfill(status=503, json=down))
+    for _ in range(round((3 - PROBE_SECONDS) * 10)):
+        visit.page.clock.run_for(100)
+    visit.says(re.compile(r"database \(MongoDB\)"))
+    visit.must_be_clean(refused=True)
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])

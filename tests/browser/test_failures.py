@@ -191,7 +191,7 @@ def test_rejections_are_said_beside_the_field(floor: BackgroundStack, visits: Vi
     wrong("An amount can be 1,000,000,000.00 at most.", "Amount")
     visit.must_be_clean()
     trade("rej", "100")
-    visit.says(re.compile("The price is new|not enough cash"))
+    visit.says(re.compile("The price has changed|not enough cash"))
     trade("rej", "100")
     wrong("There is not enough cash. (needs 100.00, has 0.00)", "Amount")
     trade("rej", "5")

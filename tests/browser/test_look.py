@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
+from tests.browser.test_events import buy, given, hidden
 from tests.browser.test_failures import ask
 from tests.browser.visits import Visit
 
@@ -78,6 +79,29 @@ def test_a_traders_page_passes_axe(floor: BackgroundStack, visits: Visits, width
     visit.panel("Triggers").get_by_text("−50.0%").wait_for()
     must_look_well(visit)
     visit.must_be_clean()
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_news_a_changed_order_and_an_outage_pass_axe(
+    floor: BackgroundStack, visits: Visits, width: int, scheme: str
+) -> None:
+    user = f"told{width}{scheme}"
+    given(floor, user, ("add", {"amount": "100.00"}), buy("OLD", "20"))
+    visit = visits(floor, width, scheme).open(floor.trader_token(user))
+    button = visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 2 shares of OLD")
+    button.wait_for()
+    with hidden(visit.page):
+        given(floor, user, buy("XYZ", "20"))
+        button.evaluate("element => element.click()")
+        visit.says(re.compile("Nothing was changed: a newer buy came first"))
+    visit.panel("What happened").get_by_text("Order placed: buy 2 shares of XYZ").wait_for()
+    must_look_well(visit)
+    down = {"code": "store_unavailable", "detail": "down: mongodb"}
+    for path in ("**/account*", "**/health"):
+        visit.page.route(path, lambda route: route.fulfill(status=503, json=down))
+    visit.page.locator(".trouble").get_by_text("database (MongoDB)").wait_for()
+    visit.page.locator(".old .notice").wait_for()
+    must_look_well(visit)
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
