@@ -196,7 +196,7 @@ def test_a_quote_that_is_too_old_by_now_fires_nothing_and_the_sweep_says_so(
     old = PricedQuotes({"ABC": 900}, too_old=True)
     report = sweeper_of(shop, old).sweep()
     assert (report.due, report.fired, report.outdated) == (1, 0, 1)
-    assert "the triggers of jane on ABC wait for the next sweep: the quotes ran out" in caplog.messages
+    assert "the triggers of jane on ABC wait for the next sweep: their quotes expired" in caplog.messages
     fresh = PricedQuotes({"ABC": 900})
     report = sweeper_of(shop, fresh).sweep()
     assert (report.fired, report.outdated) == (1, 0)

@@ -261,3 +261,18 @@ def test_differences_are_bounded_in_number(run: Run, stub: StubServer, tmp_path:
     assert verification["differences"] >= 300
     assert len(verification["shown"]) == 201
     assert verification["shown"][-1].startswith("and ")
+
+
+def test_a_log_that_a_quota_kept_from_being_written_is_no_difference(recorded: Path, verified: Verified) -> None:
+    """The DUMPLOG itself was done: it stands in the log, and in the history as ok."""
+
+    def refuse(line: dict[str, Any]) -> None:
+        line.update(status=409, code="dump_quota", answer={"code": "dump_quota"})
+
+    change(recorded, 17, refuse)
+    code, said = verified(recorded)
+    assert code == 0, said
+    change(recorded, 16, refuse)
+    code, said = verified(recorded)
+    assert code == 1
+    assert "[16] DISPLAY_SUMMARY: rejected with dump_quota, the model says ok" in said
