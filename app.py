@@ -7,7 +7,7 @@ from typing import Any
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib.audit.function import go_on
-from chalicelib.config.chalice_local import stop_without_settings
+from chalicelib.config.chalice_commands import stop_without_settings
 from chalicelib.http.routes import finish_answers, routes, trace_request
 from chalicelib.runtime import runtime, start
 from chalicelib.sweep.scheduled import scheduled_sweep

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,16 @@ import pytest
 
 from chalicelib.http.operations import OPERATIONS
 from infra.cloud.artifact import chalice_command, chalice_environment, copy_sources
+from tests.cloud.conftest import CREDENTIALS
 from tests.integration.audit_parts import AWS
 
 Chalice = Callable[..., str]
+SECRET = "day-trading/prod"
+GIVEN = {"SECRET_IDS": SECRET, "QUOTE_SOURCE": "simulated:1", "DUMP_PLACE": "s3://day-trading-logs"}
+LEFT_BY_THE_DEPLOYER = {"QUOTE_SOURCE": "fixed:1.00"}
+"""What this process has, and the functions will not."""
+
+HELD = {"MONGO_URI": "mongodb+srv://host/", "REDIS_URL": "rediss://host", "AUTH_SECRET": "0" * 32}
 FUNCTIONS = {
     "day-trading-prod": (25, 512),
     "day-trading-prod-sweep": (60, 512),
@@ -28,21 +35,34 @@ def project(tmp_path: Path) -> Path:
     """Return a copy of what Chalice deploys."""
     folder = tmp_path / "project"
     copy_sources(folder)
+    give(folder, GIVEN)
     return folder
 
 
-@pytest.fixture
-def chalice(project: Path, aws: str) -> Chalice:
-    """Return what runs `chalice` in the copy; it must succeed."""
-    environment = {**chalice_environment(), **AWS, "AWS_ENDPOINT_URL": aws}
+def give(project: Path, variables: Mapping[str, str]) -> None:
+    """Add to the variables of the stage `prod`."""
+    path = project / ".chalice/config.json"
+    configuration = json.loads(path.read_text())
+    configuration["stages"]["prod"]["environment_variables"] |= variables
+    path.write_text(json.dumps(configuration))
 
-    def run(*arguments: str) -> str:
+
+@pytest.fixture
+def chalice(project: Path, aws: str) -> Iterator[Chalice]:
+    """Return what runs `chalice` in the copy, with its secret in place; it must succeed unless told otherwise."""
+    environment = {**chalice_environment(), **AWS, "AWS_ENDPOINT_URL": aws, **LEFT_BY_THE_DEPLOYER}
+    secrets = boto3.client("secretsmanager", endpoint_url=aws, region_name="us-east-1", **CREDENTIALS)
+    secrets.create_secret(Name=SECRET, SecretString=json.dumps(HELD))
+
+    def run(*arguments: str, status: int = 0) -> str:
         command = [chalice_command(), *arguments, "--stage", "prod"]
         done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
 
-    return run
+    yield run
+    secrets.delete_secret(SecretId=SECRET, ForceDeleteWithoutRecovery=True)
+    secrets.close()
 
 
 @pytest.fixture
@@ -113,3 +133,23 @@ def test_chalice_deploys_deploys_a_change_and_deletes(
     assert client("apigateway").get_rest_apis()["items"] == []
     assert client("events").list_rules()["Rules"] == []
     assert client("iam").list_roles()["Roles"] == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"QUOTE_SOURCE": ""}, "setting QUOTE_SOURCE: got ''"),
+        ({"SECRET_IDS": ""}, "setting AUTH_SECRET: got nothing"),
+        ({"SECRET_IDS": "day-trading/other"}, "setting SECRET_IDS: got 'day-trading/other'"),
+        ({"DUMP_PLACE": "/logs"}, "setting DUMP_PLACE: got '/logs', takes s3://bucket/prefix"),
+    ],
+)
+def test_what_the_functions_would_not_have_is_said_before_anything_is_deployed(
+    chalice: Chalice, client: Callable[[str], Any], project: Path, variables: dict[str, str], said: str
+) -> None:
+    give(project, variables)
+    refused = chalice("deploy", status=2)
+    assert said in refused
+    assert "Nothing was deployed. Set them in environment_variables of the stage prod" in refused
+    assert "0" * 32 not in refused
+    assert functions(client) == {}
