@@ -1,10 +1,14 @@
 """An operator's page: any account, everybody's log, and the system as it runs."""
 
 import re
+from pathlib import Path
 
-from infra.local.background import BackgroundStack
-from tests.browser.conftest import Visits
+from playwright.sync_api import Browser
+
+from infra.local.background import BackgroundStack, running_stack
+from tests.browser.conftest import SMALL, Visits
 from tests.browser.test_failures import ask, away
+from tests.browser.visits import visit
 from tests.integration.audit_parts import read_log
 
 
@@ -109,3 +113,18 @@ def test_where_there_are_no_metrics_the_page_says_where_they_are(floor: Backgrou
     visit.open(floor.operator_token)
     visit.says(re.compile("CloudWatch has the same figures"))
     visit.must_be_clean(refused=True)
+
+
+def test_servers_behind_a_proxy_are_added_up(browser: Browser, tmp_path: Path) -> None:
+    """Each look is answered by one of them; what both have counted is the sum."""
+    pair = ("--servers", "2", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
+    with running_stack(tmp_path / "stack", *SMALL, *pair) as stack:
+        look = visit(browser, stack)
+        look.open(stack.operator_token)
+        look.panel("System").get_by_text(re.compile("server .+, server .+, every 2 s")).wait_for(timeout=60_000)
+        for number in range(20):  # of users that HAProxy spreads over both
+            assert ask(stack, "POST", f"/users/spread{number}/add", stack.operator_token, {"amount": "1.00"})[0] == 200
+        row = look.panel("Commands since the start").get_by_role("row", name=re.compile("^Add cash 20 "))
+        row.wait_for(timeout=60_000)
+        look.must_be_clean()
+        look.page.context.close()

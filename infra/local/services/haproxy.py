@@ -73,6 +73,7 @@ def haproxy_part(
 def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServer], balance: str) -> str:
     """Return the text of HAProxy's configuration."""
     lines = [f"    server {server.name} {HOST}:{server.port} check" for server in servers]
+    tracked = [f"    server {server.name} {HOST}:{server.port} track servers/{server.name}" for server in servers]
     no_server = problem_body("store_unavailable", f"no server answered; {UNKNOWN}")
     bad_gateway = problem_body("bad_gateway", f"the connection to the server was lost; {UNKNOWN}")
     return Template(_TEMPLATE.read_text()).substitute(
@@ -83,6 +84,7 @@ def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServ
         balance=BALANCES[balance],
         arrival_header=ARRIVAL_HEADER,
         servers="\n".join(lines),
+        tracked="\n".join(tracked),
         no_server=no_server,
         bad_gateway=bad_gateway,
     )
