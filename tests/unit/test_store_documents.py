@@ -247,9 +247,9 @@ def test_a_result_is_kept_where_it_is_wanted_again() -> None:
     assert "res" in entry_document(replace(ENTRY, key=None), b"id", "server")
 
 
-@pytest.mark.parametrize(("length", "is_packed"), [(LARGE_RESULT_BYTES - 10, False), (LARGE_RESULT_BYTES - 9, True)])
+@pytest.mark.parametrize(("length", "is_packed"), [(LARGE_RESULT_BYTES - 18, False), (LARGE_RESULT_BYTES - 17, True)])
 def test_a_large_result_with_parts_is_compressed_and_is_read_as_it_was(length: int, is_packed: bool) -> None:
-    result = {"a": ["x" * length]}
+    result = {"a": ["x" * length, 1], "b": 2}
     stored = entry_document(replace(ENTRY, result=result), b"id", "server")
     assert isinstance(stored["res"], bytes) is is_packed
     assert entry_from_document(stored).result == result
