@@ -42,10 +42,11 @@ function Stack({ account, side, orders }) {
   const settled = useRef({ at: -Infinity, below: [] });
   const list = useList(orders.toReversed(), { text: (order) => order.symbol, sorts: {}, limit: 8 });
   const settle = (how, order) => async () => {
-    const { at, below } = settled.current;
+    const { at, below, done } = settled.current;
+    if (done === order.order && done !== null) return; // it stands there until the account is read
     if (performance.now() - at < DOUBLE_CLICK_MS && below.includes(order.order)) return;
     settled.current = { at: performance.now(), below: orders.map((one) => one.order).filter((number) => number !== order.order) };
-    await sending.submit([how, side, order.order], async ({ key, waiting }) => {
+    const was = await sending.submit([how, side, order.order], async ({ key, waiting }) => {
       try {
         const body = order.order === null ? {} : { order: order.order };
         const answer = await account.command(`${how}-${side}`, body, { key: key(), waiting });
@@ -58,6 +59,7 @@ function Stack({ account, side, orders }) {
         throw new Wrong(null, changedInWords(account, side, order, how));
       }
     });
+    if (was) settled.current.done = order.order;
     await account.refresh();
     requestAnimationFrame(() => {
       if (document.activeElement === document.body) place.current?.focus();
