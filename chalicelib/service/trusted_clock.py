@@ -26,6 +26,9 @@ LOOK_SECONDS = 30.0
 PAUSE_SECONDS = 1.0
 """Between a look that failed, or found the clock off, and the next one."""
 
+MOST_ERROR_MS = 1_000.0
+"""A look with a larger error says too little: the answer was late, or this process stood still on the way."""
+
 WAIT_SECONDS = 5.0
 """How long one who cannot do without a look waits for that of another."""
 
@@ -121,6 +124,8 @@ class TrustedClock:
         database_ms = self._database_ms()
         ended, now_ms = self._monotonic(), self._clock()
         error_ms = (ended - began) * 500
+        if error_ms > MOST_ERROR_MS:
+            raise UnknownOutcomeError(f"the database's time came after {ended - began:.1f} s")
         look = _Look(now_ms - error_ms - database_ms, error_ms, now_ms, ended)
         if off_ms := self._off_ms(look, now_ms, ended):
             log.error("%s", ClockSkewError(round(off_ms), self._tolerance_ms))

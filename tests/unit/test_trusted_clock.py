@@ -77,6 +77,18 @@ def test_half_of_the_round_trip_is_the_error(round_trip_seconds: float, is_off: 
         assert trusted() == times.now_ms()
 
 
+@pytest.mark.parametrize("ahead_ms", [-90_000, 90_000])
+def test_a_look_that_took_too_long_vouches_for_no_clock(ahead_ms: int) -> None:
+    """A process that stood still for three minutes while it asked would have a look that is right to 90 s."""
+    times = Times(ahead_ms, round_trip_seconds=180.0)
+    trusted = times.trusted()
+    with pytest.raises(UnknownOutcomeError, match=r"came after 180\.0 s"):
+        trusted()
+    times.round_trip_seconds = 0.0
+    with pytest.raises(ClockSkewError):
+        trusted()
+
+
 def test_the_database_is_asked_at_the_next_command_when_the_last_look_is_thirty_seconds_old() -> None:
     times = Times()
     trusted = times.trusted()
