@@ -188,8 +188,10 @@ def test_a_missing_haproxy_names_the_package(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_proxy_sends_a_request_again_only_where_that_is_safe() -> None:
     text = configuration(1, 2, [ProxiedServer("gateway-1", 3), ProxiedServer("gateway-2", 4)], "user")
     assert "retry-on conn-failure empty-response\n" in text
-    backends = [backend for backend in text.split("\nbackend ") if "server gateway-1" in backend]
-    assert len(backends) == 2
-    for backend in backends:
+    backends = {part.split("\n")[0]: part for part in text.split("\nbackend ") if "server gateway-1" in part}
+    assert "use_backend metrics if { path /metrics }" in text
+    assert backends.pop("metrics"), "which changes nothing, so may be asked for again"
+    assert sorted(backends) == ["servers", "servers_anyway"]
+    for backend in backends.values():
         assert "disable-l7-retry unless { req.hdr(idempotency-key) -m found }" in backend
         assert "server gateway-1 127.0.0.1:3 check\n    server gateway-2 127.0.0.1:4 check\n" in backend
