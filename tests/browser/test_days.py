@@ -92,7 +92,7 @@ class Day:
         orders.nth(1).wait_for()
         orders.nth(0).get_by_role("timer").get_by_text(re.compile("0:5[0-9]")).wait_for()
         assert orders.nth(1).get_by_role("button").count() == 0, "only the newest can be settled"
-        assert visit.figure("Reserved cash") == "$90.00"
+        visit.shows("Reserved cash", "$90.00")
         self.settle("Cancel the buy of 4 shares of NEW", "Cancelled: buy 4 shares of NEW for $40.00.")
 
     def go_on(self, folder: Path) -> None:
@@ -139,9 +139,9 @@ class Day:
         visit.panel("Pending orders").get_by_text("Nothing is pending.").wait_for()
         # 1000 - 250 + 100 by trading, - 200 and + 50 by triggers
         visit.glance("Cash").get_by_text("$700.00").wait_for()
-        assert visit.figure("Reserved cash") == "$0.00"
-        assert visit.figure("Shares") == "$300.00"
-        assert visit.figure("Total worth") == "$1,000.00"
+        visit.shows("Reserved cash", "$0.00")
+        visit.shows("Shares", "$300.00")
+        visit.shows("Total worth", "$1,000.00")
         history = visit.panel("History")
         older = history.get_by_role("button", name="Older")
         if older.count() == 1:

@@ -91,7 +91,7 @@ def test_a_token_that_expires_in_the_middle_is_said_and_the_page_goes_on_where_i
     assert page.locator(".glance").is_hidden()
     sign_in(page, floor.trader_token("short"))
     visit.says("You are no longer signed in; nothing was changed.")
-    assert visit.figure("Cash") == "$100.00"
+    visit.shows("Cash", "$100.00")
     assert visit.panel("Add cash").get_by_label("Amount to add").input_value() == "20"
     visit.panel("Add cash").get_by_role("button", name="Add cash").click()
     visit.says("Added $20.00. Cash is $120.00.")

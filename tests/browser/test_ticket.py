@@ -143,8 +143,8 @@ def test_a_trigger_with_a_slipped_finger_asks(
 def test_positions_say_what_they_cost_and_gained(frail: BackgroundStack, visits: Visits) -> None:
     """As the server says: the page only takes the cost from the worth."""
     visit = trading(frail, visits, "gainer")
-    assert visit.figure("Unrealised gain") == "$0.00"
-    assert visit.figure("Realised gain") == "$0.00"
+    visit.shows("Unrealised gain", "$0.00")
+    visit.shows("Realised gain", "$0.00")
     visit.panel("Holdings").get_by_text("cost $8,610.00").wait_for()
     visit.page.route(
         "**/prices?*",
@@ -158,7 +158,7 @@ def test_positions_say_what_they_cost_and_gained(frail: BackgroundStack, visits:
     visit.panel("Holdings").get_by_role("button", name="Refresh").click()
     visit.panel("Holdings").get_by_text("+$1,722.00").wait_for()
     visit.panel("Holdings").get_by_text("+20.0%").wait_for()
-    assert visit.figure("Total worth") == "$11,722.00"
+    visit.shows("Total worth", "$11,722.00")
 
 
 def test_a_quote_that_does_not_come_says_so_and_can_be_given_up(frail: BackgroundStack, visits: Visits) -> None:

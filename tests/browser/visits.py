@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, Request, expect
 
 from infra.local.background import BackgroundStack
 
@@ -53,9 +53,9 @@ class Visit:
         """Return the part of the page with a heading."""
         return self.page.get_by_role("region", name=name, exact=True)
 
-    def figure(self, name: str) -> str:
-        """Return a figure of the account at a glance."""
-        return self.glance(name).inner_text()
+    def shows(self, name: str, figure: str) -> None:
+        """Wait until a figure of the account at a glance is this one: it follows the account and the prices."""
+        expect(self.glance(name)).to_have_text(figure, timeout=SECONDS * 1000)
 
     def glance(self, name: str) -> Locator:
         """Return where a figure of the account at a glance stands."""
