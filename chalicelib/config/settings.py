@@ -179,7 +179,7 @@ def _redis_url(env: Mapping[str, str], *, tls: bool) -> str:
 
 
 def _options(address: str) -> dict[str, str]:
-    """Return what stands behind the `?` of an address, names and values in small letters; the last of a name counts."""
+    """Return the query parameters of an address, names and values in lower case; the last one of a name counts."""
     return {name.lower(): value.lower() for name, value in parse_qsl(address.partition("?")[2])}
 
 

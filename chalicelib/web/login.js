@@ -273,7 +273,7 @@ export class Login extends Changing {
     else this.#timer = setTimeout(() => this.#plan(), Math.min(wait, LONGEST_TIMER_MS));
   }
 
-  /** Renew; whoever asks while that goes on waits for the same. */
+  /** Renew (single flight): callers meanwhile wait for the same renewal. */
   #renewOnce() {
     this.#renewing ??= this.#renew().finally(() => (this.#renewing = null));
     return this.#renewing;

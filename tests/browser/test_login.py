@@ -287,7 +287,7 @@ def test_while_the_provider_is_away_the_page_says_so_and_one_stays_signed_in(
         stranger.says(re.compile("^The sign-in provider .* does not answer"))
         leaver.page.get_by_role("button", name="Sign out").click()
         leaver.says(re.compile("^You have signed out. The sign-in provider .* does not answer"))
-    # It has forgotten everybody, as one that lives in memory does; whoever asks now signs in there again.
+    # It keeps its sessions in memory: after a restart everybody has to sign in there again.
     sign_in(stranger, "later")
     assert stranger.errors == visit.errors == []
 
