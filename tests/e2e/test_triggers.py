@@ -58,7 +58,8 @@ def test_a_replay_with_triggers_firing_verifies_clean_and_conserves(
     size = ["--users", "10", "--commands", str(commands), "--symbols", "10"]
     loadgen("generate", *size, "--seed", "4", "--out", str(workload))
     recorded = [str(workload), "--url", running.url, "--answers", str(answers)]
-    loadgen("replay", *recorded, "--verify", "--json", str(report), token=running.operator_token)
+    paced = [*recorded, "--rate", "400", "--allow-missed-rate"]  # else a fast machine is done before the first sweep
+    loadgen("replay", *paced, "--verify", "--json", str(report), token=running.operator_token)
     loadgen("verify", *recorded, token=running.operator_token)
     verification = json.loads(report.read_text())["verification"]
     assert (verification["passed"], verification["accounts"]) == (True, 10)
