@@ -1,3 +1,3 @@
 """The load generator: replays workload files over HTTP and proves the result."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

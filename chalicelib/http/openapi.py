@@ -26,8 +26,8 @@ from chalicelib.http.page import asset_names
 from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, problem
 from chalicelib.http.schemas import Schema, an_object
 
-VERSION = "1.2.0"
-"""Of the interface: the second number rises when something is added, the first when a client could break."""
+VERSION = "1.0.0"
+"""Of the release that serves it; CHANGELOG.md says what stays within a major version."""
 
 _ABOUT = """\
 Money is a decimal string with two places; amounts in requests may also be JSON numbers. Times are milliseconds since

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.http import openapi
 from infra.local import cli as local
+from loadgen import __version__
 
 PROJECT = Path(local.__file__).parents[2]
 PAGE = PROJECT / "docs" / "local-stack.md"
@@ -31,3 +33,10 @@ def test_a_decision_has_its_date_status_and_parts_fits_a_page_and_stands_in_the_
     assert headings[:3] == ["## Context", "## Decision", "## Consequences"]
     assert len(rest) < 60
     assert f"[{title.partition('. ')[2]}]({path.name})" in (path.parent / "README.md").read_text()
+
+
+def test_one_version_stands_for_the_whole_and_its_section_is_dated() -> None:
+    released = re.findall(
+        r"^## \[(\d+\.\d+\.\d+)\] - 20\d\d-[01]\d-[0-3]\d$", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert released[0] == __version__ == openapi.VERSION
