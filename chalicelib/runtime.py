@@ -149,7 +149,7 @@ def connect_database(
         "connectTimeoutMS": settings.mongo_timeout_ms,
         "socketTimeoutMS": settings.mongo_timeout_ms if answer_ms is None else answer_ms,
         "waitQueueTimeoutMS": settings.mongo_timeout_ms,
-        "appname": "day-trading",
+        "appname": application_name(settings.server_name),
         "connect": answer_ms is None,  # what is seldom used connects when it is
         "event_listeners": instruments.database_listeners,
     }
@@ -164,6 +164,11 @@ def connect_database(
         write_concern=write_concern,
         read_concern=read_concern,
     )
+
+
+def application_name(server_name: str) -> str:
+    """Return by which name MongoDB knows a server; it takes 128 bytes at most."""
+    return f"day-trading {server_name}".encode()[:128].decode(errors="ignore")
 
 
 def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:

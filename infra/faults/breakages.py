@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site
-from infra.local.services.tcp_proxy import ALL
+from infra.local.services.tcp_proxy import ALL, of_server
 from infra.local.services.tcp_proxy import SERVERS as FROM_SERVERS
 from infra.local.stack import PROJECT, numbered
 
@@ -64,6 +64,17 @@ def _paused(site: Site, name: str) -> Breakage:
 def _cut(site: Site, name: str, strand: str) -> Breakage:
     site.cut(name, strand)
     return Breakage(name, lambda: site.heal(name))
+
+
+def _cut_from_one_server(site: Site, source: random.Random) -> Breakage:
+    server = _a_server(source)
+    cut = _cut(site, site.primary(), of_server(server))
+    return Breakage(f"{cut.target} from {server}", cut.end)
+
+
+def _disk_stalled(site: Site, _: random.Random) -> Breakage:
+    name = site.primary()
+    return Breakage(name, site.hold_up_writes(name))
 
 
 def _a_server(source: random.Random) -> str:
@@ -249,6 +260,14 @@ KINDS: Mapping[str, Kind] = {
             "member",
             lambda site, _: _cut(site, site.primary(), ALL),
         ),
+        Kind(
+            "cut-from-one-server",
+            "the network between one server and the primary is cut; the other server sees it, and so do the members",
+            9.0,
+            "member",
+            _cut_from_one_server,
+        ),
+        Kind("disk-stalled", "the disk of the primary takes nothing, and goes on", 6.0, "member", _disk_stalled),
         Kind(
             "clock-stepped",
             "the clock of a server is set wrong, and right again",

@@ -91,8 +91,27 @@ class Site:
         return [name for name, found in self.members().items() if found == SECONDARY]
 
     def cut(self, member: str, strand: str) -> None:
-        """Cut a member off from the servers, or from all."""
+        """Cut a member off from all, or from some servers."""
         network.cut(self.stack.data / NETWORK_SOCKET, self._ports[member], strand)
+
+    def hold_up_writes(self, member: str) -> Callable[[], None]:
+        """Let nothing be written to a member's disk (`fsyncLock`); return what ends it. Raises NotWholeError."""
+        try:
+            self._of_member(member, "fsync", lock=True)
+        except PyMongoError as error:
+            raise NotWholeError(f"{member} does not hold up its writes: {error}") from error
+
+        def end() -> None:
+            with contextlib.suppress(PyMongoError):  # one that was started again meanwhile holds nothing up
+                self._of_member(member, "fsyncUnlock")
+
+        return end
+
+    def _of_member(self, member: str, command: str, **arguments: Any) -> None:
+        with MongoClient[dict[str, Any]](
+            HOST, self._ports[member], directConnection=True, serverSelectionTimeoutMS=_TROUBLED_MS
+        ) as client:
+            client.admin.command(command, 1, **arguments)
 
     def heal(self, member: str) -> None:
         """Put a member's wires together again."""
@@ -178,13 +197,8 @@ class Site:
 
     def write_checkpoints(self, member: str, seconds: int) -> None:
         """Have a member write its data files so often; a member that does not answer has other troubles."""
-        with (
-            contextlib.suppress(PyMongoError),
-            MongoClient[dict[str, Any]](
-                HOST, self._ports[member], directConnection=True, serverSelectionTimeoutMS=_TROUBLED_MS
-            ) as client,
-        ):
-            client.admin.command("setParameter", 1, syncdelay=seconds)
+        with contextlib.suppress(PyMongoError):
+            self._of_member(member, "setParameter", syncdelay=seconds)
 
     def why_not_whole(self) -> str | None:
         """Return None when every part does its work, else what does not."""

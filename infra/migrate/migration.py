@@ -20,8 +20,8 @@ from chalicelib.store.indexes import ACCOUNT_INDEXES, make_account_indexes, miss
 from chalicelib.store.registry import DATA, META
 from infra.migrate.forms import UnknownFormError, converted, form_of, unchanged
 
-APP_NAME = "day-trading"
-"""By which servers say who they are when they connect."""
+APP_NAMES = "^day-trading( |$)"
+"""By which servers say who they are when they connect; older ones without a name of their own."""
 
 _BATCH = 200
 _SHOWN = 5
@@ -52,7 +52,7 @@ def servers_of(database: Database[Document]) -> list[str]:
     """Return the addresses from which servers are connected; none where this user may not know."""
     pipeline: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": True, "idleConnections": True}},
-        {"$match": {"appName": APP_NAME}},
+        {"$match": {"appName": {"$regex": APP_NAMES}}},
         {"$group": {"_id": "$client"}},
     ]
     try:

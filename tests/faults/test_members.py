@@ -4,11 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
 from chalicelib.http.problems import UNKNOWN
@@ -16,6 +18,7 @@ from infra.host.ports import free_port
 from infra.local import process as parts
 from infra.local.process import RunningPart
 from infra.local.services.mongo import PRIMARY, SECONDARY, member_parts, mongo_uri, role
+from tests.faults.test_pressure import site_on
 from tests.integration.api import running_api
 
 SECONDS = 60.0
@@ -77,3 +80,26 @@ def test_a_command_without_a_majority_is_answered_that_it_may_have_been_done(tmp
             assert account.body["detail"].endswith("; nothing is changed by reading, send it again")
             assert time.monotonic() < end
         assert account.body["cash"] in {"1.00", "2.00"}
+
+
+def test_a_member_whose_writes_are_held_up_is_read_stays_primary_and_writes_when_it_goes_on(tmp_path: Path) -> None:
+    ports = [free_port() for _ in NAMES]
+    with (
+        members(tmp_path, ports),
+        MongoClient[dict[str, Any]](mongo_uri(ports), w="majority", journal=True) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        runs = client.test.runs
+        runs.insert_one({"_id": 1})
+        site = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
+        name = site.primary()
+        end = site.hold_up_writes(name)
+        write = threads.submit(runs.insert_one, {"_id": 2})
+        with pytest.raises(TimeoutError):
+            write.result(1.0)
+        assert runs.count_documents({}) == 1
+        assert site.primary() == name
+        end()
+        write.result(SECONDS)
+        assert runs.count_documents({}) == 2
+        end()  # harmless when nothing is held up

@@ -18,7 +18,7 @@ from infra.faults.proxy import Front
 from infra.host.ports import HOST, free_port
 from infra.host.unix_sockets import connect
 from infra.local.services import tcp_proxy as network
-from infra.local.services.tcp_proxy import ALL, SERVERS
+from infra.local.services.tcp_proxy import ALL, SERVERS, of_server
 from infra.local.stack import PROJECT
 
 SECONDS = 30.0
@@ -95,7 +95,7 @@ def wired(tmp_path: Path) -> Iterator[Wired]:
         member.close()
 
 
-APP = b"hello, I am day-trading"
+APP = b"hello, I am day-trading gateway-1-1\0"
 OTHER = b"hello, I am somebody"
 
 
@@ -144,6 +144,15 @@ def test_the_servers_can_be_cut_off_while_others_get_through(wired: Wired) -> No
                 new.recv(1)
         with opened(wired, APP, member=1) as elsewhere:
             assert arrives(elsewhere, b"x")
+
+
+def test_one_server_can_be_cut_off_while_the_others_get_through(wired: Wired) -> None:
+    others = (b"I am day-trading gateway-11-1\0", b"I am day-trading ticker\0", b"I am day-trading\0", OTHER)
+    with opened(wired, APP) as cut, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(opened(wired, first)) for first in others]
+        network.cut(wired.control, wired.backs[0], of_server("gateway-1"))
+        assert not arrives(cut, b"x")
+        assert [arrives(connection, b"x") for connection in connections] == [True] * len(others)
 
 
 def test_a_member_that_is_cut_off_reaches_nobody_either(wired: Wired) -> None:

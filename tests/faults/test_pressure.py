@@ -61,9 +61,9 @@ def test_requests_go_out_until_they_are_ended_and_a_fault_of_ours_is_told(status
         server.shutdown()
 
 
-def site_on(folder: Path, **stack: Any) -> Site:
+def site_on(folder: Path, ports: dict[str, int] | None = None, **stack: Any) -> Site:
     """Return a site whose stack is no more than what one of its faults touches."""
-    (folder / "ports.json").write_text(json.dumps({}))
+    (folder / "ports.json").write_text(json.dumps(ports or {}))
     facts = {"data": folder, "url": "http://127.0.0.1:1", "operator_token": "", **stack}
     return Site(SimpleNamespace(**facts), None, None, None, None)  # type: ignore[arg-type]  # no more than is touched
 

@@ -199,14 +199,20 @@ def test_data_of_a_newer_build_are_left_alone(
     assert database["meta"].find_one() == {"_id": "data", "version": DATA_VERSION + 1, "processes": 7}
 
 
+@pytest.mark.parametrize("older_name", [None, "day-trading"])
 def test_servers_that_are_connected_are_to_be_stopped_first(
+    older_name: str | None,
     settings: Settings,
     database: Database[Document],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     put(database, 2)
-    server = connect_database(settings)
+    server = (
+        connect_database(settings)
+        if older_name is None
+        else MongoClient[Document](settings.mongo_uri, appname=older_name).get_database(database.name)
+    )
     server.command("ping")
     assert run(settings, monkeypatch) == 1
     assert "servers are connected, from 127.0.0.1:" in capsys.readouterr().err

@@ -157,3 +157,13 @@ def test_cors_names_the_one_origin_and_what_it_may_send_and_read() -> None:
     )
     assert headers["Access-Control-Expose-Headers"] == "Idempotent-Replayed,Retry-After"
     assert "Access-Control-Allow-Credentials" not in headers
+
+
+@pytest.mark.parametrize("server", ["gateway-1-1", "x" * 200, "x" + "\u00e9" * 100])
+def test_mongodb_is_told_which_server_it_serves_in_the_128_bytes_it_takes(server: str) -> None:
+    settings = read_settings({**GOOD, "SERVER_NAME": server})
+    database = connect_database(settings, answer_ms=1_000)
+    said = database.client.options.pool_options.metadata["application"]["name"]
+    database.client.close()
+    assert f"day-trading {server}".startswith(said)
+    assert said == f"day-trading {server}" or 127 <= len(said.encode()) <= 128

@@ -2,15 +2,16 @@
 
     python -m infra.local.services.tcp_proxy --socket DIR/network.sock 21001:21011 21002:21012 21003:21013
 
-Each FRONT:BACK listens on FRONT and connects to BACK. Over the socket it takes one line of JSON at a time,
-`{"cut": BACK, "from": "servers"}`, `{"cut": BACK, "from": "all"}`, `{"delay": BACK, "ms": 100}` or `{"heal": BACK}`,
-and answers `{}`.
+Each FRONT:BACK listens on FRONT and connects to BACK. Over the socket it takes one line of JSON at a time and answers
+`{}`: `{"cut": BACK, "from": "all"}`, `{"cut": BACK, "from": "day-trading"}`, `{"delay": BACK, "ms": 100}` or
+`{"heal": BACK}`.
 
 A cut is that of a cable: nothing arrives any more, in either direction, and nobody is told. Connections stay open and
 new ones are accepted and never answered. When it is healed, what was on its way arrives, late, as TCP would see to.
 
 The members of a set find each other through the same proxies. Who speaks says its name in its first message: the app's
-clients have the application name `day-trading`, which tells them from members. So the servers alone can be cut off.
+clients have the application name `day-trading NAME`, which tells them from members and one server from another. A cut
+is from all, or from those whose application name begins with what it says: from all servers, or from one.
 
 With a delay all that is sent to a member or by it arrives so much later, in its order, as TCP would see to; what comes
 while something waits goes on together, up to twice as late.
@@ -20,6 +21,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,8 +32,11 @@ from infra.host.arguments import add_examples
 from infra.host.ports import HOST
 from infra.host.unix_sockets import connect, listen
 
-APPLICATION = b"day-trading"
-SERVERS, ALL = "servers", "all"
+ALL = "all"
+SERVERS = "day-trading"
+"""What the application names of all servers begin with."""
+
+_APPLICATION = re.compile(rb"day-trading[^\0]*")
 _CHUNK_BYTES = 256 * 1024
 _ANSWER_SECONDS = 5.0
 _LINE_BYTES = 4_096
@@ -40,18 +45,19 @@ _LINE_BYTES = 4_096
 class _Strand:
     """One connection: whose it is, where it goes, and whether anything gets through."""
 
-    def __init__(self, back: int, origin: int | None, *, is_servers: bool) -> None:
+    def __init__(self, back: int, origin: int | None, application: str) -> None:
         self._back = back
         self._origin = origin
-        self._is_servers = is_servers
+        self._application = application
         self.whole = asyncio.Event()
         self.delay_seconds = 0.0
 
     def obey(self, cuts: Mapping[int, str], delays: Mapping[int, float]) -> None:
         """Be cut or whole, and as slow, as the member at either end is."""
         self.delay_seconds = max(delays.get(self._back, 0.0), delays.get(self._origin or 0, 0.0))
-        reason = cuts.get(self._back)
-        if reason == ALL or (reason == SERVERS and self._is_servers) or cuts.get(self._origin or 0) == ALL:
+        cut_from = cuts.get(self._back)
+        is_cut_off = cut_from is not None and (cut_from == ALL or self._application.startswith(cut_from))
+        if is_cut_off or cuts.get(self._origin or 0) == ALL:
             self.whole.clear()
         else:
             self.whole.set()
@@ -67,8 +73,8 @@ class Network:
         self._strands: set[_Strand] = set()
 
     def cut(self, back: int, strand: str) -> None:
-        """Cut a member off from the servers or from all; raises KeyError for what is none of these."""
-        if back not in self._backs or strand not in {SERVERS, ALL}:
+        """Cut a member off from all or from some servers; raises KeyError for what is none of these."""
+        if back not in self._backs or not (strand == ALL or strand.startswith(SERVERS)):
             raise KeyError(back)
         self._cuts[back] = strand
         self._obey()
@@ -113,7 +119,8 @@ class Network:
     def _strand(self, back: int, first: bytes) -> _Strand:
         """Return the strand of a connection whose first message this is: members say where they listen in theirs."""
         origin = next((other for other in self._backs if b":%d\0" % other in first), None)
-        strand = _Strand(back, origin, is_servers=APPLICATION in first)
+        name = _APPLICATION.search(first)
+        strand = _Strand(back, origin, name[0].decode(errors="replace") if name else "")
         strand.obey(self._cuts, self._delays)
         self._strands.add(strand)
         return strand
@@ -167,8 +174,13 @@ def _obey(network: Network, line: bytes) -> dict[str, str]:
     return {}
 
 
+def of_server(name: str) -> str:
+    """Return what the application names of one server of a stack begin with: its workers are NAME-1 and so on."""
+    return f"{SERVERS} {name}-"
+
+
 def cut(socket: Path, back: int, strand: str) -> None:
-    """Cut the member that listens on `back` off from the servers, or from all; raises OSError."""
+    """Cut the member that listens on `back` off from all, or from some servers (SERVERS, of_server); raises OSError."""
     _tell(socket, {"cut": back, "from": strand})
 
 
