@@ -20,6 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chalicelib.clock import set_offset
+from infra.faults.archiving import Archiving
 from infra.faults.late import LateRequests
 from infra.faults.older import OlderCode
 from infra.faults.pressure import Pressure
@@ -64,6 +65,7 @@ class Site:
         self.disk = disk
         self.older = older
         self.older_commands = 0
+        self.archiving = Archiving(stack)
         self.pressure = Pressure(stack.url, stack.operator_token)
         self._ports: dict[str, int] = json.loads((stack.data / "ports.json").read_text())
 

@@ -1,7 +1,7 @@
 """Whether each account is what its journal leads to: entry by entry, by the load generator's model of the rules.
 
 Cash, shares, orders, triggers, average costs and gain are compared, and no entry may be missing, also not from a part
-that was closed. It reads the database, so it finds what was changed there by hand.
+that was closed or archived. It reads the database and the archives, so it finds what was changed there by hand.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from chalicelib.audit.archives import Archives
 from chalicelib.domain.account import Account as StoredAccount
 from chalicelib.domain.account import PendingOrder
 from chalicelib.domain.journal import OK, Entry, OrderExpired, TriggerFired
@@ -27,14 +28,19 @@ class GapError(Exception):
     """Entries of a journal are missing."""
 
 
-def differences(database: Database[Document]) -> Iterator[str]:
-    """Yield what is wrong with accounts or journals, by user."""
+def differences(database: Database[Document], archives: Archives, price_cents: int) -> Iterator[str]:
+    """Yield what is wrong with accounts or journals, by user; what is archived was traded at the one price there is."""
     for document in database["accounts"].find():
         user, state = document["_id"], state_of(document)
         parts = database["journal"].find({"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}).sort("_id")
         open_part = {"from": state["open_from"], "count": len(state["open"]), "entries": state["open"]}
+        archived = (
+            {"from": line.sequence, "count": 1, "entries": [line.entry]}
+            for line in archives.user_lines(user, 1, state["version"] + 1)
+        )
         try:
-            account = _carried_out(list(_entries(chain(parts, [open_part]), state["version"])))
+            entries = list(_entries(chain(archived, parts, [open_part]), state["version"]))
+            account = _carried_out(entries, price_cents)
         except (GapError, ImpossibleError, RejectedError) as error:
             yield f"{user}: {error}"
             continue
@@ -42,7 +48,7 @@ def differences(database: Database[Document]) -> Iterator[str]:
 
 
 def _entries(parts: Iterable[Document], version: int) -> Iterator[Entry]:
-    """Yield the entries from the first on, each once: while a part is closed it may stand in the open one, too."""
+    """Yield the entries from the first on, each once: while it is moved, one may stand in two places."""
     expected = 1
     for part in parts:
         if part["from"] > expected:
@@ -57,14 +63,14 @@ def _entries(parts: Iterable[Document], version: int) -> Iterator[Entry]:
         raise GapError(f"the journal ends with entry {expected - 1}, the account is at version {version}")
 
 
-def _carried_out(entries: Iterable[Entry]) -> Account:
+def _carried_out(entries: Iterable[Entry], price_cents: int) -> Account:
     account = Account()
     for number, entry in enumerate(entries, 1):
         for event in entry.events:
             if isinstance(event, OrderExpired):
                 account.expire(event.command, event.transaction, event.value_cents, entry.timestamp_ms)
         if entry.command is not None and entry.outcome == OK:
-            _carry_out(account, entry)
+            _carry_out(account, entry, price_cents)
         for event in entry.events:
             if isinstance(event, TriggerFired):
                 account.fire(event.command, event.transaction, event.symbol, event.price_cents)
@@ -75,11 +81,11 @@ def _carried_out(entries: Iterable[Entry]) -> Account:
     return account
 
 
-def _carry_out(account: Account, entry: Entry) -> None:
+def _carry_out(account: Account, entry: Entry, price_cents: int) -> None:
     assert entry.command is not None
     money = has_money(entry.command) and entry.amount_cents is not None
     value = spell(entry.amount_cents or 0) if money else entry.filename
-    price: int | None = entry.result.get("price_cents")
+    price: int = entry.result.get("price_cents", price_cents)  # an archived entry has no result
     account.apply(Command(entry.transaction, entry.command, "", entry.symbol, value), price)
 
 

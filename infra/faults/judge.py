@@ -18,7 +18,10 @@ from xml.etree import ElementTree as ET
 
 from pymongo import MongoClient
 
+from chalicelib.audit.archives import Archives
+from chalicelib.audit.folder import Folder
 from chalicelib.store.documents import state_of
+from infra.faults.archiving import KEYLESS, Archiving
 from infra.faults.journals import differences
 from infra.host import guard
 from infra.local.stack import PROJECT
@@ -37,6 +40,7 @@ class JudgedSystem:
     token: str
     mongo_uri: str
     mongo_database: str
+    dump_place: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,12 @@ def judge(
     status: int,
     folder: Path,
     late_cents: Mapping[str, int],
+    archiving: Archiving | None = None,
 ) -> list[Check]:
     """Check a run whose report and answers the load generator has written, and which ended with an exit status.
 
-    `late_cents` is what the users must have whose requests stood still (`infra/faults/late.py`).
+    `late_cents` is what the users must have whose requests stood still (`infra/faults/late.py`); `archiving` moved
+    journals to archives meanwhile.
     """
     try:
         log = _dump(target, folder)
@@ -66,6 +72,7 @@ def judge(
         unsound = not_once = f"the server gives no audit log: {error}"
     else:
         unsound, not_once = _unsound(target, log, folder), "; ".join(_not_once(log, answers))
+    archived = [] if archiving is None else [_archived(target, archiving)]
     return [
         _answered(report),
         _verified(report, status),
@@ -74,6 +81,7 @@ def judge(
         Check("late requests were done once", _late_wrong(target, late_cents)),
         Check("the audit log is sound", unsound),
         Check("acknowledged commands are in the log once", not_once),
+        *archived,
     ]
 
 
@@ -111,9 +119,17 @@ def _late_wrong(target: JudgedSystem, late_cents: Mapping[str, int]) -> str:
     return "; ".join(f"{user} has {has.get(user)} cents, and was given {late_cents[user]}" for user in wrong)
 
 
+def _archived(target: JudgedSystem, archiving: Archiving) -> Check:
+    """See that entries were archived at all; that none is lost, the journals and the log tell."""
+    with MongoClient[dict[str, Any]](target.mongo_uri) as client:
+        account = client[target.mongo_database]["accounts"].find_one({"_id": KEYLESS})
+    name = f"journals were archived ({archiving.entries:,} entries; {archiving.failed} runs failed)"
+    return Check(name, archiving.wrong(0 if account is None else int(state_of(account)["cash"])))
+
+
 def _not_conserved(target: JudgedSystem, workload: Path, besides_cents: int) -> str:
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
-        accounts = list(client[target.mongo_database]["accounts"].find())
+        accounts = list(client[target.mongo_database]["accounts"].find({"_id": {"$ne": KEYLESS}}))
     worth = sum(worth_cents(account) for account in accounts)
     added = added_cents(workload) + besides_cents
     return "" if worth == added else f"the accounts are worth {worth} cents, {added} were added"
@@ -121,7 +137,9 @@ def _not_conserved(target: JudgedSystem, workload: Path, besides_cents: int) -> 
 
 def _not_led_to(target: JudgedSystem) -> str:
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
-        return "; ".join(islice(differences(client[target.mongo_database]), _SHOWN_LINES))
+        database = client[target.mongo_database]
+        archives = Archives(database, Folder(target.dump_place))
+        return "; ".join(islice(differences(database, archives, PRICE_CENTS), _SHOWN_LINES))
 
 
 def worth_cents(account: Mapping[str, Any]) -> int:

@@ -15,38 +15,42 @@ _FAILURES_OF_OURS = frozenset({500, 501})
 
 
 class Pressure:
-    """Sends requests of its own; `statuses` counts how all of them were answered."""
+    """Sends requests of its own; `sent` counts them, `statuses` how they were answered."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         self._address = (str(parts.hostname), parts.port or 80)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self.sent = 0
         self.statuses: Counter[int] = Counter()
 
-    def begin(self, path: str, body: Mapping[str, str], at_once: int) -> Callable[[], None]:
-        """Send a POST over and over, so many at the same time; return what ends it."""
+    def begin(self, path: str, body: Mapping[str, str], at_once: int, pause_seconds: float = 0.0) -> Callable[[], None]:
+        """Send a POST over and over, so many at the same time; return what ends it, but for what is under way."""
         over = threading.Event()
-        threads = [threading.Thread(target=self._repeat, args=(path, body, over)) for _ in range(at_once)]
-        for thread in threads:
+        for _ in range(at_once):
+            thread = threading.Thread(target=self._repeat, args=(path, body, over, pause_seconds), daemon=True)
+            self._threads.append(thread)
             thread.start()
+        return over.set
 
-        def end() -> None:
-            over.set()
-            for thread in threads:
-                thread.join()
-
-        return end
+    def settle(self) -> None:
+        """Return when what was ended has its answers: other faults may have to end before that."""
+        for thread in self._threads:
+            thread.join()
 
     def wrong(self) -> str:
         """Return what is wrong with the answers, nothing when all may be."""
         failed = {status: count for status, count in self.statuses.items() if status in _FAILURES_OF_OURS}
         return f"{failed} among {dict(self.statuses)}" if failed else ""
 
-    def _repeat(self, path: str, body: Mapping[str, str], over: threading.Event) -> None:
+    def _repeat(self, path: str, body: Mapping[str, str], over: threading.Event, pause_seconds: float) -> None:
         connection = http.client.HTTPConnection(*self._address, timeout=_ANSWER_SECONDS)
         with contextlib.closing(connection):
-            while not over.is_set():
+            while not over.wait(pause_seconds):
+                with self._lock:
+                    self.sent += 1
                 try:
                     connection.request("POST", path, json.dumps(body), self._headers)
                     response = connection.getresponse()

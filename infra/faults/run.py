@@ -25,7 +25,7 @@ from infra.faults.report import Run
 from infra.host import guard
 from infra.local.background import running_stack
 from infra.local.control import ControlError
-from infra.local.stack import LEGACY, PROJECT
+from infra.local.stack import DUMPS, LEGACY, PROJECT
 
 DISK_FULL = "disk-full"
 MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"
@@ -111,7 +111,7 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped:
     answers, report = folder / "answers.jsonl", folder / "loadgen.json"
     began, began_ms = time.monotonic(), _now_ms()
     trouble = ""
-    with _replaying(site, workload, answers, report, folder / "loadgen.txt") as replay:
+    with _replaying(site, workload, answers, report, folder / "loadgen.txt") as replay, site.archiving.running():
         episodes: list[Episode] = []
         try:
             # It reads every account first, and that is no command.
@@ -128,6 +128,7 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped:
             trouble = str(error)
         site.front.rate = None
         status = replay.wait(_END_SECONDS)
+        site.pressure.settle()
     if not report.exists():
         raise RunFailedError(f"the load generator ended with {status}; see {folder / 'loadgen.txt'}")
     figures: dict[str, Any] = json.loads(report.read_text())
@@ -226,12 +227,12 @@ def _judged(
     site: Site, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
 ) -> list[Check]:
     stack = site.stack
-    target = JudgedSystem(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database)
+    target = JudgedSystem(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database, stack.data / DUMPS)
     try:
         late_cents = site.late.expected_cents()
     except NotAnsweredError as error:
         return [Check("late requests are answered", str(error))]
-    return judge(target, workload, answers, report, status, folder, late_cents)
+    return judge(target, workload, answers, report, status, folder, late_cents, site.archiving)
 
 
 def _older_checks(site: Site) -> list[Check]:

@@ -5,15 +5,20 @@ import os
 import random
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
-from infra.faults import cli
+from chalicelib.store.documents import state_of
+from chalicelib.store.user_journal import PART_ENTRIES
+from infra.faults import archiving, cli
 from infra.faults.breakages import KINDS, fill
 from infra.faults.cluster import DISK_MB, small_disk
 from infra.faults.impact import Effect, Episode, effect
@@ -24,7 +29,7 @@ from infra.faults.run import _plan, _run_loadgen
 from infra.host.ports import HOST, free_port
 from infra.local import process as parts
 from infra.local.process import Part
-from infra.local.stack import GROUPED_WRITES, PROJECT, why_not_healthy
+from infra.local.stack import DUMPS, GROUPED_WRITES, PROJECT, why_not_healthy
 from infra.tokens import operator_token
 
 SECRET = "a secret of the tests, 32 bytes or more"
@@ -43,7 +48,8 @@ def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pyt
     assert status == 0, report
     assert sorted(len(episode["kinds"]) for episode in report["episodes"]) == [1, 1, 1, 1, 3]
     assert {episode["verdict"] for episode in report["episodes"]} == {"survived"}
-    assert len(report["checks"]) == 7
+    assert len(report["checks"]) == 8
+    assert report["checks"][-1]["name"].startswith("journals were archived (")
     assert report["sent_twice"] > 0
     stalls = [one["effect"]["longest_seconds"] for one in report["episodes"] if "primary-killed" in one["kinds"]]
     assert 0 < max(stalls) < 15
@@ -72,7 +78,7 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
     process = parts.start(part, folder)
     try:
         process.wait_until_ready()
-        yield JudgedSystem(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database)
+        yield JudgedSystem(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database, folder)
     finally:
         process.stop()
 
@@ -119,6 +125,37 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
         assert "worth is what was added" in wrong
         assert "the load generator's verification" in wrong
         assert "the audit log is sound" in wrong
+
+
+def test_archives_are_made_meanwhile_and_what_they_hold_is_judged(
+    mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "_PACE_SECONDS", 0.0)
+    with serving(RIGHT, mongo_uri, mongo_database, redis_url, tmp_path / DUMPS) as target:
+        facts = {name: getattr(target, name) for name in ("url", "mongo_uri", "mongo_database")}
+        stack: Any = SimpleNamespace(data=tmp_path, operator_token=target.token, **facts)
+        tried = archiving.Archiving(stack)
+        assert "0 entries were archived" in tried.wrong(0)
+        with tried.running(), MongoClient[Any](mongo_uri) as client:
+            accounts, deadline = client[mongo_database]["accounts"], time.monotonic() + 60
+            while (account := accounts.find_one({"_id": archiving.KEYLESS})) is None or cash_of(account) < 300:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        with MongoClient[Any](mongo_uri) as client:
+            cash = cash_of(client[mongo_database]["accounts"].find_one({"_id": archiving.KEYLESS}))
+            assert client[mongo_database]["archives"].count_documents({"state": "done"}) >= 1
+    assert (tried.entries % PART_ENTRIES, tried.failed) == (0, 0)
+    assert tried.entries >= 3 * PART_ENTRIES
+    assert tried.wrong(cash) == ""
+    assert (
+        tried.wrong(cash + 1)
+        == f"{archiving.KEYLESS} has {cash + 1} cents, of {cash} that were sent and {cash} acknowledged"
+    )
+    assert tried.wrong(cash - 1) != ""
+
+
+def cash_of(account: Any) -> int:
+    return int(state_of(account)["cash"])
 
 
 def test_each_fault_comes_alone_and_those_that_come_together_hit_different_things() -> None:

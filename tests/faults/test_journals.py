@@ -1,14 +1,19 @@
 """The judge of accounts by their journals: it passes what the rules have made, and names what was changed by hand."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chalicelib.audit.archives import Archives
+from chalicelib.audit.folder import Folder
+from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.domain.quote import Quote
 from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits, settle
 from chalicelib.service.account_write import write_for_system
 from chalicelib.store.documents import STATE
+from chalicelib.store.user_journal import PART_ENTRIES
 from infra.faults.journals import differences
 from tests.integration.shop import Shop, settings_for
 
@@ -53,9 +58,24 @@ def traded(mongo_uri: str, mongo_database: str) -> Iterator[Shop]:
     shop.close()
 
 
-def test_accounts_that_the_rules_have_made_are_what_their_journals_lead_to(traded: Shop) -> None:
+def found(shop: Shop, folder: Path) -> list[str]:
+    return list(differences(shop.database, Archives(shop.database, Folder(folder)), shop.quotes.price_cents))
+
+
+def test_accounts_that_the_rules_have_made_are_what_their_journals_lead_to(traded: Shop, tmp_path: Path) -> None:
     assert traded.database["journal"].count_documents({}) >= 4
-    assert list(differences(traded.database)) == []
+    assert found(traded, tmp_path) == []
+
+
+def test_what_is_archived_counts_and_is_missed_when_it_is_gone(traded: Shop, tmp_path: Path) -> None:
+    moved = Retention(traded.database, Folder(tmp_path), lambda: traded.now_ms + 2 * DAY_MS, days=1).run()
+    assert moved.entries >= 2 * PART_ENTRIES
+    assert found(traded, tmp_path) == []
+    gone = traded.database["archives"].find_one_and_delete({"users": "jane"})
+    assert gone is not None
+    assert [text for text in found(traded, tmp_path) if text.startswith("jane")] == [
+        f"jane: entries 1 to {PART_ENTRIES} of the journal are missing"
+    ]
 
 
 def changed(change: dict[str, Any]) -> Callable[[Shop], object]:
@@ -96,8 +116,8 @@ CHANGES: dict[str, tuple[Callable[[Shop], object], str]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_was_changed_by_hand_is_named(traded: Shop, what: str) -> None:
+def test_what_was_changed_by_hand_is_named(traded: Shop, tmp_path: Path, what: str) -> None:
     change, said = CHANGES[what]
     change(traded)
-    (found,) = differences(traded.database)
-    assert found.startswith(said)
+    (named,) = found(traded, tmp_path)
+    assert named.startswith(said)

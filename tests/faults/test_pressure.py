@@ -54,10 +54,37 @@ def test_requests_go_out_until_they_are_ended_and_a_fault_of_ours_is_told(status
         end = pressure.begin("/dumplog", {"filename": "asked"}, at_once=3)
         until(lambda: len(seen) > 20)
         end()
+        pressure.settle()
         count = len(seen)
         assert pressure.statuses == {status: count}
         assert set(seen) == {("/dumplog", "Bearer a token", b'{"filename": "asked"}')}
         assert bool(pressure.wrong()) is is_wrong
+        server.shutdown()
+
+
+def test_what_is_under_way_does_not_keep_an_end_from_coming() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.set()
+            answers.wait(SECONDS)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        pressure = Pressure(f"http://{HOST}:{server.server_address[1]}", "a token")
+        end = pressure.begin("/dumplog", {"filename": "asked"}, at_once=1)
+        assert asked.wait(SECONDS)
+        end()
+        assert (pressure.sent, pressure.statuses.total()) == (1, 0)
+        answers.set()
+        pressure.settle()
+        assert (pressure.sent, pressure.statuses) == (1, {200: 1})
         server.shutdown()
 
 

@@ -1,0 +1,104 @@
+"""Retention that moves old parts of journals to archives while all the rest goes wrong, and somebody whose they are.
+
+Retention counts in days and leaves what keys are remembered in. So it runs with a clock that is a day ahead, but for as
+long as a command may be tried, and on the journal of a user whose commands have no keys.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from pymongo.errors import PyMongoError
+
+from chalicelib.audit.retention import DAY_MS, Retention
+from chalicelib.clock import now_ms
+from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+from infra.faults.pressure import Pressure
+from infra.local.background import BackgroundStack
+from infra.local.part_settings import settings_with
+from infra.local.stack import DUMPS
+
+KEYLESS = "keyless"
+"""The user whose journal is archived: a command whose answer was lost may have been done, so nobody knows its cash."""
+
+CENTS = 1
+UNSETTLED_MS = 25_000
+"""Longer than a command is tried (COMMAND_TIMEOUT_MS): until then its write may have to be found in the journal."""
+
+_PAUSE_SECONDS = 2.0
+_PACE_SECONDS = 0.05
+_TRIES = 30
+
+log = logging.getLogger(__name__)
+
+
+class Archiving:
+    """Archives meanwhile; `entries` counts those that were moved, `failed` the runs that a fault ended."""
+
+    def __init__(self, stack: BackgroundStack) -> None:
+        self._stack = stack
+        self._trader = Pressure(stack.url, stack.operator_token)
+        self.entries = 0
+        self.failed = 0
+        self._is_finished = False
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Trade and archive meanwhile, and archive what is left once nobody trades any more."""
+        over = threading.Event()
+        stop = self._trader.begin(f"/users/{KEYLESS}/add", {"amount": f"{CENTS / 100:.2f}"}, 1, _PACE_SECONDS)
+        with self._retention(UNSETTLED_MS) as retention:
+            thread = threading.Thread(target=self._repeat, args=(retention, over), name="archiving")
+            thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                stop()
+                self._trader.settle()
+                thread.join()
+        with self._retention(0) as retention:
+            for _ in range(_TRIES):
+                self._is_finished = self._archives(retention)
+                if self._is_finished:
+                    break
+                time.sleep(_PAUSE_SECONDS)
+
+    def wrong(self, cash_cents: int) -> str:
+        """Return what is wrong with what was archived, or with the cash of the user; nothing when all is well."""
+        least, most = self._trader.statuses[200] * CENTS, self._trader.sent * CENTS
+        if not self.entries or not self._is_finished:
+            return (
+                f"{self.entries} entries were archived, and the last run {'ended' if self._is_finished else 'failed'}"
+            )
+        if not least <= cash_cents <= most:
+            return f"{KEYLESS} has {cash_cents} cents, of {most} that were sent and {least} acknowledged"
+        return self._trader.wrong()
+
+    def _repeat(self, retention: Retention, over: threading.Event) -> None:
+        while not over.wait(_PAUSE_SECONDS):
+            self._archives(retention)
+
+    def _archives(self, retention: Retention) -> bool:
+        try:
+            self.entries += retention.run().entries
+        except (PyMongoError, OSError) as error:
+            log.info("retention: %s", error)  # what it has begun the next run finishes
+            self.failed += 1
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def _retention(self, young_ms: int) -> Iterator[Retention]:
+        settings = settings_with(
+            MONGO_URI=self._stack.mongo_uri,
+            MONGO_DATABASE=self._stack.mongo_database,
+            DUMP_PLACE=str(self._stack.data / DUMPS),
+            SERVER_NAME="retention",
+        )
+        database = connect_database(settings, LOG_TIMEOUT_MS)
+        place = make_place(settings.dump_place, settings.dump_link_seconds)
+        with contextlib.closing(database.client):
+            yield Retention(database, place, lambda: now_ms() + DAY_MS - young_ms, days=1)
