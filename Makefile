@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy rollback destroy cold clean forget distclean
+.PHONY: help setup unit test mutants check size format fuzz lock replay bench bench-compare faults up screenshots package diff deploy rollback destroy clean forget distclean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -102,9 +102,6 @@ destroy: setup ## Remove the stack from AWS (with UNPROTECT=1); the bucket of au
 
 screenshots: $(DEV) ## Take the pictures of the trader's page in docs/images (needs chromium; 5 minutes)
 	$(PY) -m infra.browser.screenshots
-
-cold: setup ## Measure the start of a container: import, and the first answer from MongoDB and Redis
-	$(PY) -m infra.cloud.cold
 
 clean: ## Remove caches; data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

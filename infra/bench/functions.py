@@ -5,6 +5,7 @@ the bare driver: the same reads and guarded writes without HTTP, framework or ru
 """
 
 import json
+import math
 import os
 import random
 import shutil
@@ -12,10 +13,11 @@ import statistics
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pymongo import MongoClient
@@ -30,22 +32,25 @@ from infra.bench.recorded_writes import RUN_ID, key_of, record
 from infra.cloud.artifact import CODE, TEMPLATE, Artifact, LambdaTarget, package
 from infra.cloud.containers import containers, put_on_board
 from infra.cloud.runtime_api import Routes, RuntimeApi
+from infra.host.cpu_quota import cpu_quota
 from infra.local.part_settings import settings_with
 from infra.tokens import operator_token
 from loadgen.client.encoding import RequestWriter, parse_url
 from loadgen.dialects.trading import TradingDialect
 from loadgen.workload.files import Command
 
-_SECRET = "0" * 32
+TOKEN_SECRET = "0" * 32
 _WELL = frozenset({200, 409})
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCost:
-    """What a command cost: times in ms, operations and bytes on the wire to and from MongoDB.
+    """What a command cost on average: times in ms, operations and bytes on the wire to and from MongoDB.
 
     `cpu_ms` is the function's, `runtime_ms` what its process needs beside: the runtime's client, which decodes the
-    event and sends the answer.
+    event and sends the answer. `billed_ms` is the time from the invocation to its answer, each rounded up as Lambda
+    bills it, and `p99_ms` the longest of 99 in 100 of those times. `log_bytes` and `answer_bytes` are what the function
+    wrote and answered.
     """
 
     wall_ms: float
@@ -54,6 +59,10 @@ class FunctionCost:
     reads: float
     writes: float
     wire_bytes: float
+    billed_ms: float = 0.0
+    p99_ms: float = 0.0
+    log_bytes: float = 0.0
+    answer_bytes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +75,39 @@ class Deployed:
     routes: Routes
     settings: Mapping[str, str]
 
-    def environment(self, uri: str, redis_url: str, folder: Path) -> dict[str, str]:
-        """Return the environment of a function: what the template gives it, real servers, a price for all."""
+    def environment(self, folder: Path, servers: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a function: what the template gives it, where its servers are, a price for all."""
         return {
             **self.settings,
             "PATH": os.environ["PATH"],
             "AWS_LAMBDA_FUNCTION_NAME": "bench",
-            "MONGO_URI": uri,
             "MONGO_DATABASE": f"containers_{time.time_ns()}",
-            "REDIS_URL": redis_url,
             "QUOTE_SOURCE": "fixed:10.00",
-            "AUTH_SECRET": _SECRET,
             "DUMP_PLACE": str(folder),
+            **servers,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSite:
+    """Where containers run: what tells them of their servers, the mongod among them, a folder, CPU cores for each.
+
+    Without `cores` they take all that they get.
+    """
+
+    servers: Mapping[str, str]
+    uri: str
+    folder: Path
+    cores: float | None = None
+
+    @classmethod
+    def plain(cls, uri: str, redis_url: str, folder: Path) -> "ContainerSite":
+        """Return one whose servers are reached without TLS."""
+        return cls({"MONGO_URI": uri, "REDIS_URL": redis_url, "AUTH_SECRET": TOKEN_SECRET}, uri, folder)
+
+    def quota(self) -> AbstractContextManager[Sequence[str]]:
+        """Return what bounds the CPU time of one container; raises CpuQuotaError when it is entered."""
+        return nullcontext(()) if self.cores is None else cpu_quota(self.cores)
 
 
 def deploy(folder: Path) -> Deployed:
@@ -99,25 +128,27 @@ def deploy(folder: Path) -> Deployed:
 
 
 def by_containers(
-    deployed: Deployed,
-    count: int,
-    commands: Sequence[Command],
-    warm_up: int,
-    uri: str,
-    redis_url: str,
-    folder: Path,
+    deployed: Deployed, count: int, commands: Sequence[Command], warm_up: int, site: ContainerSite
 ) -> FunctionCost:
     """Give the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
-    environment = deployed.environment(uri, redis_url, folder)
+    environment = deployed.environment(site.folder, site.servers)
     chosen = random.Random(count)  # noqa: S311  # the same containers in each run
     events = _events(deployed.routes, commands)
-    with ExitStack() as running, MongoClient[Document](uri) as client:
+    with ExitStack() as running, MongoClient[Document](site.uri) as client, TemporaryDirectory(dir=site.folder) as logs:
         apis: list[RuntimeApi] = []
         for number in range(count):
-            place = folder / f"container-{number}"
-            place.mkdir(exist_ok=True)
+            place = Path(logs, str(number))
+            place.mkdir()
+            before = running.enter_context(site.quota())
             ways = containers(
-                "timed_function.handler", 1, deployed.code, deployed.on_board, environment, place, deployed.timed
+                "timed_function.handler",
+                1,
+                deployed.code,
+                deployed.on_board,
+                environment,
+                place,
+                deployed.timed,
+                before=before,
             )
             apis.append(running.enter_context(ways))
         for api in apis:  # a command has only so long from its arrival: none waits for a start
@@ -126,15 +157,31 @@ def by_containers(
         for event in islice(events, warm_up):
             to = chosen.randrange(count)
             process_s[to] = _timed(apis[to], event)["process_cpu_s"]
-        began_s, counted = sum(process_s), _Counters(client)
-        took, cpu_s = [], 0.0
+        began_s, began_bytes, counted = sum(process_s), _bytes_in(logs), _Counters(client)
+        found = []
         for event in events:
             to = chosen.randrange(count)
-            found = _timed(apis[to], event)
-            process_s[to] = found["process_cpu_s"]
-            took.append(found["seconds"])
-            cpu_s += found["cpu_s"]
-        return counted.cost(took, cpu_s, sum(process_s) - began_s - cpu_s)
+            one = _timed(apis[to], event)
+            process_s[to] = one["process_cpu_s"]
+            found.append(one)
+        cpu_s = sum(one["cpu_s"] for one in found)
+        cost = counted.cost([one["seconds"] for one in found], cpu_s, sum(process_s) - began_s - cpu_s)
+        return replace(
+            cost,
+            billed_ms=statistics.mean(math.ceil(one["invoked_s"] * 1000) for one in found),
+            p99_ms=statistics.quantiles((one["invoked_s"] * 1000 for one in found), n=100)[98],
+            log_bytes=(_bytes_in(logs) - began_bytes) / len(found),
+            answer_bytes=statistics.mean(_size(one["answer"]) for one in found),
+        )
+
+
+def _bytes_in(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*.log"))
+
+
+def _size(answer: Mapping[str, Any]) -> int:
+    """Return what an answer takes, without the headers that API Gateway adds."""
+    return len(answer["body"]) + sum(len(f"{name}: {value}\r\n") for name, value in answer["headers"].items())
 
 
 def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> FunctionCost:
@@ -182,8 +229,10 @@ class _Counters:
 
 
 def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
-    """Return what an invocation took (see `timed_function`)."""
+    """Return what an invocation took (see `timed_function`), and the time until its answer was here."""
+    began = time.perf_counter()
     found: dict[str, Any] = api.invoke(event)
+    found["invoked_s"] = time.perf_counter() - began
     if found["answer"]["statusCode"] not in _WELL:
         raise BenchFailedError(f"a container answered {found['answer']}")
     return found
@@ -192,7 +241,7 @@ def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
 def _events(routes: Routes, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
     """Yield what API Gateway makes of the load generator's requests, each when it is wanted: it has its arrival."""
     target = parse_url("http://localhost")
-    dialect = TradingDialect(RequestWriter(target, operator_token(_SECRET)), target, RUN_ID)
+    dialect = TradingDialect(RequestWriter(target, operator_token(TOKEN_SECRET)), target, RUN_ID)
     for command in commands:
         head, _, body = dialect.encode(command).partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])

@@ -9,6 +9,7 @@ from typing import Any
 from infra.bench.compare import spread
 from infra.bench.plots import KNOWN_HERE, KNOWN_SIX_SERVERS, plot, plots, split
 from infra.bench.record import Record, RecordError, figure
+from infra.bench.sections.functions import CORE_MB
 from infra.bench.sizes import FULL
 from infra.bench.verdicts import judge
 from infra.local.stack import PROJECT
@@ -111,6 +112,7 @@ def page(record: Record) -> str:
         function_commands=f"{sizes.get('function_commands', FULL.function_commands):,}",
         functions=_shown(record, "functions", _FUNCTIONS_HEAD, _function_rows(record)),
         cold=_listed(("", ""), _labelled_rows(record, "functions", "cold.")),
+        memory_sizes=_listed(_MEMORY_SIZES_HEAD, _memory_size_rows(record)),
         sustained=_shown(record, "sustained", ("", ""), _all_rows(record, "sustained")),
         cost=_shown(record, "cost", ("", "us a command"), _cost_rows(record)),
         memory=_shown(record, "memory", ("MB", "at the end", "peak"), _memory_rows(record)),
@@ -130,6 +132,15 @@ _ACCOUNTS_HEAD = ("", "commands/s", *_PAST_HEAD[1:], "sweep ms")
 _ANY_SERVER_HEAD = ("", "commands/s", "CPU of servers and databases, us a command", "load generator, us")
 _CORES_HEAD = ("cores", "commands/s, estimated")
 _FUNCTIONS_HEAD = ("", "ms a command", "CPU ms", "runtime client, CPU ms", "reads", "writes", "bytes")
+_MEMORY_SIZES_HEAD = (
+    "memory, CPU",
+    "import, s",
+    "first answer, s",
+    "ms billed a command",
+    "p99 ms",
+    "never idle, ms billed",
+    "GB-seconds a million commands",
+)
 _DURABILITY_HEAD = ("WRITE_CONCERN", "commands/s", "p50 ms", "p99 ms")
 
 Rows = Iterator[Sequence[str]]
@@ -226,6 +237,16 @@ def _function_rows(record: Record) -> Rows:
         names = ("wall", "cpu", "runtime", "reads", "writes", "wire")
         cells = (_cell(figure(record, "functions", f"{name}.{key}")) for name in names)
         yield _figures(record, "functions")[f"wall.{key}"]["label"].removesuffix(": a command"), *cells
+
+
+def _memory_size_rows(record: Record) -> Rows:
+    for memory_mb in (key.removesuffix(".billed") for key in _keys(record, "functions", "memory.")):
+        billed = figure(record, "functions", f"memory.{memory_mb}.billed")
+        if memory_mb.isdecimal() and billed is not None:
+            names = ("import", "answer", "billed", "p99", "busy")
+            cells = (_cell(figure(record, "functions", f"memory.{memory_mb}.{name}")) for name in names)
+            share = f"{int(memory_mb):,} MB, {int(memory_mb) / CORE_MB:.2f}"
+            yield share, *cells, f"{billed['median'] * int(memory_mb) * 1000 / 1024:,.0f}"
 
 
 def _cost_rows(record: Record) -> Rows:

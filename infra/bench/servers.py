@@ -24,10 +24,10 @@ def mongod(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
     place, port, arbiter_port = folder / "mongod", free_port(), free_port()
     part = mongod_part(place, port, os.environ, arbiter_port=arbiter_port)
     with (
-        _running(arbiter_part(folder / ARBITER, arbiter_port, os.environ), folder),
-        _running(replace(part, command=[*part.command, *options]), folder) as running,
+        running(arbiter_part(folder / ARBITER, arbiter_port, os.environ), folder),
+        running(replace(part, command=[*part.command, *options]), folder) as started,
     ):
-        yield mongo_uri([port]), running.pid
+        yield mongo_uri([port]), started.pid
     shutil.rmtree(place)
     shutil.rmtree(folder / ARBITER)
 
@@ -36,7 +36,7 @@ def mongod(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
 def redis(folder: Path) -> Iterator[str]:
     """Run a Redis as the stack's, empty; yields its address."""
     port = free_port()
-    with _running(redis_part(folder / "redis", port, os.environ), folder):
+    with running(redis_part(folder / "redis", port, os.environ), folder):
         yield redis_url(port)
 
 
@@ -48,17 +48,18 @@ def server(
     port = free_port()
     command = [sys.executable, "-m", module, "--port", str(port), *arguments]
     part = Part("server", command, {**os.environ, **environment}, partial(why_not_healthy, port, 1), folder=PROJECT)
-    with _running(part, folder) as running:
-        yield port, running.pid
+    with running(part, folder) as started:
+        yield port, started.pid
 
 
 @contextmanager
-def _running(part: Part, folder: Path) -> Iterator[RunningPart]:
-    running = parts.start(part, folder / "logs")
+def running(part: Part, folder: Path) -> Iterator[RunningPart]:
+    """Run a part, its log in the folder; raises BenchFailedError when it does not serve."""
+    started = parts.start(part, folder / "logs")
     try:
-        running.wait_until_ready()
-        yield running
+        started.wait_until_ready()
+        yield started
     except PartError as error:
         raise BenchFailedError(str(error)) from error
     finally:
-        running.kill()  # nothing of it is needed any more
+        started.kill()  # nothing of it is needed any more

@@ -31,6 +31,8 @@ class Sizes:
     containers: tuple[int, ...]
     function_commands: int
     cold_starts: int
+    memories_mb: tuple[int, ...]
+    quota_commands: int
     sustained: tuple[int, int]
 
 
@@ -55,6 +57,8 @@ FULL = Sizes(
     containers=(1, 2, 8),
     function_commands=2_000,
     cold_starts=3,
+    memories_mb=(512, 1_024, 1_769),
+    quota_commands=1_000,
     sustained=(1_000, 1_000_000),
 )
 
@@ -79,5 +83,7 @@ QUICK = Sizes(
     containers=(1, 2),
     function_commands=60,
     cold_starts=1,
+    memories_mb=(512,),
+    quota_commands=60,
     sustained=(5, 300),
 )

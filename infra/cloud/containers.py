@@ -56,16 +56,23 @@ def contained(
 
 @contextmanager
 def containers(
-    handler: str, count: int, code: Path, on_board: Path, environment: Mapping[str, str], folder: Path, *more: Path
+    handler: str,
+    count: int,
+    code: Path,
+    on_board: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+    *more: Path,
+    before: Sequence[str] = (),
 ) -> Iterator[RuntimeApi]:
     """Run containers of one function (`app.app`) under Lambda's own runtime client; yields what they are invoked with.
 
-    `more` are further folders to import from.
+    `more` are further folders to import from, `before` what each one's command is put behind.
     """
     with ExitStack() as running:
         api, address = running.enter_context(runtime_api())
         lambdas = {**environment, "AWS_LAMBDA_RUNTIME_API": address, "LAMBDA_TASK_ROOT": str(code)}
-        command = [*ISOLATED, "-c", _RUNTIME, os.pathsep.join(map(str, (on_board, code, *more))), handler]
+        command = [*before, *ISOLATED, "-c", _RUNTIME, os.pathsep.join(map(str, (on_board, code, *more))), handler]
         for number in range(count):
             log = folder / f"{handler.rpartition('.')[2]}-{number}.log"
             running.enter_context(contained(command, code, lambdas, log))

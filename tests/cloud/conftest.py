@@ -9,8 +9,8 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from infra.cloud.artifact import Artifact, LambdaTarget, package
+from infra.cloud.aws_server import AWS, aws_server
 from infra.cloud.containers import put_on_board
-from tests.integration.audit_parts import AWS, aws_server
 
 BUCKET = "dumps"
 SECRET = "a secret for tests, of 32 bytes or more"

@@ -12,8 +12,8 @@ import pytest
 
 from chalicelib.http.operations import OPERATIONS
 from infra.cloud.artifact import chalice_command, chalice_environment, copy_sources
+from infra.cloud.aws_server import AWS
 from tests.cloud.conftest import CREDENTIALS
-from tests.integration.audit_parts import AWS
 
 Chalice = Callable[..., str]
 SECRET = "day-trading/prod"

@@ -8,13 +8,27 @@ from typing import Any
 import pytest
 
 from chalicelib.sweep.report import Report
+from infra.bench.record import newest
 from infra.cloud.artifact import Artifact
-from infra.cloud.costs import ALARMS, CACHE_NODES, PRICES, SECONDS, SECRETS, SWEEP_METRICS, Line, Use, bill
+from infra.cloud.costs import (
+    ALARMS,
+    CACHE_NODES,
+    GATEWAY_HEADER_BYTES,
+    LAMBDA_LOG_BYTES,
+    PRICES,
+    SECONDS,
+    SECRETS,
+    SWEEP_METRICS,
+    Line,
+    Use,
+    bill,
+    measured,
+)
 from infra.local.stack import PROJECT
 from tests.cloud.expand import Made, expand
 from tests.cloud.test_cloud_expanded import SHAPES
 
-ONE = {name: price for name, (price, _) in PRICES.items()}
+ONE = {name: price.dollars for name, price in PRICES.items()}
 USE = Use(
     rate=100,
     memory_mb=1024,
@@ -52,6 +66,7 @@ def test_a_network_adds_gateways_their_traffic_and_the_cache() -> None:
     found = {what: line.dollars for what, line in lines(vpc=True).items()}
     hours = SECONDS / 3600
     assert found["NAT gateway, two"] == pytest.approx(2 * hours * 0.045)
+    assert found["their public addresses"] == pytest.approx(2 * hours * 0.005)
     assert found["through NAT"] == pytest.approx(100 * SECONDS * 2e-6 * 0.045)
     assert found["ElastiCache, two nodes"] == pytest.approx(2 * hours * 0.0256)
     assert "Redis" not in found
@@ -86,13 +101,56 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
-def test_the_table_adds_up_and_takes_other_prices() -> None:
-    done = run("--rate=1", "--mongodb=0", "--price=alarm=2")
-    head, *table, total = done.stdout.splitlines()
-    assert head == "Network=none, 1 commands a second, a month:"
-    amounts: list[Any] = [float(line.rpartition("$")[2].replace(",", "")) for line in table]
+def test_the_table_adds_up_and_every_figure_and_price_says_where_it_is_from() -> None:
+    done = run("--rate=2", "--mongodb=0", "--price=alarm=2")
+    assert done.returncode == 0, done.stderr
+    table, figures, prices = (part.splitlines() for part in done.stdout.split("\n\n"))
+    head, *lines, total = table
+    assert head == "Network=none, 2 commands a second, a month:"
+    amounts: list[Any] = [float(line.rpartition("$")[2].replace(",", "")) for line in lines]
     assert float(total.rpartition("$")[2].replace(",", "")) == pytest.approx(sum(amounts), abs=0.1)
-    assert next(line for line in table if line.startswith("alarms")).endswith("24.00")
+    assert next(line for line in lines if line.startswith("alarms")).endswith("24.00")
+    sources = {line.split()[0]: line for line in figures[1:]}
+    assert set(sources) == {name.replace("_", "-") for name in Use.__dataclass_fields__}
+    record = newest().name
+    for name in ("command-ms", "start-ms", "log-bytes", "answer-bytes", "database-bytes"):
+        assert f"measured, {record}" in sources[name]
+    assert (sources["rate"].split()[2], sources["sweep-ms"].split()[2]) == ("given", "assumed")
+    assert {line.split()[0] for line in prices[1:]} == set(PRICES)
+    assert next(line for line in prices if line.startswith("alarm ")).endswith("an alarm: given")
+    assert next(line for line in prices if line.startswith("gb-second")).endswith("aws.amazon.com/lambda/pricing/")
+
+
+def test_what_was_measured_with_the_memory_is_what_a_command_takes() -> None:
+    values = {"billed": 3.5, "import": 1.0, "answer": 0.25, "log": 830.0, "body": 400.0, "wire": 2700.0}
+    figures = {f"memory.512.{key}": {"median": value} for key, value in values.items()}
+    found = measured({"sections": {"functions": {"figures": figures}}}, "a record", 512, 1.5)
+    assert {name: one.value for name, one in found.items()} == {
+        "command-ms": 3.5 + 2 * 1.5,
+        "start-ms": 1250.0,
+        "log-bytes": 830 + LAMBDA_LOG_BYTES,
+        "answer-bytes": 400 + GATEWAY_HEADER_BYTES,
+        "database-bytes": 2700.0,
+    }
+    assert "2 round trips of 1.5 ms" in found["command-ms"].source
+
+
+def test_the_bill_is_of_the_memory_that_the_template_gives(artifact: Artifact) -> None:
+    parameters = json.loads(artifact.template.read_text())["Parameters"]
+    memory = next(line for line in run().stdout.splitlines() if line.startswith("memory-mb"))
+    assert float(memory.split()[1].replace(",", "")) == parameters["MemoryMb"]["Default"]
+
+
+def test_other_memory_takes_figures_that_are_given() -> None:
+    refused = run("--memory-mb=700")
+    assert (refused.returncode, "has no figures of a function with 700 MB: give --command-ms" in refused.stderr) == (
+        2,
+        True,
+    )
+    given = [f"--{name}=1000" for name in ("command-ms", "start-ms", "log-bytes", "answer-bytes", "database-bytes")]
+    taken = run("--memory-mb=700", *given)
+    assert taken.returncode == 0
+    assert "measured" not in taken.stdout
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 
+from infra.cloud.aws_server import AWS
 from infra.local.stack import PROJECT
 from tests.cloud.conftest import CREDENTIALS
-from tests.integration.audit_parts import AWS
 
 
 class Deployer:

@@ -15,9 +15,9 @@ from botocore.credentials import Credentials  # type: ignore[import-untyped]
 
 from chalicelib.config.secrets_manager import sign
 from chalicelib.config.settings import SettingError, with_secrets
+from infra.cloud.aws_server import AWS
 from infra.cloud.containers import containers
 from tests.cloud.conftest import CREDENTIALS
-from tests.integration.audit_parts import AWS
 
 MakeSecret = Callable[[str], str]
 

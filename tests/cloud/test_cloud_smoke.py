@@ -16,10 +16,10 @@ from urllib.error import HTTPError
 import pytest
 from pymongo import MongoClient
 
+from infra.cloud.aws_server import AWS
 from infra.cloud.smoke import Client, SmokeError
 from infra.local.background import BackgroundStack, running_stack
 from infra.local.stack import PROJECT
-from tests.integration.audit_parts import AWS
 
 Answer = Callable[[str, str, bytes, dict[str, str]], tuple[int, bytes]]
 

@@ -16,10 +16,10 @@ import boto3  # type: ignore[import-untyped]
 import pytest
 
 from infra.cloud.artifact import Artifact
+from infra.cloud.aws_server import AWS
 from infra.local.stack import PROJECT
 from tests.cloud.conftest import CREDENTIALS
 from tests.cloud.expand import Made, expand
-from tests.integration.audit_parts import AWS
 
 STAGES = ("one", "two")
 KNOWN = {

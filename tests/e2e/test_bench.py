@@ -96,6 +96,10 @@ def test_containers_and_long_replays_are_measured_beside_what_they_are_compared_
     assert found["functions reads.1"] < 0.2 < found["functions reads.2"]
     assert found["functions writes.1"] == 1
     assert min(found["functions cold.import"], found["functions cold.answer"]) > 0
+    with_memory = [
+        found[f"functions memory.512.{key}"] for key in ("import", "answer", "billed", "p99", "busy", "wire")
+    ]
+    assert min(with_memory) > 0
     assert [key for key in found if key.startswith("sustained rate.")] == [
         f"sustained rate.{count}" for count in range(30, 301, 30)
     ]

@@ -1,10 +1,5 @@
 """What the tests of the audit log share: logs read and validated, dumps to any place, an S3 of their own."""
 
-import os
-import sys
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,22 +11,10 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
 from chalicelib.domain.journal import Entry
-from infra.host.ports import HOST, free_port
-from infra.local import process as parts
-from infra.local.process import Part
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parents[2] / "docs/audit-log.xsd"))
 Events = list[tuple[str, dict[str, str]]]
 _NUMBERS = count(1_000_000)
-AWS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-}
-"""Credentials that open nothing."""
 
 
 def read_log(log: bytes) -> Events:
@@ -82,25 +65,3 @@ class Bucket:
         """Return in how many parts a file came, 0 when it came as a whole."""
         tag: str = self.client.head_object(Bucket=self.name, Key=key)["ETag"].strip('"')
         return int(tag.partition("-")[2] or 0)
-
-
-@contextmanager
-def aws_server(folder: Path, server: Sequence[str] = ("-m", "moto.server")) -> Iterator[str]:
-    """Run a server that takes the place of AWS, in a Python given these arguments; yields its address."""
-    port = free_port()
-    url = f"http://{HOST}:{port}"
-
-    def why_not_ready() -> str | None:
-        try:
-            urllib.request.urlopen(f"{url}/moto-api/", timeout=2).close()  # noqa: S310  # our own
-        except OSError as error:
-            return str(error)
-        return None
-
-    part = Part("aws", [sys.executable, *server, "-p", str(port)], {**os.environ, **AWS}, why_not_ready)
-    process = parts.start(part, folder)
-    try:
-        process.wait_until_ready()
-        yield url
-    finally:
-        process.kill()

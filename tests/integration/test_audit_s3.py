@@ -26,8 +26,9 @@ from chalicelib.domain.errors import DumpQuotaError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.runtime import make_place
 from infra.audit.journals import FIRST_MS, make_journals
+from infra.cloud.aws_server import AWS, aws_server
 from tests.integration.api import running_api
-from tests.integration.audit_parts import AWS, Bucket, aws_server, dumplog, read_log, transactions
+from tests.integration.audit_parts import Bucket, dumplog, read_log, transactions
 from tests.integration.shop import Shop, settings_for
 
 LATER_MS = FIRST_MS + 10**9

@@ -2,20 +2,25 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from infra.bench.cold_start import start
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, Measured
-from infra.bench.functions import FunctionCost, by_containers, by_driver, deploy
+from infra.bench.functions import TOKEN_SECRET, ContainerSite, Deployed, FunctionCost, by_containers, by_driver, deploy
 from infra.bench.sections.base import Plain
 from infra.bench.servers import mongod, redis
-from infra.bench.tls import encrypted_mongod
-from infra.cloud.cold import start
+from infra.bench.tls import cloud
+from infra.host.cpu_quota import CpuQuotaError
+from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 
 DRIVER = "driver"
 COMPRESSED = "compressors=zlib"
 """Of an address of MongoDB: what the driver sends and gets is compressed."""
+
+CORE_MB = 1_769
+"""The memory with which Lambda gives a function one virtual CPU; with less it gives less, in proportion."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,10 @@ class Functions(Plain):
 
     name: str = "functions"
     measures: str = (
-        "a command by containers of the deployed function, one at a time, beside the bare driver; cold starts"
+        "a command by containers of the deployed function, one at a time, beside the bare driver; cold starts; both "
+        "with the CPU time that comes with some memory"
     )
-    seconds: float = 60.0
+    seconds: float = 120.0
 
     def set_up(self, bench: Bench) -> None:
         """Package the app as it is deployed."""
@@ -35,30 +41,71 @@ class Functions(Plain):
 
     def run(self, bench: Bench) -> Sequence[Measured]:
         """Give the same commands to the bare driver and to containers, on a database of their own each."""
-        sizes = bench.sizes
-        commands = list(generate(sizes.users, sizes.function_commands, sizes.symbols, sizes.seed))[:-1]
+        commands = _commands(bench, bench.sizes.function_commands)
         warm_up = len(commands) // 10
         deployed = deploy(bench.folder / self.name)
         with mongod(bench.folder) as (uri, _), redis(bench.folder) as redis_url:
+            site = ContainerSite.plain(uri, redis_url, bench.folder)
             bench.say("a read and a write a command by the bare driver")
             found = list(_measured(DRIVER, "the bare driver", by_driver(commands, warm_up, uri)))
-            for count in sizes.containers:
+            for count in bench.sizes.containers:
                 words = f"{count} container{'s' * (count > 1)}"
                 bench.say(words)
-                cost = by_containers(deployed, count, commands, warm_up, uri, redis_url, bench.folder)
-                found += _measured(str(count), words, cost)
+                found += _measured(str(count), words, by_containers(deployed, count, commands, warm_up, site))
             bench.say(f"{words}, compressed")
-            cost = by_containers(deployed, count, commands, warm_up, f"{uri}&{COMPRESSED}", redis_url, bench.folder)
+            compressed = ContainerSite.plain(f"{uri}&{COMPRESSED}", redis_url, bench.folder)
+            cost = by_containers(deployed, count, commands, warm_up, compressed)
             found += _measured(f"{count}.zlib", f"{words}, `{COMPRESSED}`", cost)
-        with encrypted_mongod(bench.folder) as uri, redis(bench.folder) as redis_url:
-            bench.say("cold starts")
-            environment = deployed.environment(uri, redis_url, bench.folder)
-            starts = [start(deployed.code, environment) for _ in range(sizes.cold_starts)]
-        for key, words, seconds in zip(
-            ("import", "answer"), ("import", "first answer, with TLS and login"), zip(*starts, strict=True), strict=True
-        ):
-            found.append(Measured(f"cold.{key}", f"cold start: {words}", statistics.median(seconds), "s", LESS))
+        with cloud(bench.folder, TOKEN_SECRET) as (uri, servers):
+            found += _in_the_cloud(bench, deployed, ContainerSite(servers, uri, bench.folder))
         return found
+
+
+def _in_the_cloud(bench: Bench, deployed: Deployed, site: ContainerSite) -> Iterator[Measured]:
+    """Start, and give commands, with servers as in the cloud: with all CPU time, then with that of some memory."""
+    bench.say("cold starts")
+    words = ("cold start: import, two secrets read", "cold start: first answer, with TLS and login")
+    for key, said, seconds in zip(("import", "answer"), words, _starts(bench, deployed, site), strict=True):
+        yield Measured(f"cold.{key}", said, seconds, "s", LESS)
+    try:
+        for memory_mb in bench.sizes.memories_mb:
+            bench.say(f"{memory_mb} MB")
+            yield from _with_memory(bench, deployed, replace(site, cores=memory_mb / CORE_MB), memory_mb)
+    except CpuQuotaError as error:
+        bench.say(f"left out: {error}")
+
+
+def _with_memory(bench: Bench, deployed: Deployed, site: ContainerSite, memory_mb: int) -> Iterator[Measured]:
+    commands = _commands(bench, bench.sizes.quota_commands)
+    warm_up, most = len(commands) // 10, max(bench.sizes.containers)
+    begun, answered = _starts(bench, deployed, site)
+    shared = by_containers(deployed, most, commands, warm_up, site)
+    busy = by_containers(deployed, 1, commands, warm_up, site)
+    for key, words, value, unit in (
+        ("import", "import", begun, "s"),
+        ("answer", "first answer", answered, "s"),
+        ("billed", f"a command by {most} containers, as it is billed", shared.billed_ms, "ms"),
+        ("p99", f"p99 by {most} containers", shared.p99_ms, "ms"),
+        ("busy", "a command by one that is never idle, as it is billed", busy.billed_ms, "ms"),
+        ("wire", "to and from MongoDB", shared.wire_bytes, "bytes"),
+        ("log", "log", shared.log_bytes, "bytes"),
+        ("body", "answer", shared.answer_bytes, "bytes"),
+    ):
+        yield Measured(f"memory.{memory_mb}.{key}", f"{memory_mb} MB: {words}", value, unit, LESS)
+
+
+def _starts(bench: Bench, deployed: Deployed, site: ContainerSite) -> list[float]:
+    """Return the seconds of an import and of a first answer: the middle of some."""
+    environment, starts = deployed.environment(site.folder, site.servers), []
+    for _ in range(bench.sizes.cold_starts):
+        with site.quota() as before:
+            starts.append(start(deployed.code, environment, before))
+    return [statistics.median(seconds) for seconds in zip(*starts, strict=True)]
+
+
+def _commands(bench: Bench, count: int) -> list[Command]:
+    sizes = bench.sizes
+    return list(generate(sizes.users, count, sizes.symbols, sizes.seed))[:-1]
 
 
 def _measured(key: str, words: str, cost: FunctionCost) -> Iterator[Measured]:
