@@ -73,9 +73,12 @@ class Site:
         """Have a part stopped, killed, paused, resumed or restarted."""
         control.ask(self.stack.data, what, name)
 
-    def state(self, name: str) -> State:
-        """Return what a part is doing."""
-        return next(part.state for part in control.ask(self.stack.data, "status") if part.name == name)
+    def pid(self, name: str) -> int:
+        """Return the process that a part is now; raises NotWholeError when it is none."""
+        found = next(part.pid for part in control.ask(self.stack.data, "status") if part.name == name)
+        if found is None:
+            raise NotWholeError(f"{name} has no process")
+        return found
 
     def members(self) -> dict[str, str]:
         """Return the role of each member of the replica set that answers."""
@@ -137,12 +140,11 @@ class Site:
             raise NotWholeError(f"the set does not take other members: {error}") from error
 
     def limit_descriptors(self, server: str) -> Callable[[], None]:
-        """Let the processes of a server open nothing beyond what they have open; return what ends it."""
-        parent = psutil.Process(self.stack.pids[server])
-        limits = []
-        for process in [parent, *parent.children(recursive=True)]:
-            limits.append((process, resource.prlimit(process.pid, resource.RLIMIT_NOFILE)))
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (process.num_fds(), limits[-1][1][1]))
+        """Let the processes of a server open nothing beyond what they have open; return what ends it.
+
+        Raises NotWholeError while the server does not run.
+        """
+        limits: list[tuple[psutil.Process, tuple[int, int]]] = []
 
         def end() -> None:
             for process, limit in limits:
@@ -150,6 +152,14 @@ class Site:
                     if process.is_running():
                         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limit)
 
+        try:
+            parent = psutil.Process(self.pid(server))
+            for process in [parent, *parent.children(recursive=True)]:
+                limits.append((process, resource.prlimit(process.pid, resource.RLIMIT_NOFILE)))
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (process.num_fds(), limits[-1][1][1]))
+        except (psutil.Error, ProcessLookupError) as error:
+            end()
+            raise NotWholeError(f"{server} does not run: {error}") from error
         return end
 
     def spoil_cache(self, source: random.Random) -> None:

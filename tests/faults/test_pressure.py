@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from infra.faults.cluster import Site
+from infra.faults.cluster import NotWholeError, Site
 from infra.faults.pressure import Pressure
 from infra.host.ports import HOST
+from infra.local import control
+from infra.local.supervisor import PartStatus, State
 
 SECONDS = 30.0
 
@@ -110,8 +112,12 @@ def test_a_spoiled_cache_has_nothing_that_was_in_it_and_locks_that_never_end(tmp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody sets the limits of another process")
-def test_a_server_without_descriptors_opens_nothing_until_that_ends(tmp_path: Path) -> None:
-    """Asked line by line: what it has open it keeps."""
+def test_a_server_without_descriptors_opens_nothing_until_that_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked line by line: what it has open it keeps. A server may have been started again since the stack was."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
     program = """
 import os, sys
 for line in sys.stdin:
@@ -134,7 +140,14 @@ for line in sys.stdin:
             return process.stdout.readline().strip()
 
         assert asked() == "opened"
-        end = site_on(tmp_path, pids={"gateway-1": process.pid}).limit_descriptors("gateway-1")
+        site = site_on(tmp_path)
+        for pid in (None, ended.pid):
+            monkeypatch.setattr(control, "ask", lambda *_, pid=pid: [PartStatus("gateway-1", State.RUNNING, pid, "")])
+            with pytest.raises(NotWholeError):
+                site.limit_descriptors("gateway-1")
+        now = [PartStatus("gateway-1", State.RUNNING, process.pid, "")]
+        monkeypatch.setattr(control, "ask", lambda *_: now)
+        end = site.limit_descriptors("gateway-1")
         assert asked() == os.strerror(24)
         end()
         assert asked() == "opened"
