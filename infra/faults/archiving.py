@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.clock import now_ms
 from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+from chalicelib.store.user_journal import PART_ENTRIES
 from infra.faults.pressure import Pressure
 from infra.local.background import BackgroundStack
 from infra.local.part_settings import settings_with
@@ -30,6 +31,8 @@ UNSETTLED_MS = 25_000
 _PAUSE_SECONDS = 2.0
 _PACE_SECONDS = 0.05
 _TRIES = 30
+_LEAST_COMMANDS = 3 * PART_ENTRIES
+"""The newest part stays in the database."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Archiving:
             thread.start()
             try:
                 yield
+                self._await_enough()
             finally:
                 over.set()
                 stop()
@@ -76,6 +80,12 @@ class Archiving:
         if not least <= cash_cents <= most:
             return f"{KEYLESS} has {cash_cents} cents, of {most} that were sent and {least} acknowledged"
         return self._trader.wrong()
+
+    def _await_enough(self) -> None:
+        """Let the user of a short run trade until there is something that can be archived."""
+        deadline = time.monotonic() + _TRIES * _PAUSE_SECONDS
+        while self._trader.statuses[200] < _LEAST_COMMANDS and time.monotonic() < deadline:
+            time.sleep(_PACE_SECONDS)
 
     def _repeat(self, retention: Retention, over: threading.Event) -> None:
         while not over.wait(_PAUSE_SECONDS):
