@@ -42,16 +42,21 @@ class Effect:
     silent_seconds: float
 
 
-def effect(episode: Episode, answers: Sequence[Mapping[str, Any]]) -> Effect:
-    """Return what an episode did to the commands that were answered in it."""
+def effect(episode: Episode, answers: Sequence[Mapping[str, Any]], since_ms: int = 0) -> Effect:
+    """Return what an episode did to the commands that were answered in it.
+
+    Those sent before `since_ms`, when all was whole after the episode before, may have been held up by that one: how
+    long they took, and their tries, do not count.
+    """
     end_ms = episode.whole_ms or max((answer["received"] for answer in answers), default=episode.ended_ms)
     met = [answer for answer in answers if answer["received"] >= episode.began_ms and answer["sent"] <= end_ms]
+    its_own = [answer for answer in met if answer["sent"] >= since_ms]
     moments = sorted(answer["received"] for answer in met if answer["final"])
     gaps = [after - before for before, after in zip([episode.began_ms, *moments], moments, strict=False)]
     return Effect(
         commands=len(met),
         errors=sum(not answer["final"] for answer in met),
-        retried=sum(answer["tries"] > 1 for answer in met),
-        longest_seconds=max((answer["received"] - answer["sent"] for answer in met), default=0) / 1000,
+        retried=sum(answer["tries"] > 1 for answer in its_own),
+        longest_seconds=max((answer["received"] - answer["sent"] for answer in its_own), default=0) / 1000,
         silent_seconds=max(gaps, default=0) / 1000,
     )

@@ -220,7 +220,8 @@ def _replaying(
 
 def _with_effects(episodes: Sequence[Episode], answers: Path) -> list[tuple[Episode, Effect]]:
     all_answers = list(recorded(answers))
-    return [(episode, effect(episode, all_answers)) for episode in episodes]
+    whole = [0, *(episode.whole_ms or episode.ended_ms for episode in episodes)]
+    return [(episode, effect(episode, all_answers, since)) for episode, since in zip(episodes, whole, strict=False)]
 
 
 def _judged(
