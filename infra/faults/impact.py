@@ -1,5 +1,6 @@
 """What faults did to the commands that were under way: from the times that the load generator recorded of each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,21 +43,24 @@ class Effect:
     silent_seconds: float
 
 
-def effect(episode: Episode, answers: Sequence[Mapping[str, Any]], since_ms: int = 0) -> Effect:
+def effect(
+    episode: Episode, answers: Sequence[Mapping[str, Any]], since_ms: int = 0, until_ms: float = math.inf
+) -> Effect:
     """Return what an episode did to the commands that were answered in it.
 
-    Those sent before `since_ms`, when all was whole after the episode before, may have been held up by that one: how
-    long they took, and their tries, do not count.
+    What went before `since_ms`, when all was whole after the episode before, or after `until_ms`, when the next one
+    began, was not its doing: of commands that were under way then, only the time between counts.
     """
     end_ms = episode.whole_ms or max((answer["received"] for answer in answers), default=episode.ended_ms)
     met = [answer for answer in answers if answer["received"] >= episode.began_ms and answer["sent"] <= end_ms]
-    its_own = [answer for answer in met if answer["sent"] >= since_ms]
-    moments = sorted(answer["received"] for answer in met if answer["final"])
+    moments = sorted(answer["received"] for answer in met if answer["final"] and answer["received"] <= until_ms)
     gaps = [after - before for before, after in zip([episode.began_ms, *moments], moments, strict=False)]
+    waits = [min(answer["received"], until_ms) - max(answer["sent"], since_ms) for answer in met]
+    within = [answer for answer in met if since_ms <= answer["sent"] and answer["received"] <= until_ms]
     return Effect(
         commands=len(met),
         errors=sum(not answer["final"] for answer in met),
-        retried=sum(answer["tries"] > 1 for answer in its_own),
-        longest_seconds=max((answer["received"] - answer["sent"] for answer in its_own), default=0) / 1000,
+        retried=sum(answer["tries"] > 1 for answer in within),
+        longest_seconds=max(waits, default=0) / 1000,
         silent_seconds=max(gaps, default=0) / 1000,
     )

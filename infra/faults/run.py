@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import random
 import resource
@@ -221,7 +222,11 @@ def _replaying(
 def _with_effects(episodes: Sequence[Episode], answers: Path) -> list[tuple[Episode, Effect]]:
     all_answers = list(recorded(answers))
     whole = [0, *(episode.whole_ms or episode.ended_ms for episode in episodes)]
-    return [(episode, effect(episode, all_answers, since)) for episode, since in zip(episodes, whole, strict=False)]
+    began = [*(episode.began_ms for episode in episodes[1:]), math.inf]
+    return [
+        (episode, effect(episode, all_answers, since, until))
+        for episode, since, until in zip(episodes, whole, began, strict=False)
+    ]
 
 
 def _judged(

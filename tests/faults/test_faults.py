@@ -186,10 +186,10 @@ def test_an_effect_counts_the_commands_that_met_the_fault() -> None:
     assert found == Effect(commands=3, errors=1, retried=1, longest_seconds=3.05, silent_seconds=2.8)
 
 
-def test_how_long_a_command_took_that_the_fault_before_had_held_up_is_not_the_effect_of_this_one() -> None:
-    answers = [answer(500, 1_100, 2), answer(950, 1_200), answer(1_500, 1_600)]
-    found = effect(episode("primary-killed"), answers, since_ms=900)
-    assert found == Effect(commands=3, errors=0, retried=0, longest_seconds=0.25, silent_seconds=0.4)
+def test_what_the_faults_before_and_after_did_to_a_command_is_not_the_effect_of_this_one() -> None:
+    answers = [answer(500, 1_100, 2), answer(950, 1_200), answer(1_500, 1_600), answer(2_900, 9_000, 2)]
+    found = effect(episode("primary-killed"), answers, since_ms=900, until_ms=3_100)
+    assert found == Effect(commands=4, errors=0, retried=0, longest_seconds=0.25, silent_seconds=0.4)
 
 
 @pytest.mark.parametrize(
