@@ -3,12 +3,10 @@
 The one would say that it serves, the other that all is deployed, and both would answer 5xx to everything.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any
 
 from chalicelib.config.settings import SettingError, read_settings, with_secrets
 
@@ -22,7 +20,7 @@ Nothing was deployed. Set them in environment_variables of the stage {stage} in 
 or in a secret that SECRET_IDS names there (docs/operations.md)
 """
 _EXIT_STATUS = 2
-_CONFIGURATION = Path(__file__).parents[2] / ".chalice/config.json"
+_CONFIGURATION = Path(__file__).parents[2] / ".chalice"
 
 
 def chalice_command(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
@@ -46,9 +44,11 @@ def stop_without_settings() -> None:
             usage = _LOCAL
             read_settings(with_secrets(os.environ))
         elif command == "deploy":
-            stage = _stage(sys.argv)
+            from chalicelib.config.deployment import check_deployment  # noqa: PLC0415  # a function has no need of it
+
+            stage = option(sys.argv, "--stage") or "dev"
             usage = _DEPLOYED.replace("{stage}", stage)
-            _check_deployment(json.loads(_CONFIGURATION.read_text()), stage)
+            check_deployment(_CONFIGURATION, stage, option(sys.argv, "--profile"))
     except SettingError as error:
         sys.stderr.write(usage.format(errors=error))
         sys.stderr.flush()
@@ -56,37 +56,11 @@ def stop_without_settings() -> None:
         os._exit(_EXIT_STATUS)
 
 
-def _stage(arguments: Sequence[str]) -> str:
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """Return what an option of a command line is given, None when it is not there."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument == "--stage":
+        if argument == name:
             return following
-        if argument.startswith("--stage="):
+        if argument.startswith(f"{name}="):
             return argument.partition("=")[2]
-    return "dev"
-
-
-def _check_deployment(configuration: Any, stage: str) -> None:
-    """Raise SettingError unless the functions of a stage would have what they need: not what this process has."""
-    its_own = configuration["stages"].get(stage, {}).get("environment_variables", {})
-    given = {**configuration.get("environment_variables", {}), **its_own}
-    for name in filter(None, map(str.strip, given.get("SECRET_IDS", "").split(","))):
-        given |= _secret(name)
-    place = read_settings(given).dump_place
-    if not place.startswith("s3://"):
-        raise SettingError("DUMP_PLACE", place, "s3://bucket/prefix: a folder in Lambda does not last")
-
-
-def _secret(name: str) -> dict[str, str]:
-    """Return what a secret holds, read with the deployer's credentials, which may be anything that boto3 takes."""
-    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # a function has no need of it here
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    try:
-        held = json.loads(boto3.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
-        return {str(key): str(value) for key, value in dict(held).items()}
-    except (KeyError, TypeError, json.JSONDecodeError):
-        reason = "it is not a JSON object"
-    except (BotoCoreError, ClientError, ValueError) as error:
-        reason = str(error)
-    takes = f"names or ARNs of secrets of AWS, with commas between, that can be read ({reason})"
-    raise SettingError("SECRET_IDS", name, takes)
+    return None

@@ -17,6 +17,7 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import CloudFormationBackend
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
+from moto.s3.responses import S3Response
 
 _MOCK = {"uri": "mock", "httpMethod": "POST"}
 
@@ -107,7 +108,20 @@ def _protect_stacks() -> None:
     CloudFormationBackend.delete_stack = delete  # type: ignore[method-assign]
 
 
+def _tell_owners_apart() -> None:
+    """Answer 403 for a bucket that is looked at as another account's, as S3 does and moto does not."""
+    original = S3Response.head_bucket
+
+    def head(self: S3Response) -> Any:
+        if self.headers.get("x-amz-expected-bucket-owner", self.current_account) != self.current_account:
+            return 403, {}, ""
+        return original(self)
+
+    S3Response.head_bucket = head  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
+    _tell_owners_apart()
     _may_fail_or_last()
     _protect_stacks()
     _translate("import_rest_api", 1)

@@ -17,7 +17,8 @@ from tests.cloud.conftest import CREDENTIALS
 
 Chalice = Callable[..., str]
 SECRET = "day-trading/prod"
-GIVEN = {"SECRET_IDS": SECRET, "QUOTE_SOURCE": "simulated:1", "DUMP_PLACE": "s3://day-trading-logs"}
+BUCKET, FAR, ELSEWHERE = "day-trading-logs", "day-trading-far", "logs-of-another-app"
+GIVEN = {"SECRET_IDS": SECRET, "QUOTE_SOURCE": "simulated:1", "DUMP_PLACE": f"s3://{BUCKET}"}
 LEFT_BY_THE_DEPLOYER = {"QUOTE_SOURCE": "fixed:1.00"}
 """What this process has, and the functions will not."""
 
@@ -47,12 +48,23 @@ def give(project: Path, variables: Mapping[str, str]) -> None:
     path.write_text(json.dumps(configuration))
 
 
+@pytest.fixture(scope="module")
+def buckets(aws: str) -> None:
+    """Have a bucket that will do, one in another region, and one that the functions may not write to."""
+    for name, region in ((BUCKET, "us-east-1"), (FAR, "eu-west-3"), (ELSEWHERE, "us-east-1")):
+        s3 = boto3.client("s3", endpoint_url=aws, region_name=region, **CREDENTIALS)
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=name, **where)
+        s3.close()
+
+
 @pytest.fixture
-def chalice(project: Path, aws: str) -> Iterator[Chalice]:
+def chalice(project: Path, aws: str, buckets: None) -> Iterator[Chalice]:
     """Return what runs `chalice` in the copy, with its secret in place; it must succeed unless told otherwise."""
     environment = {**chalice_environment(), **AWS, "AWS_ENDPOINT_URL": aws, **LEFT_BY_THE_DEPLOYER}
     secrets = boto3.client("secretsmanager", endpoint_url=aws, region_name="us-east-1", **CREDENTIALS)
-    secrets.create_secret(Name=SECRET, SecretString=json.dumps(HELD))
+    for name in (SECRET, ELSEWHERE):
+        secrets.create_secret(Name=name, SecretString=json.dumps(HELD))
 
     def run(*arguments: str, status: int = 0) -> str:
         command = [chalice_command(), *arguments, "--stage", "prod"]
@@ -61,7 +73,8 @@ def chalice(project: Path, aws: str) -> Iterator[Chalice]:
         return done.stdout if status == 0 else done.stderr
 
     yield run
-    secrets.delete_secret(SecretId=SECRET, ForceDeleteWithoutRecovery=True)
+    for name in (SECRET, ELSEWHERE):
+        secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
     secrets.close()
 
 
@@ -141,7 +154,15 @@ def test_chalice_deploys_deploys_a_change_and_deletes(
         ({"QUOTE_SOURCE": ""}, "setting QUOTE_SOURCE: got ''"),
         ({"SECRET_IDS": ""}, "setting AUTH_SECRET: got nothing"),
         ({"SECRET_IDS": "day-trading/other"}, "setting SECRET_IDS: got 'day-trading/other'"),
+        ({"SECRET_IDS": ELSEWHERE}, "that can be read (the functions' role may not read it: see iam_policy_file)"),
         ({"DUMP_PLACE": "/logs"}, "setting DUMP_PLACE: got '/logs', takes s3://bucket/prefix"),
+        ({"DUMP_PLACE": "s3://day-trading-none"}, "that the functions can use (there is none of that name)"),
+        (
+            {"DUMP_BUCKET_OWNER": "999999999999"},
+            "(it is not of account 999999999999 (DUMP_BUCKET_OWNER), or you may not look at it)",
+        ),
+        ({"DUMP_PLACE": f"s3://{FAR}/logs"}, "(it is in eu-west-3, the functions will be in us-east-1)"),
+        ({"DUMP_PLACE": f"s3://{ELSEWHERE}"}, "(the functions' role may not write to it: see iam_policy_file)"),
     ],
 )
 def test_what_the_functions_would_not_have_is_said_before_anything_is_deployed(
@@ -153,3 +174,8 @@ def test_what_the_functions_would_not_have_is_said_before_anything_is_deployed(
     assert "Nothing was deployed. Set them in environment_variables of the stage prod" in refused
     assert "0" * 32 not in refused
     assert functions(client) == {}
+
+
+def test_what_the_functions_need_is_looked_for_with_the_profile_that_deploys(chalice: Chalice) -> None:
+    refused = chalice("deploy", "--profile", "nobodys", status=2)
+    assert "names of secrets that can be read (The config profile (nobodys) could not be found)" in refused
