@@ -31,7 +31,7 @@ def check_deployment(folder: Path, stage: str, profile: str | None = None) -> No
         session = boto3.Session(profile_name=profile)
         for name in names:
             given |= _secret(session, role, name)
-    except (BotoCoreError, ValueError) as error:  # boto3 checks some of its own settings by nothing better
+    except (BotoCoreError, ValueError, OSError) as error:  # what boto3 has for its own settings and files
         raise SettingError("SECRET_IDS", ",".join(names), f"names of secrets that can be read ({error})") from None
     place = read_settings(given).dump_place
     if not place.startswith(_S3):

@@ -1,8 +1,8 @@
 """Deploy the stack to AWS, see what that would change and whether it works, go back to the one before, or remove it."""
 
 import argparse
-import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.exceptions import ConnectionError as OfNetworkError
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
 from infra.cloud import smoke
@@ -166,7 +167,7 @@ def _packaged_change(options: argparse.Namespace) -> _Change:
             artifact = Artifact(options.template.with_name(CODE), options.template)
         try:
             template, url = upload(_client(session, "s3"), account, session.region_name, artifact)
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise CloudUsageError(f"{artifact.template}: {error}") from error
     return _planned(options, session, account, template, url)
 
@@ -199,7 +200,9 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
         if not _is_region(session, region):
             raise CloudUsageError(f"there is no region {region!r}")
         account: str = _client(session, "sts").get_caller_identity()["Account"]
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, OSError) as error:
+        if isinstance(error, OfNetworkError):  # one of boto3's of a network, of which some are the system's too
+            raise
         raise CloudUsageError(
             f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE"
         ) from error
@@ -247,7 +250,15 @@ def _agreed(options: argparse.Namespace, what: str) -> bool:
     return input(f"{what}? [y/N] ").strip().lower() in {"y", "yes"}
 
 
+def _stage(text: str) -> str:
+    if re.fullmatch(_STAGE, text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: takes letters, digits and hyphens, 44 at most")
+    return text
+
+
 _PROG = "python -m infra.cloud"
+_STAGE = "[A-Za-z0-9][A-Za-z0-9-]{0,43}"
+"""A function is called after its stack, in 64 characters at most."""
 _SETTINGS = "--stage prod --set AlarmEmail=ops@example.com"
 
 
@@ -270,7 +281,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "invite":
             command.add_argument("email", metavar="EMAIL", help="Cognito sends the first password there")
             command.add_argument("--role", choices=ROLES, default="trader", help="(%(default)s)")
-        command.add_argument("--stage", default="prod", help="the stack is day-trading-STAGE (%(default)s)")
+        command.add_argument(
+            "--stage", type=_stage, default="prod", help="the stack is day-trading-STAGE (%(default)s)"
+        )
         if name in {"package", "diff", "deploy"}:
             command.add_argument("--runtime", choices=RUNTIMES, default=LambdaTarget().runtime, help="(%(default)s)")
             command.add_argument(

@@ -18,12 +18,16 @@ _PRIVATE = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "Restric
 def upload(client: Any, account: str, region: str, artifact: Artifact) -> tuple[Mapping[str, Any], str]:
     """Send an artifact; return its template, with the code's new place in it, and the template's address.
 
+    Raises OSError and ValueError for a file that is no template.
+
     Names are made from content: what is there already is not sent again, and the code of an older stack stays for a
     way back.
     """
+    template: dict[str, Any] = json.loads(artifact.template.read_text())
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        raise ValueError("not a template of CloudFormation: it has no Resources")  # noqa: TRY004  # the content is wrong
     owned = _owned(account, region)
     _make(client, owned, region)
-    template: dict[str, Any] = json.loads(artifact.template.read_text())
     if artifact.code.exists():
         place = f"s3://{owned['Bucket']}/{_send(client, owned, artifact.code.read_bytes(), 'zip')}"
         for resource in template["Resources"].values():

@@ -1,6 +1,7 @@
 """The packaged template as CloudFormation sees it, for each combination of parameters that the manual names."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from infra.cloud.artifact import Artifact
+from infra.cloud.stack import RELEASE
+from infra.local.stack import PROJECT
 from tests.cloud.expand import Made, expand
 
 VPC = {
@@ -35,6 +38,32 @@ SHAPES: Mapping[str, Mapping[str, str]] = {
     },
     "all at once": {"Rollout": "AllAtOnce"},
     "people who sign in": {"LoginDomain": "traders", "PageAddress": "https://trade.example.com/"},
+    "everything, and nothing as it comes": {
+        **VPC,
+        "Cache": "valkey",
+        "CacheClass": "cache.t4g.medium",
+        "PrivateEndpoints": "yes",
+        "RouteTableIds": "rtb-0123456789abcdef0",
+        "SettingsSecret": "day-trading/settings",
+        "QuoteSource": "tcp://quotes.example.com:4445",
+        "QuotePort": "4445",
+        "CorsOrigin": "https://trade.example.com",
+        "LoginDomain": "traders",
+        "PageAddress": "https://trade.example.com/",
+        "ApiRate": "200",
+        "ApiBurst": "100",
+        "ApiConcurrency": "20",
+        "SweepConcurrency": "2",
+        "MemoryMb": "1769",
+        "Rollout": "Linear10PercentEvery1Minute",
+        "Restart": "2026-11-29T12:00:00",
+        "Tracing": "yes",
+        "DumpDays": "7",
+        "ArchiveDays": "90",
+        "LogDays": "365",
+        "SlowMs": "500",
+        "AlarmEmail": "ops@example.com",
+    },
 }
 FUNCTIONS = ("APIHandler", "Archive", "Dump", "Sweep")
 
@@ -55,13 +84,31 @@ def test_cfn_lint_finds_nothing_in_either_form(template: Any, tmp_path: Path, sh
     given = SHAPES[shape]
     for form in (json.loads(json.dumps(template)), expand(template, given)):
         for name, value in given.items():
-            form["Parameters"][name]["Default"] = value
+            parameter = form["Parameters"][name]
+            parameter["Default"] = int(value) if parameter["Type"] == "Number" else value
         path = tmp_path / "template.json"
         path.write_text(json.dumps(form))
         command = [str(Path(sys.executable).with_name("cfn-lint")), "--non-zero-exit-code", "informational"]
         command += [] if "Transform" in form else ["--ignore-checks", "W1030", "W2001", "--template"]
         done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_every_parameter_is_another_than_its_default_in_one_of_the_shapes(template: Any) -> None:
+    defaults = {name: str(found["Default"]) for name, found in template["Parameters"].items() if name != RELEASE}
+    tried = {name for shape in SHAPES.values() for name, value in shape.items() if value != defaults[name]}
+    assert tried == set(defaults)
+
+
+def test_what_the_manual_sets_together_is_one_of_the_shapes() -> None:
+    """Or a part of one."""
+    documented = [
+        {assignment.partition("=")[0] for assignment in found.split()}
+        for path in (PROJECT / "docs").glob("*.md")
+        for found in re.findall(r'SET="([^"$]+)"', path.read_text())
+    ]
+    assert len(documented) > 3
+    assert [names for names in documented if not any(names <= set(shape) for shape in SHAPES.values())] == []
 
 
 def test_there_is_one_stage_and_it_is_throttled_and_watched(template: Any) -> None:

@@ -9,14 +9,12 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
 from pymongo import MongoClient
 
-from infra.cloud.aws_server import AWS
 from infra.cloud.smoke import Client, SmokeError
 from infra.local.background import BackgroundStack, running_stack
 from infra.local.stack import PROJECT
@@ -156,27 +154,3 @@ def test_what_is_refused_for_now_is_asked_again_with_its_key_and_not_for_ever() 
 def test_what_is_missing_is_said(arguments: list[str], environment: dict[str, str], said: str) -> None:
     done = smoke(*arguments, **environment)
     assert (done.returncode, said in done.stderr) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("AWS_ENDPOINT_URL", "foo"), ("AWS_MAX_ATTEMPTS", "often"), ("AWS_RETRY_MODE", "never")]
-)
-def test_a_wrong_setting_of_boto3_ends_in_a_sentence(name: str, value: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "infra.cloud", "destroy", "--stage=x", "--yes"]
-    environment = {**AWS, "PATH": os.environ["PATH"], "HOME": str(tmp_path), name: value}
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in {1, 2}
-    assert value in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_answer_that_is_none_of_aws_ends_in_a_sentence(tmp_path: Path) -> None:
-    """Such as that of a proxy on the way."""
-    with serving(lambda *_asked: (500, b"<!doctype html><h1>Blocked")) as url:
-        command = [sys.executable, "-m", "infra.cloud", "destroy", "--stage=x", "--yes"]
-        environment = {**AWS, "PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_ENDPOINT_URL": url}
-        environment["AWS_MAX_ATTEMPTS"] = "1"
-        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Unable to parse response" in done.stderr
-    assert "Traceback" not in done.stderr

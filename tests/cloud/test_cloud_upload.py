@@ -62,19 +62,20 @@ def test_cloudformation_reads_the_template_from_the_region_of_the_bucket(aws: st
     assert url.rpartition("/")[0] == f"https://day-trading-artifacts-{ACCOUNT}-{region}.s3.{region}.{domain}"
 
 
-def test_every_call_says_whose_the_bucket_has_to_be(s3: Any, tmp_path: Path) -> None:
+def test_every_call_says_whose_the_bucket_has_to_be(aws: str, tmp_path: Path) -> None:
     """But the one that makes it, which fails when somebody has it."""
     called: dict[str, Any] = {}
 
     def note(request: Any, event_name: str, **_more: Any) -> None:
         called[event_name.rpartition(".")[2]] = request.headers.get("x-amz-expected-bucket-owner")
 
-    account = "210987654321"
+    region = "eu-north-1"  # where nobody has made the bucket yet
+    s3 = boto3.client("s3", endpoint_url=aws, region_name=region, **CREDENTIALS)
     s3.meta.events.register("before-send.s3", note)
     (tmp_path / "sam.json").write_text('{"Resources": {}}')
     (tmp_path / CODE).write_bytes(b"code")
-    upload(s3, account, "eu-west-3", Artifact(tmp_path / CODE, tmp_path / "sam.json"))
-    upload(s3, account, "eu-west-3", Artifact(tmp_path / CODE, tmp_path / "sam.json"))
+    upload(s3, ACCOUNT, region, Artifact(tmp_path / CODE, tmp_path / "sam.json"))
+    upload(s3, ACCOUNT, region, Artifact(tmp_path / CODE, tmp_path / "sam.json"))
     assert called.pop("CreateBucket") is None
     assert {"HeadBucket", "HeadObject", "PutObject", "PutPublicAccessBlock", "PutBucketVersioning"} == set(called)
-    assert {str(owner, "ascii") if isinstance(owner, bytes) else owner for owner in called.values()} == {account}
+    assert {str(owner, "ascii") if isinstance(owner, bytes) else owner for owner in called.values()} == {ACCOUNT}
