@@ -25,7 +25,7 @@ def check_deployment(folder: Path, stage: str, profile: str | None = None) -> No
     configuration = json.loads((folder / "config.json").read_text())
     its_own = configuration["stages"].get(stage, {})
     given = {**configuration.get("environment_variables", {}), **its_own.get("environment_variables", {})}
-    role = Role.read(folder, {**configuration, **its_own})
+    role = FunctionRole.read(folder, {**configuration, **its_own})
     names = list(filter(None, map(str.strip, given.get("SECRET_IDS", "").split(","))))
     try:
         session = boto3.Session(profile_name=profile)
@@ -39,14 +39,14 @@ def check_deployment(folder: Path, stage: str, profile: str | None = None) -> No
     _check_bucket(session, role, place, given.get("DUMP_BUCKET_OWNER"))
 
 
-class Role:
+class FunctionRole:
     """What the functions may do, by the policy that Chalice gives their role; all, when Chalice makes one itself."""
 
     def __init__(self, statements: list[Any] | None) -> None:
         self._statements = statements
 
     @classmethod
-    def read(cls, folder: Path, configuration: Mapping[str, Any]) -> "Role":
+    def read(cls, folder: Path, configuration: Mapping[str, Any]) -> "FunctionRole":
         """Return the role of a stage's functions."""
         file = configuration.get("iam_policy_file")
         return cls(None if file is None else json.loads((folder / file).read_text())["Statement"])
@@ -66,7 +66,7 @@ def _matches(patterns: str | list[str], name: str) -> bool:
     return any(fnmatchcase(name, one) for one in ([patterns] if isinstance(patterns, str) else patterns))
 
 
-def _secret(session: Any, role: Role, name: str) -> dict[str, str]:
+def _secret(session: Any, role: FunctionRole, name: str) -> dict[str, str]:
     """Return what a secret holds."""
     try:
         answer = session.client("secretsmanager").get_secret_value(SecretId=name)
@@ -83,7 +83,7 @@ def _secret(session: Any, role: Role, name: str) -> dict[str, str]:
     raise SettingError("SECRET_IDS", name, takes)
 
 
-def _check_bucket(session: Any, role: Role, place: str, owner: str | None) -> None:
+def _check_bucket(session: Any, role: FunctionRole, place: str, owner: str | None) -> None:
     """See that a bucket is there, whose it is, that it is near, and that the functions may write to it."""
     bucket = place.removeprefix(_S3).partition("/")[0]
     try:
