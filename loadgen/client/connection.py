@@ -1,16 +1,15 @@
 """One kept-alive HTTP/1.1 connection at the cost of three system calls a request.
 
-The load generator shares the machine with what it measures, so its own cost counts: http.client takes 250 us of CPU
-a request, most of it in the email package's header parser and in layers of buffering; this takes 70 us. It sends one
-request at a time and reads a response with a length, in chunks, or up to the close.
+The load generator shares the machine with what it measures, so its own cost counts: this takes about half of the CPU of
+http.client (`loadgen.selftest.bench client`).
 
-A request leaves in one send. A server that writes head and body apart, with Nagle's algorithm on (`chalice local`
-does), waits for our kernel's delayed acknowledgement, 40 ms, before the second part: TCP_QUICKACK, re-armed when a
-response comes in parts, sends it at once.
+A request leaves in one send. A server that writes head and body separately with Nagle's algorithm on (`chalice local`)
+waits 40 ms for our kernel's delayed acknowledgement, unless TCP_QUICKACK is re-armed when a response comes in parts.
 
-A connection is never trusted: before it is used again it is looked at, and anything that came unasked, a byte or the
-end of the stream, means that it is replaced. So a stray response is not taken for that to the next request, unless it
-comes after the next request has left; what tells those apart is in the body (`loadgen.client.retry`).
+A kept connection is checked before it is reused, and replaced if anything arrived unasked, a byte or the end of the
+stream. So a stray response is not taken for that to the next request, unless it arrives after that request was sent:
+then the body tells them apart (the dialect's `judge`). The check does not release the interpreter lock, which costs
+more than the check where many threads wait for it.
 """
 
 import contextlib
@@ -20,60 +19,28 @@ import ssl
 import struct
 import sys
 import time
-import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 from loadgen.client.encoding import Target
+from loadgen.client.response import (
+    MAX_BODY_BYTES,
+    BrokenResponseError,
+    ConnectError,
+    ExchangeError,
+    ExchangeTimeoutError,
+    Head,
+    Response,
+    decode,
+    parse_head,
+)
 
 MAX_HEAD_BYTES = 64 * 1024
-MAX_BODY_BYTES = 64 * 1024 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _KERNEL_TIMEOUTS = sys.platform != "win32"
-_KERNEL_STATE = sys.platform == "linux"
-_TCP_ESTABLISHED = 1  # linux/tcp_states.h
-_SO_MEMINFO = 55  # asm-generic/socket.h; its first number: bytes that arrived and were not read, with their overhead
-
-
-class ExchangeError(Exception):
-    """A request that got no whole response. `reason` is a stable word for statistics."""
-
-    reason = "connection"
-
-
-class ConnectError(ExchangeError):
-    """No connection could be opened: the request was not sent."""
-
-    reason = "connect"
-
-
-class ExchangeTimeoutError(ExchangeError):
-    """No whole response came in time."""
-
-    reason = "timeout"
-
-
-class BrokenResponseError(ExchangeError):
-    """The response was cut off, or is not what HTTP allows."""
-
-    reason = "broken_answer"
-
-
-class Response(NamedTuple):
-    """One HTTP response.
-
-    `head` is its status line and headers as they came, each line ended by CRLF, `lower` the same in lower case.
-    """
-
-    status: int
-    head: bytes
-    body: bytes
-    lower: bytes
-
-    def header(self, name: bytes) -> bytes | None:
-        """Return the value of a header, its name given in lower case; None when it is absent."""
-        return _header(self.head, self.lower, b"\r\n" + name + b":")
+_TCP_INFO = struct.Struct("B127xQ")  # linux/tcp.h: the state is first, at 128 stands how many bytes were received
+_TCP_ESTABLISHED = 1
 
 
 class ClientConnection:
@@ -98,17 +65,27 @@ class ClientConnection:
         self._tls = tls
         self._on_connect = on_connect
         self._socket: socket.socket | None = None
+        self._received = 0
+        """How many bytes were read from the socket."""
+        self._has_kernel_state = False
+        self._unread = b""
         self.opened_us = 0
         """How long the last `prepare` took to open a connection, 0 if there was one."""
         self._prepared = False
         self._answering = False
+        self._deadline = 0.0
 
     def prepare(self, timeout_s: float | None = None) -> bool:
         """Make the connection ready for a request, within `timeout_s` seconds (default: that of the connection).
 
         Return whether a kept connection had to be replaced. Raises ConnectError.
         """
-        self._allow(self._default_timeout_s if timeout_s is None else timeout_s)
+        if timeout_s is None:
+            timeout_s = self._default_timeout_s
+        if timeout_s != self._timeout_s:
+            self._timeout_s = timeout_s
+            if self._socket is not None:
+                self._set_timeouts(self._socket)
         replaced = False
         self.opened_us = 0
         if self._socket is not None and not self._is_quiet(self._socket):
@@ -129,12 +106,12 @@ class ClientConnection:
             self.prepare(timeout_s)
         self._prepared = False
         assert self._socket is not None
-        deadline = time.monotonic() + self._timeout_s
-        buffer = bytearray()
+        self._deadline = time.monotonic() + self._timeout_s
+        self._unread = b""
         self._answering = keep = False
         try:
             self._socket.sendall(request)
-            response, keep = self._receive(self._socket, buffer, deadline, bodiless=request.startswith(b"HEAD "))
+            response, keep = self._receive(self._socket, bodiless=request.startswith(b"HEAD "))
         except (OSError, ExchangeError) as error:
             raise self._explain(error) from error
         finally:
@@ -151,12 +128,10 @@ class ClientConnection:
             self._socket = None
 
     def _is_quiet(self, connection: socket.socket) -> bool:
-        """Return whether nothing came since the last response: neither a byte nor the end of the stream."""
+        """Return whether nothing arrived since the last response: neither a byte nor the end of the stream."""
         try:
-            if _KERNEL_STATE and self._tls is None:
-                state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-                unread = connection.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4)
-                return state == _TCP_ESTABLISHED and not any(unread)
+            if self._has_kernel_state:
+                return _kernel_state(connection) == (_TCP_ESTABLISHED, self._received)
             connection.settimeout(0.0)
             try:
                 connection.recv(1)  # under TLS what came may be none of the server's words, such as a session ticket
@@ -167,12 +142,6 @@ class ClientConnection:
         except OSError:
             return False
         return False
-
-    def _allow(self, timeout_s: float) -> None:
-        if timeout_s != self._timeout_s:
-            self._timeout_s = timeout_s
-            if self._socket is not None:
-                self._set_timeouts(self._socket)
 
     def _explain(self, error: OSError | ExchangeError) -> ExchangeError:
         """Return what an error means for the request."""
@@ -197,6 +166,8 @@ class ClientConnection:
             if raw is not None:
                 raw.close()
             raise ConnectError(f"cannot connect to {target.url}: {_words(error)}") from error
+        self._received = 0
+        self._has_kernel_state = self._tls is None and _kernel_state(raw) is not None
         self.opened_us = (time.perf_counter_ns() - started_ns) // 1000
         if self._on_connect is not None:
             self._on_connect(self.opened_us)
@@ -213,110 +184,88 @@ class ClientConnection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
-    def _receive(
-        self, source: socket.socket, buffer: bytearray, deadline: float, *, bodiless: bool
-    ) -> tuple[Response, bool]:
+    def _receive(self, source: socket.socket, *, bodiless: bool) -> tuple[Response, bool]:
         """Return the response and whether the connection may be used again."""
         while True:
-            head = self._take_head(source, buffer, deadline)
-            match = _STATUS.match(head)
-            if match is None:
-                raise BrokenResponseError("the response is not HTTP/1.1")
-            status = int(match[2])
-            if status == 101:
-                raise BrokenResponseError("the server switched protocols, which nobody asked for")
-            if status >= 200:
+            raw = self._take_head(source)
+            head = parse_head(raw, bodiless=bodiless)
+            if head.status >= 200:
                 break
-        lower = head.lower()
-        keep = _keeps_open(lower, old=match[1] == b"0")
-        if bodiless or status in {204, 304}:
-            return Response(status, head, b"", lower), keep and not buffer
-        body, delimited = self._read_body(source, buffer, deadline, lower)
-        return Response(status, head, body, lower), keep and delimited and not buffer
+        body, delimited = self._read_body(source, head)
+        return Response(head.status, raw, body, head.lower), head.keeps_open and delimited and not self._unread
 
-    def _take_head(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
-        """Take status line and headers from the buffer; lines that end in a bare LF come with CRLF."""
-        while True:
-            end = buffer.find(b"\r\n\r\n")
-            if buffer.find(b"\n\n", 0, end if end >= 0 else len(buffer)) < 0 <= end:
-                head = bytes(buffer[: end + 2])
-                del buffer[: end + 4]
-                return head
-            if (blank := _BLANK_LINE.search(buffer)) is not None:
-                head = _LINE_END.sub(b"\r\n", bytes(buffer[: blank.start()])) + b"\r\n"
-                del buffer[: blank.end()]
-                return head
-            if len(buffer) > MAX_HEAD_BYTES:
+    def _take_head(self, source: socket.socket) -> bytes:
+        """Take status line and headers; lines that end in a bare LF come with CRLF."""
+        while (blank := _BLANK_LINE.search(self._unread)) is None:
+            if len(self._unread) > MAX_HEAD_BYTES:
                 raise BrokenResponseError("the response's headers do not end")
-            self._fill(source, buffer, deadline)
+            self._unread += self._more(source)
+        head, self._unread = self._unread[: blank.start() + 1], self._unread[blank.end() :]
+        return head if head.count(b"\n") == head.count(b"\r\n") else _LINE_END.sub(b"\r\n", head)
 
-    def _read_body(self, source: socket.socket, buffer: bytearray, deadline: float, lower: bytes) -> tuple[bytes, bool]:
-        """Return the body and whether its end was marked; what follows it stays in the buffer."""
-        length, coding, encoding = _content_length(lower), None, None
-        if b"-encoding:" in lower:
-            coding = _header(lower, lower, b"\r\ntransfer-encoding:")
-            encoding = _header(lower, lower, b"\r\ncontent-encoding:")
+    def _read_body(self, source: socket.socket, head: Head) -> tuple[bytes, bool]:
+        """Return the body and whether its end was marked; what follows it stays unread."""
         delimited = True
-        if coding is not None:
-            if coding != b"chunked":
-                raise BrokenResponseError(f"the response has an unknown transfer encoding, {_text(coding)}")
-            body = self._read_chunks(source, buffer, deadline)
-        elif length is not None:
-            body = self._take(source, buffer, deadline, length)
+        if head.chunked:
+            body = self._read_chunks(source)
+        elif head.length is not None:
+            body = self._take(source, head.length)
         else:
-            body, delimited = self._read_to_end(source, buffer, deadline), False
-        return (body if encoding is None else _decode(body, encoding)), delimited
+            body, delimited = self._read_to_end(source), False
+        return (body if head.encoding is None else decode(body, head.encoding)), delimited
 
-    def _read_to_end(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
+    def _read_to_end(self, source: socket.socket) -> bytes:
+        body, self._unread = bytearray(self._unread), b""
         with contextlib.suppress(_ClosedError):
-            while len(buffer) <= MAX_BODY_BYTES:
-                self._fill(source, buffer, deadline)
+            while len(body) <= MAX_BODY_BYTES:
+                body += self._more(source)
             raise BrokenResponseError(f"the response is larger than {MAX_BODY_BYTES:,} bytes")
-        body = bytes(buffer)
-        buffer.clear()
-        return body
+        return bytes(body)
 
-    def _read_chunks(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
+    def _read_chunks(self, source: socket.socket) -> bytes:
         body = bytearray()
         while True:
-            size = self._take_line(source, buffer, deadline).split(b";")[0].strip()
+            size = self._take_line(source).split(b";")[0].strip()
             if not _CHUNK_SIZE.fullmatch(size) or len(body) + int(size, 16) > MAX_BODY_BYTES:
                 raise BrokenResponseError("the response's chunks are not usable")
             if int(size, 16) == 0:
-                while self._take_line(source, buffer, deadline):
+                while self._take_line(source):
                     pass
                 return bytes(body)
-            body += self._take(source, buffer, deadline, int(size, 16))
-            if self._take_line(source, buffer, deadline):
+            body += self._take(source, int(size, 16))
+            if self._take_line(source):
                 raise BrokenResponseError("the response's chunks are not usable")
 
-    def _take(self, source: socket.socket, buffer: bytearray, deadline: float, length: int) -> bytes:
-        while len(buffer) < length:
-            self._fill(source, buffer, deadline)
-        body = bytes(buffer[:length])
-        del buffer[:length]
-        return body
+    def _take(self, source: socket.socket, length: int) -> bytes:
+        if len(self._unread) < length:
+            body = bytearray(self._unread)
+            while len(body) < length:
+                body += self._more(source)
+            self._unread = bytes(body)
+        taken, self._unread = self._unread[:length], self._unread[length:]
+        return taken
 
-    def _take_line(self, source: socket.socket, buffer: bytearray, deadline: float) -> bytes:
-        while (end := buffer.find(b"\n")) < 0:
-            if len(buffer) > MAX_HEAD_BYTES:
+    def _take_line(self, source: socket.socket) -> bytes:
+        while (end := self._unread.find(b"\n")) < 0:
+            if len(self._unread) > MAX_HEAD_BYTES:
                 raise BrokenResponseError("a line of the response does not end")
-            self._fill(source, buffer, deadline)
-        return self._take(source, buffer, deadline, end + 1).rstrip(b"\r\n")
+            self._unread += self._more(source)
+        return self._take(source, end + 1).rstrip(b"\r\n")
 
-    def _fill(self, source: socket.socket, buffer: bytearray, deadline: float) -> None:
+    def _more(self, source: socket.socket) -> bytes:
+        """Return what comes next of the response."""
         if self._answering:
-            self._hurry(source, deadline)
+            self._hurry(source)
         received = source.recv(_RECEIVE_BYTES)
         if not received:
             raise _ClosedError("closed by the server")
         self._answering = True
-        buffer += received
+        self._received += len(received)
+        return received
 
-    def _hurry(self, source: socket.socket, deadline: float) -> None:
+    def _hurry(self, source: socket.socket) -> None:
         """Make the rest of a response come now (TCP_QUICKACK), and not after the deadline."""
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if time.monotonic() >= self._deadline:
             raise TimeoutError
         if _QUICKACK is not None:
             source.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
@@ -326,61 +275,17 @@ class _ClosedError(ExchangeError):
     """The server closed the connection."""
 
 
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: |\r\n)", re.IGNORECASE)
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_LENGTH = b"\r\ncontent-length:"
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
-def _header(head: bytes, lower: bytes, mark: bytes) -> bytes | None:
-    """Return the value of a header that begins with a mark: CRLF, its name in lower case and a colon."""
-    start = lower.find(mark)
-    if start < 0:
+def _kernel_state(connection: socket.socket) -> tuple[Any, ...] | None:
+    """Return the state of a connection and how many bytes arrived; None where the kernel does not tell."""
+    if sys.platform != "linux":
         return None
-    start += len(mark)
-    return head[start : head.index(b"\r\n", start)].strip()
-
-
-def _content_length(lower: bytes) -> int | None:
-    """Return the length that the headers give, None without one. Raises BrokenResponseError."""
-    value = _header(lower, lower, _LENGTH)
-    if value is None:
-        return None
-    if lower.rfind(_LENGTH) != lower.find(_LENGTH):
-        values = set(re.findall(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r)", lower))
-        if len(values) > 1:
-            said = " and ".join(sorted(map(_text, values)))
-            raise BrokenResponseError(f"the response has two different lengths, {said}")
-    if not value.isdigit() or len(value) > 12 or int(value) > MAX_BODY_BYTES:
-        raise BrokenResponseError(f"the response's length is not usable, {_text(value)}")
-    return int(value)
-
-
-def _decode(body: bytes, encoding: bytes) -> bytes:
-    """Return a body without its content encoding. Raises BrokenResponseError."""
-    if encoding == b"identity" or not body:
-        return body
-    if encoding not in {b"gzip", b"x-gzip", b"deflate"}:
-        raise BrokenResponseError(f"the response has an unknown content encoding, {_text(encoding)}")
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        plain = inflater.decompress(body, MAX_BODY_BYTES)
-    except zlib.error as error:
-        raise BrokenResponseError(f"the response is not the {_text(encoding)} that it says: {error}") from error
-    if not inflater.eof:
-        raise BrokenResponseError(f"the response's {_text(encoding)} is cut off or too large")
-    return plain
-
-
-def _keeps_open(lower: bytes, *, old: bool) -> bool:
-    connection = _header(lower, lower, b"\r\nconnection:") or b""
-    return b"keep-alive" in connection if old else b"close" not in connection
-
-
-def _text(value: bytes) -> str:
-    return value[:60].decode("latin-1")
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return _TCP_INFO.unpack(info) if len(info) == _TCP_INFO.size else None
 
 
 def _words(error: Exception) -> str:

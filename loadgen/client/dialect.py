@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol, TypeVar
 
-from loadgen.client.connection import Response
+from loadgen.client.response import Response
 
 
 class Item(Protocol):

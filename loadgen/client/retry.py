@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, NamedTuple, Protocol
 
-from loadgen.client.connection import ClientConnection, ExchangeError, Response
+from loadgen.client.connection import ClientConnection
 from loadgen.client.dialect import AnyItem, Dialect, Item, Verdict
+from loadgen.client.response import ExchangeError, Response
 
 RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 """Not now: the same request may succeed later. A 408 may be that of the connection, sent while it was idle."""

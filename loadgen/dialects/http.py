@@ -1,8 +1,8 @@
 """Any HTTP requests: what each is sent as, when it may be repeated, and when its response is what was expected."""
 
-from loadgen.client.connection import Response
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.response import Response
 from loadgen.client.retry import RETRY_STATUSES, redirection, retry_after_s
 from loadgen.workload.http_lines import HttpCall
 

@@ -6,9 +6,9 @@ from json.encoder import encode_basestring_ascii as json_string
 from typing import Any
 from urllib.parse import quote
 
-from loadgen.client.connection import Response
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.response import Response
 from loadgen.client.retry import RETRY_STATUSES, parse_object, redirection, retry_after_s
 from loadgen.workload.commands import COMMANDS, LOG_TIMEOUT_S, WHOLE_LOG
 from loadgen.workload.files import Command

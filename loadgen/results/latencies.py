@@ -17,17 +17,18 @@ class Latencies:
         self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
         self._new: dict[int, int] = {}
         """How often each latency was recorded that is not in the histogram yet: equal ones are put in as one."""
-        self.count = 0
-        self._total_us = 0
-        self._max_us = 0
+        self._count = self._total_us = self._max_us = 0
+
+    @property
+    def count(self) -> int:
+        """Return how many latencies were counted."""
+        self._put_in()
+        return self._count
 
     def record(self, latency_us: int) -> None:
         """Count one latency; beyond an hour counts as an hour."""
         new = self._new
         new[latency_us] = new.get(latency_us, 0) + 1
-        self.count += 1
-        self._total_us += latency_us
-        self._max_us = max(self._max_us, latency_us)
         if len(new) > _MOST_NEW:
             self._put_in()
 
@@ -35,20 +36,23 @@ class Latencies:
         """Return the histogram, all latencies in it."""
         for latency_us, times in self._new.items():
             self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)), times)
+            self._count += times
+            self._total_us += latency_us * times
+            self._max_us = max(self._max_us, latency_us)
         self._new.clear()
         return self._histogram
 
     def add(self, other: "Latencies") -> None:
         """Count everything that another histogram counted."""
         self._histogram.add(other._put_in())  # noqa: SLF001 (of its own class)
-        self.count += other.count
+        self._count += other._count  # noqa: SLF001 (of its own class)
         self._total_us += other._total_us  # noqa: SLF001 (of its own class)
         self._max_us = max(self._max_us, other._max_us)  # noqa: SLF001 (of its own class)
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile in milliseconds."""
-        found: int = self._put_in().get_value_at_percentile(percent)
-        return min(found, self._max_us) / 1000
+        value: int = self._put_in().get_value_at_percentile(percent)
+        return min(value, self._max_us) / 1000
 
     def deviation_ms(self) -> float:
         """Return the standard deviation in milliseconds."""
@@ -69,19 +73,15 @@ class Latencies:
 
     def dump(self) -> dict[str, Any]:
         """Return everything as a JSON object, from which `read` makes the histogram again."""
-        return {
-            "count": self.count,
-            "total_us": self._total_us,
-            "max_us": self._max_us,
-            "histogram": self._put_in().encode().decode(),
-        }
+        histogram = self._put_in().encode().decode()
+        return {"count": self._count, "total_us": self._total_us, "max_us": self._max_us, "histogram": histogram}
 
     @classmethod
     def read(cls, dumped: Mapping[str, Any]) -> Self:
         """Return the latencies that were dumped. Raises KeyError, TypeError and ValueError for other things."""
         latencies = cls()
         latencies._histogram.add(HdrHistogram.decode(dumped["histogram"].encode()))
-        latencies.count = int(dumped["count"])
+        latencies._count = int(dumped["count"])
         latencies._total_us = int(dumped["total_us"])
         latencies._max_us = int(dumped["max_us"])
         return latencies

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from loadgen.client.connection import ClientConnection, ConnectError, ExchangeError
+from loadgen.client.connection import ClientConnection
 from loadgen.client.dialect import Dialect
 from loadgen.client.encoding import RequestWriter, Target
+from loadgen.client.response import ConnectError, ExchangeError
 from loadgen.client.retry import CommandTracer, Outcome, RetryingClient, RetryPolicy, parse_object
 from loadgen.dialects.http import Http
 from loadgen.dialects.trading import TradingDialect

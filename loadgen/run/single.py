@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from loadgen.client.connection import ClientConnection, Response
+from loadgen.client.connection import ClientConnection
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter
+from loadgen.client.response import Response
 from loadgen.client.retry import RetryingClient
 from loadgen.dialects.trading import TradingDialect
 from loadgen.results.answer_text import as_json, as_text

@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,15 +10,15 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from loadgen.client.connection import (
+from loadgen.client.connection import ClientConnection
+from loadgen.client.encoding import parse_url
+from loadgen.client.response import (
     BrokenResponseError,
-    ClientConnection,
     ConnectError,
     ExchangeError,
     ExchangeTimeoutError,
     Response,
 )
-from loadgen.client.encoding import parse_url
 
 Script = Callable[[socket.socket, int], None]
 """Answers one request on a connection; the number says which request of all connections it is, from 0."""
@@ -100,6 +101,7 @@ def sends(*pieces: bytes, close: bool = True, pause_s: float = 0.0) -> Script:
         b'HTTP/1.0 200 OK\r\n\r\n{"a": "bc"}',
         b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
         b'HTTP/1.1 200 OK\nContent-Length: 11\n\n{"a": "bc"}',
+        b'HTTP/1.1 200 OK\r\nContent-Length: 11\n\r\n{"a": "bc"}',
         b'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n4\n{"a"\n7\n: "bc"}\n0\n\n',
         b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\nContent-Length: 11\r\n\r\n{"a": "bc"}',
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(ZIPPED), ZIPPED),
@@ -113,6 +115,7 @@ def sends(*pieces: bytes, close: bool = True, pause_s: float = 0.0) -> Script:
         "http 1.0",
         "after 100",
         "bare LF",
+        "some bare LF",
         "chunked with bare LF",
         "one length twice",
         "gzip",
@@ -179,10 +182,12 @@ def test_an_answer_that_has_no_body_by_its_status_leaves_the_connection_usable(s
         connection.close()
 
 
-def test_a_head_request_is_answered_without_the_body_that_its_headers_announce() -> None:
-    with serving(sends(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", close=False)) as url:
+@pytest.mark.parametrize("length", [7, 10**14])
+def test_a_head_request_is_answered_without_the_body_that_its_headers_announce(length: int) -> None:
+    with serving(sends(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length, close=False)) as url:
         connection = ClientConnection(parse_url(url), 2.0)
-        assert connection.exchange(REQUEST.replace(b"GET", b"HEAD")).status == 200
+        for _ in range(2):
+            assert connection.exchange(REQUEST.replace(b"GET", b"HEAD")).status == 200
         connection.close()
 
 
@@ -234,6 +239,34 @@ def test_a_connection_on_which_anything_came_unasked_is_replaced_before_a_reques
             assert connection.exchange(REQUEST).status == 200
         connection.close()
     assert replaced == [False, False, True, False]
+
+
+def reset(connection: socket.socket) -> None:
+    """Answer, and reset the connection once that was read."""
+    connection.sendall(FINE)
+    time.sleep(0.05)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def close_in_one_packet(connection: socket.socket) -> None:
+    """Answer and close the connection in the same packet, which one read takes off the socket."""
+    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 1)
+    connection.sendall(FINE)
+    connection.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("end", [reset, close_in_one_packet])
+def test_a_connection_that_ended_in_any_way_is_replaced_before_a_request_is_sent(
+    end: Callable[[socket.socket], None],
+) -> None:
+    with serving(lambda connection, _: end(connection)) as url:
+        connection = ClientConnection(parse_url(url), 2.0)
+        assert connection.exchange(REQUEST).status == 200
+        time.sleep(0.2)
+        assert connection.prepare() is True
+        assert connection.exchange(REQUEST).status == 200
+        connection.close()
 
 
 def test_a_server_that_reads_a_request_and_closes_is_not_taken_for_one_that_closed_while_idle() -> None:
