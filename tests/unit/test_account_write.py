@@ -84,6 +84,8 @@ def test_the_time_counts_from_the_arrival_and_one_that_lies_ahead_is_now(
 def test_the_time_is_up_when_either_clock_says_so(time: Time) -> None:
     """A machine that slept, or a function that was frozen, may see only one of them go on."""
     deadline = time.deadline()
+    time.stepped_ms = 400
+    assert deadline.remaining_seconds() == pytest.approx(0.6)
     time.stepped_ms = LIMIT_MS
     assert deadline.remaining_seconds() == 0.0
     time.stepped_ms = -(10**6)

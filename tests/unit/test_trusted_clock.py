@@ -93,6 +93,7 @@ def test_the_database_is_asked_at_the_next_command_when_the_last_look_is_thirty_
     times = Times()
     trusted = times.trusted()
     trusted()
+    assert LOOK_SECONDS == 30.0
     times.seconds += LOOK_SECONDS - 0.1
     trusted()
     assert times.looks == 1
