@@ -209,7 +209,7 @@ class _Sweep:
                     done, waiting = concurrency.wait(waiting, return_when=FIRST_COMPLETED)
                 yield [future.result() for future in done]
         finally:
-            self._note(_hits_of([future.result() for future in waiting]))
+            self._note(_hits_of([future.result() for future in concurrency.wait(waiting).done]))
 
     def _ask(self, symbol: str) -> _Asked:
         """Get the current quote in the name of a user with a trigger on it, in whose journal a hit is to stand.

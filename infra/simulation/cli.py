@@ -7,6 +7,7 @@ Exit status 0 when every schedule was survived; else 1, and the command that sho
 """
 
 import argparse
+import logging
 import multiprocessing
 import os
 import sys
@@ -16,18 +17,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from infra.host.affinity import stay_on
 from infra.host.arguments import add_examples, positive
 from infra.simulation.judge import findings
-from infra.simulation.schedule import SimulatedSchedule, Size, no_pauses
+from infra.simulation.schedule import SimulatedSchedule, Size
 
-_CHUNK = 100
+_CHUNK = 50
 
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
     """What came of some schedules: how long they were, and what was wrong with the first that was not survived."""
 
+    count: int
     steps: int
     seed: int = 0
     wrong: Sequence[str] = ()
@@ -37,54 +38,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parse(arguments)
     size = Size(options.users, options.commands, options.servers)
-    if options.seed is not None:
-        return _show(options.seed, size)
+    logging.disable(logging.CRITICAL)  # what servers say of all this trouble
+    try:
+        return _show(options.seed, size) if options.seed is not None else _try_many(options, size)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _try_many(options: argparse.Namespace, size: Size) -> int:
     began = time.monotonic()
-    steps = 0
-    seeds = range(options.first, options.first + options.count)
-    for tried in _try_all(seeds, size, options.processes):
-        steps += tried.steps
+    count = steps = 0
+    for tried in _try_all(range(options.first, options.first + options.count), size, options.processes):
+        count, steps = count + tried.count, steps + tried.steps
         if tried.wrong:
             print("\n".join(tried.wrong), file=sys.stderr)
             sizes = f"--users {size.users} --commands {size.commands} --servers {size.servers}"
             print(f"again: python -m infra.simulation --seed {tried.seed} {sizes}", file=sys.stderr)
             return 1
+        if sys.stderr.isatty():
+            print(f"\r{count:,} of {options.count:,} schedules survived", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     minutes = (time.monotonic() - began) / 60
-    print(f"{options.count:,} schedules of {steps:,} steps survived, {options.count / minutes:,.0f} a minute")
+    print(f"{count:,} schedules of {steps:,} steps survived, {count / minutes:,.0f} a minute")
     return 0
 
 
 def _show(seed: int, size: Size) -> int:
     schedule = SimulatedSchedule(seed, size, say=print)
-    with no_pauses():
-        schedule.run()
-    wrong = findings(schedule)
+    wrong = _wrong(schedule)
     print("\n".join(wrong) or "all is well")
     return 1 if wrong else 0
+
+
+def _wrong(schedule: SimulatedSchedule) -> Sequence[str]:
+    schedule.run()
+    return findings(schedule)
 
 
 def _try_all(seeds: range, size: Size, processes: int) -> Iterator[_Tried]:
     chunks = [seeds[start : start + _CHUNK] for start in range(0, len(seeds), _CHUNK)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _stay_on_one_core) as pool:
-        yield from pool.map(partial(_try, size=size), chunks)
-
-
-def _stay_on_one_core() -> None:
-    """Keep the threads of this process together: of those that hand over to each other only one ever runs."""
-    stay_on(os.getpid(), 1)
+    with ProcessPoolExecutor(processes, context, logging.disable, (logging.CRITICAL,)) as pool:
+        try:
+            yield from pool.map(partial(_try, size=size), chunks)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _try(seeds: range, size: Size) -> _Tried:
     steps = 0
-    with no_pauses():
-        for seed in seeds:
-            schedule = SimulatedSchedule(seed, size)
-            schedule.run()
-            steps += schedule.steps
-            if wrong := findings(schedule):
-                return _Tried(steps, seed, wrong)
-    return _Tried(steps)
+    for seed in seeds:
+        schedule = SimulatedSchedule(seed, size)
+        if wrong := _wrong(schedule):
+            return _Tried(seed - seeds.start + 1, steps, seed, wrong)
+        steps += schedule.steps
+    return _Tried(len(seeds), steps)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -95,7 +104,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=1, help="seed of the first of many (%(default)s)")
     parser.add_argument("--count", type=positive, default=5_000, help="how many (%(default)s)")
     parser.add_argument("--users", type=positive, default=size.users, help="(%(default)s)")
-    parser.add_argument("--commands", type=positive, default=size.commands, help="of each user (%(default)s)")
+    parser.add_argument("--commands", type=int, default=size.commands, help="of each user; 0 draws it (%(default)s)")
     parser.add_argument("--servers", type=positive, default=size.servers, help="(%(default)s)")
     parser.add_argument("--processes", type=positive, default=os.cpu_count() or 1, help="(%(default)s)")
     return parser.parse_args(arguments)

@@ -1,107 +1,246 @@
-"""What must be true after a schedule, whatever happened in it."""
+"""What must be true after a schedule, whatever happened in it (SPEC.md sections 3, 4, 6 and 7).
+
+Money is added up by rules of the judge's own, from the events of the journal; the rules of trading are those that
+ship, each entry being decided again on the account that the entries before it lead to.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.commands import Command, CommandName
+from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import Decision, decide
-from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
-from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.domain.system import settle
-from infra.simulation.schedule import PRICE_CENTS, PRICES, Sent, SimulatedSchedule
+from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
+from chalicelib.domain.quote import QUOTE_LIFETIME_MS, QuoteAnswer
+from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits, settle
+from chalicelib.store.documents import Document, account_from_state, entry_from_document, state_of
+from chalicelib.store.user_journal import attempt_of
+from infra.simulation.schedule import TOLERANCE_MS, Asked, Sent, SimulatedSchedule
+from infra.simulation.storm import MS
+
+SLACK_MS = 2 * (TOLERANCE_MS + 100)
+"""By how much two servers that trade may differ: both clocks may be off, and a look at the time has its error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    """An account and its entries, oldest first, with the ids of the attempts that wrote them."""
+
+    user: str
+    account: Account
+    entries: Sequence[Entry]
+    attempts: Sequence[bytes]
 
 
 def findings(schedule: SimulatedSchedule) -> list[str]:
     """Return what is wrong, in words; nothing when all is well."""
-    return [*schedule.failures, *_of_commands(schedule), *_of_accounts(schedule)]
+    wrong = list(schedule.failures)
+    results = {answer.entry.transaction: answer.entry.result for sent in schedule.sent for answer in sent.answers}
+    journals: dict[str, _Journal] = {}
+    for journal in _journals(schedule, results, wrong):
+        journals[journal.user] = journal
+    wrong += _of_commands(schedule, journals)
+    wrong += _of_hits(schedule, journals)
+    for user, journal in journals.items():
+        if user != SYSTEM_JOURNAL:
+            wrong += _of_account(journal, schedule.asked)
+    return wrong
 
 
-def _of_commands(schedule: SimulatedSchedule) -> Iterator[str]:
+def _journals(
+    schedule: SimulatedSchedule, results: Mapping[int, Mapping[str, Any]], wrong: list[str]
+) -> Iterator[_Journal]:
+    """Yield the journals, closed parts and open ones put together; note what is missing or there twice.
+
+    What a command without a key was answered is not in the journal: it is taken from the answer, where there is one.
+    """
+
+    def entry_of(document: Document) -> Entry:
+        entry = entry_from_document(document)
+        return replace(entry, result=results.get(entry.transaction, {})) if _is_without_result(entry) else entry
+
+    parts: dict[str, dict[int, Document]] = {}
+    for part in schedule.members.latest("journal"):
+        for place, document in enumerate(part["entries"]):
+            parts.setdefault(part["user"], {})[part["from"] + place] = document
+    for document in schedule.members.latest("accounts"):
+        user, state = document["_id"], state_of(document)
+        by_sequence = parts.get(user, {})
+        for place, entry in enumerate(state["open"]):
+            sequence = state["open_from"] + place
+            if by_sequence.setdefault(sequence, entry) != entry:
+                wrong.append(f"{user}: entry {sequence} is two different ones in the closed and the open part")
+        numbers = sorted(by_sequence)
+        if numbers != list(range(1, state["version"] + 1)):
+            wrong.append(f"{user}: the journal has the entries {numbers}, the account is at {state['version']}")
+            continue
+        entries = [by_sequence[number] for number in numbers]
+        yield _Journal(
+            user,
+            account_from_state(user, state),
+            [entry_of(entry) for entry in entries],
+            [attempt_of(entry) for entry in entries],
+        )
+
+
+def _of_commands(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
     """Every command that was acknowledged is in the journal once, as it was answered; no other is there twice."""
-    entries: dict[int, list[Entry]] = {}
-    places: dict[int, int] = {}
-    for user in schedule.database.users():
-        for place, (entry, _) in enumerate(schedule.database.journal(user)):
+    places: dict[int, list[int]] = {}
+    for journal in journals.values():
+        for place, entry in enumerate(journal.entries):
             if entry.command is not None:
-                entries.setdefault(entry.transaction, []).append(entry)
-                places[entry.transaction] = place
+                places.setdefault(entry.transaction, []).append(place)
+        attempts = Counter(journal.attempts)
+        yield from (f"{journal.user}: one attempt wrote {count} entries" for count in attempts.values() if count > 1)
+    asked = {(one.quote.symbol, one.quote.price_cents): one.at_ns for one in schedule.asked}
     last: dict[str, int] = {}
     for sent in schedule.sent:
         command = sent.command
-        there = entries.get(command.transaction, [])
+        there = places.get(command.transaction, [])
         name = f"{command.user} {command.name} [{command.transaction}]"
-        if len(there) > 1:
-            yield f"{name} was carried out {len(there)} times"
-        if sent.acknowledged and not there:
-            yield f"{name} was acknowledged and is not in the journal"
-        if not there:
+        yield from _of_presence(sent, there, name)
+        if not there or command.user not in journals:
             continue
-        yield from _of_answers(sent, there[0], name)
-        if not sent.acknowledged:
-            continue  # nobody waited for it: it may come late
-        if places[command.transaction] < last.get(command.user, -1):
-            yield f"{name} was carried out before a command that was answered before it was given"
-        last[command.user] = places[command.transaction]
+        entry = journals[command.user].entries[there[0]]
+        yield from _of_answers(sent, entry, name)
+        yield from _of_price(sent, entry, asked, name)
+        if sent.acknowledged:  # for the others nobody waited: they may come late
+            if there[0] < last.get(command.user, -1):
+                yield f"{name} was carried out before a command that was answered before it was given"
+            last[command.user] = there[0]
+
+
+def _of_presence(sent: Sent, there: Sequence[int], name: str) -> Iterator[str]:
+    if len(there) > 1:
+        yield f"{name} was carried out {len(there)} times"
+    if sent.acknowledged and not there:
+        yield f"{name} was acknowledged and is not in the journal"
+    if there and sent.surely_not_done:
+        yield f"{name} was carried out, and each answer said that nothing was changed"
 
 
 def _of_answers(sent: Sent, entry: Entry, name: str) -> Iterator[str]:
     for answer in sent.answers:
-        if answer.entry != entry:
+        if not _is_same(answer.entry, entry):
             yield f"{name} was answered {answer.entry}, the journal has {entry}"
     firsts = sum(not answer.replayed for answer in sent.answers)
     if firsts > 1:
         yield f"{name} was answered as new {firsts} times"
 
 
-def _of_accounts(schedule: SimulatedSchedule) -> Iterator[str]:
+def _of_price(sent: Sent, entry: Entry, asked: Mapping[tuple[str, int], int], name: str) -> Iterator[str]:
+    """See that the price of a command was asked for, and was not too old when the command was given."""
+    if entry.command not in PRICED or entry.outcome != OK or "price_cents" not in entry.result:
+        return
+    at_ns = asked.get((entry.symbol or "", entry.result["price_cents"]))
+    if at_ns is None:
+        yield f"{name} has a price that the source never told"
+        return
+    age_ms = (sent.given_ns - at_ns) // MS
+    if age_ms > QUOTE_LIFETIME_MS + SLACK_MS:
+        yield f"{name} has a price that was {age_ms} ms old when the command was given"
+
+
+def _of_hits(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
+    """See that a hit on the source is in one journal at most, as the source told it."""
+    told = {one.quote.cryptokey: one.quote for one in schedule.asked}
+    seen: Counter[str] = Counter()
+    for journal in journals.values():
+        for entry in journal.entries:
+            for event in entry.events:
+                if isinstance(event, QuoteHit):
+                    seen[event.quote.cryptokey] += 1
+                    if told.get(event.quote.cryptokey) != event.quote:
+                        yield f"{journal.user} has a hit that the source never told: {event.quote}"
+    yield from (f"the hit {key} is in the log {count} times" for key, count in seen.items() if count > 1)
+
+
+def _is_without_result(entry: Entry) -> bool:
+    return entry.command is not None and entry.key is None and not entry.result
+
+
+def _of_account(journal: _Journal, asked: Sequence[Asked]) -> Iterator[str]:
     """Carry out the journal again from nothing: it leads to the very account, and no money came or went."""
-    for user in schedule.database.users():
-        entries = [entry for entry, _ in schedule.database.journal(user)]
-        account = schedule.database.record(user).account
-        yield from _replayed(user, entries, account)
-        moved = sum(
-            event.cents if event.action == "add" else -event.cents
-            for entry in entries
-            for event in _with_expiries(entry)
-        )
-        if moved != account.cash_cents:
-            yield f"{user} has {account.cash_cents}, the journal says {moved}"
-        added = sum(
-            entry.amount_cents or 0 for entry in entries if entry.command is CommandName.ADD and entry.outcome == OK
-        )
-        if _worth(account) != added:
-            yield f"{user} is worth {_worth(account)}, added were {added}"
-        if account.cash_cents < 0 or any(shares < 0 for shares in account.holdings.values()):
-            yield f"{user} has less than nothing"
-        attempts = Counter(attempt for _, attempt in schedule.database.journal(user))
-        yield from (f"{user}: one attempt wrote {count} entries" for count in attempts.values() if count > 1)
+    user, account = journal.user, journal.account
+    yield from _replayed(journal, asked)
+    moved = sum(_moved(event) for entry in journal.entries for event in entry.events)
+    if moved != account.cash_cents:
+        yield f"{user} has {account.cash_cents}, the journal says {moved}"
+    if account.cash_cents < 0 or any(shares < 0 for shares in account.holdings.values()):
+        yield f"{user} has less than nothing"
+    times = [entry.timestamp_ms for entry in journal.entries]
+    if times != sorted(times):
+        yield f"{user}: the journal is not in the order of its times"
 
 
-def _with_expiries(entry: Entry) -> Iterator[CashMoved]:
-    """Yield the cash moved by an entry; an expired buy gives back what it cost."""
-    for event in entry.events:
-        if isinstance(event, CashMoved):
-            yield event
-        elif (value := getattr(event, "value_cents", None)) and getattr(event, "command", "") == CommandName.BUY:
-            yield CashMoved("add", value)
+def _moved(event: object) -> int:
+    if isinstance(event, CashMoved):
+        return event.cents if event.action == "add" else -event.cents
+    if isinstance(event, OrderExpired) and event.command == CommandName.BUY:
+        return event.value_cents
+    return 0
 
 
-def _replayed(user: str, entries: Sequence[Entry], account: Account) -> Iterator[str]:
-    replica = Account(user)
-    for place, entry in enumerate(entries):
-        decision = _decided(replica, entry, entries[:place])
-        if decision is None or decision.entry != entry:
-            yield f"{user}: entry {place + 1} is {entry}, carried out again it is {decision and decision.entry}"
+def _replayed(journal: _Journal, asked: Sequence[Asked]) -> Iterator[str]:
+    possible = [Account(journal.user)]
+    for place, entry in enumerate(journal.entries):
+        before = journal.entries[:place]
+        following: list[Account] = []
+        for replica, at_ms, answer in product(possible, _times(entry, before), _prices(entry, asked)):
+            decided = _decided(replica, replace(entry, timestamp_ms=at_ms), answer, before)
+            if (
+                decided is not None
+                and decided.account not in following
+                and _is_same(decided.entry.no_earlier_than(entry.timestamp_ms), entry)
+            ):
+                following.append(decided.account)
+        if not following:
+            again = _decided(possible[0], entry, next(iter(_prices(entry, asked)), None), before)
+            yield f"{journal.user}: entry {place + 1} is {entry}, carried out again it is {again and again.entry}"
             return
-        replica = decision.account
-    if replica != account:
-        yield f"{user} is {account}, the journal leads to {replica}"
+        possible = following
+    if journal.account not in possible:
+        yield f"{journal.user} is {journal.account}, the journal leads to {possible[0]}"
 
 
-def _decided(account: Account, entry: Entry, before: Sequence[Entry]) -> Decision | None:
+def _times(entry: Entry, before: Sequence[Entry]) -> Iterable[int]:
+    """Return when an entry may have been decided: one that is as late as the one before it was perhaps moved there.
+
+    An order that was made ahead of that time then runs out otherwise, so each time is looked at.
+    """
+    at_ms = entry.timestamp_ms
+    if not before or before[-1].timestamp_ms < at_ms:
+        return (at_ms,)
+    return range(at_ms, at_ms - SLACK_MS, -1)
+
+
+def _is_same(decided: Entry, entry: Entry) -> bool:
+    return decided == (replace(entry, result=decided.result) if _is_without_result(entry) else entry)
+
+
+def _prices(entry: Entry, asked: Sequence[Asked]) -> Sequence[QuoteAnswer | None]:
+    """Return the quotes that an entry may have been decided with: that which it tells, or any, the latest first."""
+    hits = [event.quote for event in entry.events if isinstance(event, QuoteHit)]
+    if entry.command not in PRICED:
+        return (None,)
+    if hits:
+        return (QuoteAnswer(hits[0], cached=False),)
+    told = [one.quote for one in asked if one.quote.symbol == entry.symbol]
+    if (price := entry.result.get("price_cents")) is not None:
+        told = [quote for quote in told if quote.price_cents == price]
+    return [QuoteAnswer(quote, cached=True) for quote in reversed(told)]
+
+
+def _decided(account: Account, entry: Entry, answer: QuoteAnswer | None, before: Sequence[Entry]) -> Decision | None:
     if entry.command is None:
-        return settle(account, PRICES, entry.timestamp_ms)
+        hits = [event for event in entry.events if isinstance(event, QuoteHit)]
+        if hits and hits[0].transaction is None:
+            return note_hits([hit.quote for hit in hits], entry.transaction, account, entry.timestamp_ms)
+        fired = {event.symbol: event.price_cents for event in entry.events if isinstance(event, TriggerFired)}
+        return settle(account, fired, entry.timestamp_ms, hits)
     command = Command(
         entry.command,
         account.user,
@@ -113,15 +252,5 @@ def _decided(account: Account, entry: Entry, before: Sequence[Entry]) -> Decisio
         key=entry.key,
         order=entry.order,
     )
-    quote = QuoteAnswer(Quote(entry.symbol or "A", PRICE_CENTS, account.user, 10**15, "key"), cached=True)
     history = [past for older in reversed(before) if (past := older.past) is not None][:HISTORY_LENGTH]
-    return decide(account, command, quote, entry.timestamp_ms, len(before) + 1, history)
-
-
-def _worth(account: Account) -> int:
-    shares = sum(account.holdings.values())
-    shares += sum(order.shares for order in account.pending_sells)
-    shares += sum(trigger.shares for trigger in account.sell_triggers.values())
-    reserved = sum(order.value_cents for order in account.pending_buys)
-    reserved += sum(trigger.amount_cents for trigger in account.buy_triggers.values())
-    return account.cash_cents + reserved + shares * PRICE_CENTS
+    return decide(account, command, answer, entry.timestamp_ms, len(before) + 1, history)

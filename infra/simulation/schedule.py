@@ -1,96 +1,132 @@
-"""One schedule: some users' commands on some servers, and what befalls them, all drawn from one seed."""
+"""One schedule: users, servers, a database and a cache, and what happens to them, in an order drawn from a seed.
 
+The servers are put together of what ships, from the command down to the statements that it sends; only what they wait
+with, and what is beyond the network, is the simulation's own.
+"""
+
+import json
+import random as shared_random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
+from unittest import mock
 
-from chalicelib.domain.account import Account
+from chalicelib.clock import moment, now_ms
 from chalicelib.domain.commands import Command, CommandName
-from chalicelib.domain.decide import Decision
+from chalicelib.domain.errors import PermanentError, StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import Entry
-from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.domain.system import settle
-from chalicelib.service import deadline as tries
-from chalicelib.service.account_write import write_for_system
-from chalicelib.service.deadline import Deadline
+from chalicelib.domain.quote import Quote
+from chalicelib.quotes.cache import QuoteCache
+from chalicelib.quotes.circuit_breaker import Breaker
+from chalicelib.quotes.errors import FailedTryError
+from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.questions import Questions
+from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.shared import SharedQuotes
+from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.trading import Answer, Trading
+from chalicelib.service.transaction_numbers import TransactionNumbers
+from chalicelib.service.trusted_clock import TrustedClock
 from chalicelib.service.user_queue import UserQueues
-from infra.simulation.baton import Actor, CrashedError
-from infra.simulation.model import KEPT_KEYS, ModelDatabase, ModelStore, ReadingKind, Sending, Weather
+from chalicelib.store import accounts as store_accounts
+from chalicelib.store import key_filter, user_journal
+from chalicelib.store.accounts import Accounts
+from chalicelib.store.database_clock import database_ms
+from chalicelib.store.due import DueAccounts
+from chalicelib.store.grouped.reader import GroupReader
+from chalicelib.store.grouped.writer import GroupWriter
+from chalicelib.store.recent import RecentRecords
+from chalicelib.store.registry import Registry
+from chalicelib.sweep.sweeper import Sweeper, SweepLimits
+from infra.simulation.driver import Link, ModelledDatabase
+from infra.simulation.mongod import ReplicaSet
+from infra.simulation.redis import ModelledRedis, RedisServer
+from infra.simulation.scheduler import Actor, CrashedError, Process, Say, Scheduler
+from infra.simulation.storm import MS, Storm
+from infra.simulation.waits import in_virtual_time
 
-PRICE_CENTS = 250
+START_MS = 1_800_000_000_000
+LIMIT_MS = 400
+"""How long a command may take, from its arrival (COMMAND_TIMEOUT_MS)."""
+
+TOLERANCE_MS = 50
+KNOWN_KEYS = 32
+"""More than a user can give within the limit and the tolerance: each command takes 10 ms and more on its way."""
+
+KNOWN_COMMANDS = 20
+"""How many commands later one is sent again at most: some less than KNOWN_KEYS, for sweeps write entries too."""
+
+CLIENT_NS = 600 * MS
+"""How long a client waits for an answer before it sends its command again."""
+
+MOST_TRIES = 12
+MOST_STEPS = 200_000
+NAMESPACE = "simulated"
 SYMBOLS = ("A", "B")
-PRICES: Mapping[str, int] = dict.fromkeys(SYMBOLS, PRICE_CENTS)
-NEVER_OVER_MS = 600_000
-LONGEST_HOLD = KEPT_KEYS // 2
-"""So many commands its user goes on by, at most, while a request stands still: then its key is surely remembered.
-
-A server does not begin a command whose time is up, which is long before its key is forgotten. No real time passes here,
-so commands are counted.
-"""
-
-MOST_STEPS = 20_000
-
-Say = Callable[[str], None]
-MakeStore = Callable[[ModelDatabase, Weather], ModelStore]
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much happens in a schedule."""
+    """How much happens in a schedule; 0 commands is a number drawn for it."""
 
     users: int = 2
-    commands: int = 8
+    commands: int = 0
     servers: int = 2
 
 
 @dataclass(slots=True)
 class Sent:
-    """A command of a client, and what came back: several answers when it was sent several times."""
+    """A command of a client, and what came of it."""
 
     command: Command
+    given_ns: int = 0
     answers: list[Answer] = field(default_factory=list)
+    """All that servers answered, whether the client still waited for them or not."""
+    errors: list[BaseException] = field(default_factory=list)
+    requests: int = 0
     acknowledged: bool = False
-    given_up: bool = False
-
-
-@dataclass(slots=True)
-class _Client:
-    """A user: gives a command, and the next one when that one is answered."""
-
-    sent: list[Sent]
-    place: int = 0
-    waiting: int = 0
 
     @property
-    def current(self) -> Sent | None:
-        return self.sent[self.place] if self.place < len(self.sent) else None
-
-    def goes_on(self) -> None:
-        self.place += 1
-        self.waiting = 0
+    def surely_not_done(self) -> bool:
+        """Return whether each request was answered, and each answer said that nothing was changed."""
+        unsaid = any(isinstance(error, StoreUnavailableError | CrashedError) for error in self.errors)
+        return self.requests > 0 and len(self.errors) == self.requests and not unsaid
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Server:
-    """A process: what it runs, and what it remembers is in its store."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that the quote source answered, at the true time."""
 
-    name: str
-    trading: Trading
-    store: ModelStore
+    quote: Quote
+    at_ns: int
 
 
-class _Quotes:
-    """One price for all, never too old."""
+class _Source:
+    """A quote source, slow and unreliable, that never tells the same price of a symbol twice."""
 
-    def get(self, symbol: str, user: str) -> QuoteAnswer:
-        return QuoteAnswer(Quote(symbol, PRICE_CENTS, user, 10**15, "key"), cached=True)
+    def __init__(self, schedule: "SimulatedSchedule") -> None:
+        self._schedule = schedule
 
-    def is_current(self, answer: QuoteAnswer) -> bool:  # noqa: ARG002
-        return True
+    def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
+        """Ask once; raises FailedTryError."""
+        schedule = self._schedule
+        scheduler, storm, draw = schedule.scheduler, schedule.storm, schedule.random
+        asked_ns = scheduler.now_ns
+        took_ns = draw.randint(2 * MS, 10 * MS)
+        if storm.happens():
+            took_ns += draw.choice((40 * MS, 150 * MS, 600 * MS))
+        took_ns = max(took_ns, schedule.silent_until_ns - asked_ns)
+        scheduler.sleep(min(took_ns, round(timeout_seconds * 1e9)))
+        if took_ns > timeout_seconds * 1e9 or storm.happens(0.5):
+            raise FailedTryError("no answer")
+        number = len(schedule.asked)
+        # The quote server's own clock is wrong, and decides nothing.
+        quote = Quote(symbol, 100 + number, user, START_MS + draw.randint(-300_000, 300_000), f"key{number}")
+        schedule.asked.append(Asked(quote, asked_ns))
+        return quote
 
 
 class _NoDumps:
@@ -98,251 +134,285 @@ class _NoDumps:
         return {"location": "nowhere"}
 
 
-class _SteppedQueues(UserQueues):
-    """The queues of a server's users, waited in step by step."""
+class SimulatedServer:
+    """A process that serves commands and sweeps, put together as `chalicelib.runtime` does it."""
 
-    def __init__(self, weather: Weather) -> None:
-        super().__init__()
-        self._weather = weather
-        self._taken: set[str] = set()
+    def __init__(self, schedule: "SimulatedSchedule", process: Process) -> None:
+        draw = schedule.random
+        self.process = process
+        database: Any = ModelledDatabase(Link(schedule.scheduler, schedule.storm, schedule.members))
+        redis: Any = ModelledRedis(schedule.scheduler, schedule.storm, schedule.redis)
+        self.clock = TrustedClock(partial(database_ms, database), TOLERANCE_MS, now_ms)
+        registry = Registry(database)
+        grouped = draw.random() < 0.5
+        self.accounts = Accounts(
+            database,
+            process.name,
+            RecentRecords(draw.choice((0, 1, 100))),
+            GroupWriter(database["accounts"], 4) if grouped else None,
+            GroupReader(database["accounts"], 4) if grouped else None,
+            registry,
+        )
+        self.numbers = TransactionNumbers(registry.number)
+        late = LateAnswers(self.accounts, self.clock, self.numbers, LIMIT_MS)
+        self.cache = QuoteCache(redis, NAMESPACE, moment, Breaker(0.05))
+        questions = Questions(_Source(schedule), late.record, moment, 4)
+        patience = Patience(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
+        shared = SharedQuotes(self.cache, questions, patience)
+        self.quotes = KeptQuotes(shared, moment, 10) if draw.random() < 0.5 else shared
+        self.trading = Trading(self.accounts, self.quotes, _NoDumps(), self.clock, UserQueues(), LIMIT_MS)
+        self.sweeper = Sweeper(
+            Accounts(database, process.name, RecentRecords(0), registry=registry),
+            DueAccounts(database),
+            self.quotes,
+            self.clock,
+            SweepLimits(time_ms=2_000, quotes_at_once=2, writes_at_once=2, batch=draw.choice((1, 10))),
+        )
 
-    def take(self, user: str, deadline: Deadline) -> bool:  # noqa: ARG002  # real time plays no part
-        waited = False
-        while user in self._taken:
-            self._weather.step("waits for its turn")
-            waited = True
-        self._taken.add(user)
-        return waited
 
-    def pass_on(self, user: str) -> None:
-        self._taken.discard(user)
+class SimulatedSchedule:
+    """Carries a schedule out. Afterwards `members`, `sent` and `asked` are what there is to judge."""
 
-
-class SimulatedSchedule(Weather):
-    """Carries a schedule out. Afterwards `database` and `sent` are what there is to judge."""
-
-    def __init__(
-        self,
-        seed: int,
-        size: Size | None = None,
-        *,
-        guarded: bool = True,
-        make_store: MakeStore = ModelStore,
-        say: Say = lambda _: None,
-    ) -> None:
-        self._random = Random(seed)  # noqa: S311  # repeatable, no secret
+    def __init__(self, seed: int, size: Size | None = None, *, say: Say | None = None) -> None:
+        self.random = Random(seed)  # noqa: S311 (repeatable, no secret)
+        self._seed = seed
         self._size = size or Size()
-        self._make_store = make_store
         self._say = say
-        self._now_ms = 1_000_000_000_000
-        # Some schedules are nearly calm, so that rare things meet well-known ones; others are storms.
-        self._trouble = self._random.choice((0.02, 0.1, 0.3))
-        self._actors: list[Actor] = []
-        self._held: list[Actor] = []
-        self._watched: dict[Actor, tuple[_Client, Sent] | None] = {}
-        self._current: Actor | None = None
-        self.steps = 0
+        self.storm = Storm(self.random)
+        self.scheduler = Scheduler(START_MS)
+        self.members = ReplicaSet()
+        self.redis = RedisServer(self.scheduler)
+        self.asked: list[Asked] = []
         self.failures: list[str] = []
-        self.database = ModelDatabase(guarded=guarded)
+        self.silent_until_ns = 0
+        """When the quote source answers again."""
+        self.part_entries = self.random.choice((3, 5, 8))
+        self._servers: list[SimulatedServer] = []
         self._started = 0
-        self._servers = [self._start() for _ in range(self._size.servers)]
-        self._clients = [_Client(list(self._commands(f"user{number}"))) for number in range(self._size.users)]
+        self._at_work = 0
+        self._watched: dict[Actor, Callable[[Actor], None]] = {}
+        commands = self._size.commands or self.random.choice((6, 12, 12, 60))
+        self._clients = [
+            [Sent(command) for command in self._commands(f"user{number}", number, commands)]
+            for number in range(self._size.users)
+        ]
+
+    @property
+    def steps(self) -> int:
+        """Return how often somebody went on."""
+        return self.scheduler.steps
 
     @property
     def sent(self) -> list[Sent]:
-        """Return every command that a client gave, a user's in their order."""
-        return [sent for client in self._clients for sent in client.sent if sent.acknowledged or sent.given_up]
+        """Return every command that was given, a user's in their order."""
+        return [sent for client in self._clients for sent in client if sent.requests]
 
     def run(self) -> None:
         """Carry it out until every command is answered or given up, and nothing is under way any more."""
-        while any(client.current is not None for client in self._clients):
-            self._do_something()
-        self._calm_down()
-        for actor in list(self._held):  # most requests of a suspended server go on after all the newer ones
-            self._resume(actor)
-        while self._actors:
-            self.steps += 1
-            self._let_run(self._random.choice(self._actors))
-            self._deliver_late_writes()
-        self._deliver_late_writes()
+        shared_random.seed(self._seed)  # of the pauses between tries
+        with ExitStack() as stack:
+            stack.enter_context(in_virtual_time(self.scheduler))
+            for module, name, value in (
+                (store_accounts, "PART_ENTRIES", self.part_entries),
+                (user_journal, "PART_ENTRIES", self.part_entries),
+                (key_filter, "GENERATION_KEYS", KNOWN_KEYS),
+            ):
+                stack.enter_context(mock.patch.object(module, name, value))
+            self._carry_out()
 
-    # What may happen
-
-    def _do_something(self) -> None:
-        self.steps += 1
+    def _carry_out(self) -> None:
+        self.scheduler.ended = self._has_ended
+        outside = Process("outside", 0)
+        for _ in range(self._size.servers):
+            self._servers.append(self._start())
+        for number, client in enumerate(self._clients):
+            self._at_work += 1
+            self._begin(f"client {number}", outside, partial(self._be_client, client), self._client_ends)
+        self.scheduler.run_until(lambda: not self._at_work or self.steps > MOST_STEPS)
         if self.steps > MOST_STEPS:
             raise RuntimeError("the schedule does not come to an end")
-        if self.steps == MOST_STEPS // 2:
-            self._calm_down()
-        for actor in [one for one in self._held if self._went_on_by(one) >= LONGEST_HOLD]:
-            self._resume(actor)
-        draw = self._random.random()
-        if draw < self._trouble * 0.1:
-            self._crash(self._random.randrange(len(self._servers)))
-        elif draw < self._trouble * 0.2:
-            self._now_ms += self._random.choice((1, 20_000, 70_000))
-        elif draw < self._trouble * 0.5 and self.database.late:
-            self._deliver(self._random.randrange(len(self.database.late)))
-        elif draw < self._trouble * 0.6 + 0.01:
-            self._sweep()
-        elif draw < self._trouble * 0.7 + 0.01:
-            self._suspend(self._random.randrange(len(self._servers)))
-        else:
-            self._go_on()
+        self.storm.calm_down()
+        for server in self._servers:
+            server.process.offset_ns = 0
+        self.scheduler.at(600_000 * MS, lambda: None)  # whatever is still on its way arrives
+        while self.scheduler.is_busy:
+            self.scheduler.run_one()
 
-    def _go_on(self) -> None:
-        idle = [client for client in self._clients if client.current is not None and not client.waiting]
-        if idle and (not self._actors or self._random.random() < 0.3):
-            client = self._random.choice(idle)
-            assert client.current is not None
-            self._send(client, client.current)
-            if client.current.command.key is not None and self._random.random() < self._trouble:
-                self._send(client, client.current)  # the same request a second time
-        elif self._actors:
-            self._let_run(self._random.choice(self._actors))
+    # Clients
 
-    def _send(self, client: _Client, sent: Sent) -> None:
-        server = self._random.choice(self._servers)
-        name = f"{sent.command.user} {sent.command.name} [{sent.command.transaction}] on {server.name}"
-        client.waiting += 1
-        self._begin(Actor(name, server, partial(server.trading.execute, sent.command)), (client, sent))
+    def _be_client(self, sents: list[Sent]) -> None:
+        draw, scheduler = self.random, self.scheduler
+        for place, sent in enumerate(sents):
+            if draw.random() < 0.05:
+                away_ns = draw.choice((1_000, 20_000, 70_000)) * MS  # orders and quotes run out
+                scheduler.at(draw.randint(0, away_ns), self._sweep)
+                scheduler.sleep(away_ns)
+            sent.given_ns = scheduler.now_ns
+            for _ in range(MOST_TRIES):
+                answer = self._ask(sent)
+                if isinstance(answer, Answer):
+                    sent.acknowledged = True
+                    break
+                unknown = answer is None or isinstance(answer, StoreUnavailableError | CrashedError)
+                if (unknown and sent.command.key is None) or isinstance(answer, PermanentError):
+                    break
+                scheduler.sleep(draw.randint(5 * MS, 40 * MS))
+            # A client that has forgotten the answer to a command sends it again, after later ones.
+            earlier = draw.choice(sents[max(0, place - KNOWN_COMMANDS) : place + 1])
+            if draw.random() < 0.05 and earlier.acknowledged and earlier.command.key is not None:
+                self._ask(earlier)
 
-    def _sweep(self) -> None:
-        server = self._random.choice(self._servers)
-        user = f"user{self._random.randrange(self._size.users)}"
+    def _ask(self, sent: Sent) -> Any:
+        """Send a command to one of the servers and return what it answers, None for nothing."""
+        draw, scheduler, storm = self.random, self.scheduler, self.storm
+        token = scheduler.token()
+        if draw.random() < 0.05:
+            scheduler.at(draw.randint(0, 40 * MS), self._sweep)
+        if storm.happens(3.0):
+            scheduler.at(draw.randint(0, 60 * MS), self._trouble)
+        copies = 2 if sent.command.key is not None and storm.happens() else 1
+        for copy in range(copies):
+            server = draw.choice(self._servers)
+            passage = storm.passage()
+            lies_ns = draw.choice((0, draw.randint(0, LIMIT_MS), 60_000)) * MS if copy else 0
+            # The balancer stamps the arrival, by a clock that is a little off; then it may lie in a socket for long.
+            arrived_ms = scheduler.now_ns // MS + draw.randint(-20, 20)
+            sent.requests += 1
+            answer = partial(self._answered, sent, token, passage.back_ns)
+            if passage.there_ns is not None:
+                scheduler.at(passage.there_ns + lies_ns, partial(self._serve, server, sent, arrived_ms, answer))
+        return scheduler.wait(CLIENT_NS)
 
-        def decide(account: Account, now_ms: int) -> Decision | None:
-            return settle(account, PRICES, now_ms)
-
-        work = partial(write_for_system, server.store, self._clock, user, decide, NEVER_OVER_MS)
-        self._begin(Actor(f"sweep of {user} on {server.name}", server, work), None)
-
-    def _begin(self, actor: Actor, watched: tuple[_Client, Sent] | None) -> None:
-        self._say(f"{actor.name} begins")
-        self._actors.append(actor)
-        self._watched[actor] = watched
-
-    def _suspend(self, place: int) -> None:
-        """Let all in a server stand still, mostly until the end; their clients try elsewhere, it gets nothing new."""
-        server = self._servers[place]
-        self._say(f"{server.name} stands still")
-        for actor in self._of(server):
-            self._actors.remove(actor)
-            self._held.append(actor)
-            self._give_up_on(actor)
-        self._servers[place] = self._start()
-
-    def _resume(self, actor: Actor) -> None:
-        self._say(f"{actor.name} goes on")
-        self._held.remove(actor)
-        self._actors.append(actor)
-
-    def _went_on_by(self, actor: Actor) -> int:
-        """Return by how many commands a request's client is past it; 0 of a sweep, which has no client."""
-        watched = self._watched[actor]
-        return 0 if watched is None else watched[0].place - watched[0].sent.index(watched[1])
-
-    def _crash(self, place: int) -> None:
-        server = self._servers[place]
-        self._say(f"{server.name} crashes")
-        for actor in self._of(server):
-            self._current = actor
-            actor.crash()
-            self._has_ended(actor)
-        self._servers[place] = self._start()
-
-    def _of(self, server: _Server) -> list[Actor]:
-        return [actor for actor in self._actors if actor.server is server]
-
-    def _give_up_on(self, actor: Actor) -> None:
-        """Let a client wait no longer for one of the requests it sent: it sends it again, or forgets it."""
-        watched = self._watched[actor]
-        if watched is None or watched[1] is not watched[0].current:
+    def _serve(self, server: SimulatedServer, sent: Sent, arrived_ms: int, answer: Callable[[Actor], None]) -> None:
+        if server.process.is_dead:
             return
-        client, sent = watched
-        client.waiting -= 1
-        if sent.command.key is None:
-            sent.given_up = True
-            client.goes_on()
+        command = sent.command
+        name = f"{command.user} {command.name} [{command.transaction}] on {server.process.name}"
+        self._begin(name, server.process, partial(server.trading.execute, command, arrived_ms), answer)
 
-    def _deliver(self, place: int) -> None:
-        write = self.database.late.pop(place)
-        applied = self.database.apply(write)
-        self._say(f"a late write of {write.account.user} for version {write.version} arrives: {applied}")
+    def _answered(self, sent: Sent, token: Any, back_ns: int | None, actor: Actor) -> None:
+        outcome: Any = actor.result
+        if actor.error is None:
+            sent.answers.append(outcome)
+        else:
+            outcome = actor.error
+            sent.errors.append(actor.error)
+            if not isinstance(actor.error, UnavailableError | PermanentError | CrashedError):
+                self.failures.append(f"{actor.name}: {actor.error!r}")
+        if back_ns is not None and not isinstance(actor.error, CrashedError):
+            self.scheduler.at(back_ns, lambda: self.scheduler.wake(token, outcome))
 
-    def _deliver_late_writes(self) -> None:
-        while self.database.late:
-            self._deliver(0)
+    def _client_ends(self, actor: Actor) -> None:
+        self._at_work -= 1
+        if actor.error is not None:
+            self.failures.append(f"{actor.name}: {actor.error!r}")
 
-    def _calm_down(self) -> None:
-        self._trouble = 0.0
-
-    def _let_run(self, actor: Actor) -> None:
-        self._current = actor
-        actor.run()
-        if actor.is_done:
-            self._has_ended(actor)
+    def _begin(self, name: str, process: Process, work: Callable[[], Any], ended: Callable[[Actor], None]) -> None:
+        self._note(f"{name} begins")
+        self._watched[self.scheduler.begin(name, process, work)] = ended
 
     def _has_ended(self, actor: Actor) -> None:
-        self._actors.remove(actor)
-        self._say(f"{actor.name} ends: {actor.error or getattr(actor.result, 'entry', actor.result)!r}")
-        if actor.error is not None and not isinstance(actor.error, CrashedError):
-            self.failures.append(f"{actor.name}: {actor.error!r}")
-        if actor.error is not None:
-            self._give_up_on(actor)
-        elif (watched := self._watched[actor]) is not None:
-            client, sent = watched
-            sent.answers.append(actor.result)
-            if sent is client.current:
-                sent.acknowledged = True
-                client.goes_on()
+        if self._say is not None:
+            self._note(f"{actor.name} ends: {actor.error or getattr(actor.result, 'entry', actor.result)!r}")
+        if (ended := self._watched.pop(actor, None)) is not None:
+            ended(actor)
 
-    def _start(self) -> _Server:
+    def _note(self, what: str) -> None:
+        if self._say is not None:
+            self._say(f"{self.scheduler.now_ns / 1e6 - START_MS:12.3f} ms  {what}")
+
+    # Trouble
+
+    def _trouble(self) -> None:
+        """Do something to the servers, the database or the cache."""
+        draw = self.random
+        if self.storm.is_calm or not self._servers:
+            return
+        place = draw.randrange(len(self._servers))
+        server = self._servers[place]
+        match draw.randrange(9):
+            case 0:
+                self._note(f"{server.process.name} crashes")
+                self._servers[place] = self._start()
+                self.scheduler.crash(server.process)
+            case 1 | 2:
+                seconds = draw.choice((0.1, 0.5, 2, 60, 200)) * draw.uniform(0.5, 1.5)
+                self._note(f"{server.process.name} stands still for {seconds:.3f} s")
+                server.process.stands_until_ns = self.scheduler.now_ns + round(seconds * 1e9)
+                if draw.random() < 0.5:  # it is given up, and what it holds goes on beside its successor
+                    self._servers[place] = self._start()
+            case 3:
+                offset_ms = draw.choice((0, 20, -20, 5_000, -5_000, 90_000, -90_000))
+                self._note(f"the clock of {server.process.name} is set {offset_ms} ms off")
+                server.process.offset_ns = offset_ms * MS
+            case 4:
+                self._note("another member becomes primary")
+                self.members.fail_over()
+            case 5:
+                self._note("a primary is deposed and does not know")
+                self.storm.oldest_moment, self.storm.is_partitioned = self.members.confirmed, True
+                self.scheduler.at(draw.randint(50 * MS, 5_000 * MS), self._heal)
+            case 6:
+                self._note("the quote source falls silent")
+                self.silent_until_ns = self.scheduler.now_ns + draw.randint(100, 1_000) * MS
+            case 7:
+                self._note("the cache loses everything")
+                self.redis.forget_all()
+            case _:
+                self._spoil_the_cache()
+
+    def _heal(self) -> None:
+        self.storm.is_partitioned = False
+
+    def _spoil_the_cache(self) -> None:
+        """Put something into the cache that is none of ours."""
+        key = f"{NAMESPACE}:quote:{self.random.choice(SYMBOLS)}{self.random.choice(('', ':lock'))}"
+        self._note(f"somebody writes to {key}")
+        left_ms = self.redis.do("PTTL", key)
+        match self.random.randrange(4):
+            case 0:
+                self.redis.do("SET", key, b"[1, 2")
+            case 1:
+                self.redis.do("DEL", key)
+                self.redis.do("ZADD", key, 1, "x")
+            case 2:
+                if left_ms > 0:
+                    self.redis.do("PEXPIRE", key, 3_600_000)
+            case _:
+                if left_ms > 0 and not key.endswith(":lock"):
+                    *parts, asked_ms = json.loads(self.redis.do("GET", key))
+                    self.redis.do("SET", key, json.dumps([*parts, asked_ms + 1_000_000_000]), "PX", left_ms)
+
+    def _sweep(self) -> None:
+        server = self.random.choice(self._servers)
+        self._begin(f"sweep on {server.process.name}", server.process, server.sweeper.sweep, self._swept)
+
+    def _swept(self, actor: Actor) -> None:
+        if actor.error is not None and not isinstance(actor.error, UnavailableError | CrashedError):
+            self.failures.append(f"{actor.name}: {actor.error!r}")
+
+    def _start(self) -> SimulatedServer:
         """Return a server that has just been started: it remembers nothing."""
         self._started += 1
-        store = self._make_store(self.database, self)
-        trading = Trading(store, _Quotes(), _NoDumps(), self._clock, _SteppedQueues(self), NEVER_OVER_MS)
-        return _Server(f"server {self._started}", trading, store)
+        process = Process(f"server {self._started}", self._started)
+        if self.storm.happens(3.0):
+            process.offset_ns = self.random.randint(-30, 30) * MS
+        return SimulatedServer(self, process)
 
-    def _clock(self) -> int:
-        self._now_ms += 1
-        return self._now_ms
-
-    def _commands(self, user: str) -> Iterator[Sent]:
-        number = int(user.removeprefix("user")) * 1_000
-        for place in range(self._size.commands):
-            name = CommandName.ADD if place == 0 else self._random.choice(_NAMES)
-            priced = name in _WITH_SYMBOL
-            amount = self._random.randint(1, 1500) if name in _WITH_AMOUNT else None
-            transaction = number + place + 1
-            # Most clients send keys; a command without one is never sent again.
-            key = f"key-{transaction}" if self._random.random() < 0.85 else None
-            symbol = self._random.choice(SYMBOLS) if priced else None
-            yield Sent(Command(name, user, transaction, symbol=symbol, amount_cents=amount, key=key))
-
-    # The weather of the model
-
-    def step(self, what: str) -> None:
-        """Hand over to somebody else."""
-        assert self._current is not None
-        self._say(f"{self._current.name} {what}")
-        self._current.step()
-
-    def reading(self) -> ReadingKind:
-        """Draw what comes of a read."""
-        if self._random.random() >= self._trouble:
-            return ReadingKind.RIGHT
-        return self._random.choice((ReadingKind.OLD, ReadingKind.LOST))
-
-    def sending(self) -> Sending:
-        """Draw what comes of a write."""
-        if self._random.random() >= self._trouble:
-            return Sending.ARRIVES
-        return self._random.choice((Sending.TWICE, Sending.LATE, Sending.NEVER))
-
-    def answer_arrives(self) -> bool:
-        """Draw whether an answer arrives."""
-        return self._random.random() >= self._trouble
+    def _commands(self, user: str, number: int, count: int) -> Iterator[Command]:
+        draw = self.random
+        for place in range(count):
+            name = CommandName.ADD if place == 0 else draw.choice(_NAMES)
+            transaction = number * 1_000 + place + 1
+            amount = draw.randint(1, 1500) if name in _WITH_AMOUNT else None
+            if name is CommandName.ADD:
+                amount = draw.randint(500, 5_000)
+            if name in {CommandName.SET_BUY_TRIGGER, CommandName.SET_SELL_TRIGGER}:
+                amount = draw.randint(80, 200)
+            # Most clients send keys; a command without one is sent again only when it surely changed nothing.
+            key = f"key-{transaction}" if draw.random() < 0.85 else None
+            symbol = draw.choice(SYMBOLS) if name in _WITH_SYMBOL else None
+            yield Command(name, user, transaction, symbol=symbol, amount_cents=amount, key=key)
 
 
 _WITH_SYMBOL = frozenset(
@@ -361,15 +431,12 @@ _WITH_SYMBOL = frozenset(
 _WITH_AMOUNT = _WITH_SYMBOL - {CommandName.QUOTE, CommandName.CANCEL_SET_BUY, CommandName.CANCEL_SET_SELL} | {
     CommandName.ADD
 }
-_NAMES = [*sorted(set(CommandName) - {CommandName.DUMPLOG}), CommandName.ADD, CommandName.BUY, CommandName.COMMIT_BUY]
-
-
-@contextmanager
-def no_pauses() -> Iterator[None]:
-    """Let tries follow each other without the pauses that real time needs: here, order is all there is."""
-    before = tries.FIRST_PAUSE_SECONDS
-    tries.FIRST_PAUSE_SECONDS = 0.0
-    try:
-        yield
-    finally:
-        tries.FIRST_PAUSE_SECONDS = before
+_NAMES = [
+    *sorted(set(CommandName) - {CommandName.DUMPLOG}),
+    CommandName.ADD,
+    CommandName.BUY,
+    CommandName.BUY,
+    CommandName.COMMIT_BUY,
+    CommandName.COMMIT_BUY,
+    CommandName.SELL,
+]

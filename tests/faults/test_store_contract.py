@@ -1,8 +1,9 @@
-"""What a command may rely on in a store: the same suite for the real one and for the model of the simulation."""
+"""What a command may rely on in the store: the same suite over a real MongoDB and over the model of the simulation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -17,7 +18,11 @@ from chalicelib.store.key_filter import GENERATION_KEYS
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record
 from chalicelib.store.user_journal import PART_ENTRIES
-from infra.simulation.model import Calm, ModelDatabase, ModelStore
+from infra.simulation.driver import Link, ModelledDatabase
+from infra.simulation.mongod import ReplicaSet
+from infra.simulation.network import Calm
+from infra.simulation.scheduler import Process, Scheduler
+from infra.simulation.waits import in_virtual_time
 from tests.integration.shop import settings_for
 
 START_MS = 1_000_000_000_000
@@ -31,12 +36,34 @@ class MakeStore(Protocol):
 def make_store(request: pytest.FixtureRequest, mongo_uri: str, mongo_database: str) -> Iterator[MakeStore]:
     """Return what makes stores over one database, each as another process would have it."""
     if request.param == "model":
-        model = ModelDatabase()
-        yield lambda recent=0: ModelStore(model, Calm(), recent, GENERATION_KEYS)
+        scheduler, members = Scheduler(START_MS), ReplicaSet()
+        model: Any = ModelledDatabase(Link(scheduler, Calm(), members))
+        with in_virtual_time(scheduler):
+            yield lambda recent=0: cast("Store", Carried(Accounts(model, "test", RecentRecords(recent)), scheduler))
         return
     database = connect_database(settings_for(mongo_uri, mongo_database))
     yield lambda recent=0: Accounts(database, "test", RecentRecords(recent))
     database.client.close()
+
+
+class Carried:
+    """A store whose calls are carried out in virtual time, each to its end."""
+
+    def __init__(self, store: Accounts, scheduler: Scheduler) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._process = Process("test", 1)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            work = partial(getattr(self._store, name), *arguments, **named)
+            actor = self._scheduler.begin(name, self._process, work)
+            self._scheduler.run_until(lambda: actor.is_done)
+            if actor.error is not None:
+                raise actor.error
+            return actor.result
+
+        return call
 
 
 def entry_of(number: int, key: str | None = None, at_ms: int | None = None, *, system: bool = False) -> Entry:

@@ -16,7 +16,7 @@ from chalicelib.store.errors import StoreError, UnknownOutcomeError
 from chalicelib.store.record import Record
 from chalicelib.sweep.report import Report
 from chalicelib.sweep.sweeper import Sweeper, SweepLimits
-from infra.simulation.model import Calm, ModelDatabase, ModelStore, ModelWrite
+from tests.unit.store_model import ModelDatabase, ModelStore, ModelWrite
 
 NOW = 1_000_000_000_000
 SECONDS = 20.0
@@ -110,7 +110,7 @@ def book() -> Book:
 
 def sweeper(book: Book, prices: Prices, now_ms: int = NOW, store: ModelStore | None = None, **limits: int) -> Sweeper:
     bounds = {"time_ms": 60_000, "quotes_at_once": 1, "writes_at_once": 1, "batch": 2, **limits}
-    return Sweeper(store or ModelStore(book.database, Calm()), book, prices, lambda: now_ms, SweepLimits(**bounds))
+    return Sweeper(store or ModelStore(book.database), book, prices, lambda: now_ms, SweepLimits(**bounds))
 
 
 def counts(report: Report) -> dict[str, int]:
@@ -237,7 +237,7 @@ def test_a_hit_that_cannot_be_noted_is_told(book: Book, caplog: pytest.LogCaptur
             raise ValueError("a fault of ours")
 
     book.put(trader("jane", "ABC"))
-    report = sweeper(book, Prices(cached=False), store=Broken(book.database, Calm())).sweep()
+    report = sweeper(book, Prices(cached=False), store=Broken(book.database)).sweep()
     assert (report.failed, report.fired) == (1, 0)
     assert "a quote of ABC, crypto key key, is not in the audit log" in caplog.messages
 
@@ -278,7 +278,7 @@ def test_one_of_a_batch_that_had_no_turn_makes_the_sweep_incomplete(book: Book) 
             done.set()
             return super().save(record, account, entry, attempt)
 
-    report = sweeper(book, Prices(), store=Slow(book.database, Calm())).sweep(done.is_set)
+    report = sweeper(book, Prices(), store=Slow(book.database)).sweep(done.is_set)
     assert counts(report) == {"expired": 1}
 
 
@@ -300,7 +300,7 @@ def test_an_account_that_cannot_be_written_is_left_and_counted(book: Book) -> No
                 raise ValueError("a fault of ours")
             return super().save(record, account, entry, attempt)
 
-    report = sweeper(book, Prices(), store=Broken(book.database, Calm())).sweep()
+    report = sweeper(book, Prices(), store=Broken(book.database)).sweep()
     assert counts(report) == {"symbols": 1, "quotes": 1, "due": 2, "fired": 1, "failed": 1, "complete": 1}
 
 
@@ -315,7 +315,7 @@ def test_a_race_that_was_lost_is_counted_and_decided_again(book: Book) -> None:
                 book.put(replace(record.account, cash_cents=5))
             return super().save(record, account, entry, attempt)
 
-    report = sweeper(book, Prices(), store=Raced(book.database, Calm())).sweep()
+    report = sweeper(book, Prices(), store=Raced(book.database)).sweep()
     assert (report.fired, report.lost_races) == (1, 1)
     assert book.database.record("jane").account.cash_cents == 5
 
@@ -336,7 +336,7 @@ def test_a_database_that_does_not_answer_is_no_sweep(book: Book) -> None:
             raise UnknownOutcomeError("no primary")
 
     with pytest.raises(Exception, match="the database does not answer: no primary") as raised:
-        sweeper(book, Prices(), store=Away(book.database, Calm())).sweep()
+        sweeper(book, Prices(), store=Away(book.database)).sweep()
     assert not isinstance(raised.value, StoreError)
 
 
