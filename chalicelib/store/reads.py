@@ -13,6 +13,7 @@ from pymongo.database import Database
 from chalicelib.domain.account import Account
 from chalicelib.domain.journal import Entry
 from chalicelib.store.documents import STATE, Document, account_from_state, entry_from_document, state_of
+from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.readers import Reader
 from chalicelib.store.user_journal import part_id
 from chalicelib.store.writers import outcomes
@@ -45,6 +46,7 @@ class AccountReads:
         self._accounts = database["accounts"]
         self._reader = reader
         self._journal = database["journal"]
+        self._archives = database["archives"]
 
     def version(self, user: str) -> int:
         """Return the version of an account, which rises with every entry; 0 when there is none."""
@@ -69,31 +71,62 @@ class AccountReads:
     def newest_first(self, snapshot: Snapshot, before: int | None = None) -> Iterator[Numbered]:
         """Yield the entries of a journal, the newest first, from the one before the sequence number `before`.
 
-        Entries that have been archived are not among them.
+        Entries that have been archived are not among them. Raises UnknownOutcomeError when others are missing.
         """
         for numbered in reversed(list(_numbered(snapshot.open_from, snapshot.open_entries))):
             if before is None or numbered.sequence < before:
                 yield numbered
         user = snapshot.account.user
-        end = snapshot.open_from if before is None else min(before, snapshot.open_from)
+        end = expected = snapshot.open_from if before is None else min(before, snapshot.open_from)
         for part in self._parts({"$gt": f"{user}:", "$lt": part_id(user, end)}, DESCENDING):
             for numbered in reversed(list(_numbered(part["from"], part["entries"]))):
                 if numbered.sequence < end:
+                    expected -= 1
+                    if numbered.sequence != expected:
+                        self._check_archived(user, expected, begins=False)
                     yield numbered
+        if expected == end > 1:
+            self._check_archived(user, end - 1, begins=True)
 
     def after(self, snapshot: Snapshot, sequence: int) -> Iterator[Numbered]:
-        """Yield the entries of a journal after a sequence number, the oldest first."""
-        user, following = snapshot.account.user, sequence + 1
+        """Yield the entries of a journal after a sequence number, the oldest first.
+
+        Entries that have been archived are not among them. Raises UnknownOutcomeError when others are missing.
+        """
+        following = max(1, sequence + 1)
         if following < snapshot.open_from:
-            first = next(self._parts({"$gt": f"{user}:", "$lte": part_id(user, following)}, DESCENDING), None)
-            begin = part_id(user, following) if first is None else first["_id"]
-            for part in self._parts({"$gte": begin, "$lt": part_id(user, snapshot.open_from)}, ASCENDING):
-                for numbered in _numbered(part["from"], part["entries"]):
-                    if following <= numbered.sequence < snapshot.open_from:
-                        yield numbered
+            yield from self._closed_after(snapshot, following)
         for numbered in _numbered(snapshot.open_from, snapshot.open_entries):
             if numbered.sequence >= following:
                 yield numbered
+
+    def _closed_after(self, snapshot: Snapshot, following: int) -> Iterator[Numbered]:
+        """Yield the entries of closed parts from a sequence number on; only the first ones may have been archived."""
+        user, expected = snapshot.account.user, following
+        first = next(self._parts({"$gt": f"{user}:", "$lte": part_id(user, following)}, DESCENDING), None)
+        begin = part_id(user, following) if first is None else first["_id"]
+        for part in self._parts({"$gte": begin, "$lt": part_id(user, snapshot.open_from)}, ASCENDING):
+            for numbered in _numbered(part["from"], part["entries"]):
+                if not following <= numbered.sequence < snapshot.open_from:
+                    continue
+                if numbered.sequence != expected:
+                    self._check_archived(user, expected, begins=expected == following)
+                expected = numbered.sequence + 1
+                yield numbered
+        if expected != snapshot.open_from:
+            self._check_archived(user, expected, begins=expected == following)
+
+    def _check_archived(self, user: str, sequence: int, *, begins: bool) -> None:
+        """Raise UnknownOutcomeError for an entry that is not there and has not been archived.
+
+        Archives take the oldest parts, so a gap is none of theirs unless what is read `begins` with it. Then a primary
+        answered that was deposed and does not know it.
+        """
+        if begins:
+            with outcomes():
+                if self._archives.find_one({"users": user}, {"_id": 1}) is not None:
+                    return
+        raise UnknownOutcomeError(f"entry {sequence} of the journal of {user} is not there")
 
     def _parts(self, ids: Document, direction: int) -> Iterator[Document]:
         wanted = {"from": 1, "entries": 1}

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -72,8 +73,12 @@ def _show(seed: int, size: Size) -> int:
 
 
 def _wrong(schedule: SimulatedSchedule) -> Sequence[str]:
-    schedule.run()
-    return findings(schedule)
+    """Return the findings; what the models cannot carry out, or the judge not read, is one too."""
+    try:
+        schedule.run()
+        return findings(schedule)
+    except Exception:  # noqa: BLE001 (of whatever kind: it has a seed that shows it again)
+        return [traceback.format_exc()]
 
 
 def _try_all(seeds: range, size: Size, processes: int) -> Iterator[_Tried]:

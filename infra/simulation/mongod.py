@@ -336,8 +336,9 @@ def _places(
 
 def _change(place: Any, name: str, operators: str, value: Any) -> None:
     if isinstance(place, list):
-        if operators != "$set" or int(name) > len(place):
-            raise NotImplementedError(f"{operators} of element {name} of {len(place)}")
+        if operators != "$set":
+            raise NotImplementedError(f"{operators} of element {name}")
+        place.extend([None] * (int(name) - len(place)))  # as MongoDB fills what is missing before it
         place[int(name) : int(name) + 1] = [value]
         return
     match operators:

@@ -6,7 +6,7 @@ with, and what is beyond the network, is the simulation's own.
 
 import json
 import random as shared_random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +16,13 @@ from unittest import mock
 
 from chalicelib.clock import moment, now_ms
 from chalicelib.domain.commands import Command, CommandName
-from chalicelib.domain.errors import PermanentError, StoreUnavailableError, UnavailableError
+from chalicelib.domain.errors import PermanentError, QuoteUnavailableError, StoreUnavailableError, UnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.errors import FailedTryError
+from chalicelib.quotes.history import Point, PriceHistory
 from chalicelib.quotes.process_cache import KeptQuotes
 from chalicelib.quotes.questions import Questions
 from chalicelib.quotes.retry_policy import Patience
@@ -36,8 +37,9 @@ from chalicelib.store import key_filter, user_journal
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.database_clock import database_ms
 from chalicelib.store.due import DueAccounts
-from chalicelib.store.grouped.reader import GroupReader
-from chalicelib.store.grouped.writer import GroupWriter
+from chalicelib.store.errors import StoreError
+from chalicelib.store.grouping import make_reader, make_writer
+from chalicelib.store.reads import AccountReads, Numbered
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.registry import Registry
 from chalicelib.sweep.sweeper import Sweeper, SweepLimits
@@ -87,6 +89,8 @@ class Sent:
     """All that servers answered, whether the client still waited for them or not."""
     errors: list[BaseException] = field(default_factory=list)
     requests: int = 0
+    last_arrived_ms: int = 0
+    """When the last request with it arrived at the balancer."""
     acknowledged: bool = False
 
     @property
@@ -129,6 +133,17 @@ class _Source:
         return quote
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What somebody saw who looked at an account, its journal and the prices of a symbol."""
+
+    user: str
+    version: int
+    newest_first: Sequence[Numbered]
+    later_half: Sequence[Numbered]
+    points: Sequence[Point]
+
+
 class _NoDumps:
     def write(self, _entry: Entry, _user: str, _sequence: int, _most: int | None = None) -> Mapping[str, Any]:
         return {"location": "nowhere"}
@@ -144,15 +159,18 @@ class SimulatedServer:
         redis: Any = ModelledRedis(schedule.scheduler, schedule.storm, schedule.redis)
         self.clock = TrustedClock(partial(database_ms, database), TOLERANCE_MS, now_ms)
         registry = Registry(database)
-        grouped = draw.random() < 0.5
+        group = draw.choice((1, 4))
+        reader = make_reader(database, group)
         self.accounts = Accounts(
             database,
             process.name,
             RecentRecords(draw.choice((0, 1, 100))),
-            GroupWriter(database["accounts"], 4) if grouped else None,
-            GroupReader(database["accounts"], 4) if grouped else None,
+            make_writer(database, group),
+            reader,
             registry,
         )
+        self.reads = AccountReads(database, reader if draw.random() < 0.5 else None)
+        self.history = PriceHistory(redis, NAMESPACE)
         self.numbers = TransactionNumbers(registry.number)
         late = LateAnswers(self.accounts, self.clock, self.numbers, LIMIT_MS)
         self.cache = QuoteCache(redis, NAMESPACE, moment, Breaker(0.05))
@@ -169,9 +187,21 @@ class SimulatedServer:
             SweepLimits(time_ms=2_000, quotes_at_once=2, writes_at_once=2, batch=draw.choice((1, 10))),
         )
 
+    def look(self, user: str) -> Look:
+        """Look without a command, as the page does; raises StoreError."""
+        self.reads.version(user)
+        snapshot = self.reads.snapshot(user)
+        newest_first = list(self.reads.newest_first(snapshot))
+        later_half = list(self.reads.after(snapshot, snapshot.version // 2))
+        try:
+            points = self.history.points(SYMBOLS[0], 0, now_ms())
+        except QuoteUnavailableError:
+            points = []
+        return Look(user, snapshot.version, newest_first, later_half, points)
+
 
 class SimulatedSchedule:
-    """Carries a schedule out. Afterwards `members`, `sent` and `asked` are what there is to judge."""
+    """Carries a schedule out. Afterwards `members`, `sent`, `asked` and `looks` are what there is to judge."""
 
     def __init__(self, seed: int, size: Size | None = None, *, say: Say | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 (repeatable, no secret)
@@ -183,6 +213,7 @@ class SimulatedSchedule:
         self.members = ReplicaSet()
         self.redis = RedisServer(self.scheduler)
         self.asked: list[Asked] = []
+        self.looks: list[Look] = []
         self.failures: list[str] = []
         self.silent_until_ns = 0
         """When the quote source answers again."""
@@ -257,6 +288,8 @@ class SimulatedSchedule:
                 if (unknown and sent.command.key is None) or isinstance(answer, PermanentError):
                     break
                 scheduler.sleep(draw.randint(5 * MS, 40 * MS))
+            if draw.random() < 0.1:
+                self._look(sent.command.user)
             # A client that has forgotten the answer to a command sends it again, after later ones.
             earlier = draw.choice(sents[max(0, place - KNOWN_COMMANDS) : place + 1])
             if draw.random() < 0.05 and earlier.acknowledged and earlier.command.key is not None:
@@ -278,6 +311,7 @@ class SimulatedSchedule:
             # The balancer stamps the arrival, by a clock that is a little off; then it may lie in a socket for long.
             arrived_ms = scheduler.now_ns // MS + draw.randint(-20, 20)
             sent.requests += 1
+            sent.last_arrived_ms = arrived_ms
             answer = partial(self._answered, sent, token, passage.back_ns)
             if passage.there_ns is not None:
                 scheduler.at(passage.there_ns + lies_ns, partial(self._serve, server, sent, arrived_ms, answer))
@@ -386,6 +420,17 @@ class SimulatedSchedule:
     def _sweep(self) -> None:
         server = self.random.choice(self._servers)
         self._begin(f"sweep on {server.process.name}", server.process, server.sweeper.sweep, self._swept)
+
+    def _look(self, user: str) -> None:
+        server = self.random.choice(self._servers)
+        name = f"look at {user} on {server.process.name}"
+        self._begin(name, server.process, partial(server.look, user), self._looked)
+
+    def _looked(self, actor: Actor) -> None:
+        if actor.error is None:
+            self.looks.append(actor.result)
+        elif not isinstance(actor.error, StoreError | CrashedError):
+            self.failures.append(f"{actor.name}: {actor.error!r}")
 
     def _swept(self, actor: Actor) -> None:
         if actor.error is not None and not isinstance(actor.error, UnavailableError | CrashedError):

@@ -125,6 +125,26 @@ def test_history_has_every_entry_newest_first_page_by_page(api: Api) -> None:
     assert [entry["sequence"] for entry in seen] == list(range(78, 0, -1))
 
 
+def test_entries_that_are_missing_without_having_been_archived_are_not_left_out(
+    api: Api, mongo_uri: str, mongo_database: str
+) -> None:
+    """A primary that was deposed and does not know it has not all parts: what it shows is no history."""
+    for _ in range(200):
+        api.post("/users/jane/add", {"amount": "1.00"})
+    reads = ("/users/jane/history?limit=200", "/users/jane/account?after=1.0")
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        journal, archives = client[mongo_database]["journal"], client[mongo_database]["archives"]
+        parts = sorted(part["_id"] for part in journal.find({}, {"_id": 1}))
+        assert len(parts) == 3
+        for missing, status in ((parts[1], 503), (parts[2], 503), (parts[0], 503)):
+            journal.delete_one({"_id": missing})
+            assert [api.get(read).status for read in reads] == [status, status], missing
+        archives.insert_one({"_id": "1", "users": ["jane"], "state": "done"})
+    pages = [api.get(read) for read in reads]
+    assert [page.status for page in pages] == [200, 200]
+    assert 0 < len(pages[0].body["entries"]) < 64
+
+
 def test_history_says_why_a_command_was_rejected_and_what_cash_there_was(api: Api) -> None:
     api.post("/users/jane/add", {"amount": "12.50"})
     api.post("/users/jane/buy", {**ABC, "amount": "280.00"})

@@ -70,9 +70,9 @@ class ModelDatabase:
 class ModelStore:
     """A server's view of the accounts."""
 
-    def __init__(self, database: ModelDatabase) -> None:
+    def __init__(self, database: ModelDatabase, recent: int = 10) -> None:
         self._database = database
-        self._recent = RecentRecords(10)
+        self._recent = RecentRecords(recent)
 
     def make_indexes(self) -> None:
         """Do nothing: there are none."""
@@ -88,7 +88,7 @@ class ModelStore:
         return record
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
-        """ModelWrite the change of a record; raises LostRaceError."""
+        """Write the change of a record; raises LostRaceError."""
         if not self._database.apply(ModelWrite(record.version, account, entry, attempt)):
             self._recent.forget(account.user)
             raise LostRaceError(account.user)

@@ -30,7 +30,7 @@ from chalicelib.service.trading import Answer, Trading
 from chalicelib.service.transaction_numbers import TransactionNumbers
 from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.record import Record
-from infra.simulation.model import Calm, ModelDatabase, ModelStore
+from tests.unit.store_model import ModelDatabase, ModelStore
 
 LIMIT_MS = 60_000
 
@@ -40,7 +40,7 @@ class WatchedStore(ModelStore):
 
     def __init__(self) -> None:
         self.database = ModelDatabase()
-        super().__init__(self.database, Calm(), recent=0)
+        super().__init__(self.database, recent=0)
         self.reads: list[tuple[str, bool]] = []
         self.full: set[str] = set()
         self.happens: Callable[[], object] = lambda: None
