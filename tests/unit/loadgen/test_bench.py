@@ -26,8 +26,20 @@ def test_a_command_costs_less_than_a_bare_request_of_http_client(capsys: pytest.
         ended = main(["client", "--threads", "16", "--commands", "3000", "--rounds", "3"])
         said = capsys.readouterr().out
         assert ended == 0, said
-        assert "at most 1.5 times the CPU: yes" in said
+        assert "at most 1.5 times the CPU, no fewer commands a second: yes" in said
         assert '"cpu": ' in said
+
+    undisturbed(compare)
+
+
+def test_a_command_costs_as_much_as_in_another_checkout(capsys: pytest.CaptureFixture[str]) -> None:
+    """The other checkout is this one."""
+
+    def compare() -> None:
+        main(["client", "--threads", "4", "--commands", "1000", "--rounds", "3", "--beside", str(PROJECT)])
+        said = capsys.readouterr().out
+        assert "at most 1.05 times the CPU: " in said
+        assert float(said.splitlines()[-2].split()[-1]) == pytest.approx(1, rel=0.5)
 
     undisturbed(compare)
 
