@@ -45,17 +45,17 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="loadgen",
         description="Replay day-trading workloads over HTTP, measure, and prove the result.",
-        epilog="exit codes: 0 all well, 1 something failed, 2 bad file or arguments, 3 a gate failed, 130 interrupted.",
+        epilog="exit codes: 0 success, 1 failure, 2 bad input, 3 gate failed or rate not held, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"loadgen {__version__}")
     adding = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, run, add, summary in (
         ("replay", commands.replay, _add_replay, "send a workload file to a server and report what happened"),
-        ("verify", commands.verify, _add_verify, "prove a recorded replay against an independent model"),
+        ("verify", commands.verify, _add_verify, "verify a recorded replay against an independent model"),
         ("generate", commands.generate, _add_generate, "make a workload file"),
         ("merge", commands.merge, _add_merge, "add up the reports of several machines"),
-        ("compare", commands.compare, _add_compare, "two reports side by side, with ratios"),
-        ("report", commands.report, _add_report, "show a saved report again, as tables or a page; judge it by gates"),
+        ("compare", commands.compare, _add_compare, "compare two reports, with ratios"),
+        ("report", commands.report, _add_report, "show a saved report as tables or a page; check it against gates"),
         ("do", commands.do, _add_do, "send single commands and show their answers"),
     ):
         one = adding.add_parser(name, help=summary)
@@ -72,9 +72,9 @@ def server(options: argparse.Namespace, run_id: str, *, speaks_trading: bool = T
     token = options.token or os.environ.get(TOKEN_VARIABLE, "")
     authorized = any(name.lower() == "authorization" for name, _ in headers)
     if speaks_trading and not token and not authorized and not getattr(options, "dry_run", False):
-        raise UsageError(f"a token is needed: --token, the variable {TOKEN_VARIABLE} or --header 'Authorization: ...'")
+        raise UsageError(f"no token: give --token, the variable {TOKEN_VARIABLE} or --header 'Authorization: ...'")
     if not re.fullmatch(r"[!-~]*", token):
-        raise UsageError("the token holds characters that a header cannot have")
+        raise UsageError("the token contains characters that are not allowed in a header")
     target: Target = options.url
     policy = RetryPolicy(options.timeout, options.retries, options.give_up)
     share = _trace_share(options, headers)
@@ -125,8 +125,8 @@ def _tls(options: argparse.Namespace, target: Target) -> ssl.SSLContext | None:
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Send every command of FILE to the server, each user's commands in their order, and report what was "
-        "answered and how fast. A command without a user waits for all before it and holds all after it."
+        "Send every command in FILE to the server, each user's commands in order, and report outcomes and latencies. "
+        "A command without a user waits for all commands before it and holds back all after it."
     )
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="workload file: `[N] COMMAND,user,args` or a JSON object a line"
@@ -147,18 +147,18 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         type=parse_processor,
         default=LAST,
         metavar=f"N|{LAST}|{ANY}",
-        help=f"index of the processor it stays on, further processes on those before it (default {LAST})",
+        help=f"processor to stay on, from 0; further processes stay on those before it (default {LAST})",
     )
     add_pacing(load)
-    load.add_argument("--run-id", type=values.run_id, help="begins the idempotency keys of this run (default: random)")
+    load.add_argument("--run-id", type=values.run_id, help="prefix of this run's idempotency keys (default: random)")
     chosen = parser.add_argument_group("which commands")
-    chosen.add_argument("--users", type=values.names, metavar="A,B", help="only those of these users")
+    chosen.add_argument("--users", type=values.names, metavar="A,B", help="only the commands of these users")
     chosen.add_argument("--limit", type=values.positive, metavar="N", help="only the first N")
     chosen.add_argument(
         "--from-transaction",
         type=values.positive,
         metavar="N",
-        help="only from command [N] on: with the --run-id of an interrupted run, go on with it",
+        help="only from command [N] on: with the --run-id of an interrupted run, resume it",
     )
     chosen.add_argument(
         "--shard",
@@ -172,9 +172,9 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         type=values.positive,
         default=1,
         metavar="N",
-        help="send the workload N times, on and on (default 1)",
+        help="send the workload N times in a row (default 1)",
     )
-    chosen.add_argument("--dry-run", action="store_true", help="say what would be sent and send nothing")
+    chosen.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
     results = parser.add_argument_group("results")
     _add_outputs(results)
     results.add_argument(
@@ -199,10 +199,10 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="note this in the report (may be repeated)",
+        help="add this label to the report (repeatable)",
     )
     results.add_argument(
-        "--system-version", metavar="TEXT", help="version of the system that is tested (default: as its OpenAPI says)"
+        "--system-version", metavar="TEXT", help="version of the system under test (default: from its OpenAPI document)"
     )
     results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
     results.add_argument(
@@ -210,7 +210,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         type=values.share,
         default=0.0,
         metavar="P",
-        help="begin a trace with each command, keep this share of them, and name those of the slowest and the failed",
+        help="start a trace for each command, keep this share, and list those of the slowest and failed commands",
     )
 
 
@@ -230,7 +230,7 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_strict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--strict", action="store_true", help="refuse a file with untidy lines instead of mending them")
+    parser.add_argument("--strict", action="store_true", help="reject a file with untidy lines instead of fixing them")
 
 
 def _add_merge(parser: argparse.ArgumentParser) -> None:
@@ -238,7 +238,7 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
         "Add up the reports of the shards of one run: counts, and latencies exactly, from their histograms."
     )
     parser.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help="what `replay --shard --json` wrote")
-    parser.add_argument("--partial", action="store_true", help="take some of the shards of the run for all of them")
+    parser.add_argument("--partial", action="store_true", help="accept an incomplete set of shards")
     _add_outputs(parser)
     parser.add_argument("--quiet", action="store_true", help="show no tables")
 
@@ -252,8 +252,8 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show the reports of two sides, A and B, side by side. A ratio says how B does beside A: B's rate by A's, A's "
-        "latency by B's; above 1 B is better. Give several runs a side, so that their noise is known."
+        "Compare the reports of two sides, A and B. Ratios are B's rate divided by A's, and A's latency divided by "
+        "B's: above 1, B is better. Give several runs per side, so that the noise can be estimated."
     )
     parser.add_argument(
         "reports", type=Path, nargs="+", metavar="A", help="reports of side A, or one of A and one of B"
@@ -295,8 +295,8 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 def _add_do(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Send single commands one after another, in the form of a workload's lines; their numbers may be left out. "
-        "Without any, ask for them at a prompt."
+        "Send single commands one after another, written as in a workload file; their numbers are optional. "
+        "Without any, prompt for them."
     )
     parser.add_argument(
         "given", nargs="*", metavar="COMMAND|FILE", help="such as BUY,jane,ABC,100.00, or a file with one a line"
@@ -322,11 +322,9 @@ def _add_outputs(parser: "argparse._ActionsContainer") -> None:
         nargs="+",
         default=[],
         metavar="GATE",
-        help="exit 3 when this is so: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s', 'http_500>0' (repeatable)",
+        help="exit 3 if this is true: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s', 'http_500>0' (repeatable)",
     )
-    parser.add_argument(
-        "--allow-missed-rate", action="store_true", help="do not exit 3 when commands could not leave on schedule"
-    )
+    parser.add_argument("--allow-missed-rate", action="store_true", help="do not exit 3 when the rate was not held")
 
 
 def _add_no_log(parser: "argparse._ActionsContainer") -> None:
@@ -341,7 +339,7 @@ def _add_threads(parser: "argparse._ActionsContainer") -> None:
         type=values.positive,
         default=DEFAULT_THREADS,
         metavar="N",
-        help=f"most users served at once, each by a thread with a connection (default {DEFAULT_THREADS})",
+        help=f"maximum number of users served at once, each with a thread and a connection (default {DEFAULT_THREADS})",
     )
 
 
@@ -358,7 +356,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="K:V",
-        help="send this header (may be repeated)",
+        help="add this header to every request (repeatable)",
     )
     trust = group.add_mutually_exclusive_group()
     trust.add_argument("--ca", type=Path, metavar="FILE", help="trust the certificates in FILE (PEM) too")
@@ -368,14 +366,14 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         type=values.seconds,
         default=policy.timeout_s,
         metavar="S",
-        help="time-out of a try (default %(default)g s)",
+        help="time-out of each try (default %(default)g s)",
     )
     group.add_argument(
         "--retries",
         type=values.count,
         default=policy.retries,
         metavar="N",
-        help="most retries of a command (default %(default)d)",
+        help="maximum number of retries of a command (default %(default)d)",
     )
     group.add_argument(
         "--give-up",

@@ -64,7 +64,7 @@ def main(given: Sequence[str] | None = None) -> int:
         print(f"loadgen: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("loadgen: stopped at once", file=sys.stderr)
+        print("loadgen: stopped", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -77,7 +77,7 @@ def _replay(options: argparse.Namespace) -> int:
     workload = selection.choose(loaded)
     mine = selection.part(workload)
     if not mine.commands:
-        raise UsageError(f"{options.file}: nothing is left to send")
+        raise UsageError(f"{options.file}: no commands are left to send")
     pacing = pacing_of(options, workload)
     if options.dry_run:
         print_plan(mine, server, options.processes, pacing, selection.shard, Console(soft_wrap=True))
@@ -117,7 +117,7 @@ def _replay_into(
         print_report(report, console)
         _say_how_it_ended(report)
         if options.verify and (interrupt.requested or report["stopped"]):
-            print("loadgen: not verified, because the run did not come to its end", file=sys.stderr)
+            print("loadgen: not verified, because the run did not finish", file=sys.stderr)
         elif options.verify:
             assert answers is not None
             try:
@@ -141,7 +141,7 @@ def _load_any(options: argparse.Namespace) -> tuple[Workload, bool]:
     workload, is_http = load_any(options.file, strict=options.strict)
     if workload.mended:
         lines = "1 untidy line was" if workload.mended == 1 else f"{workload.mended:,} untidy lines were"
-        print(f"loadgen: {workload.source}: {lines} mended; --strict refuses them", file=sys.stderr)
+        print(f"loadgen: {workload.source}: {lines} fixed; --strict rejects them", file=sys.stderr)
     return workload, is_http
 
 
@@ -168,12 +168,12 @@ def _say_how_it_ended(report: Report) -> None:
     resume = report["resume"]
     if resume is not None and (report["run"]["duration_s"] is None or report["interrupted"] or report["stopped"]):
         print(
-            f"loadgen: to go on: --run-id {resume['run_id']} --from-transaction {resume['from_transaction']}; "
-            f"{resume['repeats']} commands of a user, at most, are then sent again",
+            f"loadgen: to resume: --run-id {resume['run_id']} --from-transaction {resume['from_transaction']}; "
+            f"at most {resume['repeats']} commands of a user are then sent again",
             file=sys.stderr,
         )
         if not resume["safe"]:
-            print("loadgen: those may be more than the server remembers: they may be applied twice", file=sys.stderr)
+            print("loadgen: that may be more than the server remembers: some may be applied twice", file=sys.stderr)
 
 
 def _judge(report: Report, gates: Sequence[Gate]) -> bool:

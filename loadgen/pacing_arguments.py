@@ -45,7 +45,7 @@ def add_pacing(load: "argparse._ActionsContainer") -> None:
         "--rate",
         type=values.rate,
         metavar="N",
-        help="open model: commands leave on schedule, N a second (default: as fast as answers come)",
+        help="open model: send N commands a second (default: closed model, as fast as answers come)",
     )
     pace.add_argument(
         "--ramp",
@@ -53,17 +53,15 @@ def add_pacing(load: "argparse._ActionsContainer") -> None:
         metavar="LEGS",
         help="open model at changing rates: 0:500/30s,500/60s rises to 500/s within 30 s and stays there for 60 s",
     )
-    pace.add_argument(
-        "--pace", choices=["recorded"], help="open model at the times that the lines of the workload have"
-    )
-    load.add_argument("--speed", type=values.speed, metavar="F", help="F times as fast as --pace recorded")
+    pace.add_argument("--pace", choices=["recorded"], help="open model: send each line at its recorded time")
+    load.add_argument("--speed", type=values.speed, metavar="F", help="with --pace recorded: F times as fast")
     load.add_argument(
-        "--duration", type=values.duration, metavar="D", help="begin no command after D, such as 30s, 5m or 1h"
+        "--duration", type=values.duration, metavar="D", help="start no command after D, such as 30s, 5m or 1h"
     )
     load.add_argument(
         "--warm-up",
         type=values.duration,
         default=0.0,
         metavar="D",
-        help="leave what is sent in the first D out of the figures",
+        help="exclude what is sent in the first D from the figures",
     )

@@ -46,7 +46,7 @@ def parse_url(url: str) -> Target:
     if parts.query or parts.fragment or parts.username is not None:
         raise UrlError(f"{url!r} must be a plain address: no query, fragment or user name")
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise UrlError(f"{url!r} holds characters that a URL cannot have")
+        raise UrlError(f"{url!r} contains characters that are not allowed in a URL")
     if port == 0:
         raise UrlError(f"{url!r} has port 0")
     return Target(parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/"))
@@ -69,7 +69,7 @@ def parse_header(text: str) -> tuple[str, str]:
     if not colon or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
         raise HeaderError(f"{text!r} is not a header, such as 'X-Api-Key: secret'")
     if not re.fullmatch(r"[ -~\t]*", value):
-        raise HeaderError(f"the value of header {name} holds characters that a header cannot have")
+        raise HeaderError(f"the value of header {name} contains characters that are not allowed in a header")
     if name.lower() in _OWN_HEADERS:
         raise HeaderError(f"header {name} is the load generator's own")
     return name, value

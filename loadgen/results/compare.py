@@ -113,9 +113,9 @@ def print_comparison(metrics: Sequence[Metric], names: Sequence[str], notes: Seq
         ratio = "-" if metric.ratio is None else f"{metric.ratio:.3f}"
         table.add_row(metric.name, _number(metric.first), _number(metric.second), ratio, _interval(metric), style=style)
     print_whole(console, table)
-    console.print("What is coloured differs by more than the noise.")
+    console.print("Coloured figures differ by more than the noise.")
     if notes:
-        console.print(f"The runs are not alike: {'; '.join(notes)}.", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"The runs differ: {'; '.join(notes)}.", style="yellow", markup=False, soft_wrap=True)
 
 
 Figure = Callable[[Report], _Side | None]

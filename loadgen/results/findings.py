@@ -36,7 +36,7 @@ class Findings:
 
     def lines(self) -> list[str]:
         """Return the kept differences in words, by user."""
-        lines = [f"{user or 'of no user'}: {message}" for user, message in sorted(self.shown, key=_by_user)]
+        lines = [f"{user or 'no user'}: {message}" for user, message in sorted(self.shown, key=_by_user)]
         if self.total > len(self.shown):
             lines.append(f"and {self.total - len(self.shown)} more differences")
         return lines
@@ -64,7 +64,7 @@ class Verification:
             return f"{found.total:,} differences in {len(found.counts):,} of {self.accounts:,} accounts"
         log = "the audit log was not read"
         if self.logged is not None:
-            log = f"each of {self.logged:,} commands stands in the audit log once and in order"
+            log = f"each of {self.logged:,} commands is in the audit log once and in order"
         accounts = f"{self.accounts:,} account{'' if self.accounts == 1 else 's'} equal to the cent"
         return f"{accounts}; {self.answers:,} answers as the model predicts; {log}; {self.conservation}"
 

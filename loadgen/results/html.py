@@ -77,7 +77,7 @@ def verdict(report: Report) -> tuple[str, str]:
     if report["errors"]:
         found = "bad", f"{report['errors']:,} commands without a final answer"
     if report["interrupted"]:
-        found = "warning", "Interrupted: figures of what was done"
+        found = "warning", "Interrupted: the figures cover what was done"
     if report["stopped"] is not None:
         found = "bad", f"Ended early: {report['stopped']}"
     if any(gate["failed"] for gate in report.get("gates", ())):
@@ -85,9 +85,9 @@ def verdict(report: Report) -> tuple[str, str]:
     verification = report.get("verification")
     if verification is not None:
         if not verification["passed"]:
-            found = "bad", "Not verified: answers, accounts or log are not what they must be"
+            found = "bad", "Verification failed: answers, accounts or log differ from the model"
         elif found[0] == "good":
-            found = "good", "Every command was answered, and everything verified"
+            found = "good", "Every command was answered and verified"
     return found
 
 
@@ -96,8 +96,10 @@ def _subtitle(report: Report) -> str:
     when = datetime.fromtimestamp(run["started_at_ms"] / 1000, UTC)
     model = "as fast as answers came" if run["model"] == "closed" else f"on schedule, {run['pace']}"
     system = f" (version {run['system_version']})" if run["system_version"] else ""
+    sent = report["commands"] + report["warm_up_commands"]
+    counted = f"{sent:,}" if sent == run["commands"] else f"{sent:,} of {run['commands']:,}"
     return (
-        f"{run['commands']:,} commands of {run['users_sent']:,} users to {run['url']}{system}, {model}, "
+        f"{counted} commands of {run['users_sent']:,} users to {run['url']}{system}, {model}, "
         f"on {when:%Y-%m-%d at %H:%M:%S} UTC."
     )
 
@@ -202,19 +204,19 @@ def _seconds(report: Report, timeline: Timeline) -> dict[str, Any] | None:
 
 def _which(report: Report) -> str:
     if report["corrected_ms"] is not None:
-        return "corrected: from when a command should have left"
-    return "from a command's first send to its final answer, retries included"
+        return "corrected: from when a command was due"
+    return "from a command's first send to its final answer, including retries"
 
 
 def _latencies(report: Report, statistics: Statistics) -> dict[str, Any] | None:
     if not report["latency_ms"]["count"]:
         return None
     every, first, corrected = statistics.every()
-    curves = [("from the send, retries included", "s1", every)]
+    curves = [("from the first send, including retries", "s1", every)]
     if corrected.count:
         curves = [
-            ("corrected: from the intended start", "s4", corrected),
-            ("uncorrected: from the send", "s1", every),
+            ("corrected: from when it was due", "s4", corrected),
+            ("uncorrected: from the first send", "s1", every),
         ]
     elif first.count and report["retries"]:
         curves.append(("answered at the first try", "s2", first))
@@ -247,20 +249,19 @@ def _curve(latencies: Latencies) -> list[tuple[float, float]]:
 def _meaning(report: Report) -> str:
     if report["corrected_ms"] is None:
         return (
-            "The model is closed: a user's next command waits for its last one. A server that stalls is sent fewer "
-            "commands meanwhile, and the percentiles do not count those that would have come: this is uncorrected "
-            "latency."
+            "Closed model: a user's next command waits for the previous one. While a server stalls it is sent fewer "
+            "commands, and the percentiles do not count those that would have been sent: this is uncorrected latency."
         )
     return (
-        "The model is open: commands leave on schedule. Corrected latency runs from the moment a command should "
-        "have left, so a stall counts for all that had to wait; uncorrected latency runs from its actual send."
+        "Open model: commands are sent on schedule. Corrected latency runs from when a command was due, so a stall "
+        "counts for every command that had to wait; uncorrected latency runs from when it was actually sent."
     )
 
 
 def _outcomes(report: Report) -> dict[str, Any]:
     total = max(1, report["commands"])
     return {
-        "note": "How commands ended. Red ones got no final answer: they are errors.",
+        "note": "How commands ended. Those in red got no final answer and count as errors.",
         "rows": [
             (outcome, f"{count:,}", f"{100 * count / total:.2f}", _outcome_style(report, outcome))
             for outcome, count in report["outcomes"].items()
@@ -302,7 +303,7 @@ def _verification(report: Report) -> dict[str, Any] | None:
     if found is None:
         return None
     passed = found["passed"]
-    words = found.get("sentence") or ("everything is as it must be" if passed else "something is not as it must be")
+    words = found.get("sentence") or ("everything matches the model" if passed else "something differs from the model")
     return {"passed": passed, "words": words, "shown": found.get("shown", ())[:_SHOWN_DIFFERENCES]}
 
 
@@ -310,7 +311,7 @@ def _about(report: Report) -> list[tuple[str, Rows]]:
     tables: list[tuple[str, Rows]] = [("Settings", list(_settings(report)))]
     for index, machine in enumerate(report["machines"], 1):
         name = "Machine of the load generator" if len(report["machines"]) == 1 else f"Machine {index}"
-        tables.append((name, [(key.replace("_", " "), _plain(value)) for key, value in machine.items()]))
+        tables.append((name, [(key.replace("_gb", " (GB)"), _plain(value)) for key, value in machine.items()]))
     return tables
 
 
@@ -333,12 +334,12 @@ def _settings(report: Report) -> Iterator[tuple[str, str]]:
     if run["repeat"] > 1:
         yield "rounds", f"{run['repeat']:,}"
     if run["warm_up_s"]:
-        yield "warm-up, not in the figures", f"{run['warm_up_s']:g} s, {report['warm_up_commands']:,} commands"
+        yield "warm-up (excluded)", f"{run['warm_up_s']:g} s, {report['warm_up_commands']:,} commands"
     yield "time-out of a try", f"{run['timeout_s']:g} s"
-    yield "most retries, for at most", f"{run['retries']:,}, {run['give_up_s']:g} s"
+    yield "retries, at most", f"{run['retries']:,} within {run['give_up_s']:g} s"
     yield "connections opened", f"{connect['count']:,}, p50 {_ms(connect.get('p50'))} ms"
     yield "reconnects", f"{report['reconnects']:,}"
-    yield "answers that repeat an outcome", f"{report['replayed']:,}"
+    yield "replayed answers", f"{report['replayed']:,}"
     if cost["cpu_us_per_command"] is not None:
         yield "CPU of the load generator", f"{cost['cpu_us_per_command']:,.0f} us a command"
 

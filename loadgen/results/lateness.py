@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, Self
 from loadgen.results.latencies import Latencies
 
 CAUSES = {
-    "server": "a command without a user, or opening a connection, held it",
-    "order": "its user's command before it had no answer yet",
-    "threads": "all threads waited for the server: it is too slow for so few (--threads)",
-    "generator": "the load generator itself did not get to it (--processes, or a machine of its own)",
+    "server": "a command without a user was running, or a connection was being opened",
+    "order": "the same user's previous command had no answer yet",
+    "threads": "all threads were waiting for the server (more --threads help)",
+    "generator": "the load generator itself was too slow (use --processes, or a separate machine)",
 }
 """What a late command waited for. Each moment of its lateness has one cause."""
 

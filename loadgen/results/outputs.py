@@ -130,7 +130,7 @@ def check_distinct(outputs: Mapping[str, Path], inputs: Sequence[Path]) -> None:
             continue
         identity = _identity(path)
         if identity in read:
-            raise OutputError(f"{name} {path} would overwrite {read[identity]}, which is read")
+            raise OutputError(f"{name} {path} would overwrite the input {read[identity]}")
         if identity in seen:
             raise OutputError(f"{seen[identity]} and {name} are the same file, {path}: give each a name of its own")
         seen[identity] = name
@@ -152,7 +152,7 @@ def written_beside(path: Path, run_id: str) -> Iterator[Path]:
         return
     beside = path.with_name(f"{path.name}.{run_id}.partial")
     if beside.exists():
-        raise OutputError(f"{beside} is what an earlier run with this id left behind: move it away first")
+        raise OutputError(f"{beside} was left by an earlier run with this id: move it away first")
     try:
         yield beside
     finally:

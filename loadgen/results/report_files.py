@@ -140,7 +140,7 @@ def merge(reports: Sequence[Report], *, partial: bool = False) -> Report:
 def _check_shards(shards: Sequence[str], *, partial: bool) -> None:
     """Raise ReportError unless each shard of one division is there once."""
     if len(set(shards)) < len(shards):
-        raise ReportError(f"these are not parts of one run: shard {max(shards, key=shards.count)} is there twice")
+        raise ReportError(f"these are not parts of one run: shard {max(shards, key=shards.count)} is given twice")
     divisions = sorted({int(shard.partition("/")[2]) for shard in shards})
     if len(divisions) > 1:
         raise ReportError(f"these are not parts of one run: shards of different divisions, {', '.join(shards)}")

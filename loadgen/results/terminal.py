@@ -17,18 +17,18 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     print_whole(console, _outcome_table(report))
     if report["retry_reasons"]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in report["retry_reasons"].items())
-        console.print(f"Retries because of: {reasons}")
+        console.print(f"Reasons for retries: {reasons}")
     if report["reconnects"] or report["replayed"]:
         console.print(
-            f"Reconnects after an idle connection was closed: {report['reconnects']:,}; "
-            f"answers that repeat an earlier outcome: {report['replayed']:,}"
+            f"Reconnects after a kept connection had closed: {report['reconnects']:,}; "
+            f"replayed answers: {report['replayed']:,}"
         )
     schedule = report["schedule"]
     if schedule is not None:
         late = schedule["late_ms"]
         console.print(
-            f"Rate: {schedule['sent_rate']:,.6g} of {schedule['asked_rate']:,.6g} commands/s sent; left late by "
-            f"p50 {_ms(late.get('p50'))}, p99 {_ms(late.get('p99'))}, at most {_ms(late.get('max'))} ms",
+            f"Rate: {schedule['sent_rate']:,.6g} of {schedule['asked_rate']:,.6g} commands/s sent; delay "
+            f"p50 {_ms(late.get('p50'))}, p99 {_ms(late.get('p99'))}, max {_ms(late.get('max'))} ms",
             style=None if schedule["held"] else "red",
         )
     if report.get("traces") is not None:
@@ -54,7 +54,7 @@ def print_verification(verification: Verification, console: Console) -> None:
 
 def _latency_table(report: Mapping[str, Any]) -> Table:
     is_open = report["corrected_ms"] is not None
-    start = "when a command should have left" if is_open else "the first send"
+    start = "when a command was due" if is_open else "the first send"
     table = Table(title=f"{'Corrected l' if is_open else 'L'}atency in ms: from {start} to the end of the final answer")
     table.add_column("command", no_wrap=True)
     for heading in ("commands", *_SHOWN):

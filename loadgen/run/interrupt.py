@@ -42,4 +42,4 @@ class Interrupt:
             raise KeyboardInterrupt
         self.requested = True
         self.stopping.set()
-        print("Stopping after the commands under way; Ctrl-C again stops at once.", file=sys.stderr)
+        print("Stopping after the commands in flight; press Ctrl-C again to stop at once.", file=sys.stderr)

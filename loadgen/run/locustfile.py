@@ -134,7 +134,7 @@ def add_arguments(parser: Any) -> None:
     policy = RetryPolicy()
     parser.add_argument("--workload", metavar="FILE", help="the workload file, at the same place on every machine")
     parser.add_argument("--token", env_var="LOADGEN_TOKEN", is_secret=True, help="JWT, normally an operator's")
-    parser.add_argument("--run-id", default="", help="begins the idempotency keys of this run (default: random)")
+    parser.add_argument("--run-id", default="", help="prefix of this run's idempotency keys (default: random)")
     parser.add_argument("--timeout", type=float, default=policy.timeout_s, help="time-out of a try in seconds")
     parser.add_argument("--retries", type=int, default=policy.retries, help="most retries of a command")
     parser.add_argument("--give-up", type=float, default=policy.give_up_s, help="no retry later than this, in seconds")

@@ -256,7 +256,7 @@ def _report(task: _Task, run: _Run) -> dict[str, Any]:
 
 
 def resume(commands: Sequence[Command], answered: bytearray, shard: Shard, run_id: str) -> dict[str, Any] | None:
-    """Return how to go on with a run that did not come to its end, None when it did.
+    """Return how to resume a run that did not finish, None when it did.
 
     `repeats` is how many commands of one user would then be sent a second time, at most: they are not applied again
     as long as the server remembers their keys.

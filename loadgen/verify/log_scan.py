@@ -200,12 +200,10 @@ def compare_order(wanted: Sequence[int], optional: set[int], log: UserLog) -> li
         for number in wanted
         if number not in counts and number not in optional
     ]
-    differences += [
-        f"[{number}] stands in the audit log {times} times" for number, times in counts.items() if times > 1
-    ]
+    differences += [f"[{number}] is in the audit log {times} times" for number, times in counts.items() if times > 1]
     expected = set(wanted)
     differences += [
-        f"[{number}] stands in the audit log, but it was not answered as a command"
+        f"[{number}] is in the audit log, but was not answered as a command"
         for number in counts
         if number not in expected
     ]
@@ -213,7 +211,7 @@ def compare_order(wanted: Sequence[int], optional: set[int], log: UserLog) -> li
     in_order = [number for number in wanted if number in counts]
     for number, instead in zip(in_order, logged, strict=True):
         if number != instead:
-            differences.append(f"[{instead}] stands in the audit log where [{number}] must stand")
+            differences.append(f"[{instead}] is in the audit log where [{number}] should be")
             break
     differences += [
         f"a {event.fields['command']} that is not of this run (transaction {event.transaction}) came in between"

@@ -70,7 +70,7 @@ class Checker:
         command = self._commands[self._next] if self._next < len(self._commands) else None
         if command is None or command.transaction != answer.transaction:
             wanted = "nothing" if command is None else f"[{command.transaction}]"
-            self.give_up(f"the answer to [{answer.transaction}] stands where that to {wanted} must stand")
+            self.give_up(f"the answer to [{answer.transaction}] is where that to {wanted} should be")
             return False
         self._next += 1
         self._agreed = True
@@ -124,7 +124,7 @@ class Checker:
             )
             latest = {"history": [entry for entry in entries if entry.get("command") is not None][:HISTORY_LENGTH]}
             for difference in judgement.differences + compare_history(self._past, self._own, latest, None):
-                self._findings.differ(self._user, f"in the end: {difference}")
+                self._findings.differ(self._user, f"at the end: {difference}")
         return shown
 
     def _differ(self, command: Command, message: str, *, lost: bool = False) -> None:
@@ -198,7 +198,7 @@ class Checker:
             if order.expires_at is not None and order.expires_at + SLACK_MS < logged_ms:
                 late = logged_ms - order.expires_at
                 whose = "from before the run" if order.transaction is None else f"[{order.transaction}]"
-                self._differ(command, f"the {kind} {whose} had run out {late} ms before and was not given back")
+                self._differ(command, f"the {kind} {whose} had expired {late} ms before and was not given back")
 
     def _by_clock(
         self, sent_ms: int, received_ms: int, judge: Callable[[Account], Judgement], *, settles: bool = True
@@ -237,7 +237,7 @@ class Checker:
                 (command.symbol or "").upper(), answer.sent_ms, answer.received_ms, logged_ms
             )
             if len(prices) != 1:
-                self._differ(command, "no final answer, but it stands in the log; its price is unknown", lost=True)
+                self._differ(command, "no final answer, but it is in the log; its price is unknown", lost=True)
                 return
             price = prices.pop()
         try:

@@ -221,7 +221,7 @@ def _diagnose(line: str, length: int) -> str:
     if length > MAX_LINE_BYTES:
         return f"the line is longer than {MAX_LINE_BYTES} bytes"
     if not line:
-        return "the line is blank; blank lines may stand only at the end of the file"
+        return "the line is blank; blank lines are allowed only at the end of the file"
     if line.startswith("\ufeff"):
         return "the line begins with a byte order mark"
     if control := _CONTROL.search(line):
@@ -253,8 +253,8 @@ def _diagnose_fields(name: str, fields: list[str]) -> str:
         if not value.strip():
             return f"{name} needs {wanted}; its {field} is empty"
         if value != value.strip(" "):
-            return f"its {field} has a blank before or behind it: {value[:40]!r}"
-    return f"{name} needs {wanted}; the line holds a character that cannot be printed"
+            return f"its {field} has a blank before or after it: {value[:40]!r}"
+    return f"{name} needs {wanted}; the line contains a character that cannot be printed"
 
 
 def _where(problem: Problem) -> str:

@@ -174,6 +174,6 @@ def test_killing_one_of_two_servers_in_the_middle_of_a_run_costs_retries_only(
     assert sum(report["retry_reasons"].values()) == report["retries"]
     assert sum(row["retries"] for row in report["intervals"]["rows"]) == report["retries"]
     assert f"{report['retries']:,} retries" in said
-    assert "Retries because of: " in said
+    assert "Reasons for retries: " in said
     assert report["verification"]["passed"] is True
     assert report["verification"]["answers"] == COMMANDS

@@ -118,7 +118,7 @@ def test_an_interrupt_of_the_whole_group_ends_all_processes_with_one_report(
     code, shown, errors = finished(process)
     assert code == 130, errors
     assert "Traceback" not in errors
-    assert errors.count("Stopping after the commands under way") == 1
+    assert errors.count("Stopping after the commands in flight") == 1
     assert shown.count("(interrupted)") == 1
     report = report_of(out)
     assert report["interrupted"] is True
@@ -237,7 +237,7 @@ def spoil(path: Path, **changes: Any) -> Path:
     [
         ({"id": "other"}, "these are not parts of one run: id differs (r, other)"),
         ({"workload": "other"}, "workload differs"),
-        ({"shard": "1/3"}, "shard 1/3 is there twice"),
+        ({"shard": "1/3"}, "shard 1/3 is given twice"),
         ({"shard": "2/2"}, "shards of different divisions, 1/3, 2/2"),
         ({}, "missing shards: 3/3. Give all reports, or --partial"),
         ({"loadgen": 1}, "is not a report of this version"),

@@ -245,7 +245,7 @@ def test_it_is_said_what_two_runs_do_not_share(save: Save, capsys: pytest.Captur
     changed = path.with_name("b.json")
     changed.write_text(json.dumps(other))
     assert main(["compare", str(path), str(changed)]) == 0
-    assert "The runs are not alike: threads 1 and 99." in capsys.readouterr().out
+    assert "The runs differ: threads 1 and 99." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [["--metrics", "speed"], ["--metrics", ","], ["--fail-below", "0"]])

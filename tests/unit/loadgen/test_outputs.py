@@ -18,9 +18,9 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="the platform has no /
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--json", "workload"], "--json {0}/workload would overwrite {0}/workload, which is read"),
+        (["--json", "workload"], "--json {0}/workload would overwrite the input {0}/workload"),
         (["--answers", "workload"], "--answers {0}/workload would overwrite"),
-        (["--html", "link"], "--html {0}/link would overwrite {0}/workload, which is read"),
+        (["--html", "link"], "--html {0}/link would overwrite the input {0}/workload"),
         (["--json", "out", "--csv", "out"], "--json and --csv are the same file"),
         (["--json", "out", "--answers", "../{1}/out"], "--json and --answers are the same file"),
         (["--json", "."], "is a folder, not a file"),

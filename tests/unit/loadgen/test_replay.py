@@ -205,7 +205,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run_with_a_report_of_what_was_d
     assert run("ADD,a,1.00\n" * 500, "--give-up", "0.1", "--verify", "--json", str(out)) == 1
     said = capsys.readouterr().err
     assert "no command was answered for 0.2 s" in said
-    assert "not verified, because the run did not come to its end" in said
+    assert "not verified, because the run did not finish" in said
     report = report_of(out)
     assert "no command was answered" in report["stopped"]
     assert report["outcomes"]["200 ok"] == 1

@@ -68,7 +68,7 @@ def test_an_untidy_file_is_mended_in_one_line_and_refused_when_strict(
     assert main([*given, "--strict"]) == 2
     assert f"{path}: line 2: the line is blank" in capsys.readouterr().err
     assert main(given) == 0
-    assert capsys.readouterr().err == f"loadgen: {path}: 3 untidy lines were mended; --strict refuses them\n"
+    assert capsys.readouterr().err == f"loadgen: {path}: 3 untidy lines were fixed; --strict rejects them\n"
     assert stub.connections == 0
 
 

@@ -197,8 +197,8 @@ def test_the_page_shows_all_of_a_run_and_loads_nothing(
         "Lateness over time", "Errors and retries over time", "Second by second", "Latency by command",
         "Latency by percentile", "Outcomes", "Verification", "Gates", "Settings and machine", "store_unavailable 15",
         "500 <script>alert(1)</script> The first one: [5] ADD", '{"code": "<script>alert(1)</script>"}',
-        "corrected: from when a command should have left", "open, 60 commands/s", "of 60 asked", "left late by",
-        "failed errors>0: errors is 1", "409 amount_below_price", "uncorrected: from the send", "memory gb",
+        "corrected: from when a command was due", "open, 60 commands/s", "of 60 asked", "delay",
+        "failed errors>0: errors is 1", "409 amount_below_price", "uncorrected: from the first send", "memory (GB)",
     ):  # fmt: skip
         assert text in said, text
     assert page(report_of(saved)) == out.read_text()
@@ -237,7 +237,7 @@ def test_the_page_of_a_run_of_hours_is_no_larger_than_it_need_be(run: Run, tmp_p
     saved = tmp_path / "out.json"
     run("ADD,a,1.00", "--json", str(saved))
     text = page(long_report(report_of(saved), 3 * 3600))
-    assert "a point every 64 seconds" in read_page(text)
+    assert "one point every 64 seconds" in read_page(text)
     assert len(text) < 400_000
 
 

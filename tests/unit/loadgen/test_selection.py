@@ -71,7 +71,7 @@ def test_a_record_remembers_what_was_chosen(
         (("--users", "a,nobody"), "has no commands of nobody"),
         (("--from-transaction", "8"), "there is no command [8] in"),
         (("--users", "b", "--from-transaction", "4"), "there is no command [4] among the commands of these users"),
-        (("--users", "a", "--shard", "1/1000"), "nothing is left to send"),
+        (("--users", "a", "--shard", "1/1000"), "no commands are left to send"),
     ],
 )
 def test_a_choice_that_does_not_fit_the_file_is_refused_and_nothing_is_sent(
@@ -148,7 +148,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped_and_applies_nothing
     assert code == 130
     done = stub.exchange.executions
     assert 200 <= done < 1200
-    said = re.search(r"to go on: (--run-id \S+ --from-transaction \d+); (\d+) commands of a user", errors)
+    said = re.search(r"to resume: (--run-id \S+ --from-transaction \d+); at most (\d+) commands of a user", errors)
     assert said is not None
     report = report_of(out)
     assert report["resume"]["safe"] is True

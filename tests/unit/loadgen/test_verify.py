@@ -18,7 +18,7 @@ def test_a_right_run_is_verified_with_a_proof_in_one_line(recorded: Path, verifi
     code, said = verified(recorded)
     assert code == 0
     assert said == (
-        "Verified: 2 accounts equal to the cent; 18 answers as the model predicts; each of 17 commands stands in the "
+        "Verified: 2 accounts equal to the cent; 18 answers as the model predicts; each of 17 commands is in the "
         "audit log once and in order; conservation: ADDs 1500.00 = cash 1330.00 + reserved 70.00 + shares 100.00 at "
         "10.00\n"
     )

@@ -15,35 +15,35 @@ from tests.unit.loadgen.stub import StubServer
 STATE_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
     "a cent too much": (
         lambda exchange: setattr(exchange.accounts["a"], "cash", exchange.accounts["a"].cash + 1),
-        "a: in the end: cash is 850.01, the model says 850.00",
+        "a: at the end: cash is 850.01, the model says 850.00",
     ),
     "a missing holding": (
         lambda exchange: exchange.accounts["a"].holdings.pop("S"),
-        "a: in the end: holdings of S are 0, the model says 5",
+        "a: at the end: holdings of S are 0, the model says 5",
     ),
     "a holding from nowhere": (
         lambda exchange: exchange.accounts["b"].holdings.update(X=1),
-        "b: in the end: holdings of X are 1, the model says 0",
+        "b: at the end: holdings of X are 1, the model says 0",
     ),
     "a lost order": (
         lambda exchange: exchange.accounts["b"].pending_buys.clear(),
-        "b: in the end: 0 buys are pending, the model says 1",
+        "b: at the end: 0 buys are pending, the model says 1",
     ),
     "an order of another size": (
         lambda exchange: setattr(exchange.accounts["a"].pending_sells[0], "shares", 4),
-        "a: in the end: pending sells, number 1: 4 S at 10.00 = 30.00",
+        "a: at the end: pending sells, number 1: 4 S at 10.00 = 30.00",
     ),
     "a lost trigger": (
         lambda exchange: exchange.accounts["a"].buy_triggers.clear(),
-        "a: in the end: buy trigger of T: none, the model says amount 50.00, price 5.00",
+        "a: at the end: buy trigger of T: none, the model says amount 50.00, price 5.00",
     ),
     "a trigger with fewer shares": (
         lambda exchange: setattr(exchange.accounts["a"].sell_triggers["S"], "shares", 1),
-        "a: in the end: sell trigger of S: amount 40.00, price 20.00, 1 shares reserved",
+        "a: at the end: sell trigger of S: amount 40.00, price 20.00, 1 shares reserved",
     ),
     "a forgotten command": (
         lambda exchange: exchange.history["b"].pop(3),
-        "b: in the end: the history has",
+        "b: at the end: the history has",
     ),
 }
 
@@ -96,7 +96,7 @@ ANSWER_FAULTS: dict[str, tuple[int, dict[str, Any], dict[str, Any], str]] = {
         "[2] ADD: refused as 400 invalid_amount, but nothing is wrong",
     ),
     "no refusal": (14, {"status": 200, "code": "ok"}, {}, "[14] ADD: answered 200 ok, but it is invalid_amount"),
-    "a dump of all without a place": (18, {}, {"location": None}, "of no user: [18] DUMPLOG: the answer lacks"),
+    "a dump of all without a place": (18, {}, {"location": None}, "no user: [18] DUMPLOG: the answer lacks"),
     "a dump without a place": (17, {}, {"location": None}, "[17] DUMPLOG: the answer has no location"),
 }  # fmt: skip
 
@@ -131,11 +131,11 @@ LOG_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
     ),
     "a doubled command": (
         lambda exchange: exchange.log.append(logged(exchange, "userCommand", 5)),
-        "b: [5] stands in the audit log 2 times",
+        "b: [5] is in the audit log 2 times",
     ),
     "a swapped pair": (
         lambda exchange: _swap(exchange, 3, 4),
-        "a: [4] stands in the audit log where [3] must stand",
+        "a: [4] is in the audit log where [3] should be",
     ),
     "another amount": (
         lambda exchange: logged(exchange, "userCommand", 3).fields.update(funds="100.01"),
@@ -197,7 +197,7 @@ LOG_FAULTS: dict[str, tuple[Callable[[Exchange], Any], str]] = {
     ),
     "a dump of all that is not there": (
         lambda exchange: exchange.log.remove(logged(exchange, "userCommand", 18)),
-        "of no user: [18] DUMPLOG: it was acknowledged but is not in the audit log",
+        "no user: [18] DUMPLOG: it was acknowledged but is not in the audit log",
     ),
 }
 

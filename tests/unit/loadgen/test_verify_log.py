@@ -49,7 +49,7 @@ def test_an_order_that_did_not_expire_though_it_had_to_is_named(
     change(answers, 2, lambda line: line["answer"].update(expires_at=line["answer"]["expires_at"] - 70_000))
     code, said = verified(answers, lines=lines)
     assert code == 1
-    assert "[3] COMMIT_BUY: the BUY [2] had run out" in said
+    assert "[3] COMMIT_BUY: the BUY [2] had expired" in said
 
 
 def test_without_the_log_expiry_is_judged_by_the_clock(run: Run, stub: StubServer, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_log_that_may_not_be_read_is_said_and_the_rest_is_checked(
 def test_a_log_behind_a_link_is_fetched(recorded: Path, verified: Verified, stub: StubServer) -> None:
     stub.links = True
     code, said = verified(recorded)
-    assert (code, "each of 17 commands stands in the audit log once" in said) == (0, True)
+    assert (code, "each of 17 commands is in the audit log once" in said) == (0, True)
     stub.exchange.log.remove(logged(stub.exchange, "userCommand", 5))
     assert verified(recorded)[0] == 1
 

@@ -71,7 +71,7 @@ def test_an_order_that_ran_out_is_given_back_before_the_next_command(late_ms: in
     findings = Findings()
     checker = Checker("jane", [ADD], account, log, set(), PriceBook(), findings)
     assert checker.check(answered(ADD, START, START + 5, cash="1.00")) is is_right
-    late = f"[7] ADD: the SELL [3] had run out {late_ms} ms before and was not given back"
+    late = f"[7] ADD: the SELL [3] had expired {late_ms} ms before and was not given back"
     assert findings.shown == ([] if is_right else [("jane", late)])
 
 
@@ -205,7 +205,7 @@ def test_prices_of_the_log_need_not_come_in_order() -> None:
 
 def test_of_a_log_in_another_order_the_first_place_is_named_and_no_other() -> None:
     log = UserLog(None, None, commands=array("q", [3, 2, 1]), times=array("q", [START] * 3))
-    assert compare_order([1, 2, 3], set(), log) == ["[3] stands in the audit log where [1] must stand"]
+    assert compare_order([1, 2, 3], set(), log) == ["[3] is in the audit log where [1] should be"]
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ UNTIDY = [
     (b" [2] ADD,u,1", "does not begin with a transaction number"),
     (b"\t[2] ADD,u,1", "control character"),
     (b"[2] ADD,u,1\t", "control character"),
-    (b"[2] ADD, u, 1", "its user has a blank before or behind it"),
-    (b"[2] ADD,u ,1", "its user has a blank before or behind it"),
+    (b"[2] ADD, u, 1", "its user has a blank before or after it"),
+    (b"[2] ADD,u ,1", "its user has a blank before or after it"),
     (b"[2] ADD,u\t,1", "character 10 is a control character"),
     (b"[2] ADD ,u,1", "unknown command 'ADD '"),
 ]
