@@ -161,17 +161,19 @@ def _say_how_it_ended(report: Report) -> None:
         print(f"loadgen: {report['stopped']}", file=sys.stderr)
     if report["errors"]:
         outcomes = ", ".join(f"{outcome} {count:,}" for outcome, count in report["outcomes"].items())
-        print(f"loadgen: {report['errors']:,} commands got no final answer; outcomes: {outcomes}", file=sys.stderr)
+        counted = f"{report['errors']:,} of {report['commands']:,}"
+        print(f"loadgen: {counted} commands got no final answer; outcomes: {outcomes}", file=sys.stderr)
+    for outcome, example in report["examples"].items():
+        why = " ".join((example["said"] or example["body"] or "the answer had no body").split())[:300]
+        print(f"loadgen: {outcome}, such as [{example['transaction']}] {example['command']}: {why}", file=sys.stderr)
     schedule = report["schedule"]
     if schedule is not None and not schedule["held"] and not (report["interrupted"] or report["stopped"]):
         print(f"loadgen: {missed_rate(schedule)}", file=sys.stderr)
     resume = report["resume"]
     if resume is not None and (report["run"]["duration_s"] is None or report["interrupted"] or report["stopped"]):
-        print(
-            f"loadgen: to resume: --run-id {resume['run_id']} --from-transaction {resume['from_transaction']}; "
-            f"at most {resume['repeats']} commands of a user are then sent again",
-            file=sys.stderr,
-        )
+        how = f"--run-id {resume['run_id']} --from-transaction {resume['from_transaction']}"
+        again = f"; at most {resume['repeats']} of a user's commands are then sent again" if resume["repeats"] else ""
+        print(f"loadgen: to resume: {how}{again}", file=sys.stderr)
         if not resume["safe"]:
             print("loadgen: that may be more than the server remembers: some may be applied twice", file=sys.stderr)
 

@@ -75,7 +75,7 @@ def verdict(report: Report) -> tuple[str, str]:
     if report["schedule"] is not None and not report["schedule"]["held"]:
         found = "warning", "The rate was not held"
     if report["errors"]:
-        found = "bad", f"{report['errors']:,} commands without a final answer"
+        found = "bad", f"{report['errors']:,} of {report['commands']:,} commands got no final answer"
     if report["interrupted"]:
         found = "warning", "Interrupted: the figures cover what was done"
     if report["stopped"] is not None:

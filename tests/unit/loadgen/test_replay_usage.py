@@ -170,7 +170,9 @@ def test_a_quiet_run_still_says_what_went_wrong(run: Run, stub: StubServer, caps
 
     stub.misbehave = misbehave
     assert run("ADD,a,1.00\nADD,b,1.00", "--retries", "0") == 1
-    assert "1 commands got no final answer; outcomes: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 2 commands got no final answer; outcomes: " in said
+    assert '503 store_unavailable, such as [2] ADD: {"code": "store_unavailable"}' in said
     stub.misbehave = None
     stub.tamper = lambda request, status, body: (status, {**body, "cash": "9.99"} if request.key else body)
     assert run("ADD,c,1.00", "--verify") == 1

@@ -221,7 +221,7 @@ def test_the_page_of_a_run_without_any_answer_is_whole_too(run: Run, stub: StubS
     stub.misbehave = fail
     out = tmp_path / "out.html"
     assert run("ADD,a,1.00", "--html", str(out)) == 1
-    assert "1 commands without a final answer" in read_page(out.read_text())
+    assert "1 of 1 commands got no final answer" in read_page(out.read_text())
 
 
 def long_report(run_report: dict[str, Any], seconds: int) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped_and_applies_nothing
     assert code == 130
     done = stub.exchange.executions
     assert 200 <= done < 1200
-    said = re.search(r"to resume: (--run-id \S+ --from-transaction \d+); at most (\d+) commands of a user", errors)
+    said = re.search(r"to resume: (--run-id \S+ --from-transaction \d+)(?:; at most (\d+) of a user's)?", errors)
     assert said is not None
     report = report_of(out)
     assert report["resume"]["safe"] is True
@@ -158,7 +158,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_stopped_and_applies_nothing
     assert stub.exchange.executions == 1200
     assert {account.cash for account in stub.exchange.accounts.values()} == {6000}
     assert report_of(out)["resume"] is None
-    assert report_of(out)["replayed"] <= 20 * int(said[2])
+    assert report_of(out)["replayed"] <= 20 * int(said[2] or 0)
 
 
 def test_it_is_said_when_going_on_would_repeat_more_than_a_server_remembers() -> None:
