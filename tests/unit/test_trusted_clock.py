@@ -10,6 +10,7 @@ import pytest
 from chalicelib import clock as clock_module
 from chalicelib.config.settings import MOST_CLOCK_TOLERANCE_MS
 from chalicelib.domain.errors import ClockSkewError
+from chalicelib.service import trusted_clock
 from chalicelib.service.trusted_clock import LOOK_SECONDS, PAUSE_SECONDS, TrustedClock
 from chalicelib.store.due import AHEAD_MS
 from chalicelib.store.errors import UnknownOutcomeError
@@ -205,6 +206,26 @@ def test_those_who_come_first_share_one_look() -> None:
         go_on.set()
         assert {one.result() for one in waiting} == {times.now_ms()}
     assert times.looks == 1
+
+
+def test_who_cannot_do_without_a_look_waits_for_that_of_another_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trusted_clock, "WAIT_SECONDS", 0.01)
+    looking, go_on = Event(), Event()
+
+    def stuck() -> int:
+        looking.set()
+        assert go_on.wait(10)
+        return START_MS
+
+    times = Times()
+    trusted = TrustedClock(stuck, TOLERANCE_MS, times.now_ms, lambda: times.seconds)
+    with ThreadPoolExecutor(1) as pool:
+        one = pool.submit(trusted)
+        assert looking.wait(10)
+        with pytest.raises(UnknownOutcomeError, match="does not report its time"):
+            trusted()
+        go_on.set()
+        assert one.result() == START_MS
 
 
 def test_a_test_can_let_the_clock_of_a_process_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
