@@ -20,7 +20,7 @@ from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.key_filter import KeyFilter, block_of
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.record import Record, new_record
-from chalicelib.store.user_journal import PART_BYTES, PART_ENTRIES, UserJournal, part_id
+from chalicelib.store.user_journal import PART_BYTES, PART_ENTRIES, part_id
 from chalicelib.store.writers import GuardedWrite
 
 ATTEMPT = b"attempt!"
@@ -78,8 +78,9 @@ class Documents:
     name: str = "accounts"
     key_pattern: Mapping[str, int] = field(default_factory=lambda: {"_id": 1})
 
-    def with_options(self, **_: Any) -> Any:
+    def with_options(self, *, codec_options: Any) -> Any:
         """Return the collection as one of raw documents."""
+        assert codec_options.document_class is RawBSONDocument
         return SimpleNamespace(find_one=lambda *asked: self._raw(self.find_one(*asked)))
 
     @staticmethod
@@ -322,62 +323,12 @@ def test_of_a_part_that_another_process_closed_sooner_the_rest_stays(shelf: Shel
     assert after.open_bytes == sum(len(one.raw) for one in fields["open"])
 
 
-@pytest.mark.parametrize(("version", "closed_to"), [(63, None), (64, 65)])
-def test_a_part_of_another_version_is_a_lost_race(shelf: Shelf, version: int, closed_to: int | None) -> None:
-    """The account has gone on since, or another process has closed a longer part: it has a newer version."""
-    shelf.hold(1, 64)
-    if closed_to is not None:
-        shelf.journal.held[part_id("jane", 1)] = shelf.part(1, closed_to)
-    with pytest.raises(LostRaceError):
-        UserJournal({"accounts": shelf.accounts, "journal": shelf.journal}).close_part("jane", version)  # type: ignore[arg-type]
-
-
 def test_a_part_that_another_index_refuses_is_no_copy_of_ours(shelf: Shelf) -> None:
     shelf.hold(1, 64)
     shelf.journal.held[part_id("jane", 1)] = shelf.part(1, 64)
     shelf.journal.key_pattern = {"user": 1}
     with pytest.raises(IndexConflictError):
         shelf.store().save(record_at(64), Account("jane"), entry_of(65), ATTEMPT)
-
-
-def journal(shelf: Shelf) -> UserJournal:
-    return UserJournal({"accounts": shelf.accounts, "journal": shelf.journal})  # type: ignore[arg-type]
-
-
-def test_entries_come_from_the_newest_down_to_the_one_wanted(shelf: Shelf) -> None:
-    shelf.hold(7, 8)
-    shelf.journal.found = [shelf.part(5, 6), shelf.part(1, 4)]
-    found = list(journal(shelf).newest_first("jane", 8, down_to=1))
-    assert [(one.sequence, one.entry.transaction) for one in found] == [(n, n) for n in range(8, 0, -1)]
-    (query, _) = shelf.journal.asked[-1]
-    assert query == {"_id": {"$gte": part_id("jane", 1), "$lt": part_id("jane", 7)}}
-    assert [one.sequence for one in journal(shelf).newest_first("jane", 8, down_to=6)] == [8, 7, 6, 5]
-
-
-def test_nothing_is_asked_of_the_journal_for_what_stands_in_the_account(shelf: Shelf) -> None:
-    shelf.hold(7, 8)
-    assert [one.sequence for one in journal(shelf).newest_first("jane", 8, down_to=7)] == [8, 7]
-    assert shelf.journal.asked == []
-
-
-@pytest.mark.parametrize("parts", [[], [(1, 4)], [(5, 6)], [(5, 6), (1, 3)]])
-def test_a_gap_in_a_journal_is_of_unknown_outcome(shelf: Shelf, parts: list[tuple[int, int]]) -> None:
-    shelf.hold(7, 8)
-    shelf.journal.found = [shelf.part(first, last) for first, last in parts]
-    with pytest.raises(UnknownOutcomeError, match="is not there"):
-        list(journal(shelf).newest_first("jane", 8, down_to=1))
-
-
-@pytest.mark.parametrize("version", [8, 9])
-def test_an_account_that_is_not_there_yet_at_a_version_is_of_unknown_outcome(shelf: Shelf, version: int) -> None:
-    shelf.hold(7, 8)
-    if version == 8:
-        assert journal(shelf).open_part("jane", version).first == 7
-    else:
-        with pytest.raises(UnknownOutcomeError, match="version 9 of the account of jane is not there yet"):
-            journal(shelf).open_part("jane", version)
-    with pytest.raises(UnknownOutcomeError):
-        journal(shelf).open_part("john", 0)
 
 
 def test_the_field_of_an_account_is_named_after_the_version_of_its_form() -> None:
