@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.audit.findings import AuditFindings
 from infra.audit.logfile import UnreadableLogError, events, opened
 from infra.audit.replay import KINDS, Comparison, LogReplay
-from infra.audit.summaries import from_file, from_server
+from infra.audit.summaries import AskedServer, from_file
 from infra.host.arguments import add_examples, positive
 
 SOUND, BROKEN, UNCHECKED = 0, 1, 2
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     add_examples(check, _CHECK_EXAMPLE, f"{_CHECK_EXAMPLE} --url http://127.0.0.1:8000 --token TOKEN")
     check.add_argument("log", metavar="FILE|URL", help="the log, packed with gzip or not; - is standard input")
-    check.add_argument("--url", help="also compare each account with its summary, asked of this server")
+    check.add_argument("--url", help="also compare each account with its summary and its history, asked of this server")
     check.add_argument("--token", help=f"an operator's, for --url (default: the variable {TOKEN_VARIABLE})")
     check.add_argument("--summaries", type=Path, metavar="FILE", help="the same with summaries from a file, one a line")
     archive = commands.add_parser("archive", help="archive old journals once, by the settings in the environment")
@@ -80,8 +80,10 @@ def _check(options: argparse.Namespace) -> int:
         for user, summary in from_file(options.summaries):
             comparison.take(user, summary)
     if options.url:
-        for user, summary in from_server(options.url, token, sorted(replay.cash)):
-            comparison.take(user, summary)
+        with AskedServer(options.url, token) as server:
+            for user in sorted(replay.cash):
+                comparison.take(user, server.summary(user))
+                comparison.take_holding(user, *server.holding(user))
     _report(replay, comparison if options.url or options.summaries else None)
     return BROKEN if len(findings) else SOUND
 
@@ -95,6 +97,9 @@ def _report(replay: LogReplay, comparison: Comparison | None) -> None:
         print(f"from {_shown(replay.first_ms)} to {_shown(replay.last_ms)}")
     if comparison is not None:
         print(f"summaries: {comparison.equal:,} equal, {comparison.moved_on:,} changed after the log and not compared")
+        if comparison.holding_equal or comparison.archived:
+            archived = f"{comparison.archived:,} with history in archives and not compared"
+            print(f"shares, orders and triggers: {comparison.holding_equal:,} equal, {archived}")
     for line in replay.findings.lines():
         print(line)
     count = len(replay.findings)

@@ -208,6 +208,8 @@ class Comparison:
     replay: LogReplay
     equal: int = 0
     moved_on: int = 0
+    holding_equal: int = 0
+    archived: int = 0
 
     def take(self, user: str, summary: Mapping[str, Any]) -> None:
         """Compare an account with a summary.
@@ -228,6 +230,17 @@ class Comparison:
         else:
             what = f"{_money(cash)} in the summary, {_money(logged)} in the log"
             replay.findings.add("summary", user, what)
+
+    def take_holding(self, user: str, held: Mapping[str, int], told: Mapping[str, int] | None) -> None:
+        """Compare what a user holds with what the history tells; None is a history of which some is archived."""
+        if told is None:
+            self.archived += 1
+            return
+        wrong = [what for what in sorted(held.keys() | told.keys()) if held.get(what, 0) != told.get(what, 0)]
+        for what in wrong:
+            both = f"{held.get(what, 0)} {what} in the account, {told.get(what, 0)} by its history"
+            self.replay.findings.add("holding", user, both)
+        self.holding_equal += not wrong
 
     def _has_moved_on(self, user: str, summary: Mapping[str, Any]) -> bool:
         traded = any(

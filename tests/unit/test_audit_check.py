@@ -267,12 +267,81 @@ def test_cash_is_compared_with_summaries(
     assert told in found[1]
 
 
+def account(version: int, orders: tuple[int, ...] = (), triggers: tuple[str, ...] = (), **positions: int) -> bytes:
+    shown = {
+        "version": version,
+        "positions": {symbol: {"shares": shares} for symbol, shares in positions.items()},
+        "pending_buys": [{"order": order} for order in orders],
+        "pending_sells": [],
+        "buy_triggers": [{"symbol": "XYZ", "price": None}],
+        "sell_triggers": [{"symbol": symbol, "price": "1.00"} for symbol in triggers],
+    }
+    return json.dumps(shown).encode()
+
+
+def history(first: int, *events: dict[str, Any]) -> bytes:
+    """Return a page of the history, newest first, with one event an entry."""
+    entries = [{"sequence": first - place, "events": [event]} for place, event in enumerate(events)]
+    return json.dumps({"entries": entries, "next": None}).encode()
+
+
+PLACED = {"kind": "order_placed", "side": "buy", "symbol": "ABC", "shares": 5, "order": 1}
+BOUGHT = {**PLACED, "kind": "order_committed"}
+ARMED_SELL = {"kind": "trigger_set", "side": "sell", "symbol": "ABC", "shares": 2}
+SOLD = {**ARMED_SELL, "kind": "trigger_fired"}
+TRADED = history(4, SOLD, ARMED_SELL, BOUGHT, PLACED)
+OPEN = history(4, ARMED_SELL, {**PLACED, "order": 3}, BOUGHT, PLACED)
+ALL_EQUAL = "shares, orders and triggers: 1 equal, 0 with history in archives"
+
+
 def test_summaries_are_asked_of_a_server_user_by_user(checked: Any) -> None:
     john = command(5, 9, "ADD", "john") + moved(5, 9, "add", "2.00", "john")
     paths = {
         "/api/users/jane/summary": b'{"user": "jane", "cash": "10.00"}',
         "/api/users/john/summary": b'{"user": "john", "cash": "3.00"}',
+        "/api/users/jane/account": account(0),
+        "/api/users/john/account": account(0),
     }
     with served(paths) as url:
         code, said = checked(ADD, john, options=("--url", f"{url}/api", "--token", "t"))
     assert (code, "1 equal" in said, "summary: john: 3.00" in said) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("held", "page", "code", "told"),
+    [
+        (account(4, ABC=3), TRADED, 0, ALL_EQUAL),
+        (account(4, ABC=4), TRADED, 1, "holding: jane: 4 shares of ABC in the account, 3 by its history"),
+        (account(4), TRADED, 1, "0 shares of ABC in the account, 3 by its history"),
+        (account(4, ABC=3, XYZ=1), TRADED, 1, "1 shares of XYZ in the account, 0 by its history"),
+        (account(4, (1,), ABC=3), TRADED, 1, "1 orders 1 in the account, 0 by its history"),
+        (account(4, (), ("ABC",), ABC=3), TRADED, 1, "1 sell triggers of ABC in the account, 0 by its history"),
+        (account(4, (3,), ("ABC",), ABC=5), OPEN, 0, ALL_EQUAL),
+        (account(4, (), ("ABC",), ABC=5), OPEN, 1, "0 orders 3 in the account, 1 by its history"),
+        (account(4, (3,), ABC=5), OPEN, 1, "0 sell triggers of ABC in the account, 1 by its history"),
+        (account(4, ABC=3), history(4), 0, "triggers: 0 equal, 1 with history in archives"),
+    ],
+)
+def test_shares_orders_and_triggers_are_compared_with_the_history(
+    checked: Any, held: bytes, page: bytes, code: int, told: str
+) -> None:
+    paths = {
+        "/users/jane/summary": b'{"user": "jane", "cash": "10.00"}',
+        "/users/jane/account": held,
+        "/users/jane/history?limit=200&before=5": page,
+    }
+    with served(paths) as url:
+        found, said = checked(ADD, options=("--url", url, "--token", "t"))
+    assert (found, told in said) == (code, True), said
+
+
+def test_a_gap_in_the_history_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.xml").write_text(HEAD + ADD + TAIL)
+    paths = {
+        "/users/jane/summary": b'{"user": "jane", "cash": "10.00"}',
+        "/users/jane/account": account(5),
+        "/users/jane/history?limit=200&before=6": TRADED,
+    }
+    with served(paths) as url:
+        assert main(["check", str(tmp_path / "log.xml"), "--url", url, "--token", "t"]) == 2
+    assert "entry 5 is missing from the history of jane" in capsys.readouterr().err
