@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from chalicelib.domain.account import Account
+from chalicelib.domain.account import ORDER_LIFETIME_MS, Account
 from chalicelib.domain.commands import PRICED, Command, CommandName
 from chalicelib.domain.decide import Decision, decide
 from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry, OrderExpired, QuoteHit, TriggerFired
@@ -210,18 +210,19 @@ def _moved(event: object) -> int:
 
 def _replayed(journal: _Journal, asked: Sequence[Asked], slack_ms: int) -> str:
     """Return where carrying out the journal leads elsewhere, "" when it leads to the account."""
-    possible = [Account(journal.user)]
+    possible, marks = [Account(journal.user)], _marks(journal)
     for place, entry in enumerate(journal.entries):
         before = journal.entries[:place]
         following: list[Account] = []
-        for replica, at_ms, answer in product(possible, _times(entry, before, slack_ms), _prices(entry, asked)):
-            decided = _decided(replica, replace(entry, timestamp_ms=at_ms), answer, before)
-            if (
-                decided is not None
-                and _is_same(decided.entry.no_earlier_than(entry.timestamp_ms), entry)
-                and decided.account not in following
-            ):
-                following.append(decided.account)
+        for replica, answer in product(possible, _prices(entry, asked)):
+            for at_ms in _times(entry, before, replica, marks, slack_ms):
+                decided = _decided(replica, replace(entry, timestamp_ms=at_ms), answer, before)
+                if (
+                    decided is not None
+                    and _is_same(decided.entry.no_earlier_than(entry.timestamp_ms), entry)
+                    and decided.account not in following
+                ):
+                    following.append(decided.account)
         if not following:
             again = _decided(possible[0], entry, next(iter(_prices(entry, asked)), None), before)
             return f"{journal.user}: entry {place + 1} is {entry}, carried out again it is {again and again.entry}"
@@ -229,15 +230,34 @@ def _replayed(journal: _Journal, asked: Sequence[Asked], slack_ms: int) -> str:
     return "" if journal.account in possible else f"{journal.user} is {journal.account}, it leads to {possible[0]}"
 
 
-def _times(entry: Entry, before: Sequence[Entry], slack_ms: int) -> Iterable[int]:
+def _times(entry: Entry, before: Sequence[Entry], replica: Account, marks: set[int], slack_ms: int) -> Iterable[int]:
     """Return when an entry may have been decided: one that is as late as the one before it was perhaps moved there.
 
-    An order that was made ahead of that time then runs out otherwise, so each time is looked at.
+    Of the times that lead to the same only one is looked at: they differ where an order runs out or is cut short.
     """
     at_ms = entry.timestamp_ms
-    if not before or before[-1].timestamp_ms < at_ms:
+    if not before or before[-1].timestamp_ms < at_ms or slack_ms == 1:
         return (at_ms,)
-    return range(at_ms, at_ms - slack_ms, -1)
+    ends = {order.expires_at_ms for order in (*replica.pending_buys, *replica.pending_sells)}
+    near = {mark + by + off for mark in marks | ends for by in (-ORDER_LIFETIME_MS, 0) for off in (-1, 0, 1)}
+    near |= {at_ms, at_ms - slack_ms + 1}
+    return sorted((time for time in near if at_ms - slack_ms < time <= at_ms), reverse=True)
+
+
+def _marks(journal: _Journal) -> set[int]:
+    """Return the times at which something may be told apart: of entries, and at which orders run out that are shown."""
+    marks = {entry.timestamp_ms for entry in journal.entries}
+    marks |= {time + ORDER_LIFETIME_MS for time in marks}
+    shown: list[Any] = [entry.result for entry in journal.entries]
+    while shown:
+        value = shown.pop()
+        if isinstance(value, Mapping):
+            marks |= {time for name, time in value.items() if name == "expires_at"}
+            shown.extend(value.values())
+        elif isinstance(value, list | tuple):
+            shown.extend(value)
+    account = journal.account
+    return marks | {order.expires_at_ms for order in (*account.pending_buys, *account.pending_sells)}
 
 
 def _is_same(decided: Entry, entry: Entry) -> bool:
