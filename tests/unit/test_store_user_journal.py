@@ -1,5 +1,7 @@
 """A user's journal without a server: its parts, what is looked for in them, and reads that are no commands."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import bson
@@ -111,8 +113,50 @@ def test_an_account_that_is_not_there_yet_at_a_version_is_of_unknown_outcome(she
         journal(shelf).open_part("john", 0)
 
 
-def reads(shelf: Shelf, reader: Any = None) -> AccountReads:
-    return AccountReads({"accounts": shelf.accounts, "journal": shelf.journal}, reader)  # type: ignore[arg-type]
+def reads(shelf: Shelf, reader: Any = None, *, is_archived: bool = False) -> AccountReads:
+    def archive(query: Any, _form: Any) -> Any:
+        assert query == {"users": "jane"}
+        return {"_id": "an archive"} if is_archived else None
+
+    database: Any = {
+        "accounts": shelf.accounts,
+        "journal": shelf.journal,
+        "archives": SimpleNamespace(find_one=archive),
+    }
+    return AccountReads(database, reader)
+
+
+def numbers_after(shelf: Shelf, sequence: int, *, is_archived: bool = False) -> list[int]:
+    where = reads(shelf, is_archived=is_archived)
+    return [one.sequence for one in where.after(where.snapshot("jane"), sequence)]
+
+
+def numbers_before(shelf: Shelf, *, is_archived: bool = False) -> list[int]:
+    where = reads(shelf, is_archived=is_archived)
+    return [one.sequence for one in where.newest_first(where.snapshot("jane"))]
+
+
+def test_what_has_been_archived_is_left_out_where_a_journal_begins_and_nowhere_else(shelf: Shelf) -> None:
+    shelf.hold(7, 8)
+    assert numbers_before(shelf, is_archived=True) == [8, 7]
+    assert numbers_after(shelf, 2, is_archived=True) == [7, 8]
+    shelf.journal.found = [shelf.part(5, 6)]
+    assert numbers_after(shelf, 2, is_archived=True) == [5, 6, 7, 8]
+    for call in (numbers_before, partial(numbers_after, sequence=4)):
+        shelf.journal.found = [shelf.part(5, 5)]
+        with pytest.raises(UnknownOutcomeError, match="entry 6 of the journal of jane is not there"):
+            call(shelf, is_archived=True)
+
+
+def test_what_is_missing_and_was_not_archived_is_of_unknown_outcome(shelf: Shelf) -> None:
+    shelf.hold(7, 8)
+    with pytest.raises(UnknownOutcomeError, match="entry 6 "):
+        numbers_before(shelf)
+    with pytest.raises(UnknownOutcomeError, match="entry 3 "):
+        numbers_after(shelf, 2)
+    shelf.journal.found = [shelf.part(5, 6)]
+    with pytest.raises(UnknownOutcomeError, match="entry 3 "):
+        numbers_after(shelf, 2)
 
 
 def test_a_snapshot_is_an_account_with_the_open_end_of_its_journal(shelf: Shelf) -> None:
