@@ -27,16 +27,16 @@ def print_plan(
     say(f"{len(commands):,} commands of {len(users):,} users would be sent to {server.target.url}; nothing was sent.")
     say("  " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
     if alone:
-        say(f"  {alone:,} of them without a user: each waits for all before it and holds all after it")
+        say(f"  {alone:,} of them without a user: each waits for all commands before it and holds back all after it")
     if pacing.schedule is not None:
         say(f"  on schedule, {pacing.schedule.words()}: {pacing.planned_end_s:,.1f} s")
     if pacing.duration_s is not None:
-        say(f"  nothing is begun after {pacing.duration_s:,.1f} s")
+        say(f"  no command is started after {pacing.duration_s:,.1f} s")
     if processes > 1:
         parts = [owned(shard, Shard(number, processes)) for number in range(processes)]
         shares = [sum(map(is_mine, users)) for is_mine in parts]
         say(f"  by {processes} processes: {', '.join(f'{share:,}' for share in shares)} users")
-    say("The first of them:")
+    say("First commands:")
     for command in commands[:_SHOWN]:
         method, path = dialect.request_line(command)
         say(f"  [{command.transaction}] {method} {path}")

@@ -68,7 +68,7 @@ def _show_live(source: Source, total: int, console: Console, ended: threading.Ev
         BarColumn(bar_width=None),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
         TimeElapsedColumn(),
-        TextColumn("left {task.fields[left]}"),
+        TextColumn("{task.fields[left]} left"),
     )
     rate = Rate()
     progress = Progress(*columns, console=console, expand=True)
@@ -94,7 +94,7 @@ def _show_plain(source: Source, total: int, console: Console, ended: threading.E
         per_second = rate.update(live.done)
         done = f"{live.done:,}/{total:,} commands ({100 * live.done // total} %)"
         reasons = f"; {_reasons(live)}" if live.reasons else ""
-        figures = f"{_figures(live, per_second, asked, rate.started)}, left {_left(live.done, total, per_second)}"
+        figures = f"{_figures(live, per_second, asked, rate.started)}, {_left(live.done, total, per_second)} left"
         print(f"{done}, {figures}{reasons}", file=console.file, flush=True)
 
 
@@ -106,12 +106,12 @@ def _figures(live: Live, per_second: float, asked: Asked | None, started: float)
     if found["p50"] is not None:
         parts.append(f"p50 {found['p50']:,.1f}, p99 {found['p99']:,.1f}, max {found['max']:,.1f} ms")
     if live.recent.due:
-        parts.append(f"late by up to {live.recent.late_us / 1000:,.1f} ms")
+        parts.append(f"up to {live.recent.late_us / 1000:,.1f} ms late")
     return ", ".join(parts)
 
 
 def _reasons(live: Live) -> str:
-    return "because of: " + ", ".join(f"{reason} {count:,}" for reason, count in live.reasons.most_common(_REASONS))
+    return "reasons: " + ", ".join(f"{reason} {count:,}" for reason, count in live.reasons.most_common(_REASONS))
 
 
 def _left(done: int, total: int, per_second: float) -> str:

@@ -78,7 +78,7 @@ def compare_history(
     try:
         shown = [(entry["transaction"], entry["command"], entry["outcome"]) for entry in history]
     except (KeyError, TypeError):
-        return ["the history does not have its form"]
+        return ["the history has an unexpected form"]
     if asking is not None and shown and shown[0][0] == asking:
         shown = shown[1:]
     if past and not shown:

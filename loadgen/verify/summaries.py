@@ -25,7 +25,7 @@ def read_summary(body: Mapping[str, Any]) -> Account:
             read_money(body.get("realised", "0.00")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UnreadableSummariesError(f"the summary does not have its form: {type(error).__name__} {error}") from error
+        raise UnreadableSummariesError(f"the account has an unexpected form: {type(error).__name__} {error}") from error
 
 
 def _read_costs(positions: Mapping[str, Any]) -> dict[str, int | None]:

@@ -174,13 +174,13 @@ def _scan_log(
 
 
 def _mark(entry: Mapping[str, Any] | None) -> Mark | None:
-    """Return an entry of the history as a mark. Raises ReplayError when it does not have its form."""
+    """Return an entry of the history as a mark. Raises ReplayError when it has an unexpected form."""
     if entry is None:
         return None
     try:
         return Mark(read_whole(entry["timestamp"]), read_whole(entry["transaction"]), entry["command"] is not None)
     except (KeyError, TypeError) as error:
-        raise ReplayError(f"an entry of the history does not have its form: {type(error).__name__} {error}") from error
+        raise ReplayError(f"a history entry has an unexpected form: {type(error).__name__} {error}") from error
 
 
 @contextmanager

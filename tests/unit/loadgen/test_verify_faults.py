@@ -74,7 +74,7 @@ ANSWER_FAULTS: dict[str, tuple[int, dict[str, Any], dict[str, Any], str]] = {
     "a trigger's price": (10, {}, {"price": "5.01"}, "[10] SET_BUY_TRIGGER: price is '5.01', the model says '5.00'"),
     "a quote without a price": (5, {}, {"price": "free"}, "[5] QUOTE: the quote has no price"),
     "a summary without holdings": (16, {}, {"holdings": {}}, "[16] DISPLAY_SUMMARY: holdings of S are 0"),
-    "a summary without form": (16, {}, {"holdings": None}, "[16] DISPLAY_SUMMARY: the summary does not have its form"),
+    "a summary without form": (16, {}, {"holdings": None}, "[16] DISPLAY_SUMMARY: the account has an unexpected form"),
     "a summary without past": (16, {}, {"history": []}, "[16] DISPLAY_SUMMARY: the history is empty"),
     "a rejection that was none": (
         4, {"status": 409, "code": "no_pending_buy"}, {},

@@ -211,8 +211,8 @@ def test_of_a_log_in_another_order_the_first_place_is_named_and_no_other() -> No
 @pytest.mark.parametrize(
     ("history", "wrong"),
     [
-        ([{}], "does not have its form"),
-        ([7], "does not have its form"),
+        ([{}], "has an unexpected form"),
+        ([7], "has an unexpected form"),
         (None, "is missing or too long"),
         ([{}] * 21, "is missing or too long"),
     ],
