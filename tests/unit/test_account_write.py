@@ -10,7 +10,8 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.decide import Decision
 from chalicelib.domain.errors import ClockSkewError, StoreUnavailableError, TooLateError
 from chalicelib.domain.journal import OK, Entry
-from chalicelib.service.account_write import AccountWrite
+from chalicelib.observe.timing import CommandTimer
+from chalicelib.service.account_write import AccountWrite, Written
 from chalicelib.service.deadline import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Deadline
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.record import Record
@@ -168,8 +169,12 @@ def test_a_change_is_made_once_whatever_becomes_of_its_tries(time: Time, key: st
 
 def test_a_write_that_lost_a_race_against_itself_is_not_said_to_be_replayed(time: Time) -> None:
     store = ScriptedStore(["save and lose"])
-    written = write_of(store, time, "a key").carry_out(decides("a key"))
+    timer = CommandTimer()
+    write = AccountWrite(store, time.now_ms, "jane", time.deadline(), key="a key", timer=timer)
+    written = write.carry_out(decides("a key"))
     assert (written.found, written.replayed, written.lost_races) == (store.journal[0], False, 1)
+    assert (written.entry, timer.lost_races, timer.kept) == (store.journal[0].entry, 1, False)
+    assert Written(None).entry is None
 
 
 def test_what_another_request_with_the_key_made_meanwhile_is_said_to_be_replayed(time: Time) -> None:
