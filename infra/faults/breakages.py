@@ -17,6 +17,8 @@ from infra.local.stack import PROJECT, numbered
 
 _BALLAST = "ballast"
 _BLOCK_BYTES = 1024 * 1024
+_MORE_MB = 8
+"""What has no room in the files of a member: what traders write meanwhile may have."""
 
 _TRIES, _TRY_SECONDS = 100, 0.2
 BUSY, BUSY_AT_ONCE, LOGS_AT_ONCE = "busy", 16, 2
@@ -179,13 +181,14 @@ def _quotes_away(site: Site, _: random.Random) -> Breakage:
 def _disk_full(site: Site, _: random.Random) -> Breakage:
     assert site.disk is not None, "the disk can be full only where a small one could be mounted"
     ballast = site.disk / _BALLAST
-    member = site.disk.name
+    member, primary = site.disk.name, site.primary()
     fill(ballast)
-    site.write_checkpoints(member, seconds=1)
+    site.write_more(primary, _MORE_MB)
+    site.flush(member)
 
     def end() -> None:
+        site.wait_for_end_of(member)  # or it would come when there is room again, and other faults
         ballast.unlink()
-        site.write_checkpoints(member, seconds=60)
 
     return Breakage(member, end)
 

@@ -40,6 +40,8 @@ DISK_MB = 640
 """Of the file system that a member's data are on, so that it can be full."""
 
 WHOLE_SECONDS = 90.0
+_END_SECONDS = 30.0
+_WRITE_MS = 5_000
 _POLL_SECONDS = 0.2
 _TROUBLED_MS = 2_000
 _COMMANDS = re.compile(r"^trading_commands_total\{.*\} ([0-9.e+]+)$", re.MULTILINE)
@@ -207,10 +209,25 @@ class Site:
         ):
             cache.flushall()
 
-    def write_checkpoints(self, member: str, seconds: int) -> None:
-        """Have a member write its data files so often; a member that does not answer has other troubles."""
+    def flush(self, member: str) -> None:
+        """Have a member write its data files now; one that ends itself over it has other troubles."""
         with contextlib.suppress(PyMongoError):
-            self._of_member(member, "setParameter", syncdelay=seconds)
+            self._of_member(member, "fsync")
+
+    def write_more(self, primary: str, megabytes: int) -> None:
+        """Write to all members what cannot be compressed; one that ends itself over it has other troubles."""
+        some = [{"bytes": os.urandom(1024 * 1024)} for _ in range(megabytes)]
+        with (
+            contextlib.suppress(PyMongoError),
+            MongoClient[dict[str, Any]](
+                HOST, self._ports[primary], directConnection=True, timeoutMS=_WRITE_MS, w=MEMBERS
+            ) as client,
+        ):
+            client.faults.more.insert_many(some)
+
+    def wait_for_end_of(self, name: str) -> None:
+        """Return when a part has ended by itself; raises ControlError when it does not."""
+        control.wait_for(self.stack.data, name, State.DEAD, _END_SECONDS)
 
     def why_not_whole(self) -> str | None:
         """Return None when every part does its work, else what does not."""

@@ -14,6 +14,8 @@ import pytest
 from pymongo import MongoClient
 
 from chalicelib.http.problems import UNKNOWN
+from infra.faults.breakages import fill
+from infra.faults.cluster import small_disk
 from infra.host.ports import free_port
 from infra.local import process as parts
 from infra.local.process import RunningPart
@@ -103,3 +105,20 @@ def test_a_member_whose_writes_are_held_up_is_read_stays_primary_and_writes_when
         write.result(SECONDS)
         assert runs.count_documents({}) == 2
         end()  # harmless when nothing is held up
+
+
+def test_a_member_whose_disk_is_full_ends_itself_when_it_has_something_to_write(tmp_path: Path) -> None:
+    ports = [free_port() for _ in NAMES]
+    with small_disk(tmp_path / NAMES[-1]) as disk:
+        if disk is None:
+            pytest.skip("no small file system can be mounted here")
+        with members(tmp_path, ports) as started:
+            site = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
+            fill(disk / "ballast")
+            site.write_more(site.primary(), megabytes=8)
+            site.flush(NAMES[-1])
+            deadline = time.monotonic() + SECONDS
+            while not started[-1].has_ended():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert [part.has_ended() for part in started] == [False, False, True]
