@@ -6,7 +6,8 @@ for what Redis does: a cache that is down, slow or full holds no quotes and gran
 none of ours (another type, no expiry or a longer one than we give) counts as nothing, and is replaced.
 
 How old a quote is, both its time and its expiry say, and the one that says older is right: so neither a server with a
-wrong clock nor a stamp from the future makes it last longer.
+wrong clock nor a stamp from the future makes it last longer. Nor does one that lies in a socket of Redis, for it is
+stored only while its lock lasts.
 """
 
 import json
@@ -58,11 +59,17 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
+# Only who has the lock stores a quote: what Redis gets after the lock has run out was on its way for too long.
 _RELEASE = """
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('DEL', KEYS[1])
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
 end
-return 0
+local stored = true
+if tonumber(ARGV[3]) > 0 then
+  stored = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
+redis.call('DEL', KEYS[1])
+return stored
 """
 
 
@@ -125,16 +132,17 @@ class QuoteCache:
                 return Claim.OURS, answer
 
     def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
-        """Store a quote, if there is one and it may still be used, and give the lock back if it is still ours."""
+        """Store a quote, if there is one and it may still be used, and give the lock back: both if it is still ours."""
         if (began := self._breaker.begin()) is None:
             return
         remaining_ms = 0 if answer is None else answer.remaining_ms(self._moments())
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 if answer is not None and remaining_ms > 0:
-                    pipeline.set(self._key(symbol), stored_form(answer), px=remaining_ms)
                     self._history.add(pipeline, symbol, Point(answer.asked.wall_ms, answer.quote.price_cents))
-                pipeline.eval(_RELEASE, 1, self._lock_key(symbol), token)
+                stored = b"" if answer is None else stored_form(answer)
+                keys = (self._lock_key(symbol), self._key(symbol))
+                pipeline.eval(_RELEASE, len(keys), *keys, token, stored, remaining_ms)
                 results = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             self._note(error, began)

@@ -61,6 +61,7 @@ KNOWN_KEYS = 32
 KNOWN_COMMANDS = 20
 """How many commands later one is sent again at most: some less than KNOWN_KEYS, for sweeps write entries too."""
 
+PATIENCE = Patience(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
 CLIENT_NS = 600 * MS
 """How long a client waits for an answer before it sends its command again."""
 
@@ -175,8 +176,7 @@ class SimulatedServer:
         late = LateAnswers(self.accounts, self.clock, self.numbers, LIMIT_MS)
         self.cache = QuoteCache(redis, NAMESPACE, moment, Breaker(0.05))
         questions = Questions(_Source(schedule), late.record, moment, 4)
-        patience = Patience(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
-        shared = SharedQuotes(self.cache, questions, patience)
+        shared = SharedQuotes(self.cache, questions, PATIENCE)
         self.quotes = KeptQuotes(shared, moment, 10) if draw.random() < 0.5 else shared
         self.trading = Trading(self.accounts, self.quotes, _NoDumps(), self.clock, UserQueues(), LIMIT_MS)
         self.sweeper = Sweeper(

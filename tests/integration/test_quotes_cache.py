@@ -46,6 +46,11 @@ class Setup:
         """Return a quote for which the source was asked so long ago."""
         return QuoteAnswer(QUOTE, cached=False, asked=self.moment().earlier(round(seconds_ago * 1000)))
 
+    def store(self, answer: QuoteAnswer) -> None:
+        """Store a quote as one does who has asked the source."""
+        self.cache.claim("ABC", "token", 5_000)
+        self.cache.release("ABC", "token", answer)
+
 
 @pytest.fixture
 def redis(redis_url: str) -> Iterator[Redis]:
@@ -76,7 +81,7 @@ def test_redis_itself_lets_a_quote_go_60_s_after_the_question(setup: Setup, redi
 
 @pytest.mark.parametrize("age_seconds", [0, 1, 20, 59])
 def test_the_60_s_in_redis_count_from_the_question(setup: Setup, redis: Redis, age_seconds: int) -> None:
-    setup.cache.release("ABC", "token", setup.asked(age_seconds))
+    setup.store(setup.asked(age_seconds))
     left_ms = 60_000 - age_seconds * 1000
     assert left_ms - 1_000 < redis.pttl(KEY) <= left_ms
     answer = setup.cache.read("ABC")
@@ -90,7 +95,7 @@ def test_a_reader_with_a_wrong_clock_uses_a_quote_no_longer_than_it_holds(
     setup: Setup, redis: Redis, ahead_seconds: int
 ) -> None:
     """Ten minutes back, a price of 66 s ago would be sold at if the reader's clock alone were asked."""
-    setup.cache.release("ABC", "token", setup.asked(40))
+    setup.store(setup.asked(40))
     answer = Setup(redis, ahead_seconds).cache.read("ABC")
     assert answer is not None
     assert answer.remaining_ms(Moment(NOW + ahead_seconds * 1000, 0)) <= 20_000
@@ -98,7 +103,7 @@ def test_a_reader_with_a_wrong_clock_uses_a_quote_no_longer_than_it_holds(
 
 def test_a_quote_of_a_server_an_hour_ahead_lasts_no_longer_than_another(redis: Redis) -> None:
     ahead, right = Setup(redis, ahead_seconds=3_600), Setup(redis)
-    ahead.cache.release("ABC", "token", ahead.asked(40))
+    ahead.store(ahead.asked(40))
     answer = right.cache.read("ABC")
     assert answer is not None
     assert answer.remaining_ms(right.moment()) <= 20_000
@@ -126,7 +131,7 @@ def test_a_quote_that_redis_would_keep_longer_than_60_s_is_none_of_ours_and_is_r
 
 def test_redis_forgets_a_quote_by_itself(setup: Setup, redis: Redis) -> None:
     """Without our clock: it stands still, the quote goes all the same."""
-    setup.cache.release("ABC", "token", setup.asked(59.7))
+    setup.store(setup.asked(59.7))
     assert redis.exists(KEY)
     for _ in range(200):
         if not redis.exists(KEY):
@@ -136,9 +141,20 @@ def test_redis_forgets_a_quote_by_itself(setup: Setup, redis: Redis) -> None:
 
 
 def test_a_quote_already_too_old_is_not_stored_and_the_lock_is_given_back(setup: Setup, redis: Redis) -> None:
-    setup.cache.claim("ABC", "token", 5_000)
-    setup.cache.release("ABC", "token", setup.asked(60))
+    setup.store(setup.asked(60))
     assert redis.keys("*") == []
+
+
+def test_a_quote_that_redis_gets_after_its_lock_has_run_out_is_not_stored(setup: Setup, redis: Redis) -> None:
+    """It may have lain in a socket of a Redis that stood still; its own time may be that of a wrong clock."""
+    setup.cache.claim("ABC", "token", 5_000)
+    redis.delete(f"{KEY}:lock")  # as when its time is up
+    setup.cache.release("ABC", "token", setup.asked())
+    assert setup.cache.read("ABC") is None
+    setup.cache.claim("ABC", "another", 5_000)
+    setup.cache.release("ABC", "token", setup.asked())
+    assert setup.cache.read("ABC") is None
+    assert redis.get(f"{KEY}:lock") == b"another"
 
 
 def test_another_deployment_on_the_same_redis_has_quotes_and_locks_of_its_own(setup: Setup, redis: Redis) -> None:
