@@ -1,6 +1,6 @@
 """One kept-alive HTTP/1.1 connection at the cost of three system calls a request.
 
-The load generator shares the machine with what it measures, so its own cost counts: this takes about half of the CPU of
+The load generator shares the machine with what it measures, so its own cost counts: it takes less than half the CPU of
 http.client (`loadgen.selftest.bench client`).
 
 A request leaves in one send. A server that writes head and body separately with Nagle's algorithm on (`chalice local`)
