@@ -117,6 +117,7 @@ def page(record: Record) -> str:
         cost=_shown(record, "cost", ("", "us a command"), _cost_rows(record)),
         memory=_shown(record, "memory", ("MB", "at the end", "peak"), _memory_rows(record)),
         quotes=_shown(record, "quotes", ("", ""), _all_rows(record, "quotes")),
+        pages=_listed(("", ""), _all_rows(record, "pages")),
         dump=_shown(record, "dump", ("", ""), _all_rows(record, "dump")),
         active=f"{min(sizes['active_users'], *sizes['systems']):,}",
         past=_shown(record, "growth-past", _PAST_HEAD, _past_rows(record)),

@@ -15,6 +15,7 @@ MOST_P50_MS = 10
 MOST_CHANGE = 0.25
 LEAST_OF_FLOOR = 1.2
 LEAST_OF_FEW_USERS = 0.75
+MOST_OF_PAGES = 10
 
 _RATIOS = (
     ("any-server", "two workers make {} or more of the rate of one", "rate.workers.2", "rate.workers.1", 0.7),
@@ -84,6 +85,9 @@ def _judge(record: Mapping[str, Any]) -> Iterator[DemandVerdict]:
     yield _least(demand, _ratio(record, "replay", f"rate.{few}", f"rate.{users}"), LEAST_OF_FEW_USERS)
     for section, demand, key, of, least in _RATIOS:
         yield _least(demand.format(least), _ratio(record, section, key, of), least)
+    share = _median(record, "pages", "share")
+    demand = f"{sizes['active_users']:,} open pages take less than {MOST_OF_PAGES} % of the machine"
+    yield _verdict(demand, share, lambda found: (f"{found:.1f} %", found < MOST_OF_PAGES))
     yield from _judge_functions(record, max(sizes.get("containers", [1])))
 
 

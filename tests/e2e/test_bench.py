@@ -56,7 +56,7 @@ def values(record: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def test_rounds_of_replays_give_a_record_with_every_figure_of_every_round(tmp_path: Path) -> None:
-    record = measured(tmp_path / "record.json", 2, "replay", "cost", "memory", "quotes")
+    record = measured(tmp_path / "record.json", 2, "replay", "cost", "memory", "quotes", "pages")
     assert record["complete"]
     assert record["settings"]["quick"]
     assert len(record["rounds"]) == 2

@@ -215,6 +215,7 @@ GOOD: Mapping[tuple[str, str], float] = {
     ("functions", "reads.8"): 1.04,
     ("functions", "writes.8"): 1.04,
     ("functions", "wire.8"): 2_000.0,
+    ("pages", "share"): 9.5,
 }
 
 
@@ -234,6 +235,7 @@ GOOD: Mapping[tuple[str, str], float] = {
         ("functions", "reads.8", 1.1, "reads"),
         ("functions", "writes.8", 1.1, "writes"),
         ("functions", "wire.8", 1.1, "bytes"),
+        ("pages", "share", 1.1, "open pages"),
     ],
 )
 def test_each_demand_is_met_and_missed_by_a_median(

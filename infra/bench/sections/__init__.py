@@ -10,6 +10,7 @@ from infra.bench.sections.floor import Floor
 from infra.bench.sections.functions import Functions
 from infra.bench.sections.growth import Growth
 from infra.bench.sections.latency import Latency
+from infra.bench.sections.pages import Pages
 from infra.bench.sections.quotes import QuoteCost
 from infra.bench.sections.replays import Replays
 from infra.bench.sections.sustained import Sustained
@@ -24,6 +25,7 @@ SECTIONS: tuple[Section, ...] = (
     Cost(),
     MemoryUse(),
     QuoteCost(),
+    Pages(),
     DumpSpeed(),
     Growth(),
     Durability(),
