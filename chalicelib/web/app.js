@@ -13,6 +13,7 @@ import { Workspace } from "./workspace.js";
 const login = document.documentElement.dataset.loginClient ? (await import("./login.js")).configuredLogin() : null;
 const AWAY = "You have signed out.";
 const LAPSED = "The server no longer accepts your token: it has expired or is not valid. Sign in again to continue where you left off.";
+const REFOCUS_MS = 100; // what comes in the place of something may take the focus itself
 const UNKNOWN = "The server does not accept this token: it is not valid here. Use another one.";
 const UNKNOWN_OF_PROVIDER = "The server does not accept the provider's token: it is not valid here. Its operator should check the settings.";
 
@@ -136,7 +137,23 @@ function Trouble({ of }) {
   return html`<div role="status" class="trouble">${of.trouble && html`<p>${of.trouble}</p>`}</div>`;
 }
 
+/** When what had the focus is gone, the part of the page that it stood in has it: nobody is sent back to the top. */
+function keepFocus(place) {
+  let last = null;
+  let panel = null;
+  place.addEventListener("focusin", ({ target }) => {
+    last = target;
+    panel = target.closest(".panel");
+  });
+  const lost = () => last !== null && !last.isConnected && document.activeElement === document.body;
+  const refocus = () => {
+    if (lost()) (panel?.isConnected ? panel.querySelector("h2") : document.querySelector("#main h1"))?.focus();
+  };
+  new MutationObserver(() => lost() && setTimeout(refocus, REFOCUS_MS)).observe(place, { childList: true, subtree: true });
+}
+
 const place = document.getElementById("page");
 place.replaceChildren();
+keepFocus(place);
 if (login?.handBack()) render(html`<main class="signin"><h1>Sign in</h1><p>This window can be closed: go on in the one that opened it.</p></main>`, place);
 else render(html`<${Page} />`, place);

@@ -38,7 +38,6 @@ function Warning({ account }) {
 
 function Stack({ account, side, orders }) {
   const sending = useSending();
-  const place = useRef(null);
   const settled = useRef({ at: -Infinity, below: [] });
   const list = useList(orders.toReversed(), { text: (order) => order.symbol, sorts: {}, limit: 8 });
   const settle = (how, order) => async () => {
@@ -60,13 +59,9 @@ function Stack({ account, side, orders }) {
       }
     });
     if (was) settled.current.done = order.order;
-    await account.refresh();
-    requestAnimationFrame(() => {
-      if (document.activeElement === document.body) place.current?.focus();
-    });
   };
   const newest = orders.at(-1);
-  return html`<div class="stack" tabindex="-1" ref=${place} role="group" aria-label=${`Pending ${side}s`}>
+  return html`<div class="stack" role="group" aria-label=${`Pending ${side}s`}>
     <${ListTools} list=${list} name=${`pending ${side}s`} />
     ${list.items.length > 0 &&
     html`<ul class="orders">

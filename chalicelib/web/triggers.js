@@ -15,16 +15,11 @@ export function Triggers({ account }) {
   const sorts = { "Nearest first": (one, other) => farOf(account, one) - farOf(account, other) };
   const list = useList(all, { text: (trigger) => trigger.symbol, sorts });
   const cancelling = useSending();
-  const cancel = (trigger) => async () => {
-    await cancelling.submit(["cancel", trigger], async ({ key, waiting }) => {
+  const cancel = (trigger) => () =>
+    cancelling.submit(["cancel", trigger], async ({ key, waiting }) => {
       await account.command(`cancel-set-${trigger.side}`, { symbol: trigger.symbol }, { key: key(), waiting });
       return `Cancelled: the trigger to ${trigger.side} ${trigger.symbol}.`;
     });
-    await account.refresh();
-    requestAnimationFrame(() => {
-      if (document.activeElement === document.body) document.getElementById("triggers-title").focus();
-    });
-  };
   return html`<${Panel} id="triggers" title="Triggers" count=${all.length} note="run by themselves when the price is reached">
     <${ListTools} list=${list} name="triggers" />
     ${all.length === 0 && html`<${Empty}>No trigger waits.<//>`}
