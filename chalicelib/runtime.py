@@ -55,6 +55,7 @@ from chalicelib.quotes.retry_policy import Patience
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.single_flight import Flights
 from chalicelib.quotes.sources import make_source
+from chalicelib.service.health import HealthCheck
 from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.prices import Prices
 from chalicelib.service.trading import Quotes, Trading
@@ -106,6 +107,7 @@ class Runtime:
     retention: Retention
     sweeper: Sweeper
     registry: Registry
+    health: HealthCheck
     clock: TrustedClock
     transactions: TransactionNumbers
     tokens: Tokens
@@ -341,6 +343,7 @@ def make_runtime(settings: Settings) -> Runtime:
         retention=Retention(logs, place, clock, settings.archive_days),
         sweeper=instruments.sweeper(sweeper),
         registry=registry,
+        health=HealthCheck(database, redis, registry, clock),
         clock=clock,
         transactions=transactions,
         tokens=make_tokens(settings),

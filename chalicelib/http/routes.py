@@ -222,13 +222,8 @@ def asset(version: str, name: str) -> Response:
 @serves(operations.HEALTH)
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
-    response = _health()
-    return _health() if renewed() else response
-
-
-def _health() -> Response:
-    parts = runtime()
-    return health_response(parts.database, parts.redis, parts.registry, parts.clock)
+    found = runtime().health()
+    return health_response(runtime().health() if renewed() else found)
 
 
 @serves(operations.OPENAPI)

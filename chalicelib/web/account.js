@@ -6,14 +6,11 @@ import { Changing, clock, timeOfDay } from "./changes.js";
 import { Told } from "./events.js";
 import { centsOf } from "./money.js";
 
-// A database that is away is told of within 3 s: these two, and the second in which /health finds out.
-const EVERY_MS = 1_500;
-const SLOW_LOOK_MS = 500;
+const EVERY_MS = 8_000;
+const PENDING_EVERY_MS = 1_500; // while an order waits: it runs out, and may be settled elsewhere
 const PRICES_EVERY_MS = 15_000;
 const QUOTE_LIFETIME_MS = 60_000;
 const MOST_SYMBOLS = 50; // that one request may ask for
-const AFTER_EXPIRY_MS = 300;
-const LEAST_PAUSE_MS = 1_000;
 const TYPING_MS = 250; // "A" and "AB" on the way to "ABC" are not asked for
 const MOST_ROUNDS = 3; // of 200 events each; what is older stands in the history
 const NO_EVENT = "0.0";
@@ -57,12 +54,10 @@ export class Account extends Changing {
     });
     document.addEventListener("visibilitychange", look);
     window.addEventListener("focus", look);
-    const every = setInterval(look, EVERY_MS);
     look();
     return () => {
       this.#closed = true;
       reconnected();
-      clearInterval(every);
       clearTimeout(this.#timer);
       clearTimeout(this.#typing);
       document.removeEventListener("visibilitychange", look);
@@ -71,9 +66,18 @@ export class Account extends Changing {
   }
 
   #look() {
+    this.#plan();
     if (document.hidden) return;
     this.refresh();
-    if (performance.now() - this.#pricedAt >= PRICES_EVERY_MS) this.refreshPrices();
+    if (performance.now() - this.#pricedAt < PRICES_EVERY_MS) return;
+    this.#pricedAt = performance.now();
+    this.#priceMissing(this.#seenSymbols);
+  }
+
+  #plan() {
+    clearTimeout(this.#timer);
+    const waits = this.view?.pending_buys.length || this.view?.pending_sells.length;
+    if (!this.#closed) this.#timer = setTimeout(() => this.#look(), waits ? PENDING_EVERY_MS : EVERY_MS);
   }
 
   /** Read the account; what is asked for meanwhile is one more read afterwards. */
@@ -119,7 +123,7 @@ export class Account extends Changing {
 
   #ask(after, headers = {}) {
     const query = after === null ? "" : `?after=${after}`;
-    return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0, slowMs: SLOW_LOOK_MS });
+    return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0 });
   }
 
   /** Take an account and what happened since the last read; the first time in this browser nothing is news. */
@@ -155,14 +159,6 @@ export class Account extends Changing {
     this.#held = [];
   }
 
-  #plan() {
-    clearTimeout(this.#timer);
-    const ends = [...this.view.pending_buys, ...this.view.pending_sells].map((order) => order.expires_at);
-    if (ends.length === 0) return;
-    const left = Math.min(...ends) - clock.now() + AFTER_EXPIRY_MS;
-    this.#timer = setTimeout(() => this.#look(), Math.max(left, LEAST_PAUSE_MS));
-  }
-
   /** Give a command; the account is read afterwards. Throws what `api.js` throws. */
   async command(name, body, options) {
     this.#inFlight += 1;
@@ -195,18 +191,25 @@ export class Account extends Changing {
     if ((this.#watched.get(part) ?? "") === symbol) return;
     this.#watched.set(part, symbol);
     clearTimeout(this.#typing);
-    const missing = () => this.#price(this.#watchedSymbols.filter((one) => this.current(one) === undefined));
-    this.#typing = setTimeout(missing, TYPING_MS);
+    this.#typing = setTimeout(() => this.#priceMissing(this.#watchedSymbols), TYPING_MS);
   }
 
   get #watchedSymbols() {
     return [...this.#watched.values()].filter((symbol) => symbol !== "");
   }
 
+  get #seenSymbols() {
+    return [...this.symbols, ...this.#watchedSymbols];
+  }
+
   /** Read the prices of all that is seen. */
-  async refreshPrices() {
-    this.#pricedAt = performance.now();
-    await this.#price([...this.symbols, ...this.#watchedSymbols]);
+  refreshPrices() {
+    return this.#price(this.#seenSymbols);
+  }
+
+  /** Read the prices that the server no longer trades at: the others cannot have changed. */
+  #priceMissing(symbols) {
+    return this.#price(symbols.filter((symbol) => this.current(symbol) === undefined));
   }
 
   /** Read the prices of symbols, but those that are on their way: one that is slow holds up no other. */

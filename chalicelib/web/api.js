@@ -8,7 +8,7 @@ const PATIENCE_MS = 60_000; // then the person decides
 const ANSWER_MS = 35_000; // longer than any answer may take
 const MOST_TRIES = 12;
 const LONGEST_PAUSE_MS = 10_000;
-const SLOW_MS = 2_000; // then it is said that the answer takes long, and the parts' health is looked at
+const SLOW_MS = 2_000; // then it is said that the answer takes long
 const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it, could not do it just now
 
 /** After these 5xx nothing was changed; after any other one, also of a proxy, a command may have been done. */
@@ -106,17 +106,14 @@ export class Api {
   }
 
   /** `waiting` is told in words why it takes longer; `patienceMs` and `signal` say when to give up. */
-  async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS, slowMs = SLOW_MS }) {
+  async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS }) {
     const end = performance.now() + patienceMs;
     const changes = key !== undefined;
     let unknown = false; // what became of a try before
     for (let tries = 1; ; tries += 1) {
       await this.fresh();
       const token = this.#token;
-      const slow = setTimeout(() => {
-        waiting("No answer yet. Still asking…");
-        this.connection.suspect();
-      }, slowMs);
+      const slow = setTimeout(() => waiting("No answer yet. Still asking…"), SLOW_MS);
       const answer = await this.#once(method, path, body, key, headers, signal);
       clearTimeout(slow);
       if (signal?.aborted) throw new GivenUp();

@@ -1,12 +1,16 @@
-// Whether the server answers; while it does not, its health is asked for until it does.
+// Whether the server and its parts are well: looked at while the page is seen, and until they are.
 
 import { Changing } from "./changes.js";
 
+// What is down is told within 3 s: this, and the second that the server gives its database.
+const EVERY_MS = 1_900;
 const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 5000;
+const LONGEST_PAUSE_MS = 5_000;
 const PROBE_MS = 10_000;
-const SLOW_PROBE_MS = 1_000;
-const PARTS = { mongodb: "database (MongoDB)", clock: "clock", data: "data" };
+const SLOW_PROBE_MS = 1_100;
+const PARTS = { mongodb: "database (MongoDB)" };
+
+const UNREACHABLE = "The server cannot be reached. Trying again…";
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -14,26 +18,38 @@ export class Connection extends Changing {
   #returned = null;
   #probing = false;
 
-  /** What is wrong in words, null when nothing is. */
+  /** What is wrong in words, null when nothing is that trading needs. */
   trouble = null;
+  /** Changes with what /health has answered last, its `answer`: null for nothing. */
+  health = new Changing();
+
+  /** Look at the health every 1.9 s while the page is seen, until what is returned is called. */
+  open() {
+    const look = () => document.hidden || this.suspect();
+    const every = setInterval(look, EVERY_MS);
+    look();
+    return () => clearInterval(every);
+  }
 
   /** Note that the server did not answer; it is asked for its health from now on. */
-  lost(trouble = "The server cannot be reached. Trying again…") {
+  lost(trouble = UNREACHABLE) {
     if (this.#returned === null) {
       this.#returned = this.#waitForHealth();
       this.#say(trouble);
     }
   }
 
-  /** Look at the health of the parts, because an answer takes long; what is down is said by name. */
+  /** Look at the health now; what is down is said by name. */
   async suspect() {
     if (this.#returned !== null || this.#probing) return;
     this.#probing = true;
     const slow = setTimeout(() => this.lost("The server is slow to answer. Trying again…"), SLOW_PROBE_MS);
-    const wrong = await probe();
+    const trouble = await this.#probe();
     clearTimeout(slow);
     this.#probing = false;
-    if (wrong !== null) this.lost(wrong);
+    if (trouble === null) return;
+    this.lost(trouble);
+    this.#say(trouble);
   }
 
   /** Resolves when the server answers again; at once when it does. */
@@ -44,12 +60,27 @@ export class Connection extends Changing {
   async #waitForHealth() {
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       await sleep(pause);
-      const wrong = await probe();
-      if (wrong === null) break;
-      this.#say(wrong);
+      const trouble = await this.#probe();
+      if (trouble === null) break;
+      this.#say(trouble);
     }
     this.#returned = null;
     this.#say(null);
+  }
+
+  /** What is wrong, in words; null when nothing is that trading needs. */
+  async #probe() {
+    let found = null;
+    try {
+      const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+      found = await answer.json();
+      return answer.ok ? null : inWords(found);
+    } catch {
+      return UNREACHABLE;
+    } finally {
+      this.health.answer = found;
+      this.health.changed();
+    }
   }
 
   #say(trouble) {
@@ -59,19 +90,9 @@ export class Connection extends Changing {
   }
 }
 
-/** What is wrong with the server's health, in words; null when nothing is that trading needs. */
-async function probe() {
-  try {
-    const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
-    return answer.ok ? null : inWords(await answer.text());
-  } catch {
-    return "The server cannot be reached. Trying again…";
-  }
-}
-
 /** The part that an answer of /health names. */
-function inWords(text) {
-  const part = /down: (\w+)/.exec(text)?.[1];
+function inWords({ detail }) {
+  const part = /down: (\w+)/.exec(detail)?.[1];
   return part === undefined
     ? "The server is up, but cannot work. Trying again…"
     : `The server is up, but there is a problem with its ${PARTS[part] ?? part}. Trying again…`;

@@ -41,19 +41,18 @@ export function News({ account }) {
   const dismissAll = () => {
     account.told.dismissAll();
     account.changed();
-    document.querySelector("#main h1").focus();
   };
   const dismiss = (event) => {
     const index = list.indexOf(event);
     account.told.dismiss(event.id);
     account.changed();
     const next = list[index + 1] ?? list[index - 1];
-    (document.getElementById(`dismiss-${next?.id}`) ?? document.querySelector("#main h1")).focus();
+    document.getElementById(`dismiss-${next?.id}`)?.focus();
   };
   const tools = html`<${Button} kind="small quiet" onClick=${dismissAll}>Dismiss all<//>`;
   return html`<div role="log" aria-label="What happened" aria-relevant="additions" class="news">
     ${list.length > 0 &&
-    html`<${Panel} id="news" title="What happened" tools=${tools} open=${true}>
+    html`<${Panel} id="news" title="What happened" tools=${tools}>
       <ul class="events">
         ${list.map(
           (event) => html`<li key=${event.id}>

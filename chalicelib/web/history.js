@@ -10,15 +10,9 @@ import { centsOf, shown } from "./money.js";
 const A_PAGE = 20;
 const MOST_CSV_PAGES = 50;
 
+/** The commands that are not called in words as they are: "Commit buy" is. */
 const NAMES = {
   ADD: "Add cash",
-  QUOTE: "Quote",
-  BUY: "Buy",
-  COMMIT_BUY: "Commit buy",
-  CANCEL_BUY: "Cancel buy",
-  SELL: "Sell",
-  COMMIT_SELL: "Commit sell",
-  CANCEL_SELL: "Cancel sell",
   SET_BUY_AMOUNT: "Buy trigger: amount",
   SET_BUY_TRIGGER: "Buy trigger: price",
   CANCEL_SET_BUY: "Cancel buy trigger",
@@ -29,7 +23,7 @@ const NAMES = {
   DISPLAY_SUMMARY: "Summary",
 };
 
-export const nameOf = (command) => NAMES[command] ?? command;
+export const nameOf = (command) => NAMES[command] ?? command[0] + command.slice(1).toLowerCase().replaceAll("_", " ");
 
 export function History({ api, account }) {
   const [kind, setKind] = useState("all");

@@ -1,5 +1,6 @@
 // The live view of the system, for operators, from the metrics of the local servers.
 
+import { useChanging } from "./changes.js";
 import { Line } from "./chart.js";
 import { useEffect, useState } from "./hooks.js";
 import { Empty, html, Panel } from "./html.js";
@@ -13,11 +14,11 @@ const KEPT = 60;
 const FORGOTTEN_MS = 30_000; // a server that has not answered for so long
 
 /**
- * Look at the metrics and the health every 2 s while the page is seen; `absent` where there are no metrics, as in the
+ * Look at the metrics every 2 s while the page is seen; `absent` where there are no metrics, as in the
  * cloud. Behind a proxy each look may be answered by another server: `servers` has all that have been seen lately.
  */
 function useSystem(api) {
-  const [view, setView] = useState({ history: [], servers: [], health: null });
+  const [view, setView] = useState({ history: [], servers: [] });
   useEffect(() => {
     const last = new Map();
     let timer = null;
@@ -25,12 +26,12 @@ function useSystem(api) {
     let soon = true;
     const look = async () => {
       if (!document.hidden && !api.lapsed) {
-        const [health, metrics] = await Promise.all([healthOf(), metricsOf(api, last)]);
+        const metrics = await metricsOf(api, last);
         if (ended) return;
         setView((now) => {
           const steps = [...last.values()].map(({ step }) => step).filter(Boolean);
           const history = metrics.problem || steps.length === 0 ? now.history : [...now.history, together(steps)].slice(-KEPT);
-          return { ...metrics, history, health, servers: [...last.values()] };
+          return { ...metrics, history, servers: [...last.values()] };
         });
       }
       if (!ended) timer = setTimeout(look, soon ? FIRST_MS : EVERY_MS);
@@ -59,21 +60,21 @@ async function metricsOf(api, last) {
   }
 }
 
-/** The health of the parts: `{well, words}`. */
-async function healthOf() {
-  try {
-    const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(EVERY_MS) });
-    const { status, detail, down = [] } = await answer.json();
-    if (!answer.ok) return { well: false, words: `Unhealthy: ${detail}.` };
-    return status === "ok" ? { well: true, words: "All parts are healthy." } : { well: false, words: `Working, but down: ${down.join(", ")}.` };
-  } catch {
-    return { well: false, words: "No answer within 2 s." };
-  }
+/** What /health has answered, undefined before it has and null when there was no answer. */
+function healthInWords(answer) {
+  if (answer === undefined) return { well: true, words: "" };
+  if (answer === null) return { well: false, words: "The server does not answer." };
+  const { status, detail, down = [] } = answer;
+  if (status === "ok") return { well: true, words: "All parts are healthy." };
+  return { well: false, words: status === "degraded" ? `Working, but down: ${down.join(", ")}.` : `Unhealthy: ${detail}.` };
 }
 
 export function System({ api }) {
-  const { history, absent, problem, health, servers } = useSystem(api);
-  const live = html`<p role="status" class=${health?.well === false ? "notice" : "muted"}>${health?.words}</p>`;
+  const { history, absent, problem, servers } = useSystem(api);
+  const { health } = api.connection;
+  useChanging(health);
+  const { well, words } = healthInWords(health.answer);
+  const live = html`<p role="status" class=${well ? "muted" : "notice"}>${words}</p>`;
   if (absent) {
     return html`<${Panel} id="system" title="System">
       ${live}

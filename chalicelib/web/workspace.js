@@ -16,6 +16,7 @@ import { Triggers } from "./triggers.js";
 const USER = /^[A-Za-z0-9_-]{1,64}$/;
 
 export function Workspace({ api, session }) {
+  useEffect(() => api.connection.open(), [api]);
   return session.role === "operator"
     ? html`<${Operator} api=${api} viewer=${session.user} />`
     : html`<main id="main"><h1 class="unseen" tabindex="-1">The account of ${session.user}</h1><${AccountView} api=${api} user=${session.user} viewer=${session.user} /></main>`;

@@ -104,7 +104,7 @@ def _order(page: Page, symbol: str, amount: str) -> None:
     ticket.get_by_label("Amount").fill(amount)
     button = ticket.get_by_role("button", name=f"Buy {symbol}")
     pending = page.get_by_text(f"of {symbol} at").first
-    new = page.get_by_text("The price is new.")
+    new = page.get_by_text("The price has changed.")
     button.click()
     pending.or_(new).first.wait_for()
     if new.is_visible():

@@ -8,7 +8,7 @@ from chalicelib.store.documents import STATE, Document
 from infra.local.background import BackgroundStack
 
 LEFT_MS = 6_000
-"""Below the 15 s of the warning, and long enough for the page to see it: it reads the account every few seconds."""
+"""Below the 15 s of the warning, and long enough for a page that reads the account to see it."""
 
 
 def run_out_soon(stack: BackgroundStack, user: str) -> None:

@@ -156,7 +156,7 @@ class Day:
             "Dump log",
             "Cancel buy trigger",
         ):
-            assert history.get_by_role("listitem").filter(has_text=command).count() > 0, command
+            history.get_by_role("listitem").filter(has_text=command).first.wait_for()
         visit.must_be_clean()
         self.hand.press(visit.page.get_by_role("button", name="Sign out"))
         visit.page.get_by_role("heading", name="Sign in").wait_for()

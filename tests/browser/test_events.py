@@ -2,14 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Route, expect
 
-from chalicelib.http.health import PROBE_SECONDS
+from chalicelib.service.health import PROBE_SECONDS
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.orders import run_out_soon
@@ -42,18 +40,6 @@ def trigger(side: str, symbol: str, amount: str, price: str) -> list[Command]:
     ]
 
 
-@contextmanager
-def hidden(page: Page) -> Iterator[None]:
-    """Hide the page, as behind another tab, and show it again."""
-    say = """(hidden) => {
-        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-        document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(say, True)
-    yield
-    page.evaluate(say, False)
-
-
 def news(visit: Visit) -> list[str]:
     """Return what is told, newest first."""
     return visit.page.locator(".events li > span").all_inner_texts()
@@ -71,7 +57,7 @@ def opened(stack: BackgroundStack, visits: Visits, user: str, *commands: Command
 def test_what_was_committed_and_cancelled_elsewhere_is_told_as_that(floor: BackgroundStack, visits: Visits) -> None:
     """It never "expired: its cash is back", and a cancelled trigger never "fired"."""
     visit = opened(floor, visits, "elsewhere", buy("AAA", "70"), buy("BBB", "30"), *trigger("buy", "LOW", "50", "1"))
-    with hidden(visit.page):
+    with visit.hidden():
         given(floor, "elsewhere", ("commit-buy", {}), ("cancel-buy", {}), ("cancel-set-buy", {"symbol": "LOW"}))
     visit.says("Trigger cancelled: buy LOW for $50.00.")
     assert news(visit) == [
@@ -81,10 +67,10 @@ def test_what_was_committed_and_cancelled_elsewhere_is_told_as_that(floor: Backg
     ]
     visit.panel("Pending orders").get_by_text("Nothing is pending.").wait_for()
     visit.panel("What happened").get_by_role("button", name="Dismiss: Order cancelled").click()
-    assert len(news(visit)) == 2
-    assert visit.page.evaluate("document.activeElement.id").startswith("dismiss-"), "the focus goes to the next one"
+    expect(visit.page.locator(".events li")).to_have_count(2)
+    visit.has_focus("[id^=dismiss-]")  # the next one
     visit.panel("What happened").get_by_role("button", name="Dismiss all").click()
-    assert visit.page.evaluate("document.activeElement.tagName") == "H1"
+    visit.has_focus("h1")
     visit.page.reload()
     visit.glance("Cash").get_by_text("$970.00").wait_for()
     assert news(visit) == [], "each is told once"
@@ -99,7 +85,7 @@ def test_of_three_fills_at_once_each_is_told_also_when_the_page_was_closed(
     given(floor, "fills", *[step for name in ("ONE", "TWO", "SIX") for step in trigger("buy", name, "30", "12")])
     token = floor.trader_token("fills")
     while len(json.loads(ask(floor, "GET", "/users/fills/account", token)[1])["positions"]) < 3:
-        pass
+        visit.page.wait_for_timeout(50)  # each is a request that counts for the limit
     visit.open(token)
     for name in ("ONE", "TWO", "SIX"):
         visit.panel("What happened").get_by_text(f"Trigger fired: bought 3 shares of {name} at $10.00").wait_for()
@@ -113,7 +99,7 @@ def test_a_commit_never_takes_an_order_that_the_person_did_not_mean(floor: Backg
     visit = opened(floor, visits, "faster", buy("ABC", "70"))
     button = visit.panel("Pending orders").get_by_role("button", name="Commit the buy of 7 shares of ABC")
     button.wait_for()
-    with hidden(visit.page):
+    with visit.hidden():
         given(floor, "faster", buy("XYZ", "20"))
         button.evaluate("element => element.click()")
         visit.says("Nothing was changed: a newer buy came first, 2 shares of XYZ for $20.00.")
@@ -132,13 +118,24 @@ def test_a_commit_never_takes_an_order_that_the_person_did_not_mean(floor: Backg
 def test_two_kinds_that_expire_at_once_are_both_told_and_warned_of_before(
     floor: BackgroundStack, visits: Visits
 ) -> None:
+    """Also on a page that was hidden all the while."""
     visit = opened(floor, visits, "expiring", buy("HLD", "50"), ("commit-buy", {}))
-    given(floor, "expiring", buy("OUT", "40"), ("sell", {"symbol": "HLD", "amount": "20"}))
-    run_out_soon(floor, "expiring")
-    given(floor, "expiring", ("add", {"amount": "0.01"}))
-    orders = visit.panel("Pending orders")
-    orders.get_by_text("The buy of 4 shares of OUT runs out within 15 seconds.").wait_for()
-    orders.get_by_text("The sell of 2 shares of HLD runs out within 15 seconds.").wait_for()
+    behind = visits(floor).open(floor.trader_token("expiring"))
+    behind.glance("Cash").wait_for()
+    with behind.hidden():
+        given(floor, "expiring", buy("OUT", "40"), ("sell", {"symbol": "HLD", "amount": "20"}))
+        run_out_soon(floor, "expiring")
+        given(floor, "expiring", ("add", {"amount": "0.01"}))
+        visit.looks()
+        orders = visit.panel("Pending orders")
+        orders.get_by_text("The buy of 4 shares of OUT runs out within 15 seconds.").wait_for()
+        orders.get_by_text("The sell of 2 shares of HLD runs out within 15 seconds.").wait_for()
+        must_tell_of_both(visit)
+    must_tell_of_both(behind)
+
+
+def must_tell_of_both(visit: Visit) -> None:
+    """Check that a page tells of the two orders that expired, each once."""
     happened = visit.panel("What happened")
     happened.get_by_text("Order expired: buy 4 shares of OUT at $10.00 for $40.00. Its cash is back.").wait_for()
     happened.get_by_text("Order expired: sell 2 shares of HLD at $10.00 for $20.00. Its shares are back.").wait_for()
@@ -150,8 +147,9 @@ def test_looking_writes_nothing_and_asks_little(floor: BackgroundStack, visits: 
     """No look is a command; one of an unchanged account is a 304, and prices are one request for all symbols."""
     steps = [step for name in ("LKA", "LKB", "LKC") for step in (buy(name, "10"), ("commit-buy", {}))]
     visit = opened(floor, visits, "looker", *steps)
+    visit.panel("Holdings").get_by_role("row", name=re.compile("LKC 1 .*10.00")).wait_for()
     with visit.page.expect_response(lambda answer: answer.status == 304 and "/account" in answer.url):
-        pass
+        visit.looks()
     prices = [item for item in visit.requests if "/prices?" in item.url]
     assert [item.url.partition("=")[2] for item in prices] == ["LKA,LKB,LKC"]
     token = floor.trader_token("looker")
@@ -164,33 +162,27 @@ def test_nothing_is_asked_for_while_nobody_looks(floor: BackgroundStack, visits:
     """For a minute of the page's own clock, which the test moves on; seen again, it asks."""
     given(floor, "away", ("add", {"amount": "50.00"}), buy("AWY", "10"), ("commit-buy", {}))
     visit = visits(floor)
+    visit.is_always_well()
     visit.page.clock.install()
     visit.open(floor.trader_token("away"))
     visit.panel("Holdings").get_by_role("row", name=re.compile("AWY 1 .*10.00")).wait_for()
-    with hidden(visit.page):
+    with visit.page.expect_response("**/account*"), visit.hidden():
         before = len(visit.requests)
         visit.page.clock.run_for(60_000)
-        asked = [item.url for item in visit.requests[before:] if "/users/" in item.url]  # not the health
-        assert asked == []
-    visit.page.clock.run_for(16_000)
-    assert {"account", "prices"} <= {urlsplit(item.url).path.split("/")[-1] for item in visit.requests[before:]}
-
-
-def stop_the_clock(page: Page) -> None:
-    """Stop the page's own clock: its timers run when a test moves it."""
-    page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 0.1)
+        assert [item.url for item in visit.requests[before:]] == []
 
 
 def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
     """In a minute in which prices move four times nothing is read out; what happened is, once."""
     given(floor, "quiet", ("add", {"amount": "100.00"}), buy("QUI", "10"), ("commit-buy", {}))
     visit = visits(floor)
+    visit.is_always_well()
     visit.page.clock.install()
     asked: list[str] = []
 
     def move(route: Route) -> None:
         asked.append(f"{20 + len(asked)}.00")
-        price = {"price": asked[-1], "timestamp": 1, "valid_until": 4_000_000_000_000, "cached": True}
+        price = {"price": asked[-1], "timestamp": 1, "valid_until": 60_000, "cached": True}  # so it is asked for again
         route.fulfill(json={"prices": {"QUI": price}, "unavailable": []})
 
     visit.page.route("**/prices?*", move)
@@ -208,16 +200,11 @@ def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
             }).observe(document.body, { subtree: true, childList: true, characterData: true });
         }"""
     )
-    stop_the_clock(visit.page)
-    look, before = 1_500, len(visit.sent("GET", "/users/quiet/account"))
-    with visit.page.expect_response("**/account*"):
-        while not visit.sent("GET", "/users/quiet/account")[before:]:  # the next ones then end a step, and are answered
-            visit.page.clock.run_for(50)
+    visit.stop_the_clock()
     for _ in range(4):
-        with visit.page.expect_request("**/prices?*"):
-            for _ in range(11):
-                with visit.page.expect_response("**/account*"):
-                    visit.page.clock.run_for(look)
+        before = len(asked)
+        while len(asked) == before:
+            visit.page.clock.run_for(8_000)
         visit.panel("Holdings").get_by_role("row", name=re.compile(f"QUI 1 .*{asked[-1]}")).wait_for()
     assert visit.page.evaluate("window.changes") == []
     visit.page.clock.resume()
@@ -226,20 +213,22 @@ def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
     assert len(visit.page.evaluate("window.changes")) <= 2
 
 
-def test_who_only_looks_is_told_of_a_lost_database_within_3_s(floor: BackgroundStack, visits: Visits) -> None:
+@pytest.mark.parametrize("who", ["trader", "operator"])
+def test_who_only_looks_is_told_of_a_lost_database_within_3_s(floor: BackgroundStack, visits: Visits, who: str) -> None:
     """By the page's own clock; what is left of the 3 s is what the server's check of its health may take."""
-    given(floor, "watcher", ("add", {"amount": "50.00"}))
     visit = visits(floor)
     visit.page.clock.install()
-    visit.open(floor.trader_token("watcher"))
-    visit.glance("Cash").get_by_text("$50.00").wait_for()
-    stop_the_clock(visit.page)
+    visit.open(floor.operator_token if who == "operator" else floor.trader_token("watcher"))
+    visit.says("All parts are healthy." if who == "operator" else "No shares yet.")
+    visit.stop_the_clock()
     visit.page.route("**/account*", lambda _route: None)  # never answered
     down = {"code": "store_unavailable", "detail": "down: mongodb"}
     visit.page.route("**/health", lambda route: route.fulfill(status=503, json=down))
     for _ in range(round((3 - PROBE_SECONDS) * 10)):
         visit.page.clock.run_for(100)
     visit.says(re.compile(r"database \(MongoDB\)"))
+    if who == "operator":
+        visit.panel("System").get_by_text("Unhealthy: down: mongodb.").wait_for()
     visit.must_be_clean(refused=True)
 
 
@@ -248,13 +237,41 @@ def test_the_focus_stays_on_the_way_after_commit_and_cancel(floor: BackgroundSta
     steps = [buy("FOC", "50"), ("commit-buy", {}), *[(side, {"symbol": "FOC", "amount": "10"})] * 2]
     visit = opened(floor, visits, f"focus-{side}", *steps, *trigger("buy", "LOW", "50", "1"))
     orders = visit.panel("Pending orders")
-    for how in ("Commit", "Cancel"):
-        orders.get_by_role("button", name=f"{how} the {side}").first.focus()
+    for left, (how, says) in zip((1, 0), (("Commit", "(Bought|Sold): "), ("Cancel", "Cancelled: ")), strict=True):
+        orders.get_by_role("button", name=f"{how} the {side}").focus()
         visit.page.wait_for_timeout(AFTER_A_CLICK_MS)
         visit.page.keyboard.press("Enter")
-        visit.says(re.compile("(Bought|Sold|Cancelled): "))
-        visit.page.locator("#orders :focus").wait_for()
+        visit.says(re.compile(says))
+        expect(orders.get_by_role("listitem")).to_have_count(left)
+        visit.has_focus("#orders-title")
     visit.panel("Triggers").get_by_role("button", name="Cancel the trigger to buy LOW").focus()
     visit.page.keyboard.press("Enter")
     visit.says("No trigger waits.")
-    visit.page.locator("#triggers-title:focus").wait_for(state="attached")
+    visit.has_focus("#triggers-title")
+
+
+def test_the_focus_stays_where_something_was_asked_given_up_or_is_all_there(
+    floor: BackgroundStack, visits: Visits
+) -> None:
+    """What was pressed is gone: the focus is on the part of the page that it stood in, not back at the top."""
+    given(floor, "focused", *[("add", {"amount": "1.00"})] * 21)
+    visit = visits(floor).open(floor.trader_token("focused"))
+    add(visit, "500000")
+    visit.has_focus(".sure")
+    visit.panel("Add cash").get_by_role("button", name="Yes, add it").press("Enter")
+    visit.says("Added $500,000.00.")
+    visit.has_focus("#cash-title")
+    visit.panel("History").get_by_text("Cash added: $500,000.00.").wait_for()
+    visit.panel("History").get_by_role("button", name="Older").press("Enter")
+    visit.has_focus("#history-title")
+    visit.page.route("**/quote/*", lambda _route: None)  # never answered
+    visit.panel("Trade").get_by_label("Symbol").fill("abc")
+    visit.panel("Trade").get_by_role("button", name="Get quote").press("Enter")
+    visit.panel("Trade").get_by_role("button", name="Give up").press("Enter")
+    visit.says("Gave up: no answer came. Nothing was changed.")
+    visit.has_focus("#trade-title")
+    visit.page.get_by_role("button", name="Sign out").press("Enter")
+    visit.has_focus("input")
+    visit.page.get_by_label("Token").fill(floor.trader_token("focused"))
+    visit.page.keyboard.press("Enter")
+    visit.has_focus("h1")

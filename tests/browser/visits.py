@@ -1,6 +1,8 @@
 """Visits to the page: a browser's context of its own, and what went on in it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,6 +12,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Page, R
 from infra.local.background import BackgroundStack
 
 SECONDS = 20.0
+STOP_SECONDS = 3.0
+"""How far ahead the page's clock is stopped: more than it takes to say so, also on a busy machine."""
+
 BROWSERS_OWN = re.compile(r"Failed to load resource: ")
 """Chromium itself writes a line for each answer of 4xx or 5xx, and for each that never came."""
 
@@ -52,6 +57,39 @@ class Visit:
     def panel(self, name: str) -> Locator:
         """Return the part of the page with a heading."""
         return self.page.get_by_role("region", name=name, exact=True)
+
+    def looks(self) -> None:
+        """Have the page read the account now, as when its window gets the focus."""
+        self.page.evaluate("window.dispatchEvent(new Event('focus'))")
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Hide the page, as behind another tab, and show it again: meanwhile it does not read the account."""
+        say = """(hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        self.page.evaluate(say, True)
+        yield
+        self.page.evaluate(say, False)
+
+    def is_always_well(self) -> None:
+        """Have each check of the health end at once: by a clock that a test moves, any answer comes late."""
+        self.page.add_init_script(
+            """{
+                const ask = window.fetch;
+                const well = () => Promise.resolve(new Response('{"status": "ok"}'));
+                window.fetch = (address, options) => (address === "health" ? well() : ask(address, options));
+            }"""
+        )
+
+    def stop_the_clock(self) -> None:
+        """Stop the page's own clock, which was installed before: its timers run when a test moves it."""
+        self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + STOP_SECONDS)
+
+    def has_focus(self, selector: str) -> None:
+        """Wait until an element has the focus: it may get it after the next drawing."""
+        self.page.locator(f"{selector}:focus").wait_for(state="attached")
 
     def shows(self, name: str, figure: str) -> None:
         """Wait until a figure of the account at a glance is this one: it follows the account and the prices."""

@@ -1,0 +1,111 @@
+"""Whether this server can do its work; one check answers all who ask at the same time."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pymongo
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from redis import Redis
+from redis.exceptions import AuthenticationError, RedisError
+
+from chalicelib import concurrency
+from chalicelib.clock import Clock, monotonic_seconds
+from chalicelib.config import logins
+from chalicelib.domain.errors import PermanentError, UnavailableError
+from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError
+from chalicelib.store.indexes import missing_indexes
+from chalicelib.store.registry import Registry
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 1.0
+"""How long the database has to answer a check."""
+
+SHARED_SECONDS = 0.1
+"""For so long a check that found all well answers those who ask after it: every open page asks every 2 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check has found: what is `down`, and the problem's code where commands cannot be done because of it."""
+
+    down: tuple[str, ...] = ()
+    code: str | None = None
+    retry_after_seconds: int = 1
+
+
+class HealthCheck:
+    """Looks for what commands need: a primary, data of our form, a clock that is right; safe to share between threads.
+
+    Without Redis commands still work, from the quote source; without the indexes it is sweeps that fail, until they
+    have made them again. What is down is then told without a code, so that a load balancer does not take all servers
+    out at once.
+    """
+
+    def __init__(
+        self,
+        database: Database[Document],
+        redis: Redis,
+        registry: Registry,
+        clock: Clock,
+        monotonic: Callable[[], float] = monotonic_seconds,
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._registry = registry
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = concurrency.Lock()
+        self._found = Health()
+        self._good_until = 0.0
+
+    def __call__(self) -> Health:
+        """Return what is down: of a check that ended since this was asked, or shortly before, else of a new one."""
+        asked = self._monotonic()
+        with self._lock:
+            if asked >= self._good_until:
+                self._found = self._check()
+                self._good_until = self._monotonic() + (0.0 if self._found.down else SHARED_SECONDS)
+            return self._found
+
+    def _check(self) -> Health:
+        try:
+            with pymongo.timeout(PROBE_SECONDS):
+                self._registry.check()
+                self._registry.look()
+                self._clock()
+                missing = missing_indexes(self._database)
+        except (PyMongoError, StoreError) as error:
+            log.warning("mongodb does not answer: %s", error)
+            return Health(("mongodb",), "store_unavailable")
+        except PermanentError as error:
+            return Health((f"mongodb: {error}",), "store_unavailable", 30)
+        except UnavailableError as error:
+            log.warning("not well: %s", error)
+            what = {"clock_skew": "clock", "unknown_data_version": "data"}.get(error.code, "mongodb")
+            return Health((f"{what}: {error}",), error.code, error.retry_after_seconds)
+        fault = _redis_fault(self._redis)
+        return Health((*(f"index {name}" for name in missing), *([] if fault is None else [fault])))
+
+
+def _redis_fault(redis: Redis) -> str | None:
+    """Return what is wrong with the cache, None when nothing is."""
+    try:
+        with redis.pipeline(transaction=False) as pipeline:
+            pipeline.ping()
+            pipeline.info("cluster")
+            pong, told = pipeline.execute(raise_on_error=False)
+        if isinstance(pong, RedisError):
+            raise pong
+    except RedisError as error:
+        if isinstance(error, AuthenticationError):
+            logins.refused.set()
+        log.warning("redis does not answer: %s", error)
+        return "redis"
+    if isinstance(told, dict) and told.get("cluster_enabled"):
+        log.error("the cache at REDIS_URL is in cluster mode, in which quotes cannot be kept: it has to be one without")
+        return "redis: it is in cluster mode, quotes need one without"
+    return None
