@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 1.0
 """How long the database has to answer a check."""
 
-SHARED_SECONDS = 0.1
-"""For so long a check that found all well answers those who ask after it: every open page asks every 2 s."""
-
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -60,15 +57,15 @@ class HealthCheck:
         self._monotonic = monotonic
         self._lock = concurrency.Lock()
         self._found = Health()
-        self._good_until = 0.0
+        self._ended = 0.0
 
     def __call__(self) -> Health:
-        """Return what is down: of a check that ended since this was asked, or shortly before, else of a new one."""
+        """Return what is down: of a check that ended since this was asked, else of a new one."""
         asked = self._monotonic()
         with self._lock:
-            if asked >= self._good_until:
+            if asked >= self._ended:
                 self._found = self._check()
-                self._good_until = self._monotonic() + (0.0 if self._found.down else SHARED_SECONDS)
+                self._ended = self._monotonic()
             return self._found
 
     def _check(self) -> Health:
