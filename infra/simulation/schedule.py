@@ -90,8 +90,8 @@ class Sent:
     """All that servers answered, whether the client still waited for them or not."""
     errors: list[BaseException] = field(default_factory=list)
     requests: int = 0
-    last_arrived_ms: int = 0
-    """When the last request with it arrived at the balancer."""
+    reached_in_time: bool = False
+    """Whether a request with it reached a server within its time from when it arrived at the balancer."""
     acknowledged: bool = False
 
     @property
@@ -311,7 +311,6 @@ class SimulatedSchedule:
             # The balancer stamps the arrival, by a clock that is a little off; then it may lie in a socket for long.
             arrived_ms = scheduler.now_ns // MS + draw.randint(-20, 20)
             sent.requests += 1
-            sent.last_arrived_ms = arrived_ms
             answer = partial(self._answered, sent, token, passage.back_ns)
             if passage.there_ns is not None:
                 scheduler.at(passage.there_ns + lies_ns, partial(self._serve, server, sent, arrived_ms, answer))
@@ -320,6 +319,7 @@ class SimulatedSchedule:
     def _serve(self, server: SimulatedServer, sent: Sent, arrived_ms: int, answer: Callable[[Actor], None]) -> None:
         if server.process.is_dead:
             return
+        sent.reached_in_time |= self.scheduler.now_ns // MS <= arrived_ms + LIMIT_MS + 2 * TOLERANCE_MS
         command = sent.command
         name = f"{command.user} {command.name} [{command.transaction}] on {server.process.name}"
         self._begin(name, server.process, partial(server.trading.execute, command, arrived_ms), answer)
