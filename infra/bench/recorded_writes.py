@@ -18,7 +18,7 @@ from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.documents import Document
 from chalicelib.store.recent import RecentRecords
-from chalicelib.store.writers import GuardedWrite
+from chalicelib.store.writers import AccountWriter, GuardedWrite, SingleWriter
 from loadgen.workload.files import Command as Line
 
 _PRICE_CENTS = 1000
@@ -48,10 +48,9 @@ class RecordedWrite:
 def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[RecordedWrite]]:
     """Return each user's writes for the commands of a workload, as the system would make them, in their order.
 
-    The commands are decided by the system itself, which believes that each write was applied. Only closed parts of
-    journals go into the database `scratch`.
+    The system itself carries the commands out, on the database `scratch`, which has none of these users.
     """
-    recorder = _Recorder()
+    recorder = _Recorder(SingleWriter(scratch["accounts"]))
     users: set[str] = set()
     trading = Trading(
         store=Accounts(scratch, "gateway-1", RecentRecords(1_000_000), recorder),
@@ -91,17 +90,20 @@ def _command(line: Line, user: str) -> Command:
 
 
 class _Recorder:
-    """A writer that writes nothing."""
+    """A writer that also takes down what it has written."""
 
-    def __init__(self) -> None:
+    def __init__(self, writer: AccountWriter) -> None:
         self.writes: dict[str, list[GuardedWrite]] = {}
+        self._writer = writer
 
     def write(self, write: GuardedWrite) -> None:
-        """Take a write down."""
+        """Make a write and take it down."""
+        self._writer.write(write)
         self.writes.setdefault(write.user, []).append(write)
 
     def close(self) -> None:
-        """Do nothing."""
+        """End the writer."""
+        self._writer.close()
 
 
 class _Quotes:
