@@ -69,9 +69,9 @@ export class Account extends Changing {
     this.#plan();
     if (document.hidden) return;
     this.refresh();
-    if (performance.now() - this.#pricedAt < PRICES_EVERY_MS) return;
-    this.#pricedAt = performance.now();
-    this.#priceMissing(this.#seenSymbols);
+    const due = performance.now() - this.#pricedAt > PRICES_EVERY_MS;
+    if (due) this.#pricedAt = performance.now();
+    this.#priceMissing(due ? this.#seenSymbols : this.#watchedSymbols); // what a form names is wanted now
   }
 
   #plan() {

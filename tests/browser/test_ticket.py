@@ -92,6 +92,35 @@ def test_a_symbol_that_is_typed_is_priced_at_once_and_what_is_typed_on_the_way_i
     assert asked == ["HLD", "NEW"]
 
 
+def test_a_price_that_has_run_out_is_asked_for_again_with_the_next_look(floor: BackgroundStack, visits: Visits) -> None:
+    """What a form names does not wait for the 15 s of all that is held."""
+    visit = visits(floor)
+    asked: list[str] = []
+
+    def let_the_first_run_out(route: Route) -> None:
+        asked.append(route.request.url)
+        reply = route.fetch()
+        answer = reply.json()
+        if len(asked) == 1:
+            answer["prices"]["NEW"]["valid_until"] -= 60_000
+        route.fulfill(response=reply, json=answer)
+
+    visit.page.route("**/prices?*", let_the_first_run_out)
+    visit.page.clock.install()
+    visit.open(floor.trader_token("patient"))
+    visit.says("No shares yet.")
+    visit.stop_the_clock()
+    ticket = visit.panel("Trade")
+    with visit.page.expect_response("**/prices?*"):
+        ticket.get_by_label("Symbol").fill("new")
+        ticket.get_by_label("Amount").fill("25")
+        visit.page.clock.run_for(300)
+    with visit.page.expect_response("**/prices?*"):
+        visit.page.clock.run_for(8_000)
+    ticket.locator("dl.preview").get_by_text("2 at $10.00").wait_for()
+    assert len(asked) == 2
+
+
 def test_sums_that_are_unusual_are_asked_about_and_no_sends_nothing(floor: BackgroundStack, visits: Visits) -> None:
     visit = visits(floor).open(floor.trader_token("fatfinger"))
     visit.glance("Cash").get_by_text("$0.00").wait_for()
