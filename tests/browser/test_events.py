@@ -204,7 +204,7 @@ def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
     for _ in range(4):
         before = len(asked)
         while len(asked) == before:
-            visit.page.clock.run_for(8_000)
+            visit.let_pass(8_000)
         visit.panel("Holdings").get_by_role("row", name=re.compile(f"QUI 1 .*{asked[-1]}")).wait_for()
     assert visit.page.evaluate("window.changes") == []
     visit.page.clock.resume()

@@ -106,6 +106,7 @@ def test_a_price_that_has_run_out_is_asked_for_again_with_the_next_look(floor: B
         route.fulfill(response=reply, json=answer)
 
     visit.page.route("**/prices?*", let_the_first_run_out)
+    visit.is_always_well()
     visit.page.clock.install()
     visit.open(floor.trader_token("patient"))
     visit.says("No shares yet.")

@@ -87,6 +87,12 @@ class Visit:
         """Stop the page's own clock, which was installed before: its timers run when a test moves it."""
         self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + STOP_SECONDS)
 
+    def let_pass(self, milliseconds: int) -> None:
+        """Move the stopped clock on; what was asked meanwhile is answered before it goes further."""
+        self.page.clock.run_for(milliseconds)
+        for request in self.requests:
+            request.response()
+
     def has_focus(self, selector: str) -> None:
         """Wait until an element has the focus: it may get it after the next drawing."""
         self.page.locator(f"{selector}:focus").wait_for(state="attached")
