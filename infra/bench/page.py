@@ -9,6 +9,7 @@ from typing import Any
 from infra.bench.compare import spread
 from infra.bench.plots import KNOWN_HERE, KNOWN_SIX_SERVERS, plot, plots, split
 from infra.bench.record import Record, RecordError, figure
+from infra.bench.sections import SECTIONS
 from infra.bench.sections.functions import CORE_MB
 from infra.bench.sizes import FULL
 from infra.bench.verdicts import judge
@@ -123,7 +124,7 @@ def page(record: Record) -> str:
         past=_shown(record, "growth-past", _PAST_HEAD, _past_rows(record)),
         accounts=_shown(record, "growth-accounts", _ACCOUNTS_HEAD, _accounts_rows(record)),
         durability=_shown(record, "durability", _DURABILITY_HEAD, _durability_rows(record)),
-        sections=", ".join(record["settings"]["sections"]),
+        sections=", ".join(section.name for section in SECTIONS),
     )
 
 

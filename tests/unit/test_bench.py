@@ -94,6 +94,11 @@ def test_the_page_shows_every_plot_and_each_is_well_formed(record: Record) -> No
         assert ET.fromstring(svg).tag.endswith("svg")  # noqa: S314  # our own
 
 
+def test_the_page_names_every_section_that_there_is(record: Record) -> None:
+    """Also those that its record has not."""
+    assert f"The sections are {', '.join(section.name for section in SECTIONS)}." in page.page(record)
+
+
 def test_the_page_is_written_where_it_is_wanted(record: Record, tmp_path: Path) -> None:
     (tmp_path / page.README).write_text(f"# A\n{page.BEGIN}\nold\n{page.END}\nz\n")
     page.write(record, tmp_path)
