@@ -10,9 +10,10 @@ from chalicelib import concurrency
 from chalicelib.audit.dumps import Dumps
 from chalicelib.clock import now_ms
 from chalicelib.config.settings import settings
+from chalicelib.connections import LOG_TIMEOUT_MS, connect_database
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.observe.logs import set_up_logs
-from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_instruments, make_place
+from chalicelib.runtime import make_instruments, make_place
 
 NICENESS = 19
 """Those who are served come first."""

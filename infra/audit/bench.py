@@ -17,10 +17,11 @@ from pymongo.database import Database
 
 from chalicelib.audit.dumps import Dumps
 from chalicelib.clock import now_ms
+from chalicelib.connections import LOG_TIMEOUT_MS, connect_database
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.decide import decide
-from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+from chalicelib.runtime import make_place
 from infra.audit.journals import make_journals
 from infra.local.part_settings import settings_with
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from chalicelib.runtime import connect_database
+from chalicelib.connections import connect_database
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.grouped.writer import GroupWriter
 from infra.bench.bare import BareDriver

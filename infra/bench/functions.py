@@ -22,7 +22,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from chalicelib.runtime import connect_database
+from chalicelib.connections import connect_database
 from chalicelib.store.documents import Document
 from chalicelib.store.key_filter import block_of
 from infra.bench import timed_function

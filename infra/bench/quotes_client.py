@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from chalicelib.clock import moment
+from chalicelib.connections import connect_redis
 from chalicelib.quotes.cache import QuoteCache
 from chalicelib.quotes.circuit_breaker import Breaker
-from chalicelib.runtime import connect_quotes, connect_redis, kept_in_process
+from chalicelib.runtime import connect_quotes, kept_in_process
 from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
 

@@ -14,7 +14,8 @@ from pymongo.errors import PyMongoError
 
 from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.clock import now_ms
-from chalicelib.runtime import LOG_TIMEOUT_MS, connect_database, make_place
+from chalicelib.connections import LOG_TIMEOUT_MS, connect_database
+from chalicelib.runtime import make_place
 from chalicelib.store.user_journal import PART_ENTRIES
 from infra.faults.pressure import Pressure
 from infra.local.background import BackgroundStack

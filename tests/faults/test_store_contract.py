@@ -7,10 +7,10 @@ from typing import Any, Protocol, cast
 
 import pytest
 
+from chalicelib.connections import connect_database
 from chalicelib.domain.account import Account
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.journal import HISTORY_LENGTH, OK, CashMoved, Entry
-from chalicelib.runtime import connect_database
 from chalicelib.service.account_write import Store
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.errors import LostRaceError

@@ -11,8 +11,9 @@ from threading import Barrier
 from typing import Any
 
 from chalicelib.config.settings import read_settings
+from chalicelib.connections import connect_redis
 from chalicelib.domain.errors import QuoteUnavailableError
-from chalicelib.runtime import connect_quotes, connect_redis, kept_in_process
+from chalicelib.runtime import connect_quotes, kept_in_process
 
 
 def _say(line: str) -> None:

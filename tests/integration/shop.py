@@ -8,11 +8,11 @@ from typing import Any
 from pymongo.database import Database
 
 from chalicelib.config.settings import Settings, read_settings
+from chalicelib.connections import connect_database
 from chalicelib.domain.commands import Command, CommandName
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.money import parse_cents
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.runtime import connect_database
 from chalicelib.service.trading import Answer, Trading
 from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts

@@ -10,8 +10,8 @@ from pymongo import MongoClient, ReplaceOne
 from pymongo.database import Database
 
 from chalicelib.config.settings import Settings
+from chalicelib.connections import connect_database
 from chalicelib.domain.errors import MIGRATING, UnknownDataVersionError
-from chalicelib.runtime import connect_database
 from chalicelib.store.documents import DATA_VERSION, STATE, Document
 from chalicelib.store.indexes import missing_indexes
 from infra.migrate import cli, migration

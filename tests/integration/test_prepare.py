@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.runtime import connect_redis, prepare, runtime
+from chalicelib.connections import connect_redis
+from chalicelib.runtime import prepare, runtime
 from tests.integration.api import Api, running_api
 from tests.integration.shop import settings_for
 

@@ -1,6 +1,6 @@
 """The writes that the benchmark's floor makes are those of the system, one after the other."""
 
-from chalicelib.runtime import connect_database
+from chalicelib.connections import connect_database
 from infra.bench.driver import applied, drive
 from infra.bench.recorded_writes import record
 from infra.local.part_settings import settings_with

@@ -13,8 +13,9 @@ import pytest
 from pymongo.database import Database
 
 from chalicelib.config.settings import Settings
+from chalicelib.connections import connect_database
 from chalicelib.domain.errors import UnknownDataVersionError
-from chalicelib.runtime import connect_database, runtime
+from chalicelib.runtime import runtime
 from chalicelib.store.documents import DATA_VERSION, STATE, Document
 from chalicelib.store.errors import UnknownOutcomeError
 from chalicelib.store.indexes import missing_indexes

@@ -3,8 +3,9 @@
 import pytest
 
 from chalicelib.config.settings import SettingError, read_cors_origin, read_settings
+from chalicelib.connections import connect_database, connect_redis
 from chalicelib.http.routes import CORS, cors_config
-from chalicelib.runtime import connect_database, connect_redis, make_rate_limit, make_tokens
+from chalicelib.runtime import make_rate_limit, make_tokens
 from tests.unit.test_settings import GOOD
 
 PROVIDER = {

@@ -107,7 +107,7 @@ def test_no_private_name_of_the_driver_is_used() -> None:
 def test_a_cold_start_does_not_import_what_groups_writes() -> None:
     """Nor anything that makes the gateway's connections."""
     program = (
-        "import sys\nfrom chalicelib.runtime import connect_database\n"
+        "import sys\nfrom chalicelib.connections import connect_database\n"
         "from chalicelib.store.grouping import make_writer\n"
         "from infra.local.part_settings import settings_with\n"
         "import app\ndatabase = connect_database(settings_with(MONGO_URI='mongodb://127.0.0.1:1/?connect=false'), 1)\n"
