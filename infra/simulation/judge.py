@@ -18,7 +18,8 @@ from chalicelib.domain.quote import QUOTE_LIFETIME_MS, QuoteAnswer
 from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits, settle
 from chalicelib.store.documents import Document, account_from_state, entry_from_document, state_of
 from chalicelib.store.user_journal import attempt_of
-from infra.simulation.schedule import PATIENCE, TOLERANCE_MS, Asked, Sent, SimulatedSchedule
+from infra.simulation.schedule import Sent, SimulatedSchedule
+from infra.simulation.server import PATIENCE, TOLERANCE_MS, Asked
 from infra.simulation.storm import MS
 
 SLACK_MS = 2 * (TOLERANCE_MS + 100)
@@ -47,7 +48,7 @@ def findings(schedule: SimulatedSchedule) -> list[str]:
     wrong += _of_looks(schedule, journals)
     for user, journal in journals.items():
         if user != SYSTEM_JOURNAL:
-            wrong += _of_account(journal, schedule.asked)
+            wrong += _of_account(journal, schedule.source.asked)
     return wrong
 
 
@@ -96,7 +97,7 @@ def _of_commands(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) 
                 places.setdefault(entry.transaction, []).append(place)
         attempts = Counter(journal.attempts)
         yield from (f"{journal.user}: one attempt wrote {count} entries" for count in attempts.values() if count > 1)
-    asked = {(one.quote.symbol, one.quote.price_cents): one.at_ns for one in schedule.asked}
+    asked = {(one.quote.symbol, one.quote.price_cents): one.at_ns for one in schedule.source.asked}
     last: dict[str, int] = {}
     for sent in schedule.sent:
         command = sent.command
@@ -149,7 +150,7 @@ def _of_price(sent: Sent, entry: Entry, asked: Mapping[tuple[str, int], int], na
 
 def _of_hits(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
     """See that a hit on the source is in one journal at most, as the source told it."""
-    told = {one.quote.cryptokey: one.quote for one in schedule.asked}
+    told = {one.quote.cryptokey: one.quote for one in schedule.source.asked}
     seen: Counter[str] = Counter()
     for journal in journals.values():
         for entry in journal.entries:
@@ -163,7 +164,7 @@ def _of_hits(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> I
 
 def _of_looks(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
     """See that whoever looked saw entries of the journal, none left out, and prices that were told."""
-    prices = {one.quote.price_cents for one in schedule.asked}
+    prices = {one.quote.price_cents for one in schedule.source.asked}
     for look in schedule.looks:
         seen = [numbered.sequence for numbered in look.newest_first]
         if seen != list(range(look.version, 0, -1)):

@@ -1,12 +1,8 @@
-"""One schedule: users, servers, a database and a cache, and what happens to them, in an order drawn from a seed.
-
-The servers are put together of what ships, from the command down to the statements that it sends; only what they wait
-with, and what is beyond the network, is the simulation's own.
-"""
+"""One schedule: users, servers, a database and a cache, and what happens to them, in an order drawn from a seed."""
 
 import json
 import random as shared_random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,61 +10,40 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from chalicelib.clock import moment, now_ms
 from chalicelib.domain.commands import Command, CommandName
-from chalicelib.domain.errors import PermanentError, QuoteUnavailableError, StoreUnavailableError, UnavailableError
-from chalicelib.domain.journal import Entry
-from chalicelib.domain.quote import Quote
-from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
-from chalicelib.quotes.errors import FailedTryError
-from chalicelib.quotes.history import Point, PriceHistory
-from chalicelib.quotes.process_cache import KeptQuotes
-from chalicelib.quotes.questions import Questions
-from chalicelib.quotes.retry_policy import Patience
-from chalicelib.quotes.shared import SharedQuotes
-from chalicelib.service.late_answers import LateAnswers
-from chalicelib.service.trading import Answer, Trading
-from chalicelib.service.transaction_numbers import TransactionNumbers
-from chalicelib.service.trusted_clock import TrustedClock
-from chalicelib.service.user_queue import UserQueues
+from chalicelib.domain.errors import PermanentError, StoreUnavailableError, UnavailableError
+from chalicelib.service.trading import Answer
 from chalicelib.store import accounts as store_accounts
 from chalicelib.store import key_filter, user_journal
-from chalicelib.store.accounts import Accounts
-from chalicelib.store.database_clock import database_ms
-from chalicelib.store.due import DueAccounts
 from chalicelib.store.errors import StoreError
-from chalicelib.store.grouping import make_reader, make_writer
-from chalicelib.store.reads import AccountReads, Numbered
-from chalicelib.store.recent import RecentRecords
-from chalicelib.store.registry import Registry
-from chalicelib.sweep.sweeper import Sweeper, SweepLimits
 from infra.simulation.driver import Link, ModelledDatabase
 from infra.simulation.mongod import ReplicaSet
 from infra.simulation.redis import ModelledRedis, RedisServer
 from infra.simulation.scheduler import Actor, CrashedError, Process, Say, Scheduler
+from infra.simulation.server import (
+    LIMIT_MS,
+    NAMESPACE,
+    START_MS,
+    SYMBOLS,
+    TOLERANCE_MS,
+    Look,
+    SimulatedServer,
+    UnreliableSource,
+)
 from infra.simulation.storm import MS, Storm
 from infra.simulation.waits import in_virtual_time
 
-START_MS = 1_800_000_000_000
-LIMIT_MS = 400
-"""How long a command may take, from its arrival (COMMAND_TIMEOUT_MS)."""
-
-TOLERANCE_MS = 50
 KNOWN_KEYS = 32
 """More than a user can give within the limit and the tolerance: each command takes 10 ms and more on its way."""
 
 KNOWN_COMMANDS = 20
 """How many commands later one is sent again at most: some less than KNOWN_KEYS, for sweeps write entries too."""
 
-PATIENCE = Patience(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
 CLIENT_NS = 600 * MS
 """How long a client waits for an answer before it sends its command again."""
 
 MOST_TRIES = 12
 MOST_STEPS = 200_000
-NAMESPACE = "simulated"
-SYMBOLS = ("A", "B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,107 +76,8 @@ class Sent:
         return self.requests > 0 and len(self.errors) == self.requests and not unsaid
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question that the quote source answered, at the true time."""
-
-    quote: Quote
-    at_ns: int
-
-
-class _Source:
-    """A quote source, slow and unreliable, that never tells the same price of a symbol twice."""
-
-    def __init__(self, schedule: "SimulatedSchedule") -> None:
-        self._schedule = schedule
-
-    def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
-        """Ask once; raises FailedTryError."""
-        schedule = self._schedule
-        scheduler, storm, draw = schedule.scheduler, schedule.storm, schedule.random
-        asked_ns = scheduler.now_ns
-        took_ns = draw.randint(2 * MS, 10 * MS)
-        if storm.happens():
-            took_ns += draw.choice((40 * MS, 150 * MS, 600 * MS))
-        took_ns = max(took_ns, schedule.silent_until_ns - asked_ns)
-        scheduler.sleep(min(took_ns, round(timeout_seconds * 1e9)))
-        if took_ns > timeout_seconds * 1e9 or storm.happens(0.5):
-            raise FailedTryError("no answer")
-        number = len(schedule.asked)
-        # The quote server's own clock is wrong, and decides nothing.
-        quote = Quote(symbol, 100 + number, user, START_MS + draw.randint(-300_000, 300_000), f"key{number}")
-        schedule.asked.append(Asked(quote, asked_ns))
-        return quote
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What somebody saw who looked at an account, its journal and the prices of a symbol."""
-
-    user: str
-    version: int
-    newest_first: Sequence[Numbered]
-    later_half: Sequence[Numbered]
-    points: Sequence[Point]
-
-
-class _NoDumps:
-    def write(self, _entry: Entry, _user: str, _sequence: int, _most: int | None = None) -> Mapping[str, Any]:
-        return {"location": "nowhere"}
-
-
-class SimulatedServer:
-    """A process that serves commands and sweeps, put together as `chalicelib.runtime` does it."""
-
-    def __init__(self, schedule: "SimulatedSchedule", process: Process) -> None:
-        draw = schedule.random
-        self.process = process
-        database: Any = ModelledDatabase(Link(schedule.scheduler, schedule.storm, schedule.members))
-        redis: Any = ModelledRedis(schedule.scheduler, schedule.storm, schedule.redis)
-        self.clock = TrustedClock(partial(database_ms, database), TOLERANCE_MS, now_ms)
-        registry = Registry(database)
-        group = draw.choice((1, 4))
-        reader = make_reader(database, group)
-        self.accounts = Accounts(
-            database,
-            process.name,
-            RecentRecords(draw.choice((0, 1, 100))),
-            make_writer(database, group),
-            reader,
-            registry,
-        )
-        self.reads = AccountReads(database, reader if draw.random() < 0.5 else None)
-        self.history = PriceHistory(redis, NAMESPACE)
-        self.numbers = TransactionNumbers(registry.number)
-        late = LateAnswers(self.accounts, self.clock, self.numbers, LIMIT_MS)
-        self.cache = QuoteCache(redis, NAMESPACE, moment, Breaker(0.05))
-        questions = Questions(_Source(schedule), late.record, moment, 4)
-        shared = SharedQuotes(self.cache, questions, PATIENCE)
-        self.quotes = KeptQuotes(shared, moment, 10) if draw.random() < 0.5 else shared
-        self.trading = Trading(self.accounts, self.quotes, _NoDumps(), self.clock, UserQueues(), LIMIT_MS)
-        self.sweeper = Sweeper(
-            Accounts(database, process.name, RecentRecords(0), registry=registry),
-            DueAccounts(database),
-            self.quotes,
-            self.clock,
-            SweepLimits(time_ms=2_000, quotes_at_once=2, writes_at_once=2, batch=draw.choice((1, 10))),
-        )
-
-    def look(self, user: str) -> Look:
-        """Look without a command, as the page does; raises StoreError."""
-        self.reads.version(user)
-        snapshot = self.reads.snapshot(user)
-        newest_first = list(self.reads.newest_first(snapshot))
-        later_half = list(self.reads.after(snapshot, snapshot.version // 2))
-        try:
-            points = self.history.points(SYMBOLS[0], 0, now_ms())
-        except QuoteUnavailableError:
-            points = []
-        return Look(user, snapshot.version, newest_first, later_half, points)
-
-
 class SimulatedSchedule:
-    """Carries a schedule out. Afterwards `members`, `sent`, `asked` and `looks` are what there is to judge."""
+    """Carries a schedule out. Afterwards `members`, `sent`, `source` and `looks` are there to be judged."""
 
     def __init__(self, seed: int, size: Size | None = None, *, say: Say | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 (repeatable, no secret)
@@ -212,11 +88,9 @@ class SimulatedSchedule:
         self.scheduler = Scheduler(START_MS)
         self.members = ReplicaSet()
         self.redis = RedisServer(self.scheduler)
-        self.asked: list[Asked] = []
+        self.source = UnreliableSource(self.random, self.scheduler, self.storm)
         self.looks: list[Look] = []
         self.failures: list[str] = []
-        self.silent_until_ns = 0
-        """When the quote source answers again."""
         self.part_entries = self.random.choice((3, 5, 8))
         self._servers: list[SimulatedServer] = []
         self._started = 0
@@ -388,7 +262,7 @@ class SimulatedSchedule:
                 self.scheduler.at(draw.randint(50 * MS, 5_000 * MS), self._heal)
             case 6:
                 self._note("the quote source falls silent")
-                self.silent_until_ns = self.scheduler.now_ns + draw.randint(100, 1_000) * MS
+                self.source.silent_until_ns = self.scheduler.now_ns + draw.randint(100, 1_000) * MS
             case 7:
                 self._note("the cache loses everything")
                 self.redis.forget_all()
@@ -442,7 +316,9 @@ class SimulatedSchedule:
         process = Process(f"server {self._started}", self._started)
         if self.storm.happens(3.0):
             process.offset_ns = self.random.randint(-30, 30) * MS
-        return SimulatedServer(self, process)
+        database = ModelledDatabase(Link(self.scheduler, self.storm, self.members))
+        redis = ModelledRedis(self.scheduler, self.storm, self.redis)
+        return SimulatedServer(process, self.random, database, redis, self.source)
 
     def _commands(self, user: str, number: int, count: int) -> Iterator[Command]:
         draw = self.random

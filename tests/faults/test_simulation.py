@@ -15,8 +15,9 @@ from infra.local.stack import PROJECT
 from infra.simulation.cli import main
 from infra.simulation.judge import findings
 from infra.simulation.redis import RedisServer
-from infra.simulation.schedule import START_MS, SimulatedSchedule, Size
+from infra.simulation.schedule import SimulatedSchedule, Size
 from infra.simulation.scheduler import Scheduler
+from infra.simulation.server import START_MS
 
 SCHEDULES = 300
 """`python -m infra.simulation` does as many as one likes; its seeds are these and those after them."""
