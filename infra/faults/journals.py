@@ -17,6 +17,7 @@ from chalicelib.domain.journal import OK, Entry, OrderExpired, TriggerFired
 from chalicelib.store.documents import account_from_state, entry_from_document, state_of
 from loadgen.verify.differences import compare_accounts
 from loadgen.verify.model import Account, ImpossibleError, Order, RejectedError, Trigger
+from loadgen.verify.rules import apply
 from loadgen.workload.amounts import spell
 from loadgen.workload.commands import has_money
 from loadgen.workload.files import Command
@@ -86,7 +87,7 @@ def _carry_out(account: Account, entry: Entry, price_cents: int) -> None:
     money = has_money(entry.command) and entry.amount_cents is not None
     value = spell(entry.amount_cents or 0) if money else entry.filename
     price: int = entry.result.get("price_cents", price_cents)  # an archived entry has no result
-    account.apply(Command(entry.transaction, entry.command, "", entry.symbol, value), price)
+    apply(account, Command(entry.transaction, entry.command, "", entry.symbol, value), price)
 
 
 def _shown(account: StoredAccount) -> Account:

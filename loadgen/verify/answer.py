@@ -6,8 +6,9 @@ from typing import Any
 
 from loadgen.results.answers import RecordedAnswer
 from loadgen.verify.differences import compare_accounts, compare_answer, compare_history
-from loadgen.verify.model import PRICED, QUOTED, Account, RejectedError
+from loadgen.verify.model import Account, RejectedError
 from loadgen.verify.prices import PriceBook
+from loadgen.verify.rules import PRICED, QUOTED, apply
 from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.workload.amounts import read_money, read_whole, spell
 from loadgen.workload.files import Command
@@ -66,7 +67,7 @@ def judge_rejection(account: Account, case: Case) -> Judgement:
         return Judgement()
     limited = account.is_limited_by(case.answer.code, case.command)
     try:
-        (account.copy() if limited else account).apply(case.command)
+        apply(account.copy() if limited else account, case.command)
     except RejectedError as error:
         if error.code == case.answer.code:
             return Judgement()
@@ -110,7 +111,7 @@ def judge_success(account: Account, case: Case) -> Judgement:
             price, expires_at = read_money(body.get("price")), read_whole(body.get("expires_at"))
             if price <= 0:
                 return Judgement([f"the price is {spell(price)}"], lost=True)
-        expected = account.apply(case.command, price, expires_at)
+        expected = apply(account, case.command, price, expires_at)
     except RejectedError as error:
         return Judgement([f"answered ok, the model says {error.code}"], lost=True)
     except (ValueError, TypeError) as error:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from loadgen.results.findings import Findings
 from loadgen.verify.audit_log import Event
-from loadgen.verify.model import PRICED
 from loadgen.verify.prices import PriceBook
+from loadgen.verify.rules import PRICED
 from loadgen.workload.amounts import read_money, spell_number
 from loadgen.workload.commands import COMMANDS, READ_ONLY
 from loadgen.workload.files import Command

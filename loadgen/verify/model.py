@@ -1,29 +1,17 @@
-"""An independent model of an account: what every command must do to it, written from the rules alone.
+"""An independent model of an account, written from the rules alone; `rules` says what each command does to it.
 
-It shares no rule with the system it judges, only the parser of money as it is written. Amounts are integer cents.
+It shares no code with the system it judges. Amounts are integer cents.
 Sources: SPEC.md sections 2 (cost and realised gain among it), 3 and 5.
 """
 
 import copy
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadgen.workload.amounts import parse_cents, spell
-from loadgen.workload.commands import has_money
 from loadgen.workload.files import Command
-
-PRICED = frozenset({"BUY", "SELL"})
-"""The commands whose outcome hangs on the current quote."""
-
-QUOTED = PRICED | {"QUOTE"}
-"""The commands whose answers carry the price of a quote."""
 
 MOST_CENTS = 2**63 - 1
 """The most cash, with what is reserved of it, that an account can have (SPEC.md section 3)."""
-
-Fields = dict[str, Any]
-"""What an answer says, by field; money in cents."""
 
 
 class RejectedError(Exception):
@@ -81,19 +69,6 @@ class Account:
         """Return an account that can change on its own."""
         return copy.deepcopy(self)
 
-    def apply(self, command: Command, price: int | None = None, expires_at: int | None = None) -> Fields:
-        """Carry out a command and return what the answer must say. Raises RejectedError; then nothing has changed.
-
-        `price` is the quote, for BUY and SELL.
-        """
-        symbol = "" if command.symbol is None else command.symbol.upper()
-        amount = 0
-        if has_money(command.name):
-            amount = parse_cents(command.value)
-        request = _Request(symbol, amount, price or 0, command.transaction, expires_at)
-        fields = _EFFECTS[command.name](self, request)
-        return {**fields, "cash": self.cash}
-
     def verdict(self, command: Command, price: int) -> str:
         """Return what a BUY or SELL would come to at a price, `ok` or the rejection's code; nothing changes."""
         shares = parse_cents(command.value) // price
@@ -124,7 +99,7 @@ class Account:
             self.cash += order.value
         else:
             _remove(self.pending_sells, order)
-            self._hold(order.symbol, order.shares)
+            self.hold(order.symbol, order.shares)
 
     def pending(self) -> list[tuple[str, Order]]:
         """Return the pending orders, the next one to expire first."""
@@ -150,12 +125,12 @@ class Account:
             )
         del triggers[symbol]
         if command == "SET_BUY_TRIGGER":
-            self._paid(symbol, shares * quote)
-            self._hold(symbol, shares)
+            self.note_cost(symbol, shares * quote)
+            self.hold(symbol, shares)
             self.cash += trigger.amount - shares * quote
         else:
-            self._sold(symbol, shares, self._all_shares(symbol) + trigger.shares, shares * quote)
-            self._hold(symbol, trigger.shares - shares)
+            self.note_sale(symbol, shares, self.all_shares(symbol) + trigger.shares, shares * quote)
+            self.hold(symbol, trigger.shares - shares)
             self.cash += shares * quote
 
     def worth(self, price: int) -> int:
@@ -167,22 +142,22 @@ class Account:
         reserved += sum(trigger.amount for trigger in self.buy_triggers.values())
         return self.cash + reserved + shares * price
 
-    def _all_shares(self, symbol: str) -> int:
+    def all_shares(self, symbol: str) -> int:
         """Return the shares of a symbol that are held, those that a pending sell or a trigger reserves included."""
         reserved = sum(order.shares for order in self.pending_sells if order.symbol == symbol)
         trigger = self.sell_triggers.get(symbol)
         return self.holdings.get(symbol, 0) + reserved + (trigger.shares if trigger is not None else 0)
 
-    def _paid(self, symbol: str, cents: int) -> None:
+    def note_cost(self, symbol: str, cents: int) -> None:
         """Note what shares have cost that are about to be held: by average cost, all of a symbol have one cost."""
         if self.costs is None:
             return
-        if not self._all_shares(symbol):
+        if not self.all_shares(symbol):
             self.costs[symbol] = cents
         elif (cost := self.costs.get(symbol)) is not None:
             self.costs[symbol] = cost + cents
 
-    def _sold(self, symbol: str, shares: int, of_shares: int, proceeds: int) -> None:
+    def note_sale(self, symbol: str, shares: int, of_shares: int, proceeds: int) -> None:
         """Note that `shares` of `of_shares` were sold: their part of the cost, rounded down, goes with them."""
         if self.costs is None:
             return
@@ -222,198 +197,13 @@ class Account:
             raise RejectedError("cash_limit")
         self.cash += cents
 
-    def _hold(self, symbol: str, shares: int) -> None:
+    def hold(self, symbol: str, shares: int) -> None:
+        """Add shares to those held, or take them off."""
         held = self.holdings.get(symbol, 0) + shares
         if held:
             self.holdings[symbol] = held
         else:
             self.holdings.pop(symbol, None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A command's parameters; `amount` is the price of a SET_..._TRIGGER."""
-
-    symbol: str
-    amount: int
-    price: int
-    transaction: int
-    expires_at: int | None
-
-
-def _add(account: Account, request: _Request) -> Fields:
-    account.take_in(request.amount)
-    return {}
-
-
-def _nothing(_account: Account, _request: _Request) -> Fields:
-    return {}
-
-
-def _quote(_account: Account, request: _Request) -> Fields:
-    return {"symbol": request.symbol}
-
-
-def _buy(account: Account, request: _Request) -> Fields:
-    order = _order(request)
-    if account.cash < order.value:
-        raise RejectedError("insufficient_funds")
-    account.cash -= order.value
-    account.pending_buys.append(order)
-    return _bought(order)
-
-
-def _sell(account: Account, request: _Request) -> Fields:
-    order = _order(request)
-    if account.holdings.get(request.symbol, 0) < order.shares:
-        raise RejectedError("insufficient_shares")
-    account._hold(order.symbol, -order.shares)  # noqa: SLF001 (the rules are part of the model)
-    account.pending_sells.append(order)
-    return _sold(order)
-
-
-def _order(request: _Request) -> Order:
-    shares = request.amount // request.price
-    if shares == 0:
-        raise RejectedError("amount_below_price")
-    value = shares * request.price
-    return Order(request.transaction, request.symbol, shares, request.price, value, request.expires_at)
-
-
-def _commit_buy(account: Account, _request: _Request) -> Fields:
-    order = _newest(account.pending_buys, "no_pending_buy")
-    account._paid(order.symbol, order.value)  # noqa: SLF001
-    account._hold(order.symbol, order.shares)  # noqa: SLF001
-    return _bought(order)
-
-
-def _cancel_buy(account: Account, _request: _Request) -> Fields:
-    order = _newest(account.pending_buys, "no_pending_buy")
-    account.cash += order.value
-    return _bought(order)
-
-
-def _commit_sell(account: Account, _request: _Request) -> Fields:
-    if not account.pending_sells:
-        raise RejectedError("no_pending_sell")
-    order = account.pending_sells[-1]
-    account.take_in(order.value)
-    account._sold(order.symbol, order.shares, account._all_shares(order.symbol), order.value)  # noqa: SLF001
-    return _sold(account.pending_sells.pop())
-
-
-def _cancel_sell(account: Account, _request: _Request) -> Fields:
-    order = _newest(account.pending_sells, "no_pending_sell")
-    account._hold(order.symbol, order.shares)  # noqa: SLF001
-    return _sold(order)
-
-
-def _newest(orders: list[Order], code: str) -> Order:
-    if not orders:
-        raise RejectedError(code)
-    return orders.pop()
-
-
-def _set_buy_amount(account: Account, request: _Request) -> Fields:
-    old = account.buy_triggers.get(request.symbol, Trigger(0))
-    if account.cash + old.amount < request.amount:
-        raise RejectedError("insufficient_funds")
-    account.cash += old.amount - request.amount
-    new = Trigger(request.amount, old.price, 0, old.transaction)
-    account.buy_triggers[request.symbol] = new
-    return _buy_view(request.symbol, new)
-
-
-def _set_buy_trigger(account: Account, request: _Request) -> Fields:
-    trigger = _existing(account.buy_triggers, request.symbol, "no_buy_amount")
-    trigger.price, trigger.transaction = request.amount, request.transaction
-    return _buy_view(request.symbol, trigger)
-
-
-def _cancel_set_buy(account: Account, request: _Request) -> Fields:
-    trigger = _existing(account.buy_triggers, request.symbol, "no_buy_amount")
-    del account.buy_triggers[request.symbol]
-    account.cash += trigger.amount
-    return _buy_view(request.symbol, trigger)
-
-
-def _set_sell_amount(account: Account, request: _Request) -> Fields:
-    old = account.sell_triggers.get(request.symbol, Trigger(0))
-    if account.holdings.get(request.symbol, 0) + old.shares < 1:
-        raise RejectedError("insufficient_shares")
-    new = Trigger(request.amount, old.price, old.shares, old.transaction)
-    if new.price is not None:
-        _reserve(account, request.symbol, new, new.price)
-    account.sell_triggers[request.symbol] = new
-    return _sell_view(request.symbol, new)
-
-
-def _set_sell_trigger(account: Account, request: _Request) -> Fields:
-    trigger = _existing(account.sell_triggers, request.symbol, "no_sell_amount")
-    _reserve(account, request.symbol, trigger, request.amount)
-    trigger.price, trigger.transaction = request.amount, request.transaction
-    return _sell_view(request.symbol, trigger)
-
-
-def _reserve(account: Account, symbol: str, trigger: Trigger, price: int) -> None:
-    """Reserve the shares that the trigger's amount is worth at `price`, in place of those it has."""
-    shares = trigger.amount // price
-    if shares == 0:
-        raise RejectedError("amount_below_price")
-    if account.holdings.get(symbol, 0) + trigger.shares < shares:
-        raise RejectedError("insufficient_shares")
-    account._hold(symbol, trigger.shares - shares)  # noqa: SLF001
-    trigger.shares = shares
-
-
-def _cancel_set_sell(account: Account, request: _Request) -> Fields:
-    trigger = _existing(account.sell_triggers, request.symbol, "no_sell_amount")
-    del account.sell_triggers[request.symbol]
-    account._hold(request.symbol, trigger.shares)  # noqa: SLF001
-    return _sell_view(request.symbol, trigger)
-
-
-def _existing(triggers: Mapping[str, Trigger], symbol: str, code: str) -> Trigger:
-    trigger = triggers.get(symbol)
-    if trigger is None:
-        raise RejectedError(code)
-    return trigger
-
-
-_EFFECTS: dict[str, Callable[[Account, _Request], Fields]] = {
-    "ADD": _add,
-    "QUOTE": _quote,
-    "BUY": _buy,
-    "COMMIT_BUY": _commit_buy,
-    "CANCEL_BUY": _cancel_buy,
-    "SELL": _sell,
-    "COMMIT_SELL": _commit_sell,
-    "CANCEL_SELL": _cancel_sell,
-    "SET_BUY_AMOUNT": _set_buy_amount,
-    "SET_BUY_TRIGGER": _set_buy_trigger,
-    "CANCEL_SET_BUY": _cancel_set_buy,
-    "SET_SELL_AMOUNT": _set_sell_amount,
-    "SET_SELL_TRIGGER": _set_sell_trigger,
-    "CANCEL_SET_SELL": _cancel_set_sell,
-    "DUMPLOG": _nothing,
-    "DISPLAY_SUMMARY": _nothing,
-}
-
-
-def _bought(order: Order) -> Fields:
-    return {"symbol": order.symbol, "shares": order.shares, "price": order.price, "cost": order.value}
-
-
-def _sold(order: Order) -> Fields:
-    return {"symbol": order.symbol, "shares": order.shares, "price": order.price, "proceeds": order.value}
-
-
-def _buy_view(symbol: str, trigger: Trigger) -> Fields:
-    return {"symbol": symbol, "amount": trigger.amount, "price": trigger.price}
-
-
-def _sell_view(symbol: str, trigger: Trigger) -> Fields:
-    return {**_buy_view(symbol, trigger), "shares": trigger.shares}
 
 
 def _remove(orders: list[Order], order: Order) -> None:

@@ -9,8 +9,9 @@ from loadgen.results.findings import Findings
 from loadgen.verify.answer import QUOTA, SLACK_MS, Case, Judgement, judge_rejection, judge_success
 from loadgen.verify.differences import HISTORY_LENGTH, compare_accounts, compare_history
 from loadgen.verify.log_scan import UserLog
-from loadgen.verify.model import PRICED, Account, ImpossibleError, RejectedError
+from loadgen.verify.model import Account, ImpossibleError, RejectedError
 from loadgen.verify.prices import PriceBook
+from loadgen.verify.rules import PRICED, apply
 from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.workload.amounts import parse_cents, read_money, spell
 from loadgen.workload.files import Command
@@ -241,7 +242,7 @@ class Checker:
                 return
             price = prices.pop()
         try:
-            self.account.apply(command, price)
+            apply(self.account, command, price)
         except RejectedError as error:
             self._differ(command, f"no final answer; the log has it done, the model says {error.code}", lost=True)
             return

@@ -21,8 +21,9 @@ from loadgen.run.accounts import AccountReading, read_accounts
 from loadgen.run.server import Client, ReplayError, Server, explain
 from loadgen.verify.audit_log import AuditLogError, read_events
 from loadgen.verify.log_scan import LogScan, Mark, UserLog, compare_order
-from loadgen.verify.model import QUOTED, Account
+from loadgen.verify.model import Account
 from loadgen.verify.prices import PriceBook
+from loadgen.verify.rules import QUOTED
 from loadgen.verify.summaries import UnreadableSummariesError, read_summary
 from loadgen.verify.user import Checker
 from loadgen.workload.amounts import read_money, read_whole, spell

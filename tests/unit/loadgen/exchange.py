@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
 
-from loadgen.verify.model import PRICED, Account, RejectedError
+from loadgen.verify.model import Account, RejectedError
+from loadgen.verify.rules import PRICED, apply
 from loadgen.workload.amounts import MONEY_FIELDS, spell, spell_number
 from loadgen.workload.commands import has_money
 from loadgen.workload.files import Command
@@ -81,7 +82,7 @@ class Exchange:
             quote = {"price": spell(price), "stockSymbol": (command.symbol or "").upper(), "cryptokey": "k"}
             self.note("quoteServer", now, command.transaction, username=command.user, **quote)
         try:
-            fields = account.apply(command, price, now + LIFETIME_MS)
+            fields = apply(account, command, price, now + LIFETIME_MS)
         except RejectedError as error:
             self._note_command("errorEvent", now, command, errorMessage=error.code)
             self._remember(command, now, error.code)
