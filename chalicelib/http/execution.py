@@ -62,54 +62,109 @@ def answers_problems(view: View) -> View:
 def execute(
     parts: Runtime, request: Request, operation: Operation, user: str | None, symbol: str | None = None
 ) -> Response:
-    """Return the answer to a request for a command on the account `user`, None for the caller's own as an operator."""
+    """Execute a command and return its response; `user` is None for an operator's own account."""
     began = time.perf_counter()
-    timer = CommandTimer()
-    given = _Given()
-    arrived = arrived_ms(request)
-    late_seconds = None if arrived is None else max(0, now_ms() - arrived) / 1000
+    command = _CommandRequest(request, operation, user, symbol)
     try:
-        response = answer_response(_first_or_second(given, timer, parts, request, operation, user, symbol))
+        response = answer_response(command.answer(parts))
     except TradingError as error:
-        given.outcome = error.code
+        command.outcome = error.code
         response = error_response(error)
     except Exception:
         log.exception(_UNHANDLED)
-        given.outcome = "internal_error"
+        command.outcome = "internal_error"
         response = _failed()
-    parts.observers(
-        SeenCommand(
-            request_id=_request_id(request),
-            user=given.user,
-            command=str(operation.command),
-            transaction=given.transaction,
-            outcome=given.outcome,
-            replayed=given.replayed,
-            seconds=time.perf_counter() - began,
+    parts.observers(command.seen(time.perf_counter() - began))
+    return response
+
+
+class _CommandRequest:
+    """A request for a command, and what is known of it so far: it is logged however far it got."""
+
+    __slots__ = (
+        "arrived_ms",
+        "late_seconds",
+        "operation",
+        "operator",
+        "outcome",
+        "path_user",
+        "replayed",
+        "request",
+        "symbol",
+        "timer",
+        "transaction",
+        "user",
+    )
+
+    def __init__(self, request: Request, operation: Operation, path_user: str | None, symbol: str | None) -> None:
+        self.request = request
+        self.operation = operation
+        self.path_user = path_user
+        self.symbol = symbol
+        self.timer = CommandTimer()
+        self.arrived_ms = arrived_ms(request)
+        self.late_seconds = None if self.arrived_ms is None else max(0, now_ms() - self.arrived_ms) / 1000
+        self.user: str | None = None
+        self.operator: str | None = None
+        self.transaction: int | None = None
+        self.outcome = ""
+        self.replayed = False
+
+    def answer(self, parts: Runtime) -> Answer:
+        """Return the answer; raises TradingError.
+
+        Where a login failed and the secrets have changed, it is tried again with the new ones. A command that may have
+        been executed is tried again only with an idempotency key.
+        """
+        try:
+            return self._execute(parts)
+        except (StoreUnavailableError, UnauthorizedError) as error:
+            is_safe = isinstance(error, UnauthorizedError) or "idempotency-key" in self.request.headers
+            if not (is_safe and renewed()):
+                raise
+        return self._execute(runtime())
+
+    def _execute(self, parts: Runtime) -> Answer:
+        request, operation, user = self.request, self.operation, self.path_user
+        check_headers(request)
+        caller = parts.tokens.check(request.headers.get("authorization"))
+        if user is None:
+            caller.must_be_operator()
+            user = caller.user
+        caller.must_act_for(user)
+        self.user = parse_user(user)
+        self.operator = caller.user if caller.user != user else None
+        _count(parts, caller, operation)
+        command = read_command(request, operation, user, parts.transactions.next, self.symbol)
+        self.transaction = command.transaction
+        quota = None if caller.is_operator else parts.settings.dump_quota_mb * 1_000_000 or None
+        answer = parts.trading.execute(command, self.arrived_ms, self.timer, quota)
+        if operation is DUMPLOG and not caller.is_operator:
+            answer = _without_server_path(answer, parts, user)
+        self.transaction = answer.entry.transaction
+        self.outcome, self.replayed = answer.entry.outcome, answer.replayed
+        return answer
+
+    def seen(self, seconds: float) -> SeenCommand:
+        """Return what is logged and counted of the command, which took so many seconds."""
+        timer = self.timer
+        return SeenCommand(
+            request_id=_request_id(self.request),
+            user=self.user,
+            command=str(self.operation.command),
+            transaction=self.transaction,
+            outcome=self.outcome,
+            replayed=self.replayed,
+            seconds=seconds,
             load_seconds=timer.load.seconds,
             quote_seconds=timer.quote.seconds,
             save_seconds=timer.save.seconds,
             quoted=timer.quoted,
             lost_races=timer.lost_races,
             kept=timer.kept,
-            late_seconds=late_seconds,
-            operator=given.operator,
+            late_seconds=self.late_seconds,
+            operator=self.operator,
         )
-    )
-    return response
-
-
-class _Given:
-    """What is known of a request, however far it got."""
-
-    __slots__ = ("operator", "outcome", "replayed", "transaction", "user")
-
-    def __init__(self) -> None:
-        self.user: str | None = None
-        self.operator: str | None = None
-        self.transaction: int | None = None
-        self.outcome = ""
-        self.replayed = False
 
 
 def show_account(parts: Runtime, request: Request, user: str) -> Response:
@@ -187,57 +242,6 @@ def _reading() -> Iterator[None]:
     except StoreError as error:
         log.warning("the database did not answer a read: %s", error)
         raise StoreUnavailableError("the database did not answer") from error
-
-
-def _first_or_second(
-    given: _Given,
-    timer: CommandTimer,
-    parts: Runtime,
-    request: Request,
-    operation: Operation,
-    user: str | None,
-    symbol: str | None,
-) -> Answer:
-    """Return the answer, if need be with the secrets of now, in which a login may have changed.
-
-    A command that may have been done is given again with its key only.
-    """
-    try:
-        return _answer(given, timer, parts, request, operation, user, symbol)
-    except (StoreUnavailableError, UnauthorizedError) as error:
-        is_safe = isinstance(error, UnauthorizedError) or "idempotency-key" in request.headers
-        if not (is_safe and renewed()):
-            raise
-    return _answer(given, timer, runtime(), request, operation, user, symbol)
-
-
-def _answer(
-    given: _Given,
-    timer: CommandTimer,
-    parts: Runtime,
-    request: Request,
-    operation: Operation,
-    user: str | None,
-    symbol: str | None,
-) -> Answer:
-    check_headers(request)
-    caller = parts.tokens.check(request.headers.get("authorization"))
-    if user is None:
-        caller.must_be_operator()
-        user = caller.user
-    caller.must_act_for(user)
-    given.user = parse_user(user)
-    given.operator = caller.user if caller.user != user else None
-    _count(parts, caller, operation)
-    command = read_command(request, operation, user, parts.transactions.next, symbol)
-    given.transaction = command.transaction
-    quota = None if caller.is_operator else parts.settings.dump_quota_mb * 1_000_000 or None
-    answer = parts.trading.execute(command, arrived_ms(request), timer, quota)
-    if operation is DUMPLOG and not caller.is_operator:
-        answer = _without_server_path(answer, parts, user)
-    given.transaction = answer.entry.transaction
-    given.outcome, given.replayed = answer.entry.outcome, answer.replayed
-    return answer
 
 
 def _without_server_path(answer: Answer, parts: Runtime, user: str) -> Answer:
