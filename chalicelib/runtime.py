@@ -23,6 +23,7 @@ from chalicelib.audit.places import Place
 from chalicelib.audit.process import write_apart
 from chalicelib.audit.retention import Retention
 from chalicelib.audit.s3 import Bucket
+from chalicelib.circuit_breaker import CircuitBreaker
 from chalicelib.clock import OFFSET_FILE, is_shifted, moment, monotonic_seconds, now_ms
 from chalicelib.config import logins
 from chalicelib.config.settings import (
@@ -41,13 +42,12 @@ from chalicelib.observe.commands import Observers
 from chalicelib.observe.instruments import NO_INSTRUMENTS, Instruments
 from chalicelib.observe.logs import CommandLog, set_up_logs
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.history import PriceHistory
-from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.process_cache import ProcessQuoteCache
 from chalicelib.quotes.questions import Audit, Questions
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
-from chalicelib.quotes.single_flight import Flights
+from chalicelib.quotes.single_flight import SingleFlight
 from chalicelib.quotes.sources import make_source
 from chalicelib.service.health import HealthCheck
 from chalicelib.service.late_answers import LateAnswers
@@ -107,14 +107,14 @@ class Runtime:
     observers: Observers
     instruments: Instruments
 
-    def hear_out_questions(self) -> None:
+    def finish_questions(self) -> None:
         """Wait until the open questions to the quote source are answered and audited, or given up."""
         if not self.shared_quotes.finish():
             log.warning("questions to the quote source are still open: their answers will not be in the audit log")
 
     def close(self) -> None:
         """Hear out the quote source, finish the writes that have begun and close the connections."""
-        self.hear_out_questions()
+        self.finish_questions()
         self.writer.close()
         self.database.client.close()
         self.logs.client.close()
@@ -129,16 +129,16 @@ def connect_quotes(
 
     `audit_late` records the answers that come too late to be used.
     """
-    cache = QuoteCache(redis, settings.redis_namespace, moment, Breaker(settings.quote_cache_pause_ms / 1000))
+    cache = QuoteCache(redis, settings.redis_namespace, moment, CircuitBreaker(settings.quote_cache_pause_ms / 1000))
     source = instruments.source(make_source(settings.quote_source, now_ms))
     questions = Questions(source, audit_late, moment, settings.quote_open_questions)
-    flights = instruments.flights(Flights())
-    return SharedQuotes(instruments.cache(cache), questions, Patience.of(settings), flights=flights)
+    single_flight = instruments.single_flight(SingleFlight())
+    return SharedQuotes(instruments.cache(cache), questions, QuoteRetryPolicy.of(settings), single_flight=single_flight)
 
 
-def kept_in_process(quotes: Quotes, settings: Settings) -> Quotes:
+def cached_in_process(quotes: Quotes, settings: Settings) -> Quotes:
     """Return the quotes, kept in the process as the settings say."""
-    return KeptQuotes(quotes, moment, settings.recent_quotes) if settings.recent_quotes else quotes
+    return ProcessQuoteCache(quotes, moment, settings.recent_quotes) if settings.recent_quotes else quotes
 
 
 def make_tokens(settings: Settings) -> Tokens:
@@ -160,7 +160,7 @@ def make_rate_limit(redis: Redis, settings: Settings, commands: int, kind: str =
     """Return the limit of so many `commands` a user, None when there is none."""
     if commands == 0:
         return None
-    breaker = Breaker(settings.quote_cache_pause_ms / 1000)
+    breaker = CircuitBreaker(settings.quote_cache_pause_ms / 1000)
     return RateLimit(redis, settings.redis_namespace, commands, settings.rate_limit_seconds, breaker, kind)
 
 
@@ -219,7 +219,7 @@ def make_runtime(settings: Settings) -> Runtime:
     queues, transactions = instruments.queues(UserQueues()), TransactionNumbers(registry.number)
     late = LateAnswers(store, clock, transactions, settings.command_timeout_ms)
     shared_quotes = connect_quotes(redis, settings, late.record, instruments)
-    quotes = instruments.quotes(kept_in_process(shared_quotes, settings))
+    quotes = instruments.quotes(cached_in_process(shared_quotes, settings))
     logs = connect_database(settings, LOG_TIMEOUT_MS, instruments)
     place = make_place(settings.dump_place, settings.dump_link_seconds, settings.dump_bucket_owner)
     dumps = Dumps(logs, place, now_ms, make_hand_over(settings, instruments))
@@ -358,10 +358,10 @@ def _make_indexes(parts: Runtime) -> None:
         log.warning("the indexes will be created on first use: %s", error)
 
 
-def hear_out_questions() -> None:
+def finish_questions() -> None:
     """Wait, before this process ends, until open questions to the quote source are audited, and spans are sent."""
     for parts in _made:
-        parts.hear_out_questions()
+        parts.finish_questions()
         parts.instruments.close()
 
 

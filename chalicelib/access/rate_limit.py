@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chalicelib.access.errors import RateLimitedError
-from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
+from chalicelib.circuit_breaker import CircuitBreaker, SeldomLog
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class RateLimit:
     """
 
     def __init__(
-        self, redis: Redis, namespace: str, commands: int, seconds: int, breaker: Breaker, kind: str = ""
+        self, redis: Redis, namespace: str, commands: int, seconds: int, breaker: CircuitBreaker, kind: str = ""
     ) -> None:
         self._redis = redis
         self._keys = f"{namespace}:rate:{kind}:" if kind else f"{namespace}:rate:"

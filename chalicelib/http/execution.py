@@ -81,21 +81,6 @@ def execute(
 class _CommandRequest:
     """A request for a command, and what is known of it so far: it is logged however far it got."""
 
-    __slots__ = (
-        "arrived_ms",
-        "late_seconds",
-        "operation",
-        "operator",
-        "outcome",
-        "path_user",
-        "replayed",
-        "request",
-        "symbol",
-        "timer",
-        "transaction",
-        "user",
-    )
-
     def __init__(self, request: Request, operation: Operation, path_user: str | None, symbol: str | None) -> None:
         self.request = request
         self.operation = operation

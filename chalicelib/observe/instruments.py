@@ -40,9 +40,9 @@ class Instruments:
         """Return what stands before the cache that processes share."""
         return cache
 
-    def flights(self, flights: T) -> T:
+    def single_flight(self, single_flight: T) -> T:
         """Return what stands before the fetches that threads share."""
-        return flights
+        return single_flight
 
     def source(self, source: T) -> T:
         """Return what stands before the quote source."""

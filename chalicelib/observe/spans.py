@@ -96,11 +96,11 @@ def _spanned(
     return spanned
 
 
-class TracedFlights:
+class TracedSingleFlight:
     """Stands for the fetches that threads share."""
 
-    def __init__(self, flights: Any, spans: Spans) -> None:
-        self._flights = flights
+    def __init__(self, single_flight: Any, spans: Spans) -> None:
+        self._single_flight = single_flight
         self._spans = spans
 
     def join(self, symbol: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
@@ -111,7 +111,7 @@ class TracedFlights:
                 span.set_attribute("trading.leader", True)
                 return fetch()
 
-            return self._flights.join(symbol, fetched, limit_seconds)
+            return self._single_flight.join(symbol, fetched, limit_seconds)
 
 
 class TracedQueues:

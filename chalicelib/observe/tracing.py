@@ -26,7 +26,16 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from chalicelib import clock, concurrency
 from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.instruments import Carried, Instruments, T
-from chalicelib.observe.spans import MONGODB, Note, Spans, TracedBatches, TracedFlights, TracedQueues, Wrapper, fail
+from chalicelib.observe.spans import (
+    MONGODB,
+    Note,
+    Spans,
+    TracedBatches,
+    TracedQueues,
+    TracedSingleFlight,
+    Wrapper,
+    fail,
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +92,9 @@ class Tracing(Instruments):
         calls = {name: (f"cache {name}", _note_cached) for name in ("read", "claim", "release")}
         return self._wrapped(cache, calls, SpanKind.CLIENT, _REDIS)
 
-    def flights(self, flights: T) -> T:
-        """Return flights of which each is a span: that of the one who fetches, and those of who waits for it."""
-        return _as(flights, TracedFlights(flights, self._spans))
+    def single_flight(self, single_flight: T) -> T:
+        """Return a single flight that makes spans: one for the caller that fetches, one for each that waits."""
+        return _as(single_flight, TracedSingleFlight(single_flight, self._spans))
 
     def source(self, source: T) -> T:
         """Return a source of which each try is a span `quote source`."""

@@ -21,12 +21,12 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from chalicelib.circuit_breaker import CircuitBreaker, SeldomLog
 from chalicelib.clock import Moments
 from chalicelib.config import logins
 from chalicelib.domain.moment import Moment
 from chalicelib.domain.money import MAX_CENTS
 from chalicelib.domain.quote import QUOTE_LIFETIME_MS, Quote, QuoteAnswer
-from chalicelib.quotes.circuit_breaker import Breaker, SeldomLog
 from chalicelib.quotes.history import Point, PriceHistory
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Claim(Enum):
 class QuoteCache:
     """The quotes and locks in Redis, under keys that begin with `namespace`."""
 
-    def __init__(self, redis: Redis, namespace: str, moments: Moments, breaker: Breaker) -> None:
+    def __init__(self, redis: Redis, namespace: str, moments: Moments, breaker: CircuitBreaker) -> None:
         self._redis = redis
         self._history = PriceHistory(redis, namespace)
         self._namespace = namespace

@@ -19,7 +19,7 @@ class UpstreamQuotes(Protocol):
         """Return whether a quote may still be used."""
 
 
-class KeptQuotes:
+class ProcessQuoteCache:
     """Keeps the quotes of at most `limit` symbols, the one kept longest dropped first; safe to share between threads.
 
     A quote is the same wherever it is read, and carries its own end: as long as the cache keeps what it holds, nobody

@@ -7,7 +7,7 @@ from chalicelib.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class QuoteRetryPolicy:
     """The bounds on getting one quote, in milliseconds; docs/quotes.md says how to choose them.
 
     `try_ms` is how long one question is waited for before another one is asked, `limit_ms` bounds all of it, waiting
@@ -25,7 +25,7 @@ class Patience:
     poll_ms: int = 50
 
     @classmethod
-    def of(cls, settings: Settings) -> "Patience":
+    def of(cls, settings: Settings) -> "QuoteRetryPolicy":
         """Return what the settings say."""
         return cls(
             try_ms=settings.quote_try_ms,

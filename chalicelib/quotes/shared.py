@@ -5,14 +5,14 @@ import secrets
 from functools import partial
 from typing import Protocol
 
+from chalicelib.circuit_breaker import Monotonic, SeldomLog
 from chalicelib.clock import Moments, moment, monotonic_seconds
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import Claim
-from chalicelib.quotes.circuit_breaker import Monotonic, SeldomLog
 from chalicelib.quotes.errors import FailedTryError
-from chalicelib.quotes.retry_policy import Patience
-from chalicelib.quotes.single_flight import Flights
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
+from chalicelib.quotes.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -56,25 +56,25 @@ class Inquirer(Protocol):
 class SharedQuotes:
     """The quotes of this process; safe to share between threads.
 
-    Threads of a process share a flight, flights of several processes meet at the lock of the symbol. All waiting ends
-    within `patience.limit_ms` and a little: a time-out of Redis, when that hangs.
+    Threads of one process share a single flight for each symbol; processes share the symbol's lock in Redis. No call
+    waits longer than `retries.limit_ms`, plus one Redis time-out if Redis hangs.
     """
 
     def __init__(
         self,
         cache: Cache,
         questions: Inquirer,
-        patience: Patience,
+        retries: QuoteRetryPolicy,
         moments: Moments = moment,
         monotonic: Monotonic = monotonic_seconds,
-        flights: Flights | None = None,
+        single_flight: SingleFlight | None = None,
     ) -> None:
         self._cache = cache
         self._questions = questions
-        self._patience = patience
+        self._retries = retries
         self._moments = moments
         self._monotonic = monotonic
-        self._flights = flights or Flights()
+        self._single_flight = single_flight or SingleFlight()
         self._log = SeldomLog(log)
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
@@ -84,7 +84,7 @@ class SharedQuotes:
         """
         if (answer := self._cache.read(symbol)) is not None:
             return answer
-        return self._flights.join(symbol, partial(self._fetch, symbol, user), self._patience.limit_ms / 1000)
+        return self._single_flight.join(symbol, partial(self._fetch, symbol, user), self._retries.limit_ms / 1000)
 
     def is_current(self, answer: QuoteAnswer) -> bool:
         """Return whether a quote may still be used."""
@@ -92,7 +92,7 @@ class SharedQuotes:
 
     def finish(self) -> bool:
         """Hear out the questions that are open; return whether that was possible within the limit of one quote."""
-        return self._questions.finish(self._patience.limit_ms / 1000)
+        return self._questions.finish(self._retries.limit_ms / 1000)
 
     def _fetch(self, symbol: str, user: str) -> QuoteAnswer:
         """Ask the source, or wait for the process that does; take over when that one gives up or dies.
@@ -100,24 +100,24 @@ class SharedQuotes:
         A question that is not answered in time is followed by another one, and is still open: the first answer counts.
         """
         token = secrets.token_hex(8)
-        end = self._monotonic() + self._patience.limit_ms / 1000
+        end = self._monotonic() + self._retries.limit_ms / 1000
         answer, mine, failed, last = None, False, 0, "another process was asking"
         inquiry = self._questions.about(symbol, user)
         try:
             while (left := end - self._monotonic()) > 0:
-                claim, found = self._cache.claim(symbol, token, self._patience.lock_ms)
+                claim, found = self._cache.claim(symbol, token, self._retries.lock_ms)
                 mine = claim is not Claim.THEIRS
                 if found is not None:
                     return found
                 if mine:
                     try:
-                        answer = inquiry.wait(min(left, self._patience.try_ms / 1000), inquiry.ask(left))
-                        last = f"no answer within {self._patience.try_ms} ms"
+                        answer = inquiry.wait(min(left, self._retries.try_ms / 1000), inquiry.ask(left))
+                        last = f"no answer within {self._retries.try_ms} ms"
                     except FailedTryError as error:
                         last = str(error)
                     failed += 1
                 if answer is None:
-                    pause = self._patience.pause_seconds(failed) if mine else self._patience.poll_seconds()
+                    pause = self._retries.pause_seconds(failed) if mine else self._retries.poll_seconds()
                     answer = inquiry.wait(max(0.0, min(pause, end - self._monotonic())))
                 if answer is not None:
                     return answer

@@ -16,7 +16,7 @@ class _Flight:
         self.answer: QuoteAnswer | None = None
 
 
-class Flights:
+class SingleFlight:
     """The fetches under way in this process, at most one a symbol."""
 
     def __init__(self) -> None:

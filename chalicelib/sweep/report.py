@@ -1,8 +1,14 @@
 """What a sweep did, as a line of the log and as a metric."""
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TextIO
+
+from chalicelib.clock import now_ms
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = "DayTrading"
 """Of the metrics in CloudWatch."""
@@ -40,13 +46,21 @@ class Report:
         """Return the report as one line, `sweep name=value ...`."""
         return " ".join(["sweep", *(f"{name}={_shown(value)}" for name, value in asdict(self).items())])
 
-    def metric(self, function: str, now_ms: int) -> str:
+    def metric(self, function: str, at_ms: int) -> str:
         """Return the report as one line in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
         values: dict[str, Any] = {f"Sweep{_camel(name)}": _number(value) for name, value in asdict(self).items()}
         metrics = [{"Name": name, "Unit": "Seconds" if name == "SweepSeconds" else "Count"} for name in values]
         directive = {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}
-        root = {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]}, "FunctionName": function}
+        root = {"_aws": {"Timestamp": at_ms, "CloudWatchMetrics": [directive]}, "FunctionName": function}
         return json.dumps(root | values)
+
+
+def publish(report: Report, function: str | None, output: TextIO, clock: Callable[[], int] = now_ms) -> None:
+    """Log the report; in a Lambda function also write it to `output` as a metric."""
+    log.info("%s", report.line())
+    if function is not None:
+        output.write(f"{report.metric(function, clock())}\n")
+        output.flush()
 
 
 def _shown(value: float) -> str:

@@ -138,8 +138,7 @@ def program(
 
     It has a session of its own: a Ctrl-C is ours, and we end it.
     """
-    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
-    command += [sys.executable, "-m", module, *arguments]
+    command = guard.guarded(sys.executable, "-m", module, *arguments)
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

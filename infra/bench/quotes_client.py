@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from chalicelib.circuit_breaker import CircuitBreaker
 from chalicelib.clock import moment
 from chalicelib.connections import connect_redis
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
-from chalicelib.runtime import connect_quotes, kept_in_process
+from chalicelib.runtime import cached_in_process, connect_quotes
 from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
 
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = settings_with(REDIS_URL=options.redis_url, QUOTE_SOURCE="simulated:1")
     redis = connect_redis(settings)
     redis.flushdb()
-    quotes = kept_in_process(connect_quotes(redis, settings, lambda _: None), settings)
-    cache = QuoteCache(redis, settings.redis_namespace, moment, Breaker(settings.quote_cache_pause_ms / 1000))
+    quotes = cached_in_process(connect_quotes(redis, settings, lambda _: None), settings)
+    cache = QuoteCache(redis, settings.redis_namespace, moment, CircuitBreaker(settings.quote_cache_pause_ms / 1000))
     quotes.get("WARM", "bench")
     symbols = [f"C{number}" for number in range(options.symbols)]
     found = {

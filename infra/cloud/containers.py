@@ -41,9 +41,9 @@ def contained(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path, **pipes: Any
 ) -> Iterator[Any]:
     """Run a process that dies with this one, at the latest with the block."""
-    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *command]
     with log.open("ab") as file:
-        process = subprocess.Popen(guarded, cwd=cwd, env=dict(environment), stderr=file, **{"stdout": file, **pipes})
+        pipes = {"stdout": file, "stderr": file, **pipes}
+        process = subprocess.Popen(guard.guarded(*command), cwd=cwd, env=dict(environment), **pipes)
     try:
         yield process
     finally:

@@ -147,17 +147,7 @@ def _of_user(line: str, name: str) -> str:
 
 def _loadgen(*arguments: str, token: str = "") -> None:
     """Run the load generator to its end; it dies with us. The token is not for the list of processes."""
-    command = [
-        sys.executable,
-        "-I",
-        "-S",
-        guard.__file__,
-        str(os.getpid()),
-        sys.executable,
-        "-m",
-        "loadgen",
-        *arguments,
-    ]
+    command = guard.guarded(sys.executable, "-m", "loadgen", *arguments)
     environment = {**os.environ, "LOADGEN_TOKEN": token}
     try:
         done = subprocess.run(

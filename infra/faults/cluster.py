@@ -21,8 +21,8 @@ from redis.exceptions import RedisError
 
 from chalicelib.clock import set_offset
 from infra.faults.archiving import Archiving
-from infra.faults.late import LateRequests
-from infra.faults.older import OlderCode
+from infra.faults.late_requests import LateRequests
+from infra.faults.older_version import OlderCode
 from infra.faults.pressure import Pressure
 from infra.faults.proxy import Front
 from infra.host.ports import HOST

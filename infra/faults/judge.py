@@ -63,8 +63,8 @@ def judge(
 ) -> list[Check]:
     """Check a run whose report and answers the load generator has written, and which ended with an exit status.
 
-    `late_cents` is what the users must have whose requests stood still (`infra/faults/late.py`); `archiving` moved
-    journals to archives meanwhile.
+    `late_cents` is the cash that the users of `infra/faults/late_requests.py` must have; `archiving` has moved journals
+    to archives meanwhile.
     """
     try:
         log = _dump(target, folder)
@@ -159,8 +159,7 @@ def added_cents(workload: Path) -> int:
 
 
 def _unsound(target: JudgedSystem, log: Path, folder: Path) -> str:
-    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
-    command += [sys.executable, "-m", "infra.audit", "check", str(log), "--url", target.url]
+    command = guard.guarded(sys.executable, "-m", "infra.audit", "check", str(log), "--url", target.url)
     ended = subprocess.run(
         command,
         cwd=PROJECT,

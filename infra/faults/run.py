@@ -19,8 +19,8 @@ from infra.faults.breakages import KINDS, NO_DESCRIPTORS, ROLLING_UPGRADE, Break
 from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
 from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, JudgedSystem, judge, recorded
-from infra.faults.late import LateRequests, NotAnsweredError
-from infra.faults.older import NoOlderCodeError, OlderCode, older_code
+from infra.faults.late_requests import LateRequests, NotAnsweredError
+from infra.faults.older_version import NoOlderCodeError, OlderCode, older_code
 from infra.faults.proxy import Front
 from infra.faults.report import Run
 from infra.host import guard
@@ -256,8 +256,7 @@ def _pressure_checks(site: Site) -> list[Check]:
 
 def _loadgen(*arguments: str) -> list[str]:
     """Return the command line of a load generator that dies with us."""
-    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
-    return [*guarded, sys.executable, "-m", "loadgen", *arguments]
+    return guard.guarded(sys.executable, "-m", "loadgen", *arguments)
 
 
 def _run_loadgen(*arguments: str) -> int:

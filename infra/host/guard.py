@@ -32,6 +32,11 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def guarded(*command: str) -> list[str]:
+    """Return the command line of a program that is to die with this process; call it from the thread that starts it."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
+
+
 def main() -> None:
     """Become the command; exits 127 when there is no such program."""
     parent_pid, *command = sys.argv[1:]

@@ -81,8 +81,7 @@ def _stop(process: "subprocess.Popen[str]") -> int:
 def _start(
     data: Path, arguments: Sequence[str], environment: Mapping[str, str], project: Path
 ) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
-    command += [sys.executable, "-m", "infra.local", "up", "--data", str(data), *arguments]
+    command = guard.guarded(sys.executable, "-m", "infra.local", "up", "--data", str(data), *arguments)
     if "--port" not in arguments:
         command += ["--port", str(free_port())]
     return subprocess.Popen(

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -170,10 +169,9 @@ def start(part: Part, logs: Path, keep_open: Collection[int] = ()) -> RunningPar
     if log.exists():
         log.replace(_previous(log))
     on = ["--on", ",".join(map(str, part.processors))] if part.processors else []
-    guarded = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), *on, *part.command]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            guarded,
+            guard.guarded(*on, *part.command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

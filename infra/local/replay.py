@@ -56,8 +56,7 @@ def _replay(workload: Path, stack: BackgroundStack, report: Path) -> int:
 
 def _loadgen(*arguments: str, token: str = "") -> int:
     """Run the load generator to its end; it dies with us. The token is not for the list of processes."""
-    command = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid())]
-    command += [sys.executable, "-m", "loadgen", *arguments]
+    command = guard.guarded(sys.executable, "-m", "loadgen", *arguments)
     return subprocess.run(command, cwd=PROJECT, env={**os.environ, "LOADGEN_TOKEN": token}, check=False).returncode
 
 

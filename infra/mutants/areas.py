@@ -10,15 +10,16 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A folder of modules, its unit tests, and the tests on real servers that see what slipped past those.
+    """A folder of modules, its unit tests, and tests on real servers for what those miss.
 
-    Tests are patterns below `tests`, the quickest first: what one matches is run once.
+    Tests are patterns below `tests`, the fastest first; each file runs once. `also` names modules outside the folder.
     """
 
     name: str
     folder: str
     unit: tuple[str, ...]
     servers: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 AREAS = (
@@ -70,7 +71,13 @@ AREAS = (
             "integration/test_sweep.py",
         ),
     ),
-    Area("quotes", "chalicelib/quotes", ("unit/test_quotes_*.py",), ("integration/test_quotes_*.py",)),
+    Area(
+        "quotes",
+        "chalicelib/quotes",
+        ("unit/test_quotes_*.py",),
+        ("integration/test_quotes_*.py",),
+        also=("chalicelib/circuit_breaker.py",),
+    ),
     Area("sweep", "chalicelib/sweep", ("unit/test_sweep*.py",), ("integration/test_sweep*.py",)),
     Area(
         "judge",

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def sample_of(area: Area, size: int, seed: int, only: str = "") -> list[Fault]:
     """Draw faults of an area: the same ones as long as the functions that they are in stay the same."""
-    files = sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / area.folder).rglob("*.py"))
+    files = sorted({str(path.relative_to(PROJECT)) for path in (PROJECT / area.folder).rglob("*.py")} | {*area.also})
     faults = [fault for file in files if only in file for fault in faults_of(PROJECT, file)]
     return sorted(faults, key=lambda fault: fault.rank(seed))[:size]
 

@@ -20,7 +20,7 @@ from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import Claim
 from chalicelib.quotes.legacy import Address, LegacySource
 from chalicelib.quotes.questions import Questions
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
 from infra.host.arguments import add_examples
 from infra.local.services.quote_server import server_statistics
@@ -49,18 +49,18 @@ class MeasuredTries:
     questions: int
     not_had: int
 
-    def line(self, patience: Patience) -> str:
+    def line(self, retries: QuoteRetryPolicy) -> str:
         """Return it as a line of a table."""
         cuts = quantiles(self.took_ms, n=100)
         times = (fmean(self.took_ms), cuts[49], cuts[94], cuts[98])
         cost = self.questions / (len(self.took_ms) + self.not_had)
-        return f"| {patience.try_ms} | {' | '.join(f'{time:,.0f}' for time in times)} | {cost:.2f} | {self.not_had} |"
+        return f"| {retries.try_ms} | {' | '.join(f'{time:,.0f}' for time in times)} | {cost:.2f} | {self.not_had} |"
 
 
-def measure(port: int, patience: Patience, count: int, at_once: int) -> MeasuredTries:
+def measure(port: int, retries: QuoteRetryPolicy, count: int, at_once: int) -> MeasuredTries:
     """Ask for so many quotes, each of a symbol of its own, so many at once."""
     questions = Questions(LegacySource(Address("127.0.0.1", port)), lambda _: None, moment, _MOST_OPEN)
-    quotes = SharedQuotes(_NoCache(), questions, patience)
+    quotes = SharedQuotes(_NoCache(), questions, retries)
     before = server_statistics(port)["hits"]
 
     def ask(number: int) -> float | None:
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--delay", default="recorded", help="as of the quote server (%(default)s)")
     parser.add_argument("--fail", default="0.05", help="as of the quote server (%(default)s)")
     parser.add_argument("--try-ms", type=_numbers, default=[30, 50, 100, 250, 1000, 4250], metavar="MS,...")
-    parser.add_argument("--limit-ms", type=int, default=Patience().limit_ms, help="of one quote (%(default)s)")
+    parser.add_argument("--limit-ms", type=int, default=QuoteRetryPolicy().limit_ms, help="of one quote (%(default)s)")
     parser.add_argument("--quotes", type=int, default=400, help="for each try time (%(default)s)")
     parser.add_argument("--at-once", type=int, default=20, help="quotes that are asked for at a time (%(default)s)")
     add_examples(parser, "python -m infra.quote_server.measure --delay recorded --try-ms 30,250,4250")
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with _quote_server(options.delay, options.fail) as port:
         for try_ms in options.try_ms:
-            patience = Patience(try_ms=try_ms, limit_ms=options.limit_ms)
-            print(measure(port, patience, options.quotes, options.at_once).line(patience), flush=True)
+            retries = QuoteRetryPolicy(try_ms=try_ms, limit_ms=options.limit_ms)
+            print(measure(port, retries, options.quotes, options.at_once).line(retries), flush=True)
     return 0
 
 

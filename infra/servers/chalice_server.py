@@ -45,11 +45,11 @@ from infra.host.signals import STOP_SIGNALS
 from infra.host.sockets import has_hung_up
 from infra.servers import metrics
 from infra.servers.compression import compressed
-from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.isolation import isolate_requests
 from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import HttpRequest
 from infra.servers.request_parser import CONTINUE, RequestParser, RequestRefusedError
+from infra.servers.shutdown import finish_questions
 from infra.servers.workers import run_workers
 
 DEFAULT_STAGE = "local"
@@ -265,7 +265,7 @@ def serve(options: argparse.Namespace, number: int) -> None:
     if not _in_flight.wait_for_none(_GRACE_SECONDS):
         print(f"gave up on requests that took longer than {_GRACE_SECONDS:g} s", flush=True)
     server.server.socket.close()
-    hear_out_questions()
+    finish_questions()
 
 
 def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:

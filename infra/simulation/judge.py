@@ -19,7 +19,7 @@ from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits, settle
 from chalicelib.store.documents import Document, account_from_state, entry_from_document, state_of
 from chalicelib.store.user_journal import attempt_of
 from infra.simulation.schedule import Sent, SimulatedSchedule
-from infra.simulation.server import PATIENCE, TOLERANCE_MS, Asked
+from infra.simulation.server import RETRIES, TOLERANCE_MS, Asked
 from infra.simulation.storm import MS
 
 SLACK_MS = 2 * (TOLERANCE_MS + 100)
@@ -144,7 +144,7 @@ def _of_price(sent: Sent, entry: Entry, asked: Mapping[tuple[str, int], int], na
         yield f"{name} has a price that the source never told"
         return
     age_ms = (sent.given_ns - at_ns) // MS
-    if age_ms > QUOTE_LIFETIME_MS + SLACK_MS + PATIENCE.lock_ms:  # so late a quote may reach the cache
+    if age_ms > QUOTE_LIFETIME_MS + SLACK_MS + RETRIES.lock_ms:  # so late a quote may reach the cache
         yield f"{name} has a price that was {age_ms} ms old when the command was given"
 
 

@@ -10,17 +10,17 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from chalicelib.circuit_breaker import CircuitBreaker
 from chalicelib.clock import moment, now_ms
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.history import Point, PriceHistory
-from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.process_cache import ProcessQuoteCache
 from chalicelib.quotes.questions import Questions
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.service.late_answers import LateAnswers
 from chalicelib.service.trading import Trading
@@ -43,7 +43,7 @@ LIMIT_MS = 400
 """How long a command may take, from its arrival (COMMAND_TIMEOUT_MS)."""
 
 TOLERANCE_MS = 50
-PATIENCE = Patience(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
+RETRIES = QuoteRetryPolicy(try_ms=30, limit_ms=300, lock_spare_ms=100, longest_pause_ms=50)
 NAMESPACE = "simulated"
 SYMBOLS = ("A", "B")
 
@@ -120,10 +120,10 @@ class SimulatedServer:
         self.history = PriceHistory(redis, NAMESPACE)
         self.numbers = TransactionNumbers(registry.number)
         late = LateAnswers(self.accounts, self.clock, self.numbers, LIMIT_MS)
-        self.cache = QuoteCache(redis, NAMESPACE, moment, Breaker(0.05))
+        self.cache = QuoteCache(redis, NAMESPACE, moment, CircuitBreaker(0.05))
         questions = Questions(source, late.record, moment, 4)
-        shared = SharedQuotes(self.cache, questions, PATIENCE)
-        self.quotes = KeptQuotes(shared, moment, 10) if draw.random() < 0.5 else shared
+        shared = SharedQuotes(self.cache, questions, RETRIES)
+        self.quotes = ProcessQuoteCache(shared, moment, 10) if draw.random() < 0.5 else shared
         self.trading = Trading(self.accounts, self.quotes, _NoDumps(), self.clock, UserQueues(), LIMIT_MS)
         self.sweeper = Sweeper(
             Accounts(database, process.name, RecentRecords(0), registry=registry),

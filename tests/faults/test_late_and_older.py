@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.store.documents import DATA_VERSION
-from infra.faults.late import HELD, HELD_CENTS, NEWER, LateRequests, NotAnsweredError
-from infra.faults.older import NoOlderCodeError, older_code
+from infra.faults.late_requests import HELD, HELD_CENTS, NEWER, LateRequests, NotAnsweredError
+from infra.faults.older_version import NoOlderCodeError, older_code
 from infra.host.ports import HOST
 from infra.local.stack import link_code
 

@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.config.settings import read_settings
 from chalicelib.connections import connect_redis
 from chalicelib.domain.errors import QuoteUnavailableError
-from chalicelib.runtime import connect_quotes, kept_in_process
+from chalicelib.runtime import cached_in_process, connect_quotes
 
 
 def _say(line: str) -> None:
@@ -24,7 +24,7 @@ def _say(line: str) -> None:
 def main(symbol: str, threads: int) -> None:
     """Say `ready`, wait for a line, ask, and print what each thread got."""
     settings = read_settings(os.environ)
-    quotes = kept_in_process(connect_quotes(connect_redis(settings), settings, lambda _: None), settings)
+    quotes = cached_in_process(connect_quotes(connect_redis(settings), settings, lambda _: None), settings)
     told = Barrier(threads + 1)
 
     def ask(number: int) -> dict[str, Any]:

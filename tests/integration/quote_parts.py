@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from redis import Redis
 
+from chalicelib.circuit_breaker import CircuitBreaker
 from chalicelib.clock import Moments, moment
 from chalicelib.domain.quote import Quote
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import Breaker
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.questions import Audit, Questions
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
 from chalicelib.quotes.sources import QuoteSource
 from infra.host.ports import free_port
@@ -142,14 +142,14 @@ class CountedSource:
 def shared_quotes(
     redis: Redis,
     source: QuoteSource,
-    patience: Patience,
+    retries: QuoteRetryPolicy,
     moments: Moments = moment,
-    breaker: Breaker | None = None,
+    breaker: CircuitBreaker | None = None,
     audit_late: Audit = lambda _: None,
 ) -> SharedQuotes:
     """Return the quotes of a process that shares a Redis."""
-    cache = QuoteCache(redis, NAMESPACE, moments, breaker or Breaker(1.0))
-    return SharedQuotes(cache, Questions(source, audit_late, moments, 512), patience, moments)
+    cache = QuoteCache(redis, NAMESPACE, moments, breaker or CircuitBreaker(1.0))
+    return SharedQuotes(cache, Questions(source, audit_late, moments, 512), retries, moments)
 
 
 class Asker:

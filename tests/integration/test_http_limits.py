@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from chalicelib.access.errors import RateLimitedError
 from chalicelib.access.rate_limit import RateLimit
-from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker
+from chalicelib.circuit_breaker import FAILURES_TO_BREAK, CircuitBreaker
 from tests.integration.api import Api, running_api, token
 
 
@@ -24,7 +24,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 def limit_of(redis: Redis, commands: int, seconds: int, namespace: str = "of_the_tests") -> RateLimit:
-    return RateLimit(redis, namespace, commands, seconds, Breaker(60.0))
+    return RateLimit(redis, namespace, commands, seconds, CircuitBreaker(60.0))
 
 
 def takes(limit: RateLimit, user: str) -> bool:
@@ -147,6 +147,6 @@ def test_logs_have_a_lower_limit_of_their_own(
 
 def test_a_limit_of_one_kind_takes_nothing_from_another(redis: Redis) -> None:
     user = someone()
-    logs = RateLimit(redis, "of_the_tests", 1, 3600, Breaker(60.0), "dump")
+    logs = RateLimit(redis, "of_the_tests", 1, 3600, CircuitBreaker(60.0), "dump")
     assert [takes(logs, user), takes(logs, user)] == [True, False]
     assert takes(limit_of(redis, 1, 3600), user)

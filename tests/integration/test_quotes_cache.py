@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
+from chalicelib.circuit_breaker import CircuitBreaker
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.moment import Moment
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.cache import Claim, QuoteCache, stored_form
-from chalicelib.quotes.circuit_breaker import Breaker
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from tests.integration.quote_parts import NAMESPACE, CountedSource, client_of, shared_quotes
 
 NOW = 1_700_000_000_000
@@ -35,8 +35,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         self.source = CountedSource()
-        self.cache = QuoteCache(self.redis, NAMESPACE, self.moment, Breaker(1.0))
-        self.quotes = shared_quotes(self.redis, self.source, Patience(limit_ms=1_000), self.moment)
+        self.cache = QuoteCache(self.redis, NAMESPACE, self.moment, CircuitBreaker(1.0))
+        self.quotes = shared_quotes(self.redis, self.source, QuoteRetryPolicy(limit_ms=1_000), self.moment)
 
     def moment(self) -> Moment:
         passed_ms = round(self.seconds * 1000)
@@ -158,7 +158,7 @@ def test_a_quote_that_redis_gets_after_its_lock_has_run_out_is_not_stored(setup:
 
 
 def test_another_deployment_on_the_same_redis_has_quotes_and_locks_of_its_own(setup: Setup, redis: Redis) -> None:
-    other = QuoteCache(redis, "another", setup.moment, Breaker(1.0))
+    other = QuoteCache(redis, "another", setup.moment, CircuitBreaker(1.0))
     assert setup.cache.claim("ABC", "one", 5_000)[0] is Claim.OURS
     assert other.claim("ABC", "two", 5_000) == (Claim.OURS, None)
     other.release("ABC", "two", setup.asked())

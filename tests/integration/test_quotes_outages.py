@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.circuit_breaker import FAILURES_TO_BREAK, CircuitBreaker
 from chalicelib.clock import moment
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.quotes.cache import QuoteCache
-from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
 from tests.integration.quote_parts import (
     NAMESPACE,
@@ -44,7 +44,7 @@ def source() -> CountedSource:
 @pytest.fixture
 def quotes(redis: OwnServer, source: CountedSource) -> Iterator[SharedQuotes]:
     with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
-        yield shared_quotes(client, source, Patience(), breaker=Breaker(PAUSE_SECONDS))
+        yield shared_quotes(client, source, QuoteRetryPolicy(), breaker=CircuitBreaker(PAUSE_SECONDS))
 
 
 def comes_from_the_cache_again(quotes: SharedQuotes) -> bool:
@@ -108,7 +108,7 @@ def test_a_redis_that_was_killed_is_used_again_after_its_return(
 def test_a_failed_release_opens_the_breaker(source: CountedSource, redis: OwnServer) -> None:
     """The cache goes away while the source is asked: three stores that fail are an outage as three reads would be."""
     with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
-        breaker = Breaker(60.0)
+        breaker = CircuitBreaker(60.0)
         cache = QuoteCache(client, NAMESPACE, moment, breaker)
         answer = QuoteAnswer(source.ask("ABC", "jane", 1.0), cached=False, asked=moment())
         redis.kill()
@@ -124,7 +124,7 @@ def test_a_release_that_redis_refuses_is_no_outage(
     with client_of(url_of(redis), TIMEOUT_SECONDS) as client:
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
-        breaker = Breaker(60.0)
+        breaker = CircuitBreaker(60.0)
         cache = QuoteCache(client, NAMESPACE, moment, breaker)
         for _ in range(FAILURES_TO_BREAK + 1):
             cache.release("ABC", "token", QuoteAnswer(source.ask("ABC", "jane", 1.0), cached=False, asked=moment()))

@@ -128,10 +128,12 @@ ARROWS = [
     ("chalicelib/runtime.py", "chalicelib.http"),  # http takes the runtime
     ("chalicelib/access", "chalicelib.http"),
     ("chalicelib/access", "chalicelib.runtime"),
+    ("chalicelib/access", "chalicelib.quotes"),
     ("chalicelib/audit", "chalicelib.http"),
     ("chalicelib/audit", "chalicelib.runtime"),
     ("chalicelib/service", "chalicelib.http"),
     ("chalicelib/service", "chalicelib.runtime"),
+    ("chalicelib/sweep", "chalicelib.runtime"),
     ("chalicelib/store", "chalicelib.http"),
     ("chalicelib/store", "chalicelib.service"),
     ("chalicelib/quotes", "chalicelib.http"),

@@ -7,7 +7,7 @@ import pytest
 from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.moment import Moment
 from chalicelib.domain.quote import Quote, QuoteAnswer
-from chalicelib.quotes.process_cache import KeptQuotes
+from chalicelib.quotes.process_cache import ProcessQuoteCache
 
 NOW = 1_700_000_000_000
 
@@ -45,7 +45,7 @@ def shared() -> Shared:
 
 
 def test_a_kept_quote_is_the_same_one_and_counts_as_cached(shared: Shared) -> None:
-    quotes = KeptQuotes(shared, shared.moment, 10)
+    quotes = ProcessQuoteCache(shared, shared.moment, 10)
     first, second = quotes.get("ABC", "jane"), quotes.get("ABC", "john")
     assert (first.cached, second.cached) == (False, True)
     assert first.quote is second.quote
@@ -66,7 +66,7 @@ def test_a_kept_quote_is_the_same_one_and_counts_as_cached(shared: Shared) -> No
 def test_a_quote_is_kept_for_what_is_left_of_its_60_s_by_the_clock_that_says_older(
     shared: Shared, wall_seconds: float, steady_seconds: float, *, is_kept: bool
 ) -> None:
-    quotes = KeptQuotes(shared, shared.moment, 10)
+    quotes = ProcessQuoteCache(shared, shared.moment, 10)
     shared.age_ms = 20_000
     first = quotes.get("ABC", "jane")
     shared.now_ms += round(wall_seconds * 1000)
@@ -76,14 +76,14 @@ def test_a_quote_is_kept_for_what_is_left_of_its_60_s_by_the_clock_that_says_old
 
 
 def test_at_most_the_limit_is_kept_and_the_oldest_goes(shared: Shared) -> None:
-    quotes = KeptQuotes(shared, shared.moment, 2)
+    quotes = ProcessQuoteCache(shared, shared.moment, 2)
     for symbol in ("A", "B", "C", "B", "C", "A"):
         quotes.get(symbol, "jane")
     assert shared.asked == ["A", "B", "C", "A"]
 
 
 def test_a_failure_is_not_kept(shared: Shared) -> None:
-    quotes = KeptQuotes(shared, shared.moment, 10)
+    quotes = ProcessQuoteCache(shared, shared.moment, 10)
     shared.away = True
     with pytest.raises(QuoteUnavailableError):
         quotes.get("ABC", "jane")

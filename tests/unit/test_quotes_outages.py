@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from chalicelib.quotes.circuit_breaker import FAILURES_TO_BREAK, Breaker, SeldomLog
+from chalicelib.circuit_breaker import FAILURES_TO_BREAK, CircuitBreaker, SeldomLog
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def seconds() -> Seconds:
     return Seconds()
 
 
-def fails(breaker: Breaker) -> bool:
+def fails(breaker: CircuitBreaker) -> bool:
     """Use the part, which fails; return whether it might be used."""
     began = breaker.begin()
     if began is not None:
@@ -32,14 +32,14 @@ def fails(breaker: Breaker) -> bool:
     return began is not None
 
 
-def broken(seconds: Seconds) -> Breaker:
-    breaker = Breaker(1.0, seconds)
+def broken(seconds: Seconds) -> CircuitBreaker:
+    breaker = CircuitBreaker(1.0, seconds)
     assert all(fails(breaker) for _ in range(FAILURES_TO_BREAK))
     return breaker
 
 
 def test_one_failure_is_no_outage(seconds: Seconds) -> None:
-    breaker = Breaker(1.0, seconds)
+    breaker = CircuitBreaker(1.0, seconds)
     for _ in range(10):
         assert fails(breaker)
         assert not breaker.succeeded()
@@ -50,7 +50,7 @@ def test_several_failures_in_a_row_keep_callers_away(seconds: Seconds) -> None:
 
 
 def test_callers_that_meet_one_stall_together_have_met_one_failure(seconds: Seconds) -> None:
-    breaker = Breaker(1.0, seconds)
+    breaker = CircuitBreaker(1.0, seconds)
     for _ in range(FAILURES_TO_BREAK - 1):
         together = [breaker.begin() for _ in range(20)]
         seconds.now += 0.25
@@ -63,7 +63,7 @@ def test_callers_that_meet_one_stall_together_have_met_one_failure(seconds: Seco
 
 
 def test_who_learns_late_of_an_outage_does_not_begin_another(seconds: Seconds) -> None:
-    breaker = Breaker(1.0, seconds)
+    breaker = CircuitBreaker(1.0, seconds)
     late = [breaker.begin() for _ in range(20)]
     for _ in range(FAILURES_TO_BREAK):
         seconds.now += 0.1

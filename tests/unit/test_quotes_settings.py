@@ -3,20 +3,20 @@
 import pytest
 
 from chalicelib.config.settings import SettingError, read_settings
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from tests.unit.test_settings import GOOD
 
 
 def test_the_defaults_are_30_ms_a_try_and_5_s_in_all() -> None:
-    patience = Patience.of(read_settings(GOOD))
-    assert (patience.try_ms, patience.limit_ms) == (30, 5_000)
-    assert patience == Patience()
+    retries = QuoteRetryPolicy.of(read_settings(GOOD))
+    assert (retries.try_ms, retries.limit_ms) == (30, 5_000)
+    assert retries == QuoteRetryPolicy()
 
 
 def test_each_setting_reaches_its_place() -> None:
     names = ("TRY", "LIMIT", "FIRST_PAUSE", "LONGEST_PAUSE", "LOCK_SPARE", "POLL")
     environment = {f"QUOTE_{name}_MS": str(100 + number) for number, name in enumerate(names)}
-    assert Patience.of(read_settings({**GOOD, **environment})) == Patience(100, 101, 102, 103, 104, 105)
+    assert QuoteRetryPolicy.of(read_settings({**GOOD, **environment})) == QuoteRetryPolicy(100, 101, 102, 103, 104, 105)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.quotes.cache import Claim
 from chalicelib.quotes.errors import FailedTryError
 from chalicelib.quotes.questions import Questions
-from chalicelib.quotes.retry_policy import Patience
+from chalicelib.quotes.retry_policy import QuoteRetryPolicy
 from chalicelib.quotes.shared import SharedQuotes
-from chalicelib.quotes.single_flight import Flights
+from chalicelib.quotes.single_flight import SingleFlight
 
 QUOTE = QuoteAnswer(Quote("ABC", 1250, "jane", 1_700_000_000_000, "key"), cached=False)
 CACHED = replace(QUOTE, cached=True)
-PATIENCE = Patience(try_ms=250, limit_ms=5_000, first_pause_ms=10, longest_pause_ms=250, lock_spare_ms=500, poll_ms=50)
+RETRIES = QuoteRetryPolicy(
+    try_ms=250, limit_ms=5_000, first_pause_ms=10, longest_pause_ms=250, lock_spare_ms=500, poll_ms=50
+)
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Setup:
 
     @property
     def quotes(self) -> SharedQuotes:
-        return SharedQuotes(self.cache, self.source, PATIENCE, monotonic=self.time)
+        return SharedQuotes(self.cache, self.source, RETRIES, monotonic=self.time)
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_failed_tries_are_followed_by_others_with_the_lock_renewed_before_each(s
 
 
 def test_pauses_grow_twofold_up_to_the_longest_and_are_drawn_from_zero_on(setup: Setup) -> None:
-    drawn = [[PATIENCE.pause_seconds(failed) for _ in range(400)] for failed in range(1, 12)]
+    drawn = [[RETRIES.pause_seconds(failed) for _ in range(400)] for failed in range(1, 12)]
     for pauses, longest in zip(drawn, [0.01, 0.02, 0.04, 0.08, 0.16, *[0.25] * 6], strict=True):
         assert max(pauses) <= longest
         assert max(pauses) > longest * 0.9
@@ -266,7 +268,7 @@ def ask_from_eight_threads(source: HeldSource) -> Iterator[object]:
     """Yield what each of eight threads got that missed at the same moment, without Redis."""
     cache = CountingCache([(Claim.NOBODY_KNOWS, None)])
     quotes = SharedQuotes(
-        cache, Questions(source, lambda _: None, moment, 10), Patience(try_ms=60_000, limit_ms=60_000)
+        cache, Questions(source, lambda _: None, moment, 10), QuoteRetryPolicy(try_ms=60_000, limit_ms=60_000)
     )
 
     def ask(number: int) -> object:
@@ -279,7 +281,7 @@ def ask_from_eight_threads(source: HeldSource) -> Iterator[object]:
         answers = [pool.submit(ask, number) for number in range(8)]
         cache.missed.wait(30)
         assert source.begun.wait(30)
-        wait_until(lambda: len(quotes._flights._flights["ABC"].landed._cond._waiters) == 7)  # type: ignore[attr-defined]
+        wait_until(lambda: len(quotes._single_flight._flights["ABC"].landed._cond._waiters) == 7)  # type: ignore[attr-defined]
         source.go.set()
         yield from (answer.result(30) for answer in answers)
 
@@ -308,14 +310,14 @@ def test_a_flight_that_crashes_leaves_nobody_waiting() -> None:
 
 
 def test_flights_of_two_symbols_do_not_wait_for_each_other(setup: Setup) -> None:
-    flights = Flights()
+    flights = SingleFlight()
     other = setup.quotes
     answer = flights.join("ABC", lambda: flights.join("XYZ", lambda: other.get("XYZ", "jane"), 1.0), 1.0)
     assert answer == QUOTE
 
 
 def test_a_wait_for_a_flight_of_this_process_ends_by_itself(setup: Setup) -> None:
-    flights = Flights()
+    flights = SingleFlight()
 
     def lead() -> QuoteAnswer:  # who joins now finds this flight under way, and it will not land while it waits
         with pytest.raises(QuoteUnavailableError):

@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import StoreUnavailableError
-from chalicelib.sweep.report import Report
-from chalicelib.sweep.scheduled import publish
+from chalicelib.sweep.report import Report, publish
 from chalicelib.sweep.sweeper import WRITE_LIMIT_MS, begin_after
 from infra.local.supervisor import StopRequestedError
 from infra.servers.counters import SweepCounters

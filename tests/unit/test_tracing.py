@@ -20,7 +20,7 @@ from chalicelib.domain.errors import QuoteUnavailableError, TooLateError
 from chalicelib.observe import tracing
 from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.tracing import Tracing, trace_id
-from chalicelib.quotes.single_flight import Flights
+from chalicelib.quotes.single_flight import SingleFlight
 from chalicelib.service.deadline import Deadline
 from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
@@ -143,15 +143,15 @@ def test_a_wrapper_hands_on_what_it_makes_no_span_of(seer: Seer) -> None:
 
 
 def test_of_those_who_want_the_same_quote_one_leads_and_who_waits_is_seen_to(seer: Seer) -> None:
-    flights = seer.tracing.flights(Flights())
-    assert flights.join("ABC", lambda: "answer", 1.0) == "answer"  # type: ignore[arg-type, return-value, comparison-overlap]
+    single_flight = seer.tracing.single_flight(SingleFlight())
+    assert single_flight.join("ABC", lambda: "answer", 1.0) == "answer"  # type: ignore[arg-type, return-value, comparison-overlap]
     assert seer.attributes("single flight") == {"trading.symbol": "ABC", "trading.leader": True}
 
     def fail() -> Any:
         raise QuoteUnavailableError("no quote of ABC could be had")
 
     with pytest.raises(QuoteUnavailableError):
-        flights.join("ABC", fail, 1.0)
+        single_flight.join("ABC", fail, 1.0)
     assert dict(seer.spans()[-1].attributes or {})["error.type"] == "QuoteUnavailableError"
 
 
@@ -287,4 +287,4 @@ def test_without_traces_nothing_of_them_is_imported_and_nothing_stands_between_t
     """redis-py imports what it finds of OpenTelemetry's metrics by itself; that is not ours."""
     command = [sys.executable, "-c", OFF]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert found == ["Accounts KeptQuotes Batcher", "chalicelib.domain.decide True []", "[]"]
+    assert found == ["Accounts ProcessQuoteCache Batcher", "chalicelib.domain.decide True []", "[]"]

@@ -12,7 +12,7 @@ import gevent
 from gevent.event import Event
 from gevent.server import StreamServer
 
-from chalicelib.quotes.circuit_breaker import SeldomLog
+from chalicelib.circuit_breaker import SeldomLog
 from infra.host.signals import STOP_SIGNALS
 from infra.servers.gateway.connection import Handler, ServerConnection, Service
 from infra.servers.gateway.problems import problem

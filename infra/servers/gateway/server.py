@@ -25,10 +25,10 @@ from infra.host.arguments import add_examples, port, positive, whole
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
-from infra.servers.ending import hear_out_questions
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
 from infra.servers.gateway.listener import ConnectionLimits, Worker, listen
+from infra.servers.shutdown import finish_questions
 from infra.servers.workers import run_workers
 
 DEFAULT_CONNECTIONS = 4_096
@@ -79,7 +79,7 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     )
     listener = listen(options.host, options.port, options.backlog)
     Worker(handler, limits, GatewayCounters()).serve(listener, _say)
-    hear_out_questions()
+    finish_questions()
     sys.stdout.flush()
     os._exit(0)  # what still waits for somebody has had its time
 

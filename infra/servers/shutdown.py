@@ -3,10 +3,10 @@
 import sys
 
 
-def hear_out_questions() -> None:
+def finish_questions() -> None:
     """Wait for the questions to the quote source that are still open: their answers belong into the audit log.
 
     Only an app that has parts, and made them, has any.
     """
     if (runtime := sys.modules.get("chalicelib.runtime")) is not None:
-        runtime.hear_out_questions()
+        runtime.finish_questions()

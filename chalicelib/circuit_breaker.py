@@ -15,7 +15,7 @@ FAILURES_TO_BREAK = 3
 MINUTE_SECONDS = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Keeps callers from a part that failed several times in a row, but for one of them every `pause_seconds`.
 
     So an outage costs one time-out a pause and not one a request, and the part is in use again within a pause of its
