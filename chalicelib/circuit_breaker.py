@@ -1,4 +1,4 @@
-"""Living with a part that is away: not waiting for it again and again, and not filling the log with it."""
+"""A circuit breaker for a service that is down, and a log that does not repeat itself."""
 
 import logging
 from collections.abc import Callable
@@ -7,19 +7,19 @@ from chalicelib import concurrency
 from chalicelib.clock import monotonic_seconds
 
 Monotonic = Callable[[], float]
-"""Returns seconds that only ever go up."""
+"""Returns seconds of a monotonic clock."""
 
 FAILURES_TO_BREAK = 3
-"""One slow answer is no outage. So many in a row, over all threads, are one; calls that overlap fail as one."""
+"""One slow call is no outage; this many in a row, over all threads, are. Overlapping calls count as one failure."""
 
 MINUTE_SECONDS = 60.0
 
 
 class CircuitBreaker:
-    """Keeps callers from a part that failed several times in a row, but for one of them every `pause_seconds`.
+    """Stops calls to a service that failed several times in a row, except for one every `pause_seconds`.
 
-    So an outage costs one time-out a pause and not one a request, and the part is in use again within a pause of its
-    return.
+    An outage then costs one time-out per pause instead of one per request, and the service is used again within a pause
+    of its return.
     """
 
     def __init__(self, pause_seconds: float, monotonic: Monotonic = monotonic_seconds) -> None:
@@ -31,9 +31,9 @@ class CircuitBreaker:
         self._next_try = 0.0
 
     def begin(self) -> float | None:
-        """Return when the caller begins to use the part, None if it must not; it must tell how that went."""
+        """Return the start time of a call, or None if it must not be made. The caller must report the outcome."""
         began = self._monotonic()
-        if self._failures < FAILURES_TO_BREAK:  # without the lock: this is the way of every request on a good day
+        if self._failures < FAILURES_TO_BREAK:  # without the lock: every request passes here while all is well
             return began
         with self._lock:
             if began < self._next_try:
@@ -42,10 +42,10 @@ class CircuitBreaker:
             return began
 
     def failed(self, began: float) -> None:
-        """Note that the part failed a caller that began to use it at `began`.
+        """Record that a call begun at `began` failed.
 
-        A call that was under way when another one failed, or ended an outage, says nothing that is not known: one
-        stall of a second meets every thread there is, and the last to learn of an outage must not begin the next one.
+        A call that began before the last failure, or before an outage ended, is ignored: one stall of a second hits
+        every thread, and the last to notice must not begin another outage.
         """
         with self._lock:
             if began < self._changed:
@@ -55,7 +55,7 @@ class CircuitBreaker:
             self._next_try = self._changed + self._pause_seconds
 
     def succeeded(self) -> bool:
-        """Note that the part did its work; return whether that ends an outage."""
+        """Record a success; return whether it ends an outage."""
         if not self._failures:
             return False
         with self._lock:
@@ -65,7 +65,7 @@ class CircuitBreaker:
 
 
 class SeldomLog:
-    """Warns of one kind of trouble at most once a minute, and says how often it was not said in between."""
+    """Logs one kind of warning at most once a minute, and says how many were suppressed."""
 
     def __init__(self, log: logging.Logger, monotonic: Monotonic = monotonic_seconds) -> None:
         self._log = log
@@ -75,7 +75,7 @@ class SeldomLog:
         self._unsaid = 0
 
     def warning(self, message: str, *arguments: object) -> None:
-        """Warn, unless it was done less than a minute ago."""
+        """Log a warning, unless one was logged less than a minute ago."""
         with self._lock:
             now = self._monotonic()
             if self._silent_until is not None and now < self._silent_until:

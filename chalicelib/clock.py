@@ -1,7 +1,7 @@
 """The clocks, in one place.
 
-Nothing else in this package asks the system for a time that something hangs on (a test looks). Who asks for the time
-looks `wall_ns` and `steady_ns` up each time, so that a simulation may put clocks of its own there.
+Nothing else in this package reads a clock for a decision (a test checks this). Callers look up `wall_ns` and
+`steady_ns` each time, so a simulation can replace them.
 """
 
 import os
@@ -15,20 +15,20 @@ Clock = Callable[[], int]
 """Returns the time: integer milliseconds since the Unix epoch, UTC."""
 
 Moments = Callable[[], Moment]
-"""Returns this moment, by the wall clock and by one that only goes forward."""
+"""Returns the current moment, by the wall clock and by a monotonic one."""
 
 OFFSET_FILE = "CLOCK_OFFSET_FILE"
-"""For tests of wrong clocks: the environment variable that names a file with the milliseconds to add to the clock.
+"""For tests of wrong clocks: names the environment variable for a file with milliseconds to add to the clock.
 
-It is looked at whenever the time is asked for, so that a test can let the clock of a running server step; a file that
-is not there, or empty, adds nothing.
+The file is read on every call, so a test can step the clock of a running server. A file that is missing or empty adds
+nothing.
 """
 
 wall_ns = time.time_ns
 """The system's time in nanoseconds since the Unix epoch."""
 
 steady_ns = time.monotonic_ns
-"""Nanoseconds of a clock that only goes forward."""
+"""Nanoseconds of a monotonic clock."""
 
 _offset_file = os.environ.get(OFFSET_FILE)
 
@@ -40,22 +40,22 @@ def now_ms() -> int:
 
 
 def monotonic_seconds() -> float:
-    """Return seconds of a clock that only goes forward; only differences mean anything."""
+    """Return the seconds of a monotonic clock; only differences are meaningful."""
     return steady_ns() / 1_000_000_000
 
 
 def moment() -> Moment:
-    """Return this moment."""
+    """Return the current moment."""
     return Moment(now_ms(), steady_ns() // 1_000_000)
 
 
 def is_shifted() -> bool:
-    """Return whether this process was told to take its time from a test."""
+    """Return whether a test sets this process's clock."""
     return _offset_file is not None
 
 
 def set_offset(file: Path, offset_ms: int) -> None:
-    """Have the clock of the processes that were given this OFFSET_FILE step, in one moment for all of them."""
+    """Step the clock of all processes with this OFFSET_FILE, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
     fresh.write_text(str(offset_ms))
@@ -70,6 +70,6 @@ def _offset_ms(file: Path) -> int:
         _seen[file] = int(file.read_text() or 0)
     except FileNotFoundError:
         _seen[file] = 0
-    except OSError:  # there is no descriptor left to open it with
+    except OSError:  # there is no free descriptor to open it with
         pass
     return _seen.get(file, 0)

@@ -1,1 +1,1 @@
-"""The trading rules, pure: no driver, framework, clock or environment is imported below this package."""
+"""The trading rules. Pure: no driver, framework, clock or environment is imported in this package."""

@@ -1,4 +1,4 @@
-"""The account of one user, as a value (SPEC.md section 2). A change makes a new one."""
+"""One user's account, as an immutable value (SPEC.md section 2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ ORDER_LIFETIME_MS = 60_000
 class PendingOrder:
     """A buy or sell that waits for its commit.
 
-    `value_cents` is what the shares cost (already out of cash) or bring in: shares x price. `transaction` is the
-    number of the command that made the order, `number` the order's own: the sequence number of the entry that
-    records it (SPEC.md section 3), 0 for an order made before orders had numbers.
+    `value_cents` is shares x price: the cost, already taken from cash, or the proceeds. `transaction` is the number of
+    the command that made the order. `number` is the order's own: the sequence number of the entry that records it
+    (SPEC.md section 3), 0 for an order made before orders had numbers.
     """
 
     transaction: int
@@ -28,7 +28,7 @@ class PendingOrder:
     number: int = 0
 
     def is_expired(self, now_ms: int) -> bool:
-        """Tell whether the order is past its 60 s."""
+        """Return whether the order is past its 60 s."""
         return now_ms > self.expires_at_ms
 
 
@@ -36,7 +36,7 @@ class PendingOrder:
 class BuyTrigger:
     """An order to buy when the price falls to `price_cents` (None until set).
 
-    `amount_cents` is already out of cash; `transaction` is the number of the SET_BUY_TRIGGER that set the price.
+    `amount_cents` is already taken from cash; `transaction` is the number of the SET_BUY_TRIGGER that set the price.
     """
 
     amount_cents: int
@@ -48,7 +48,7 @@ class BuyTrigger:
 class SellTrigger:
     """An order to sell when the price rises to `price_cents` (None until set).
 
-    `shares` are reserved: taken out of the holdings when the price was set. `transaction` is the number of the
+    `shares` are reserved: they left the holdings when the price was set. `transaction` is the number of the
     SET_SELL_TRIGGER that set the price.
     """
 
@@ -60,11 +60,11 @@ class SellTrigger:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All that a user owns; nothing in it is ever negative, and no holding is kept at zero.
+    """Everything a user owns. Nothing in it is ever negative except `realised_cents`, and no holding is kept at zero.
 
-    `cost_cents` is what the shares held cost, by symbol, reserved ones included; a symbol that is held and not in it
-    has an unknown cost (`chalicelib/domain/positions.py`). `realised_cents`, the gain of all sales less what was sold
-    had cost, is the one figure that can be below zero.
+    `cost_cents` is the cost of the shares held, reserved ones included, by symbol; a symbol that is held but not in it
+    has an unknown cost (`chalicelib/domain/positions.py`). `realised_cents` is the proceeds of all sales less the cost
+    of the shares sold.
     """
 
     user: str
@@ -82,18 +82,18 @@ class Account:
         return self.holdings.get(symbol, 0)
 
     def reserved_shares(self, symbol: str) -> int:
-        """Return the shares of a symbol that a sell trigger or pending sells have taken out of the holdings."""
+        """Return the shares of a symbol that sell triggers and pending sells have reserved."""
         trigger = self.sell_triggers.get(symbol)
         pending = sum(order.shares for order in self.pending_sells if order.symbol == symbol)
         return pending + (0 if trigger is None else trigger.shares)
 
     def reserved_cents(self) -> int:
-        """Return the cash that pending buys and buy triggers have taken out of `cash_cents`."""
+        """Return the cash that pending buys and buy triggers have reserved."""
         orders = sum(order.value_cents for order in self.pending_buys)
         return orders + sum(trigger.amount_cents for trigger in self.buy_triggers.values())
 
     def holdings_after(self, symbol: str, change: int) -> Mapping[str, int]:
-        """Return the holdings with `change` shares of a symbol added (or, below 0, taken away)."""
+        """Return the holdings after a change of a symbol's shares, which may be negative."""
         shares = self.shares(symbol) + change
         return {**self.holdings, symbol: shares} if shares else without(self.holdings, symbol)
 

@@ -1,4 +1,4 @@
-"""What answers say of orders, triggers and accounts (API.md). Keys ending in `_cents` are money."""
+"""How answers show orders, triggers and accounts (API.md). Keys ending in `_cents` are money."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,7 +47,7 @@ def sell_trigger_view(symbol: str, trigger: SellTrigger) -> dict[str, Any]:
 def summarize(account: Account, history: Sequence[PastCommand]) -> Mapping[str, Any]:
     """Return an account with its triggers, its pending orders (newest last) and its latest commands.
 
-    `history` is newest first; the summary itself is not in it.
+    `history` is newest first and does not include the summary itself.
     """
     return {
         "holdings": dict(sorted(account.holdings.items())),

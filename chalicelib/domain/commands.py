@@ -8,7 +8,7 @@ MAX_TRANSACTION = 2**63 - 1
 
 
 class CommandName(StrEnum):
-    """The names of SPEC.md section 3, as they stand in the audit log."""
+    """The names of SPEC.md section 3, as written in the audit log."""
 
     ADD = "ADD"
     QUOTE = "QUOTE"
@@ -34,10 +34,10 @@ PRICED = frozenset({CommandName.QUOTE, CommandName.BUY, CommandName.SELL})
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is wrong with a field of a command, known before any account is looked at (SPEC.md section 6).
+    """What is wrong with a field of a command, known before any account is read (SPEC.md section 6).
 
-    `code` is one of FIELD_CODES, `message` has the offending text. `funds` is a decimal that was given as the amount or
-    price and is none that may be, with two places.
+    `code` is one of FIELD_CODES; `message` quotes the offending text. `funds` is the amount or price, with two places,
+    if it is a decimal that is out of range.
     """
 
     code: str
@@ -49,12 +49,12 @@ class Refusal:
 class Command:
     """One command, its parameters already checked.
 
-    One with a `refusal` is to be recorded and not carried out; it has those parameters that were good, and its file
-    name as far as it can be recorded.
+    A command with a `refusal` is recorded but not executed. It has the parameters that were valid, and its file name as
+    far as that can be recorded.
 
-    `user` is the account it works on and whose journal it stands in. `amount_cents` is the amount, or the price of
-    a trigger. `of_all` marks the operator's DUMPLOG of all users. `order` is the number of the order that a COMMIT_* or
-    CANCEL_* means. `key` is the client's idempotency key.
+    `user` is the account it works on, in whose journal it is recorded. `amount_cents` is the amount, or the price of a
+    trigger. `of_all` marks an operator's DUMPLOG of all users. `order` is the order number that a COMMIT_* or CANCEL_*
+    names. `key` is the client's idempotency key.
     """
 
     name: CommandName

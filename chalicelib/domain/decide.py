@@ -1,7 +1,7 @@
 """The rules of the sixteen commands: an account and a command in, an account and a journal entry out. Pure.
 
-Source of every rule: SPEC.md section 3. Checks stand in the order of its table, so that a rejected command names its
-first failing condition.
+Source of every rule: SPEC.md section 3. Checks are in the order of its table, so a rejected command names the first
+condition that fails.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ from chalicelib.domain.quote import QuoteAnswer
 
 
 class Situation(NamedTuple):
-    """What a rule may look at besides the account and the command."""
+    """What a rule may use besides the account and the command."""
 
     now_ms: int
     sequence: int
@@ -37,13 +37,13 @@ class Situation(NamedTuple):
 
     @property
     def price(self) -> QuoteAnswer:
-        """Return the quote of a command that has one."""
+        """Return the quote of a command that needs one."""
         assert self.quote is not None, "a priced command is decided with its quote"
         return self.quote
 
 
 class Change(NamedTuple):
-    """What a rule makes of an account: the new one, the cash moved, and what the answer adds."""
+    """The effect of a command: the new account, the cash moved, and what the answer adds."""
 
     account: Account
     moves: tuple[CashMoved, ...] = ()
@@ -51,7 +51,7 @@ class Change(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The outcome of a command: the account after it and the entry that records it."""
+    """The outcome of a command: the account after it, and the entry that records it."""
 
     account: Account
     entry: Entry
@@ -73,9 +73,9 @@ def decide(
 ) -> Decision:
     """Return what `command` does to `account` at `now_ms`, as the entry `sequence` of the user's journal.
 
-    Orders past their 60 s are given back first. A command that is rejected, or was refused before, changes nothing
-    beyond that, and its entry carries the code. `quote` is needed for a QUOTE, BUY or SELL that was not refused;
-    `history` (newest first) only for DISPLAY_SUMMARY. What a rule allows is still rejected past one of the `limits`.
+    Expired orders are released first. A command that is rejected, or was refused before, changes nothing else, and its
+    entry has the code. `quote` is needed for a QUOTE, BUY or SELL that was not refused; `history` (newest first) only
+    for DISPLAY_SUMMARY. A command that the rules allow is still rejected if it exceeds one of the `limits`.
     """
     account, events = give_back_expired(account, now_ms)
     if quote is not None and not quote.cached:
@@ -255,7 +255,7 @@ def _set_sell_trigger(account: Account, command: Command, _: Situation) -> Chang
 
 
 def _reserve(account: Account, symbol: str, trigger: SellTrigger, price_cents: int) -> tuple[Account, SellTrigger]:
-    """Give back what the trigger has reserved and reserve amount // price shares instead."""
+    """Release what the trigger has reserved, and reserve amount // price shares instead."""
     shares = trigger.amount_cents // price_cents
     if shares == 0:
         raise _amount_below_price(trigger.amount_cents, price_cents)
@@ -283,7 +283,7 @@ def _cancel_set_sell(account: Account, command: Command, _: Situation) -> Change
 
 
 def _dumplog(account: Account, _: Command, __: Situation) -> Change:
-    # The log is written after the command stands in it (chalicelib/service/trading.py).
+    # The log is written after this entry is saved (chalicelib/service/trading.py).
     return Change(account)
 
 
@@ -312,7 +312,7 @@ RULES: Mapping[CommandName, Rule] = {
 
 
 def _order(command: Command, situation: Situation) -> PendingOrder:
-    """Return the order that the amount buys or sells at the quote; rejects an amount below one share."""
+    """Return the order that the amount buys or sells at the quote. Rejects an amount below one share."""
     symbol, amount, price = _symbol(command), _amount(command), situation.price.quote.price_cents
     shares = amount // price
     if shares == 0:
@@ -331,7 +331,7 @@ def _order(command: Command, situation: Situation) -> PendingOrder:
 def _newest(
     orders: tuple[PendingOrder, ...], command: Command, kind: str
 ) -> tuple[PendingOrder, tuple[PendingOrder, ...]]:
-    """Return the newest order and the rest; rejects a command that names another one (SPEC.md section 3)."""
+    """Return the newest order and the rest. Rejects a command that names another order (SPEC.md section 3)."""
     if not orders:
         raise RejectedError(f"no_pending_{kind}", f"there is no pending {kind}")
     newest = orders[-1]

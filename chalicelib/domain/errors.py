@@ -1,48 +1,48 @@
 """The errors of the system, each with the stable code of the interface (API.md).
 
 TradingError
-├── RequestError                 the form of a request, or who gives it: the command is not carried out, and is audited
-│   │                            only where one of its fields is wrong (FIELD_CODES)
+├── RequestError                 a malformed or unauthorized request: it is not executed, and audited only
+│   │                            if a field is wrong (FIELD_CODES)
 │   ├── InvalidAmountError       invalid_amount
 │   ├── InvalidSymbolError       invalid_symbol
 │   ├── InvalidUserError         invalid_user
 │   ├── InvalidFilenameError     invalid_filename
 │   ├── InvalidOrderError        invalid_order
 │   └── KeyReusedError           idempotency_key_reused
-├── RejectedError                a command the rules of SPEC.md section 3 refuse: audited, code in `code`
-├── PermanentError               what cannot be done, now or later, unless an operator changes something
+├── RejectedError                a command refused by the rules of SPEC.md section 3: audited, code in `code`
+├── PermanentError               it will fail again until an operator changes something
 │   ├── AccountFullError         account_full
 │   ├── DumpQuotaError           dump_quota
 │   ├── IndexConflictError       index_conflict
 │   └── NotSupportedError        not_supported
-└── UnavailableError             a part of the system did not answer; problems say what became of the command
+└── UnavailableError             a part of the system did not answer
     ├── QuoteUnavailableError    quote_unavailable
-    ├── StoreUnavailableError    store_unavailable: the command may have been done
+    ├── StoreUnavailableError    store_unavailable: the command may have been executed
     │   └── LoginRefusedError    the database refuses this server's login
     ├── ClockSkewError           clock_skew
     ├── UnknownDataVersionError  unknown_data_version
     └── TooLateError             too_late
 
-Those of HTTP, of access and of the audit log's files are in the `errors.py` of `http`, `access` and `audit`.
+Errors of HTTP, access and audit files are in `errors.py` of `http`, `access` and `audit`.
 """
 
 from typing import ClassVar
 
 MIGRATING = 0
-"""The version of data that are being taken to another."""
+"""The data version while a migration runs."""
 
 UNKNOWN_DATA_RETRY_SECONDS = 30
-"""Until then another build may have been deployed."""
+"""By then a build that knows the data may have been deployed."""
 
 
 class TradingError(Exception):
-    """Base of all errors the system raises on purpose; `code` is the stable code of API.md."""
+    """Base of all errors the system raises on purpose. `code` is the stable code of API.md."""
 
     code: str
 
 
 class RequestError(TradingError):
-    """The request is refused for its form, and changes nothing."""
+    """The request is malformed and changes nothing."""
 
 
 class FieldError(RequestError):
@@ -78,7 +78,7 @@ class InvalidFilenameError(FieldError):
 
 
 class InvalidOrderError(FieldError):
-    """The number of an order that is not a whole number from 1."""
+    """An order number that is not a whole number from 1."""
 
     code = "invalid_order"
 
@@ -86,17 +86,17 @@ class InvalidOrderError(FieldError):
 FIELD_CODES = frozenset(
     {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
 )
-"""What a command can be refused with for what is in a field: it is recorded like a rejection (SPEC.md section 6)."""
+"""The codes of wrong fields. A command refused with one is recorded like a rejection (SPEC.md section 6)."""
 
 
 class KeyReusedError(RequestError):
-    """An idempotency key came again with a different command (SPEC.md section 7)."""
+    """An idempotency key was reused with a different command (SPEC.md section 7)."""
 
     code = "idempotency_key_reused"
 
 
 class RejectedError(TradingError):
-    """A command that the rules refuse; `code` is one of SPEC.md section 3."""
+    """A command refused by the rules. `code` is one of SPEC.md section 3."""
 
     CODES: ClassVar[frozenset[str]] = frozenset(
         {
@@ -121,38 +121,38 @@ class RejectedError(TradingError):
 
 
 class PermanentError(TradingError):
-    """It cannot be done: to send it again is in vain until an operator has changed something (SPEC.md section 3)."""
+    """The command cannot be executed; retrying is useless until an operator changes something (SPEC.md section 3)."""
 
 
 class AccountFullError(PermanentError):
-    """The document of the account, or a number in it, would pass what the database can hold; nothing was changed."""
+    """The account's document, or a number in it, would exceed what the database can hold. Nothing was changed."""
 
     code = "account_full"
 
 
 class DumpQuotaError(PermanentError):
-    """A log would take a trader past the room there is for its logs; none was written."""
+    """A log would exceed the trader's storage quota for logs. None was written."""
 
     code = "dump_quota"
 
 
 class IndexConflictError(PermanentError):
-    """An index that is needed cannot be made: another one is there under its name, or of its fields."""
+    """A required index cannot be created: another index has its name or its fields."""
 
     code = "index_conflict"
 
 
 class NotSupportedError(PermanentError):
-    """The database cannot do what is asked."""
+    """The database does not support the operation."""
 
     code = "not_supported"
 
 
 class UnavailableError(TradingError):
-    """A part of the system did not answer, or not in time; `retry_after_seconds` is a hint to the client.
+    """A part of the system did not answer in time. `retry_after_seconds` is a hint to the client.
 
-    Nothing was changed, but for StoreUnavailableError. The message gives the reason; what became of the command is
-    added where a client is told (`chalicelib/http/problems.py`).
+    Nothing was changed, except possibly for StoreUnavailableError. The message gives the reason;
+    `chalicelib/http/problems.py` adds what became of the command.
     """
 
     def __init__(self, message: str, retry_after_seconds: int = 1) -> None:
@@ -167,17 +167,17 @@ class QuoteUnavailableError(UnavailableError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """The database did not confirm the change within its time: it may have been made, or be made yet."""
+    """The database did not confirm the change in time: it may have been made, or may still be made."""
 
     code = "store_unavailable"
 
 
 class LoginRefusedError(StoreUnavailableError):
-    """The database refuses this server's login: trying on is of no use, other than with the secrets of now."""
+    """The database refuses this server's login. Retrying only helps with new secrets."""
 
 
 class ClockSkewError(UnavailableError):
-    """This server's clock and the database's disagree, so it does not decide what depends on the time."""
+    """This server's clock and the database's disagree, so it makes no decision that depends on the time."""
 
     code = "clock_skew"
 
@@ -190,7 +190,7 @@ class ClockSkewError(UnavailableError):
 
 
 class UnknownDataVersionError(UnavailableError):
-    """The data have a form that this build does not know; it neither reads nor writes them."""
+    """The data have a version that this build does not know. It neither reads nor writes them."""
 
     code = "unknown_data_version"
 
@@ -208,6 +208,6 @@ class UnknownDataVersionError(UnavailableError):
 
 
 class TooLateError(UnavailableError):
-    """A command was not begun within its time, counted from the arrival of its request."""
+    """A command was not begun within its time limit, counted from the arrival of its request."""
 
     code = "too_late"

@@ -1,6 +1,6 @@
-"""Orders past their 60 s are given back, so that a trader never loses money or shares to an expiry (SPEC.md 3).
+"""Expired orders are released after 60 s, so that a trader never loses money or shares (SPEC.md section 3).
 
-Nor do they live longer than 60 s from when they are read, whatever time the server had that made them (SPEC.md 1).
+An order made by a server whose clock was ahead expires at most 60 s after it is read (SPEC.md section 1).
 """
 
 from dataclasses import replace
@@ -11,9 +11,9 @@ from chalicelib.domain.journal import Event, OrderExpired
 
 
 def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Event, ...]]:
-    """Return the account without its expired orders, their cash and shares given back, and an event for each.
+    """Return the account with its expired orders released, and an event for each.
 
-    An order that was made ahead of `now_ms` counts as made now.
+    An order made after `now_ms` counts as made now.
     """
     latest_ms = now_ms + ORDER_LIFETIME_MS
     if all(now_ms <= order.expires_at_ms <= latest_ms for order in (*account.pending_buys, *account.pending_sells)):

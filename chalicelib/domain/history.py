@@ -1,4 +1,4 @@
-"""What happened to an account, told event by event (API.md, `events`): derived from its journal, nothing is guessed."""
+"""What happened to an account, event by event (API.md, `events`), derived from its journal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class EventKind(StrEnum):
 
 
 TRADES = frozenset({EventKind.ORDER_COMMITTED, EventKind.TRIGGER_FIRED})
-"""The kinds by which shares change hands."""
+"""The events in which shares change hands."""
 
 _BUYING = frozenset(
     {
@@ -52,16 +52,16 @@ _OF_TRIGGERS = {
 }
 
 EXPLAINED_BY_RESULT = frozenset({*_OF_ORDERS, *_OF_TRIGGERS})
-"""The commands whose events are told from the entry's result, which the store therefore always keeps."""
+"""The commands whose events are derived from the entry's result, which the store therefore always keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountEvent:
-    """One thing that happened; `sequence` is that of its entry, `place` its place among the entry's events, from 0.
+    """One event. `sequence` is that of its entry, `place` its index among the entry's events, from 0.
 
-    `side` is `buy` or `sell` where shares are concerned. `money_cents` is what was added, what the order or the firing
-    is worth (shares x price), or a trigger's amount. None where a field does not apply, or an entry of an older build
-    does not tell.
+    `side` is `buy` or `sell` if shares are concerned. `money_cents` is the cash added, the value of the order or the
+    firing (shares x price), or a trigger's amount. A field is None if it does not apply or if an entry of an older
+    build does not have it.
     """
 
     sequence: int
@@ -78,12 +78,12 @@ class AccountEvent:
 
 
 def events_of(entry: Entry, sequence: int) -> tuple[AccountEvent, ...]:
-    """Return what the entry `sequence` of a journal says happened, in order."""
+    """Return the events of entry `sequence` of a journal, in order."""
     return tuple(_told(entry, sequence))
 
 
 def is_trade(entry: Entry, sequence: int) -> bool:
-    """Tell whether shares changed hands by an entry."""
+    """Return whether shares changed hands in an entry."""
     return any(event.kind in TRADES for event in events_of(entry, sequence))
 
 
@@ -115,7 +115,7 @@ def _of_command(entry: Entry, command: CommandName, sequence: int, place: int) -
         )
     elif (kind := _OF_ORDERS.get(command) or _OF_TRIGGERS.get(command)) is not None and result:
         if kind is EventKind.TRIGGER_SET and result["price_cents"] is None:
-            return  # an amount without a price: nothing waits for a quote yet
+            return  # an amount without a price: the trigger is not active yet
         yield AccountEvent(
             sequence,
             place,

@@ -1,7 +1,7 @@
-"""What is remembered of a command: its entry in the user's journal, with the events it caused.
+"""The record of a command: its entry in the user's journal, with the events it caused.
 
-An entry is written in the same atomic write as the change it describes. The audit log of SPEC.md section 6 is the
-entries of all users, spelled out (`chalicelib/audit/events.py`).
+An entry is written atomically with the change it describes. The audit log of SPEC.md section 6 is the entries of all
+users, written out (`chalicelib/audit/events.py`).
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ class CashMoved:
 
 @dataclass(frozen=True, slots=True)
 class OrderExpired:
-    """A pending order ran out and was given back: its cost as cash (BUY) or its shares (SELL).
+    """A pending order expired and was released: its cost as cash (BUY) or its shares (SELL).
 
-    `order` is its number. Entries of older builds have neither it nor `shares` and `price_cents`.
+    `order` is its number. Entries of older builds lack it, `shares` and `price_cents`.
     """
 
     command: CommandName
@@ -49,9 +49,9 @@ class OrderExpired:
 
 @dataclass(frozen=True, slots=True)
 class TriggerFired:
-    """A trigger ran at the price `price_cents`; `transaction` is that of the command which set it.
+    """A trigger fired at the price `price_cents`. `transaction` is that of the command that set it.
 
-    `shares` were bought or sold; entries of older builds do not say how many.
+    `shares` were bought or sold; entries of older builds lack it.
     """
 
     command: CommandName
@@ -65,7 +65,7 @@ class TriggerFired:
 class QuoteHit:
     """The quote source was asked and answered.
 
-    `transaction` is the number it stands under when that is not its entry's: of the trigger that it was asked for.
+    `transaction` is set if it differs from the entry's: the number of the trigger the quote was for.
     """
 
     quote: Quote
@@ -76,12 +76,12 @@ Event = CashMoved | OrderExpired | TriggerFired | QuoteHit
 
 
 HISTORY_LENGTH = 20
-"""How many of the latest commands are shown (API.md)."""
+"""How many of the latest commands a summary shows (API.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PastCommand:
-    """What a summary shows of a command: no more of it need be at hand."""
+    """A command, as a summary shows it."""
 
     transaction: int
     timestamp_ms: int
@@ -96,9 +96,9 @@ class Entry:
     """One command, or one action of the system, in a user's journal.
 
     `command` is None for an action of the system. `order` is the order that a COMMIT_* or CANCEL_* named. `outcome` is
-    `ok` or the code of the rejection or refusal, `message` then says why. `cash_cents` is the cash after it. `result`
-    is what the answer adds for this command, kept so that a repeated request gets the first outcome; keys in `_cents`
-    are money. `funds` is what a refused command gave as its amount or price, where that is a number to record.
+    `ok` or the code of the rejection or refusal, which `message` explains. `cash_cents` is the cash afterwards.
+    `result` is what the answer adds for this command, kept so that a repeated request gets the first outcome; keys in
+    `_cents` are money. `funds` is the amount or price of a refused command, if it is a number that can be recorded.
     """
 
     transaction: int
@@ -118,15 +118,15 @@ class Entry:
     funds: str | None = None
 
     def no_earlier_than(self, last_ms: int) -> "Entry":
-        """Return the entry in its place in time: a journal is in the order of its times, whatever the servers' clocks.
+        """Return the entry with a time not before `last_ms`: a journal is in order of time, whatever clocks say.
 
-        Decisions are made by the clock alone (SPEC.md section 1).
+        Decisions use the clock only (SPEC.md section 1).
         """
         return self if self.timestamp_ms >= last_ms else replace(self, timestamp_ms=last_ms)
 
     @property
     def past(self) -> "PastCommand | None":
-        """Return the entry as a line of the history, None for an action of the system."""
+        """Return the entry as a line of the history, or None for an action of the system."""
         if self.command is None:
             return None
         return PastCommand(
@@ -135,5 +135,5 @@ class Entry:
 
     @property
     def origin(self) -> Origin:
-        """Return whether a user's command or the system caused the entry."""
+        """Return who caused the entry: a user's command, or the system."""
         return Origin.SYSTEM if self.command is None else Origin.USER

@@ -1,8 +1,7 @@
-"""How far an account can grow: past a limit a command is rejected, for good and at once (SPEC.md section 3).
+"""Limits on the size of an account: a command that exceeds one is rejected (SPEC.md section 3).
 
-An account is one document of MongoDB, of 16 MiB at most, and is read and written with every command: it must never grow
-to where it stops working. What can come back to an account is counted as its own, so nothing that is given back meets a
-limit.
+An account is one MongoDB document of at most 16 MiB, read and written with every command, so its size needs a bound.
+What is reserved counts as owned, so releasing an order or a trigger never hits a limit.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ from chalicelib.domain.money import format_cents
 from chalicelib.domain.positions import held
 
 MAX_INTEGER = 2**63 - 1
-"""The most cents, or shares of a symbol, that the database can hold in a number."""
+"""The most cents, or shares of a symbol, that the database can hold as an integer."""
 
 _MOST_CASH = f"the most is {format_cents(MAX_INTEGER)}"
 
 
 @dataclass(frozen=True, slots=True)
 class AccountLimits:
-    """The most that an account may have: pending orders and triggers, of both sides together, and symbols it is in."""
+    """The most that an account may have: pending orders and triggers (both sides together), and symbols."""
 
     orders: int = 1_000
     triggers: int = 1_000
@@ -28,9 +27,9 @@ class AccountLimits:
 
 
 def check_growth(before: Account, after: Account, limits: AccountLimits) -> None:
-    """Raise RejectedError when `after` is past a limit and further than `before`.
+    """Raise RejectedError if `after` exceeds a limit by more than `before` did.
 
-    So an account that is past a limit already, because that was lowered, can still shrink.
+    An account that is past a limit because the limit was lowered can still shrink.
     """
     if after is before:
         return
@@ -43,7 +42,7 @@ def check_growth(before: Account, after: Account, limits: AccountLimits) -> None
 
 
 def check_numbers(before: Account, after: Account) -> None:
-    """Raise RejectedError when cash, reserved cash included, or shares have grown past what the database can hold."""
+    """Raise RejectedError if cash, including reserved cash, or shares have grown past what the database can hold."""
     worth = after.cash_cents + after.reserved_cents()
     if worth > MAX_INTEGER and worth > before.cash_cents + before.reserved_cents():
         raise RejectedError("cash_limit", f"cash, with what is reserved, would be {format_cents(worth)}, {_MOST_CASH}")
@@ -59,7 +58,7 @@ def check_numbers(before: Account, after: Account) -> None:
 
 def _check_symbols(before: Account, after: Account, limits: AccountLimits) -> None:
     if len(after.holdings) + _orders(after) + _triggers(after) <= limits.holdings:
-        return  # whatever their symbols
+        return  # within the limit, whatever the symbols
     symbols, had = len(_symbols(after)), len(_symbols(before))
     if symbols > limits.holdings and symbols > had:
         raise RejectedError(

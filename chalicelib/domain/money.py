@@ -1,4 +1,4 @@
-"""Money: exact cents inside, decimal strings with two places on the wire (SPEC.md section 1)."""
+"""Money: integer cents inside, decimal strings with two places on the wire (SPEC.md section 1)."""
 
 import re
 from decimal import ROUND_DOWN, Decimal
@@ -16,8 +16,7 @@ def parse_cents(value: object, field: str = "amount") -> int:
     """Return an amount or price in cents, from a decimal string or a JSON number parsed as int or Decimal.
 
     Raises InvalidAmountError, naming `field`, unless the value is greater than 0, at most 1,000,000,000.00 and has at
-    most two decimal places, zeros behind them not counted. A float is refused: it has lost the digits that were
-    written.
+    most two decimal places, not counting trailing zeros. A float is refused: it has lost the digits as written.
     """
     if isinstance(value, str):
         if (written := _WRITTEN.fullmatch(value)) is None:
@@ -28,7 +27,7 @@ def parse_cents(value: object, field: str = "amount") -> int:
     number = Decimal(value)
     if not number.is_finite():
         raise InvalidAmountError(field, "must be a finite number")
-    if not 0 < number <= MAX_CENTS // 100:  # before it is made an integer: 1e999999 is a number too
+    if not 0 < number <= MAX_CENTS // 100:  # before it becomes an integer: 1e999999 is a number too
         raise _out_of_range(field)
     cents = number.quantize(_CENT, ROUND_DOWN)
     if cents != number:
@@ -40,7 +39,7 @@ _DECIMAL = re.compile(r"([+-]?)0*([0-9]{0,40})(?:\.([0-9]{0,2})0*)?", re.ASCII)
 
 
 def spell_decimal(value: object) -> str | None:
-    """Return any decimal that is exact in cents, its sign included, with two places; None for anything else."""
+    """Return any decimal that is exact in cents, signed, with two places, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return None
     text = value if isinstance(value, str) else str(value)

@@ -1,7 +1,7 @@
-"""What the shares held have cost, by average cost, and what sales have gained (SPEC.md section 2).
+"""The average cost of the shares held, and the gain of sales (SPEC.md section 2).
 
-Neither moves cash. The cost of a symbol that was held before costs were recorded is unknown until none of it is left:
-it has no place in `cost_cents`, and its sales realise nothing.
+Neither moves cash. If a symbol was held before costs were recorded, its cost stays unknown until no share of it is
+left: it is not in `cost_cents`, and its sales realise no gain.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from chalicelib.domain.account import Account, without
 
 
 def held(account: Account, symbol: str) -> int:
-    """Return the shares of a symbol that belong to the account, reserved ones included."""
+    """Return the shares of a symbol that the account owns, including reserved ones."""
     return account.shares(symbol) + account.reserved_shares(symbol)
 
 
 def cost_with(account: Account, symbol: str, paid_cents: int) -> Mapping[str, int]:
-    """Return the costs after shares were bought for `paid_cents`; `account` is the one before."""
+    """Return the costs after shares were bought for `paid_cents`; `account` is the state before."""
     if symbol not in account.cost_cents and held(account, symbol):
         return account.cost_cents
     return {**account.cost_cents, symbol: account.cost_cents.get(symbol, 0) + paid_cents}
 
 
 def after_sale(account: Account, symbol: str, shares: int, proceeds_cents: int) -> Account:
-    """Return the account with the cost and the gain of a sale noted; its shares are still those before."""
+    """Return the account with a sale's cost and gain recorded; its shares are not changed yet."""
     cost = account.cost_cents.get(symbol)
     if cost is None:
         return account

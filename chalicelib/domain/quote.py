@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from chalicelib.domain.moment import Moment
 
 QUOTE_LIFETIME_MS = 60_000
-"""A quote may be used for 60 s from when the question was sent."""
+"""A quote may be used for 60 s from when the source was asked."""
 
 LONG_AGO = Moment(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What the quote server answered: the price of a symbol, for whom it was asked, its time, and its crypto key.
+    """The quote server's answer: a symbol's price, the user it was asked for, its time and its crypto key.
 
-    `timestamp_ms` is the server's own time, audited and answered as it came; nothing depends on it.
+    `timestamp_ms` is the server's own time, passed on unchanged to the audit log and the answer. Nothing depends on it.
     """
 
     symbol: str
@@ -28,7 +28,7 @@ class Quote:
 class QuoteAnswer:
     """A quote, whether it came from the cache, and when the source was asked for it.
 
-    If it did not come from the cache, this answer is a hit on the source, to be audited.
+    An answer that did not come from the cache is a hit on the source and must be audited.
     """
 
     quote: Quote
@@ -36,5 +36,5 @@ class QuoteAnswer:
     asked: Moment = field(default=LONG_AGO, compare=False)
 
     def remaining_ms(self, now: Moment) -> int:
-        """Return for how long the quote may still be used; 0 or less when it is too old."""
+        """Return how long the quote may still be used; 0 or less if it is too old."""
         return QUOTE_LIFETIME_MS - self.asked.age_ms(now)

@@ -1,4 +1,4 @@
-"""What the system does to an account by itself, and the entries that record it."""
+"""What the system does to accounts on its own, and the entries that record it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +10,15 @@ from chalicelib.domain.quote import Quote
 from chalicelib.domain.triggers import fire_due_triggers
 
 SYSTEM_JOURNAL = "$system"
-"""The account whose journal has what was done for no user's command; no user id has a `$`, so nobody acts for it."""
+"""The account whose journal records quote hits that belong to no command. No user id contains `$`."""
 
 
 def settle(account: Account, prices: Mapping[str, int], now_ms: int, hits: Sequence[QuoteHit] = ()) -> Decision | None:
-    """Give back the orders that have run out, then fire the triggers that are due at `prices` (cents by symbol).
+    """Release expired orders, then fire the triggers that are due at `prices` (cents by symbol).
 
-    None when there is nothing to do, nor `hits` to record on the quote source, each with the number of the trigger that
-    it was for. The entry has the number of the first transaction it settles; each event has that of its own. An order
-    made ahead of `now_ms` is to run out in 60 s: such a change is an entry without an event.
+    Returns None if there is nothing to do and there are no `hits` to record; each hit has the number of the trigger it
+    was for. The entry has the number of the first transaction it settles; each event has its own. An order made after
+    `now_ms` is changed to expire in 60 s, which is an entry without events.
     """
     after, expiries = give_back_expired(account, now_ms)
     orders = () if after is account else (*after.pending_buys, *after.pending_sells)
@@ -33,12 +33,12 @@ def settle(account: Account, prices: Mapping[str, int], now_ms: int, hits: Seque
 
 
 def note_hits(quotes: Sequence[Quote], transaction: int, account: Account, now_ms: int) -> Decision:
-    """Record that the quote source was asked for a read of prices, which is no command."""
+    """Record the quote hits of a price request, which is not a command."""
     return Decision(account, _entry(account, transaction, now_ms, tuple(QuoteHit(quote) for quote in quotes)))
 
 
 def note_hit(quote: Quote, transaction: int, account: Account, now_ms: int) -> Decision:
-    """Record that the quote source was asked for the command with this number."""
+    """Record a quote hit for the command with this number."""
     return Decision(account, _entry(account, transaction, now_ms, (QuoteHit(quote),)))
 
 

@@ -1,4 +1,4 @@
-"""Triggers: orders that run by themselves when a price is reached (SPEC.md section 5)."""
+"""Triggers: orders that execute when a price is reached (SPEC.md section 5)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +12,10 @@ from chalicelib.domain.positions import after_sale, cost_with
 
 
 def fire_due_triggers(account: Account, prices: Mapping[str, int]) -> tuple[Account, tuple[Event, ...]]:
-    """Return the account after every trigger that is due at `prices` (cents by symbol) has fired, and the events.
+    """Return the account after all triggers due at `prices` (cents by symbol) have fired, and the events.
 
-    A symbol without a price is left alone, and so is a trigger whose firing would pass what an account can hold. With
-    nothing due the account comes back as it is, without events.
+    A symbol without a price is skipped, and so is a trigger whose firing would exceed what an account can hold. If
+    nothing is due, the account is returned unchanged, without events.
     """
     events: tuple[Event, ...] = ()
     for symbol in sorted(account.buy_triggers.keys() & prices.keys()):
@@ -28,11 +28,11 @@ def fire_due_triggers(account: Account, prices: Mapping[str, int]) -> tuple[Acco
 
 
 Firing = tuple[Account, tuple[Event, ...]]
-"""The account after a trigger has fired, or as it was, and the events."""
+"""The account after a trigger has fired, or unchanged, and the events."""
 
 
 def _fitting(account: Account, firing: Firing) -> Firing:
-    """Return the firing, none when the account cannot hold what comes of it."""
+    """Return the firing, or no firing if the account could not hold the result."""
     try:
         check_numbers(account, firing[0])
     except RejectedError:
@@ -41,7 +41,7 @@ def _fitting(account: Account, firing: Firing) -> Firing:
 
 
 def _fire_buy(account: Account, symbol: str, quote_cents: int) -> Firing:
-    """Fire when the quote is at or below the trigger's price and the amount buys a share; the rest comes back."""
+    """Fire if the quote is at or below the trigger's price and the amount buys a share. The rest goes back to cash."""
     trigger = account.buy_triggers[symbol]
     shares = trigger.amount_cents // quote_cents
     if trigger.price_cents is None or trigger.transaction is None or quote_cents > trigger.price_cents or not shares:
@@ -59,9 +59,9 @@ def _fire_buy(account: Account, symbol: str, quote_cents: int) -> Firing:
 
 
 def _fire_sell(account: Account, symbol: str, quote_cents: int) -> Firing:
-    """Fire when the quote is at or above the trigger's price and the amount sells a share.
+    """Fire if the quote is at or above the trigger's price and the amount sells a share.
 
-    The price was reached from below, so what the amount sells now is never more than what was reserved.
+    The quote is not below the trigger's price, so the amount never sells more shares than were reserved.
     """
     trigger = account.sell_triggers[symbol]
     shares = trigger.amount_cents // quote_cents

@@ -1,1 +1,1 @@
-"""Quotes: the Redis cache and the sources behind it."""
+"""Quotes: the sources, and the caches in front of them."""

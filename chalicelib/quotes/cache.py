@@ -1,13 +1,12 @@
-"""Quotes shared by all functions through Redis, and the lock that lets one of them ask the source (SPEC.md section 4).
+"""Quotes shared by all processes through Redis, and the lock that lets one of them ask the source (SPEC.md section 4).
 
-Two keys a symbol, in the deployment's namespace: `day_trading:quote:ABC`, the quote, gone 60 s after the question was
-sent; `day_trading:quote:ABC:lock`, the token of the one who asks, gone by itself when that one is. Nothing here raises
-for what Redis does: a cache that is down, slow or full holds no quotes and grants no locks. What stands there and is
-none of ours (another type, no expiry or a longer one than we give) counts as nothing, and is replaced.
+Each symbol has two keys in the deployment's namespace: `day_trading:quote:ABC` is the quote and expires 60 s after the
+source was asked; `day_trading:quote:ABC:lock` is the lock owner's token and expires if the owner dies. No Redis failure
+raises here: a cache that is down, slow or full has no quotes and grants no locks. A foreign value (another type, no
+expiry or a longer one than ours) counts as missing and is replaced.
 
-How old a quote is, both its time and its expiry say, and the one that says older is right: so neither a server with a
-wrong clock nor a stamp from the future makes it last longer. Nor does one that lies in a socket of Redis, for it is
-stored only while its lock lasts.
+A quote's age is the larger of what its time and its expiry say, so neither a server with a wrong clock nor a time in
+the future makes it last longer. Nor does a delayed write: a quote is stored only while its lock lasts.
 """
 
 import json
@@ -32,21 +31,21 @@ from chalicelib.quotes.history import Point, PriceHistory
 log = logging.getLogger(__name__)
 
 MAX_STORED_BYTES = 1024
-"""More is not one of our quotes, and is not parsed."""
+"""A longer value is not one of our quotes and is not parsed."""
 
 _NO_TIME_MS = 10**15
-"""In the year 33658; what stands in the cache for our own time is below."""
+"""In the year 33658; our own times in the cache are below it."""
 
 _NO_SERVER_TIME = 10**18
-"""What stands there for the quote server's must fit where numbers are stored."""
+"""The quote server's times must fit a 64-bit integer."""
 
 _NO_EXPIRY = -1
-"""What Redis says is left of a key that never ends."""
+"""Redis's answer for a key without expiry."""
 
 _LONGEST_LOCK_MS = 60_000
-"""More than the longest that the settings allow."""
+"""More than the longest lifetime that the settings allow."""
 
-# A lock of another type, or that would never end or not for long, is none of ours: it counts as free.
+# A lock of another type, without expiry or with one that is too long is not ours: it counts as free.
 _CLAIM = f"""
 local owner = redis.pcall('GET', KEYS[1])
 if type(owner) == 'string' and owner ~= ARGV[1] then
@@ -59,7 +58,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Only who has the lock stores a quote: what Redis gets after the lock has run out was on its way for too long.
+# Only the lock's owner stores a quote: if the lock has expired when Redis gets it, the write was delayed for too long.
 _RELEASE = """
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
   return 0
@@ -79,7 +78,7 @@ class Claim(Enum):
     OURS = "ours"
     THEIRS = "theirs"
     NOBODY_KNOWS = "nobody knows"
-    """Redis does not say; a price must be had all the same."""
+    """Redis does not answer; a price is needed all the same."""
 
 
 class QuoteCache:
@@ -95,7 +94,7 @@ class QuoteCache:
         self._value_log = SeldomLog(log)
 
     def read(self, symbol: str) -> QuoteAnswer | None:
-        """Return the quote of a symbol while it may be used."""
+        """Return a symbol's quote if it may still be used."""
         if (began := self._breaker.begin()) is None:
             return None
         try:
@@ -108,9 +107,9 @@ class QuoteCache:
         return self._usable(symbol, left, stored, began)
 
     def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, QuoteAnswer | None]:
-        """Take or renew the lock of a symbol for so long, unless another has it; return also a quote that is there.
+        """Take or renew a symbol's lock, unless another owner has it, and return the quote if there is one.
 
-        Both in this order in one round trip: a quote that was stored before the lock came free is not missed.
+        One round trip, in this order, so a quote that was stored just before the lock came free is not missed.
         """
         if (began := self._breaker.begin()) is None:
             return Claim.NOBODY_KNOWS, None
@@ -132,7 +131,7 @@ class QuoteCache:
                 return Claim.OURS, answer
 
     def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
-        """Store a quote, if there is one and it may still be used, and give the lock back: both if it is still ours."""
+        """Store a quote, if there is a usable one, and release the lock: both only if the lock is still ours."""
         if (began := self._breaker.begin()) is None:
             return
         remaining_ms = 0 if answer is None else answer.remaining_ms(self._moments())
@@ -151,7 +150,7 @@ class QuoteCache:
             self._result(result, began)
 
     def _look(self, pipeline: Pipeline, symbol: str) -> None:
-        """Ask for what is left of a quote's time, and then for the quote: another one in between counts as older."""
+        """Queue reads of a quote's remaining time, then of its value: one replaced in between counts as older."""
         pipeline.pttl(self._key(symbol))
         pipeline.get(self._key(symbol))
 
@@ -169,7 +168,7 @@ class QuoteCache:
         return answer if answer.remaining_ms(now) > 0 else None
 
     def _result(self, result: Any, began: float) -> Any:
-        """Return the result of one of several commands, None when it failed."""
+        """Return the result of one of several commands, or None if it failed."""
         if isinstance(result, Exception):
             self._note(result, began)
             return None
@@ -177,7 +176,7 @@ class QuoteCache:
         return result
 
     def _note(self, error: Exception, began: float) -> None:
-        # An answer, even "out of memory", comes at once and costs nothing; only silence is worth keeping away from.
+        # Only silence opens the breaker: an error such as "out of memory" comes at once and costs nothing.
         if isinstance(error, AuthenticationError):
             logins.refused.set()
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
@@ -196,14 +195,14 @@ class QuoteCache:
 
 
 def stored_form(answer: QuoteAnswer) -> bytes:
-    """Return a quote as it stands in Redis."""
+    """Return a quote as it is stored in Redis."""
     quote = answer.quote
     parts = [quote.symbol, quote.price_cents, quote.user, quote.timestamp_ms, quote.cryptokey, answer.asked.wall_ms]
     return json.dumps(parts, separators=(",", ":")).encode()
 
 
 def read_stored_form(stored: bytes, symbol: str, left_ms: int, now: Moment) -> QuoteAnswer | None:
-    """Return the quote of a symbol that `stored_form` made and that expires in `left_ms`, None for anything else."""
+    """Return the quote that `stored_form` made and that expires in `left_ms`, or None for anything else."""
     if len(stored) > MAX_STORED_BYTES or not left_ms <= QUOTE_LIFETIME_MS or left_ms == _NO_EXPIRY:
         return None
     try:

@@ -1,13 +1,13 @@
-"""What can go wrong with one try; it never leaves this package.
+"""Errors of one try; they never leave this package.
 
-FailedTryError          one try brought no quote: refused, reset, too slow
-└── BadAnswerError      the source answered, and the answer is not a quote
+FailedTryError          the try brought no quote: refused, reset, too slow
+└── BadAnswerError      the source answered, but not with a quote
 """
 
 
 class FailedTryError(Exception):
-    """One try at the source brought no quote; another one may."""
+    """One try at the source brought no quote; another may."""
 
 
 class BadAnswerError(FailedTryError):
-    """What the source answered is not a quote that can be used. Says what is wrong with it and never repeats it."""
+    """The source's answer is not a usable quote. The message says what is wrong with it and never repeats it."""

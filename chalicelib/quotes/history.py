@@ -1,7 +1,7 @@
-"""The prices that the system has seen, a point a minute and symbol, for charts (API.md).
+"""The prices the system has seen, one point per minute and symbol, for charts (API.md).
 
-They stand in Redis beside the quotes, in a sorted set a symbol: no price of a command is ever taken from there, and
-what a cache that loses its data forgets is a gap in a chart.
+They are kept in Redis beside the quotes, in one sorted set per symbol. No command takes its price from there, and if
+the cache loses its data, charts have a gap.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _MOST_STORED = KEPT_MS // MINUTE_MS + 1
 
 
 class Point(NamedTuple):
-    """A price and when it was asked for, in ms."""
+    """A price and when the source was asked for it, in ms."""
 
     at_ms: int
     price_cents: int
@@ -36,10 +36,10 @@ class PriceHistory:
         self._namespace = namespace
 
     def points(self, symbol: str, since_ms: int, now_ms: int) -> list[Point]:
-        """Return the points of the last 24 h that are not before `since_ms`, oldest first, at most 500.
+        """Return the points of the last 24 h from `since_ms` on, oldest first, at most 500.
 
-        Where there are more, some are left out, evenly; the latest is always there. Raises QuoteUnavailableError when
-        Redis does not answer.
+        If there are more, they are thinned evenly; the latest is always included. Raises QuoteUnavailableError if Redis
+        does not answer.
         """
         earliest = max(since_ms, now_ms - KEPT_MS)
         try:
@@ -50,7 +50,7 @@ class PriceHistory:
         return _thinned(points)
 
     def add(self, pipeline: Pipeline, symbol: str, point: Point) -> None:
-        """Add the commands to a pipeline that store a point in place of an older one of its minute."""
+        """Queue the commands that store a point in place of an older one of the same minute."""
         key, minute = self._key(symbol), point.at_ms // MINUTE_MS
         pipeline.zremrangebyscore(key, minute, minute)
         pipeline.zadd(key, {f"{point.at_ms}:{point.price_cents}": minute})
@@ -62,7 +62,7 @@ class PriceHistory:
 
 
 def _point(member: bytes) -> Point | None:
-    """Return the point that a member is, None for what is none of ours."""
+    """Return the point stored as a member, or None if it is not ours."""
     at, colon, price = member.partition(b":")
     if not (colon and at.isdigit() and price.isdigit() and len(member) < 40 and 0 < int(price) <= MAX_CENTS):
         return None

@@ -1,11 +1,11 @@
-r"""The legacy quote server: a line out, a line in, and no trust in the second one (SPEC.md section 4).
+r"""The legacy quote server: one line out, one line in, which is not trusted (SPEC.md section 4).
 
     ->  ABC,jane\n
     <-  12.50,ABC,jane,1700000000000,IRrR7UeTO35kSWUgG0QJKmB35sL27FKM7AVhP5qpjCg=\n
 
-Quote servers differ in what they make of the second line. It is read leniently where that cannot change a price: the
-end of the connection ends it as well as LF or CRLF, fields may have blanks around them, a price any number of places of
-which all behind the second are zeros, and the server's time may be any number. All else is a failed try.
+Quote servers differ in how they write the second line. Parsing is lenient where that cannot change a price: the line
+may end with LF, CRLF or the connection, fields may have blanks around them, a price may have more than two decimal
+places if the rest are zeros, and the server's time may be any number. Anything else is a failed try.
 """
 
 import re
@@ -19,7 +19,7 @@ from chalicelib.domain.quote import Quote
 from chalicelib.quotes.errors import BadAnswerError, FailedTryError
 
 MAX_LINE_BYTES = 512
-"""The longest answer that is read, its line end included: twice what its longest fields add up to."""
+"""The longest answer that is read, including its line end: twice the sum of its longest fields."""
 
 MAX_CRYPTOKEY_LENGTH = 128
 
@@ -39,25 +39,25 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Return the address that `tcp://HOST:PORT` names; raises ValueError for anything else."""
+        """Return the address in `tcp://HOST:PORT`; raises ValueError for anything else."""
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
         if parts.scheme != "tcp" or not host or not port:
             raise ValueError("needs a host and a port")
         if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
             raise ValueError("has more than a host and a port")
-        host.encode("idna")  # else looking it up would raise a ValueError, in the middle of a command
+        host.encode("idna")  # otherwise the lookup would raise a ValueError in the middle of a command
         return cls(host, port)
 
 
 class LegacySource:
-    """Asks a legacy quote server; a connection a question, as it closes them."""
+    """Asks a legacy quote server, one connection per question: the server closes it after each."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
-        """Ask once; raises FailedTryError unless a good answer is there within the time."""
+        """Ask once; raises FailedTryError unless a valid answer arrives in time."""
         end = monotonic_seconds() + timeout_seconds
         try:
             address = (self._address.host, self._address.port)
@@ -73,8 +73,8 @@ class LegacySource:
 def parse_answer(line: bytes, symbol: str, user: str) -> Quote:
     """Return the quote in an answer, with or without its line end; raises BadAnswerError.
 
-    It must name the symbol and the user that were asked for, a price above 0 that is exact in cents, a number as its
-    time and a printable crypto key.
+    The answer must name the symbol and the user asked for, a price above 0 that is exact in cents, a number as its time
+    and a printable crypto key.
     """
     price, its_symbol, its_user, its_time, cryptokey = _fields_of(line)
     if its_symbol != symbol:
@@ -110,9 +110,9 @@ def _fields_of(line: bytes) -> list[str]:
 
 
 def _read_line(connection: socket.socket, end: float) -> bytes:
-    """Return what comes up to the first line end, all of it when none comes, little more than MAX_LINE_BYTES of it.
+    """Return the data up to the first line end; all of it if there is none, but little more than MAX_LINE_BYTES.
 
-    What comes behind the line end is not looked at: whether any of it is here yet is chance.
+    Data after the line end is ignored: whether any has arrived yet is chance.
     """
     read = bytearray()
     while b"\n" not in read and len(read) <= MAX_LINE_BYTES:

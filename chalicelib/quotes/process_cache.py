@@ -1,4 +1,4 @@
-"""Quotes that a process has had, kept until they run out: no round trip for a price that cannot have changed."""
+"""Quotes cached in the process until they expire: no round trip for a price that cannot have changed."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -20,11 +20,10 @@ class UpstreamQuotes(Protocol):
 
 
 class ProcessQuoteCache:
-    """Keeps the quotes of at most `limit` symbols, the one kept longest dropped first; safe to share between threads.
+    """Caches the quotes of at most `limit` symbols, evicting the oldest; thread-safe.
 
-    A quote is the same wherever it is read, and carries its own end: as long as the cache keeps what it holds, nobody
-    can tell whether a price came from here or from there. A cache that has lost a quote gets a new one from the source
-    while this process goes on with the old one, within its 60 s (SPEC.md section 4).
+    A quote is the same wherever it is read, and carries its own expiry. If Redis loses a quote, other processes get a
+    new one from the source while this process keeps the old one for the rest of its 60 s (SPEC.md section 4).
     """
 
     def __init__(self, quotes: UpstreamQuotes, moments: Moments, limit: int) -> None:
@@ -35,7 +34,7 @@ class ProcessQuoteCache:
         self._kept: OrderedDict[str, QuoteAnswer] = OrderedDict()
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
-        """Return the current quote of a symbol, asked for by `user` if nobody has; raises QuoteUnavailableError."""
+        """Return a symbol's current quote, asked for by `user` if it is not cached; raises QuoteUnavailableError."""
         kept = self._kept.get(symbol)
         if kept is not None and kept.remaining_ms(self._moments()) > 0:
             return kept

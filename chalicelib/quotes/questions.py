@@ -1,7 +1,7 @@
-"""Questions to the source: several for one symbol may be open at once, and every answer is heard.
+"""Questions to the source: several for one symbol may be open at once, and every answer counts.
 
-A question that was given up in favour of another is still open, and what it brings is used when it comes first. Else it
-is a hit on the source all the same, and is handed on to be audited: within its limit no answer is lost.
+A question that is followed by another stays open, and its answer is used if it comes first. Otherwise it is still a hit
+on the source and is passed on to be audited. No answer within the time limit is lost.
 """
 
 import logging
@@ -16,11 +16,11 @@ from chalicelib.quotes.sources import QuoteSource
 log = logging.getLogger(__name__)
 
 Audit = Callable[[Quote], None]
-"""Records a quote that was answered, and that no command has used."""
+"""Records a quote that was answered but used by no command."""
 
 
 class Questions:
-    """Asks a source, each question on a thread of its own, at most `most_open` at a time."""
+    """Asks a source, each question on its own thread, at most `most_open` at a time."""
 
     def __init__(self, source: QuoteSource, audit_late: Audit, moments: Moments, most_open: int) -> None:
         self._source = source
@@ -31,16 +31,16 @@ class Questions:
         self._open = 0
 
     def about(self, symbol: str, user: str) -> "Inquiry":
-        """Begin an inquiry about a symbol; nothing is asked yet."""
+        """Begin an inquiry about a symbol; nothing is sent yet."""
         return Inquiry(self, symbol, user)
 
     def finish(self, seconds: float) -> bool:
-        """Wait until all open questions are answered and audited or given up; return whether they are in time."""
+        """Wait until every open question is audited or given up; return whether that was so in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, seconds)
 
     def start(self, inquiry: "Inquiry", number: int, seconds: float) -> None:
-        """Ask a question of an inquiry; raises FailedTryError when too many are open."""
+        """Ask one question of an inquiry; raises FailedTryError if too many are open."""
         with self._changed:
             if self._open >= self._most_open:
                 raise FailedTryError(f"{self._open} questions are open already")
@@ -65,7 +65,7 @@ class Questions:
             self._closed_one()
 
     def audit_late(self, quote: Quote) -> None:
-        """Hand on a quote that came too late to be used."""
+        """Pass on a quote that came too late to be used."""
         try:
             self._audit_late(quote)
         except Exception:
@@ -91,18 +91,18 @@ class Inquiry:
         self._is_over = False
 
     def ask(self, seconds: float) -> int:
-        """Ask once more, for an answer within so many seconds; return the question's number.
+        """Ask once more, with a time-out in seconds; return the question's number.
 
-        Raises FailedTryError when too many questions are open.
+        Raises FailedTryError if too many questions are open.
         """
         self._asked += 1
         self._questions.start(self, self._asked, seconds)
         return self._asked
 
     def wait(self, seconds: float, question: int | None = None) -> QuoteAnswer | None:
-        """Return the first answer to any of the questions, None when there is none within so many seconds.
+        """Return the first answer to any of the questions, or None if there is none in time.
 
-        Raises what a question failed with as soon as it does, if that is the one.
+        If `question` fails, raises its error at once.
         """
         end = monotonic_seconds() + seconds
         with self._changed:
@@ -116,15 +116,15 @@ class Inquiry:
             return self._answer
 
     def end(self) -> None:
-        """Use no answer from now on; those that come are audited."""
+        """Stop using answers; those that still come are audited."""
         with self._changed:
             unused = None if self._is_over else self._answer
             self._is_over = True
-        if unused is not None:  # it came at that very moment, when another process had stored one
+        if unused is not None:  # it came just as another process had stored one
             self._questions.audit_late(unused.quote)
 
     def answered(self, answer: QuoteAnswer) -> bool:
-        """Take an answer; return False when it comes too late to be used."""
+        """Take an answer; return False if it comes too late to be used."""
         with self._changed:
             if self._is_over or self._answer is not None:
                 return False
@@ -133,7 +133,7 @@ class Inquiry:
             return True
 
     def failed(self, number: int, error: BaseException) -> None:
-        """Note why a question brought no answer."""
+        """Record why a question failed."""
         with self._changed:
             self._failures[number] = error
             self._changed.notify_all()

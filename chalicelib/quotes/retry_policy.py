@@ -1,4 +1,4 @@
-"""How long a quote is tried for, and how the tries are spaced."""
+"""How long a quote is tried for, and the pauses between tries."""
 
 import random
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ from chalicelib.config.settings import Settings
 class QuoteRetryPolicy:
     """The bounds on getting one quote, in milliseconds; docs/quotes.md says how to choose them.
 
-    `try_ms` is how long one question is waited for before another one is asked, `limit_ms` bounds all of it, waiting
-    for others included; until then every question is heard out. The pause after the
-    n-th failed try is drawn from 0 to `first_pause_ms` x 2^(n-1), at most `longest_pause_ms` (exponential backoff with
-    full jitter). `lock_spare_ms` is by how much a lock outlives the try it covers, `poll_ms` how often a waiting
-    process looks whether the owner of the lock is done.
+    After `try_ms` without an answer another question is asked; `limit_ms` bounds all tries, including waiting for other
+    processes. The pause after the n-th failed try is drawn from 0 to `first_pause_ms` x 2^(n-1), at most
+    `longest_pause_ms` (exponential backoff with full jitter). A lock outlives the try it covers by `lock_spare_ms`. A
+    process that waits for a lock polls every `poll_ms`.
     """
 
     try_ms: int = 30
@@ -26,7 +25,7 @@ class QuoteRetryPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "QuoteRetryPolicy":
-        """Return what the settings say."""
+        """Return the policy that the settings give."""
         return cls(
             try_ms=settings.quote_try_ms,
             limit_ms=settings.quote_limit_ms,
@@ -38,14 +37,14 @@ class QuoteRetryPolicy:
 
     @property
     def lock_ms(self) -> int:
-        """How long a lock lives: its owner renews it before each try, so it covers one try and the pause after it."""
+        """The lifetime of a lock. Its owner renews it before each try, so it covers one try and the pause after it."""
         return self.try_ms + self.longest_pause_ms + self.lock_spare_ms
 
     def pause_seconds(self, failed_tries: int) -> float:
-        """Return how long to pause after so many failed tries, 1 or more."""
+        """Return the pause after so many failed tries, 1 or more."""
         longest_ms = min(self.longest_pause_ms, self.first_pause_ms * 2 ** min(failed_tries - 1, 30))
         return random.uniform(0, longest_ms) / 1000  # noqa: S311  # jitter, no secret
 
     def poll_seconds(self) -> float:
-        """Return how long to wait before the next look; drawn, so that waiting processes do not look in step."""
+        """Return the pause before the next poll, with jitter so that waiting processes do not poll in step."""
         return random.uniform(self.poll_ms / 2, self.poll_ms) / 1000  # noqa: S311  # jitter, no secret

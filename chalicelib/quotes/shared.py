@@ -21,26 +21,26 @@ class Cache(Protocol):
     """Where quotes are shared; see `chalicelib.quotes.cache.QuoteCache`."""
 
     def read(self, symbol: str) -> QuoteAnswer | None:
-        """Return the quote of a symbol while it may be used."""
+        """Return a symbol's quote if it may still be used."""
 
     def claim(self, symbol: str, token: str, lifetime_ms: int) -> tuple[Claim, QuoteAnswer | None]:
-        """Take or renew the lock of a symbol, unless another has it; return also a quote that is there."""
+        """Take or renew a symbol's lock, unless another owner has it, and return the quote if there is one."""
 
     def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
-        """Store a quote, if there is one, and give the lock back."""
+        """Store a quote, if there is one, and release the lock."""
 
 
 class OpenInquiry(Protocol):
     """The questions of one fetch; see `chalicelib.quotes.questions.Inquiry`."""
 
     def ask(self, seconds: float) -> int:
-        """Ask once more, for an answer within so many seconds; return the question's number."""
+        """Ask once more, with a time-out in seconds; return the question's number."""
 
     def wait(self, seconds: float, question: int | None = None) -> QuoteAnswer | None:
-        """Return the first answer to any question, or raise FailedTryError when that one fails."""
+        """Return the first answer to any question, or raise FailedTryError when `question` fails."""
 
     def end(self) -> None:
-        """Use no answer from now on."""
+        """Stop using answers."""
 
 
 class Inquirer(Protocol):
@@ -54,7 +54,7 @@ class Inquirer(Protocol):
 
 
 class SharedQuotes:
-    """The quotes of this process; safe to share between threads.
+    """The quotes of this process; thread-safe.
 
     Threads of one process share a single flight for each symbol; processes share the symbol's lock in Redis. No call
     waits longer than `retries.limit_ms`, plus one Redis time-out if Redis hangs.
@@ -78,9 +78,9 @@ class SharedQuotes:
         self._log = SeldomLog(log)
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
-        """Return the current quote of a symbol, asked for by `user` when nobody has; raises QuoteUnavailableError.
+        """Return a symbol's current quote, asked for by `user` if it is not cached; raises QuoteUnavailableError.
 
-        Of all who get the same quote exactly one gets it as not cached: the one that asked the source.
+        Of all callers that get the same quote, only the one that asked the source gets it as not cached.
         """
         if (answer := self._cache.read(symbol)) is not None:
             return answer
@@ -91,13 +91,13 @@ class SharedQuotes:
         return answer.remaining_ms(self._moments()) > 0
 
     def finish(self) -> bool:
-        """Hear out the questions that are open; return whether that was possible within the limit of one quote."""
+        """Wait for open questions; return whether all ended within the limit of one quote."""
         return self._questions.finish(self._retries.limit_ms / 1000)
 
     def _fetch(self, symbol: str, user: str) -> QuoteAnswer:
-        """Ask the source, or wait for the process that does; take over when that one gives up or dies.
+        """Ask the source, or wait for the process that does; take over if that one gives up or dies.
 
-        A question that is not answered in time is followed by another one, and is still open: the first answer counts.
+        If a question is not answered in time, another is asked and both stay open: the first answer counts.
         """
         token = secrets.token_hex(8)
         end = self._monotonic() + self._retries.limit_ms / 1000

@@ -1,4 +1,4 @@
-"""One fetch for all threads of a process: the first one fetches, the others share what it gets."""
+"""One fetch for all threads of a process: the first thread fetches, the others share the result."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,17 +17,17 @@ class _Flight:
 
 
 class SingleFlight:
-    """The fetches under way in this process, at most one a symbol."""
+    """The fetches in progress in this process, at most one per symbol."""
 
     def __init__(self) -> None:
         self._lock = concurrency.Lock()
         self._flights: dict[str, _Flight] = {}
 
     def join(self, symbol: str, fetch: Callable[[], QuoteAnswer], limit_seconds: float) -> QuoteAnswer:
-        """Return what `fetch` returns, or, when another thread is fetching the symbol already, the quote it gets.
+        """Return the result of `fetch`, or of the fetch of the same symbol that is already in progress.
 
-        That one counts as cached: it is the other thread's hit on the source. A fetch that fails has failed for all
-        who wait for it: QuoteUnavailableError, as after `limit_seconds` of waiting.
+        A shared result counts as cached: it is the other thread's hit on the source. A failed fetch fails for all who
+        wait for it, with QuoteUnavailableError, as does waiting longer than `limit_seconds`.
         """
         with self._lock:
             flight = self._flights.get(symbol)
@@ -44,7 +44,7 @@ class SingleFlight:
         try:
             flight.answer = fetch()
             return flight.answer
-        finally:  # whatever happened: nobody waits for a flight that does not land
+        finally:  # whatever happens, nobody waits for a flight that never lands
             with self._lock:
                 del self._flights[symbol]
             flight.landed.set()

@@ -1,4 +1,4 @@
-"""The quote sources (SPEC.md section 4): one price for all, simulated prices, or the legacy quote server."""
+"""The quote sources (SPEC.md section 4): one fixed price, simulated prices, or the legacy quote server."""
 
 import base64
 from hashlib import blake2b
@@ -18,7 +18,7 @@ class QuoteSource(Protocol):
     """Makes quotes."""
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
-        """Ask once for a new quote; raises FailedTryError when there is none in time."""
+        """Ask once for a new quote; raises FailedTryError if there is none in time."""
 
 
 class FixedSource:
@@ -29,17 +29,17 @@ class FixedSource:
         self._clock = clock
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:  # noqa: ARG002  # it never waits
-        """Return a quote of the one price, made now."""
+        """Return a quote at the fixed price, made now."""
         now = self._clock()
         return Quote(symbol, self._price_cents, user, now, _cryptokey("fixed", symbol, now))
 
 
 class SimulatedSource:
-    """Prices that move plausibly, a pure function of seed, symbol and minute: all instances agree without talking.
+    """Plausible prices, a pure function of seed, symbol and minute: all instances agree without communicating.
 
     A symbol's price is a base of 5.00 to 500.00 times the sum of five waves of noise. Each wave draws a level at
-    regular times, 5 minutes to 2 days apart, and goes straight from one to the next; the slower, the higher. Integers
-    only, so that no two machines round differently.
+    regular intervals, 5 minutes to 2 days apart, and interpolates linearly; slower waves are higher. It uses integers
+    only, so no two machines round differently.
     """
 
     _PERIODS_MINUTES = (5, 20, 90, 480, 2880)
@@ -55,7 +55,7 @@ class SimulatedSource:
         return Quote(symbol, self.price_cents(symbol, now), user, now, _cryptokey(self._seed, symbol, now))
 
     def price_cents(self, symbol: str, now_ms: int) -> int:
-        """Return the price in the minute of `now_ms`; always greater than 0."""
+        """Return the price in the minute of `now_ms`, always greater than 0."""
         minute = now_ms // MINUTE_MS
         base = 500 + self._draw(symbol, "base", 0) % 49_501
         swing = sum(
@@ -65,7 +65,7 @@ class SimulatedSource:
         return base * (1_000_000 + swing) // 1_000_000
 
     def _wave(self, symbol: str, minute: int, period: int, height: int) -> int:
-        """Return one wave's part of the swing, in millionths, between -height and height."""
+        """Return one wave's contribution in millionths, between -height and height."""
         step, into = divmod(minute, period)
         start, end = (self._draw(symbol, str(period), step + ahead) % (2 * height + 1) - height for ahead in (0, 1))
         return (start * (period - into) + end * into) // period
@@ -80,7 +80,7 @@ def _cryptokey(seed: str, symbol: str, now_ms: int) -> str:
 
 
 def make_source(setting: str, clock: Clock) -> QuoteSource:
-    """Return the source that the setting QUOTE_SOURCE names; raises SettingError for one that cannot be used."""
+    """Return the source named by the setting QUOTE_SOURCE; raises SettingError for one that cannot be used."""
     kind, _, rest = setting.partition(":")
     if kind == "fixed":
         try:
