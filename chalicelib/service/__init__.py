@@ -1,1 +1,1 @@
-"""How a command is carried out: load, quote, decide, save; again when another was first."""
+"""How a command is executed: load, quote, decide, save; again if another write came first."""

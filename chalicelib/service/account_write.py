@@ -1,4 +1,4 @@
-"""One change of one account by optimistic concurrency: read, decide, save, and again when another write came first."""
+"""One change of one account by optimistic concurrency: read, decide, save, and again if another write came first."""
 
 import secrets
 from collections.abc import Callable
@@ -20,34 +20,34 @@ Result = TypeVar("Result")
 
 
 class Store(Protocol):
-    """What writes need of the store; see `chalicelib.store.accounts.Accounts`."""
+    """The part of the store that writes use; see `chalicelib.store.accounts.Accounts`."""
 
     def make_indexes(self) -> None:
-        """Create the indexes that are not there yet."""
+        """Create the missing indexes."""
 
     def kept(self, user: str, key: str | None = None) -> Record | None:
-        """Return the record that the process keeps, if a key can be looked up in it; it may be out of date."""
+        """Return the record kept in this process if a key can be looked up in it; it may be out of date."""
 
     def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
-        """Return a user's record as the database has it now, with what it takes to look a key up."""
+        """Return a user's record from the database, with what a lookup of the key needs."""
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
-        """Write the change of a record, or raise LostRaceError or UnknownOutcomeError."""
+        """Save the change of a record, or raise LostRaceError or UnknownOutcomeError."""
 
     def find_key(self, record: Record, key: str) -> Found | None:
         """Return the entry of an idempotency key."""
 
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
-        """Return the entry that an attempt wrote after the version `since`."""
+        """Return the entry that an attempt wrote after version `since`."""
 
     def with_history(self, record: Record) -> Record:
         """Return the record with its latest commands."""
 
 
 class Written(NamedTuple):
-    """What came of a write: its entry, None when there was nothing to do, and the races lost on the way.
+    """The result of a write: its entry, or None if there was nothing to do, and the number of lost races.
 
-    `replayed` says that an earlier request with the same key made the entry.
+    `replayed` means that an earlier request with the same key made the entry.
     """
 
     found: Found | None
@@ -56,24 +56,24 @@ class Written(NamedTuple):
 
     @property
     def entry(self) -> Entry | None:
-        """Return the entry, None when there is none."""
+        """Return the entry, or None."""
         return None if self.found is None else self.found.entry
 
 
 Decide = Callable[[Record, int], Decision | None]
-"""What is to become of a record at a time (ms); None when nothing. It may be asked again, with another record."""
+"""Decides on a record at a time (ms); None means no change. It may be called again with another record."""
 
 
 class AccountWrite:
-    """One change of the account of `user`, tried until its outcome is known or its time is over.
+    """One change of the account of `user`, retried until its outcome is known or its time is over.
 
-    One attempt id covers all tries: the guard lets at most one of them through, also when a write whose outcome was
-    unknown arrives late. What the attempt wrote is looked for from the version on that its first try of unknown outcome
-    was for: other servers may have written any number of entries since.
+    One attempt id covers all tries: the guard lets at most one of them succeed, even if a write of unknown outcome
+    arrives late. The attempt's entry is looked for from the version of its first try of unknown outcome on: other
+    servers may have written any number of entries since.
 
-    With a `key` the entry of an earlier request is found instead. The record in which the key was looked up is the one
-    that is decided on: the guard tells if it was too old. `wants_latest` says that the latest commands will be asked
-    for: the same read may have them.
+    With a `key`, the entry of an earlier request is returned instead. The record in which the key was looked up is the
+    one that is decided on: the guard tells if it was out of date. `wants_latest` says that the latest commands will be
+    needed, which the same read may return.
     """
 
     def __init__(
@@ -101,29 +101,29 @@ class AccountWrite:
         self._lost_races = 0
 
     def earlier_outcome(self) -> Found | None:
-        """Return the entry that the key stands for already, before anything is decided.
+        """Return the entry that already has the key, before anything is decided.
 
-        Raises StoreUnavailableError when the database does not answer in time.
+        Raises StoreUnavailableError if the database does not answer in time.
         """
         return self._until_known(partial(self._look_up, trust_kept=True))
 
     def check_clock(self) -> None:
-        """Raise ClockSkewError when nothing can be decided, StoreUnavailableError when nobody can tell in time."""
+        """Raise ClockSkewError if nothing can be decided, StoreUnavailableError if that cannot be found out in time."""
         self._until_known(self._clock)
 
     def forget(self) -> None:
-        """Decide on another record than the one looked at: somebody else has written since."""
+        """Drop the record looked at: another write has come since."""
         self._record = None
 
     def carry_out(self, decide: Decide, *, trust_kept: bool = True) -> Written:
         """Decide and save until the write is confirmed.
 
-        Unless the record that the process keeps is to be trusted, the database's is decided on: an old one could say
-        "nothing to do", and no guard checks an account that is not written.
+        Unless `trust_kept`, the database's record is decided on and not the one kept in the process: an old one could
+        say "nothing to do", and no guard checks an account that is not written.
 
-        Raises TooLateError when it is not begun in its time, ClockSkewError, UnknownDataVersionError and
-        PermanentError, after which nothing was changed, StoreUnavailableError when the database did not confirm it, and
-        what `decide` raises.
+        Raises TooLateError if it was not begun in time, ClockSkewError, UnknownDataVersionError and PermanentError,
+        after which nothing was changed; StoreUnavailableError if the database did not confirm it; and what `decide`
+        raises.
         """
         return self._until_known(partial(self._try, decide, trust_kept=trust_kept))
 
@@ -135,12 +135,12 @@ class AccountWrite:
             except LostRaceError:
                 self._lost_races += 1
                 self._timer.lost_races += 1
-                # Nobody else need be racing where the record was an old one.
+                # After a kept record, out of date, there need not be any contention.
                 pauses = self._was_read_now
             except UnknownOutcomeError as error:
                 last, pauses = error, True
             except (PermanentError, UnavailableError) as error:
-                if self._since is None:  # nothing was changed, as it says
+                if self._since is None:  # nothing was changed, as the error says
                     raise
                 last, pauses = error, True
             self._record = None
@@ -148,7 +148,7 @@ class AccountWrite:
                 raise self._deadline.failure(last)
 
     def _look_up(self, *, trust_kept: bool) -> Found | None:
-        """Have a record to decide on; return the entry if it is in the journal already."""
+        """Get a record to decide on; return the entry if it is in the journal already."""
         with self._timer.load:
             kept = self._store.kept(self._user, self._key) if trust_kept else None
             record = kept or self._record
@@ -173,8 +173,8 @@ class AccountWrite:
             return Written(found, found.attempt != self._attempt, self._lost_races)
         record = self._record
         assert record is not None
-        # However a command came to be late, its key may be forgotten. The look at the time comes after the record was
-        # read: whatever happens from then on, the guard tells whether that is still the latest.
+        # A late command's key may have been forgotten. The time is checked after the record was read: from then on the
+        # guard tells whether the record is still current.
         if not self._deadline.remaining_seconds():
             raise self._deadline.too_late()
         decision = decide(record, self._clock())
@@ -193,10 +193,10 @@ class AccountWrite:
 def write_for_system(
     store: Store, clock: Clock, user: str, decide: Callable[[Account, int], Decision | None], limit_ms: int
 ) -> Written:
-    """Write what the system does to an account by itself, None when there is nothing to do.
+    """Write what the system does to an account on its own; return None if there is nothing to do.
 
-    Raises UnavailableError: StoreUnavailableError when the database did not confirm it in time, the others when nothing
-    was changed.
+    Raises UnavailableError: StoreUnavailableError if the database did not confirm it in time, others if nothing was
+    changed.
     """
     one = AccountWrite(store, clock, user, Deadline(limit_ms))
     return one.carry_out(lambda record, now_ms: decide(record.account, now_ms), trust_kept=False)

@@ -1,4 +1,4 @@
-"""The time that one command has, and the pauses between its tries."""
+"""The time limit of a command, and the pauses between its tries."""
 
 import logging
 import random
@@ -15,11 +15,11 @@ LONGEST_PAUSE_SECONDS = 0.25
 
 
 class Deadline:
-    """The time one command has, counted from when its request arrived (SPEC.md section 7).
+    """The time limit of one command, counted from the arrival of its request (SPEC.md section 7).
 
-    `arrived_ms` is when whoever received the request first did so; without it, or when it lies ahead, it is now. The
-    time is up when the wall clock or the monotonic one says so: a process that is suspended may see only one of them go
-    on.
+    `arrived_ms` is when the first server received the request; if it is missing or in the future, it is now. The time
+    is up when either the wall clock or the monotonic clock says so: a suspended process may see only one of them
+    advance.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Deadline:
         self._longest_pause = FIRST_PAUSE_SECONDS
 
     def remaining_seconds(self) -> float:
-        """Return what is left, 0 when the time is up."""
+        """Return the time left, 0 when it is up."""
         return max(0.0, min(self._end_seconds - self._timer(), (self._end_ms - self._clock()) / 1000))
 
     def pause(self) -> bool:
-        """Wait before another try: exponential backoff with full jitter. False, at once, when the time is up.
+        """Wait before another try: exponential backoff with full jitter. Return False, at once, if the time is up.
 
-        The last pause ends with the time, so that what became of a try is still looked for.
+        The last pause ends at the deadline, so that the outcome of a try is still looked up.
         """
         remaining = self.remaining_seconds()
         if not remaining:
@@ -55,13 +55,13 @@ class Deadline:
         return True
 
     def too_late(self) -> TooLateError:
-        """Return the error for a command that was not begun in its time, counted from the arrival of its request."""
+        """Return the error for a command that was not begun in time."""
         return TooLateError(f"the command was not begun within {self._limit_ms / 1000:g} s of its arrival")
 
     def failure(self, last: Exception | None) -> UnavailableError:
-        """Return the error for a command that ran out of time, by what its last try that went wrong met.
+        """Return the error for a command that ran out of time, given the error of its last failed try.
 
-        None is for one that lost every race: it changed nothing.
+        `last` is None for a command that lost every race: it changed nothing.
         """
         if last is None:
             return self.too_late()

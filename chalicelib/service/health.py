@@ -1,4 +1,4 @@
-"""Whether this server can do its work; one check answers all who ask at the same time."""
+"""Whether this server can do its work. One check answers all concurrent requests."""
 
 import logging
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from chalicelib.store.registry import Registry
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 1.0
-"""How long the database has to answer a check."""
+"""How long the database may take to answer a check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a check has found: what is `down`, and the problem's code where commands cannot be done because of it."""
+    """The result of a check: what is `down`, and the problem's code if commands cannot be executed because of it."""
 
     down: tuple[str, ...] = ()
     code: str | None = None
@@ -35,11 +35,10 @@ class Health:
 
 
 class HealthCheck:
-    """Looks for what commands need: a primary, data of our form, a clock that is right; safe to share between threads.
+    """Checks what commands need: a primary, a supported data version, a correct clock. Thread-safe.
 
-    Without Redis commands still work, from the quote source; without the indexes it is sweeps that fail, until they
-    have made them again. What is down is then told without a code, so that a load balancer does not take all servers
-    out at once.
+    Without Redis commands still work, from the quote source; without the indexes only sweeps fail, until they have
+    created them. These are reported without a code, so that a load balancer does not take all servers out at once.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class HealthCheck:
         self._ended = 0.0
 
     def __call__(self) -> Health:
-        """Return what is down: of a check that ended since this was asked, else of a new one."""
+        """Return the result of a check that ended after this call began, if there is one, else of a new one."""
         asked = self._monotonic()
         with self._lock:
             if asked >= self._ended:
@@ -81,7 +80,7 @@ class HealthCheck:
         except PermanentError as error:
             return Health((f"mongodb: {error}",), "store_unavailable", 30)
         except UnavailableError as error:
-            log.warning("not well: %s", error)
+            log.warning("cannot execute commands: %s", error)
             what = {"clock_skew": "clock", "unknown_data_version": "data"}.get(error.code, "mongodb")
             return Health((f"{what}: {error}",), error.code, error.retry_after_seconds)
         fault = _redis_fault(self._redis)
@@ -89,7 +88,7 @@ class HealthCheck:
 
 
 def _redis_fault(redis: Redis) -> str | None:
-    """Return what is wrong with the cache, None when nothing is."""
+    """Return what is wrong with the cache, or None."""
     try:
         with redis.pipeline(transaction=False) as pipeline:
             pipeline.ping()

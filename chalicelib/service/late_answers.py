@@ -1,4 +1,4 @@
-"""Answers of the quote source that came too late to be used: hits all the same, and audited."""
+"""Quotes that came too late to be used: they are hits on the source all the same, and are audited."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +12,9 @@ from chalicelib.service.transaction_numbers import TransactionNumbers
 
 @dataclass(frozen=True, slots=True)
 class LateAnswers:
-    """Records them in the journal of the system, each under a number of its own.
+    """Records late quotes in the system's journal, each under its own number.
 
-    Who asked has an answer by then, and may have been a read, which leaves nothing in its user's journal.
+    The caller has its answer by then, and may have been a read, which leaves nothing in its user's journal.
     """
 
     store: Store
@@ -23,6 +23,6 @@ class LateAnswers:
     limit_ms: int
 
     def record(self, quote: Quote) -> None:
-        """Record a quote; raises UnavailableError when the database did not confirm it in time."""
+        """Record a quote; raises UnavailableError if the database did not confirm it in time."""
         note = partial(note_hits, [quote], self.numbers.next())
         write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.limit_ms)

@@ -1,4 +1,4 @@
-"""Current prices of several symbols at once: a read that is no command (API.md)."""
+"""Current prices of several symbols at once: a read, not a command (API.md)."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -15,14 +15,14 @@ from chalicelib.service.trading import Quotes
 from chalicelib.service.transaction_numbers import TransactionNumbers
 
 AT_ONCE = 8
-"""How many quotes one such read waits for at the same time."""
+"""How many quotes one request waits for at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Gets prices; safe to share between threads.
+    """Gets prices; thread-safe.
 
-    No quote is begun after `limit_ms`, which also bounds each by itself. `write_limit_ms` bounds the audit of hits.
+    No quote is begun after `limit_ms`, which also bounds each quote. `write_limit_ms` bounds the audit of hits.
     """
 
     quotes: Quotes
@@ -35,15 +35,15 @@ class Prices:
     def get(self, symbols: Sequence[str], user: str) -> Mapping[str, QuoteAnswer | None]:
         """Return the quotes of symbols, asked for by `user`; None for one that could not be had in time.
 
-        Hits on the source are in the journal of the system before this returns; raises StoreUnavailableError when the
-        database did not confirm that, and ClockSkewError.
+        Hits on the source are in the system's journal before this returns. Raises StoreUnavailableError if the database
+        did not confirm that, and ClockSkewError.
         """
         executor = concurrency.ThreadPoolExecutor(min(AT_ONCE, len(symbols)), thread_name_prefix="prices")
         try:
             asked = {symbol: executor.submit(self.quotes.get, symbol, user) for symbol in symbols}
             concurrency.wait(asked.values(), self.limit_ms / 1000)
         finally:
-            executor.shutdown(cancel_futures=True)  # those that have begun end by their own limit, and may be hits
+            executor.shutdown(cancel_futures=True)  # those in progress end by their own limit, and may be hits
         answers = {symbol: _answer(future) for symbol, future in asked.items()}
         hits = [answer.quote for answer in answers.values() if answer is not None and not answer.cached]
         if hits:

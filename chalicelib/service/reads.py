@@ -1,4 +1,4 @@
-"""Reads that are no commands (API.md): an account, what happened to it, and its journal page by page."""
+"""Reads, which are not commands (API.md): an account, its events, and its journal page by page."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ MOST_ENTRIES = 200
 DEFAULT_ENTRIES = 50
 
 MOST_SCANNED = 20_000
-"""How many entries are looked through for one page of trades: the next page goes on from there."""
+"""How many entries are scanned for one page of trades; the next page continues from there."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventId:
-    """The place of an event: its entry's sequence number, and which of the entry's events it is, from 0."""
+    """An event's place: its entry's sequence number, and its index among the entry's events, from 0."""
 
     sequence: int
     place: int
@@ -26,7 +26,7 @@ class EventId:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events of an account; `more` tells that there are others beyond the last one."""
+    """Events of an account; `more` means that there are others after the last one."""
 
     events: tuple[AccountEvent, ...]
     more: bool
@@ -51,7 +51,7 @@ def latest_events(reads: AccountReads, snapshot: Snapshot) -> Events:
 
 
 def events_after(reads: AccountReads, snapshot: Snapshot, after: EventId) -> Events:
-    """Return the events after one, oldest first."""
+    """Return the events after the one given, oldest first."""
     oldest = (
         event
         for numbered in reads.after(snapshot, after.sequence - 1)
@@ -62,7 +62,7 @@ def events_after(reads: AccountReads, snapshot: Snapshot, after: EventId) -> Eve
 
 
 def history_page(reads: AccountReads, user: str, before: int | None, limit: int, *, only_trades: bool) -> JournalPage:
-    """Return a page of a user's journal; with `only_trades` of the entries by which shares changed hands."""
+    """Return a page of a user's journal; with `only_trades`, only the entries in which shares changed hands."""
     wanted: list[Numbered] = []
     for scanned, numbered in enumerate(reads.newest_first(reads.snapshot(user), before)):
         if len(wanted) == limit or scanned == MOST_SCANNED:

@@ -1,4 +1,4 @@
-"""A command from start to end: look for its key, get the quote, wait for the turn, decide and save."""
+"""A command from start to end: look up its key, get the quote, wait for its turn, decide and save."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,12 +45,12 @@ class DumpWriter(Protocol):
     def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
         """Write the log that a DUMPLOG entry asks for, once, and return what the answer adds.
 
-        With it the logs of the user may take `most_bytes`.
+        The user's logs, including this one, may take `most_bytes`.
         """
 
 
 class Answer(NamedTuple):
-    """The outcome of a command: its entry, what the answer adds, and whether it is the first outcome repeated."""
+    """The outcome of a command: its entry, what the answer adds, and whether it repeats an earlier outcome."""
 
     user: str
     entry: Entry
@@ -60,10 +60,10 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trading:
-    """Executes commands; safe to share between threads. `limit_ms` bounds the time one command may take to be saved.
+    """Executes commands; thread-safe. `limit_ms` bounds the time until a command is saved.
 
-    Commands of one user wait for each other in `queues`, so that threads of one process do not race for the account;
-    between processes the store's guard decides.
+    Commands of one user wait for each other in `queues`, so threads of one process do not race for an account; between
+    processes the store's guard decides.
     """
 
     store: Store
@@ -84,10 +84,10 @@ class Trading:
     ) -> Answer:
         """Execute a command exactly once and return its outcome, which may be a rejection.
 
-        `arrived_ms` is when its request arrived, by default now: its time counts from then. With the log that it has
-        written those of its user may take `most_log_bytes`. Raises KeyReusedError, QuoteUnavailableError,
-        ClockSkewError, TooLateError and PermanentError, after which nothing was changed, and StoreUnavailableError when
-        the database did not confirm the change in time: only with the same key may the command then be sent again.
+        `arrived_ms` is when its request arrived, by default now: its time limit counts from then. The user's logs,
+        including one this command writes, may take `most_log_bytes`. Raises KeyReusedError, QuoteUnavailableError,
+        ClockSkewError, TooLateError and PermanentError, after which nothing was changed, and StoreUnavailableError if
+        the database did not confirm the change in time: the command may then be sent again only with the same key.
         """
         timer = timer or CommandTimer()
         deadline = Deadline(self.limit_ms, arrived_ms)
@@ -112,12 +112,12 @@ class Trading:
             wants_latest=command.name is CommandName.DISPLAY_SUMMARY,
             timer=timer,
         )
-        # Looked for before a quote is asked for: a repeated command needs none, nor need it wait for its turn.
+        # Before a quote is asked for: a repeated command needs none, and need not wait for its turn.
         if command.key is not None and (found := write.earlier_outcome()):
             return found, True
         quote = _CommandQuote(self.quotes, command, timer)
         if command.name in PRICED and command.refusal is None:
-            write.check_clock()  # no price is asked for in vain
+            write.check_clock()  # do not ask for a price in vain
             quote.ask()
         try:
             with self.queues.turn(command.user, deadline) as waited:
@@ -130,7 +130,7 @@ class Trading:
         assert written.found is not None, "a command always has an entry"
         events = written.found.entry.events
         recorded = [event.quote for event in events if isinstance(event, QuoteHit)]
-        # One ran out before it was saved, or another request with the key was faster.
+        # A quote expired before it was saved, or another request with the key was faster.
         self._note_hits(command, [hit for hit in quote.hits if hit not in recorded])
         return written.found, written.replayed
 
@@ -142,9 +142,9 @@ class Trading:
         return self.decide(record.account, command, answer, now_ms, record.version + 1, history, self.limits)
 
     def _note_hits(self, command: Command, hits: Sequence[Quote]) -> None:
-        """Record hits on the source that are not among the events of the command's entry, or that it has none for.
+        """Record hits on the source that the command's entry does not have, or if it has no entry.
 
-        Those of an account that can hold no more stand in the journal of the system.
+        If the account is full, they go to the system's journal.
         """
         for hit in hits:
             note = partial(note_hit, hit, command.transaction)
@@ -155,7 +155,7 @@ class Trading:
 
 
 class _CommandQuote:
-    """The quote of one command if it needs one; `hits` are the answers of the source that it led to."""
+    """The quote of a command, if it needs one; `hits` are the source's answers."""
 
     def __init__(self, quotes: Quotes, command: Command, timer: CommandTimer) -> None:
         self._quotes = quotes
@@ -177,14 +177,14 @@ class _CommandQuote:
         self._answer = answer
 
     def current(self) -> QuoteAnswer | None:
-        """Return a quote that may be used now, None when none is needed; raises QuoteUnavailableError."""
+        """Return a quote that may be used now, or None if none is needed; raises QuoteUnavailableError."""
         if self._answer is not None and not self._quotes.is_current(self._answer):
             self.ask()
         return self._answer
 
 
 def _is_same(entry: Entry, command: Command) -> bool:
-    """Tell whether an entry records this command; its transaction number may differ in a repeated request."""
+    """Return whether an entry records this command; a repeated request may have another transaction number."""
     refusal = (entry.outcome, entry.message) if entry.outcome in FIELD_CODES else None
     return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all, entry.order, refusal) == (
         command.name,

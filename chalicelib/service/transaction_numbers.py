@@ -1,7 +1,7 @@
-"""Transaction numbers: rising, and no two the same (SPEC.md section 1, decision 52).
+"""Transaction numbers: increasing and unique (SPEC.md section 1, decision 52).
 
-A number has 63 bits: 41 of milliseconds since 2024 (enough until 2093), 18 of the number that the process has leased
-from the database, 4 that count within a millisecond.
+A number has 63 bits: 41 of milliseconds since 2024 (enough until 2093), 18 of the process number leased from the
+database, and a 4-bit counter within a millisecond.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ EPOCH_MS = 1_704_067_200_000
 """2024-01-01T00:00:00Z."""
 
 PROCESS_BITS = 18
-"""A number is used again after 262,143 others."""
+"""A process number is reused after 262,143 others."""
 
 _COUNT_BITS = 4
 
 
 class TransactionNumbers:
-    """Gives rising numbers, never the same twice; safe to share between threads and after a fork.
+    """Gives increasing, unique numbers; thread-safe and fork-safe.
 
-    `process` returns the number of this process, of which no other that is alive has the lowest PROCESS_BITS; it raises
-    StoreError while the database does not say.
+    `process` returns this process's number, whose lowest PROCESS_BITS no other live process has; it raises StoreError
+    if the database does not answer.
     """
 
     def __init__(self, process: Callable[[], int], clock: Clock = now_ms) -> None:
@@ -34,9 +34,9 @@ class TransactionNumbers:
         self._tick = 0
 
     def next(self) -> int:
-        """Return a new number. Past 16 in one millisecond it runs ahead of the clock rather than repeat one.
+        """Return a new number. After 16 in one millisecond it runs ahead of the clock rather than repeat one.
 
-        Raises StoreUnavailableError when this process has no number of its own yet and cannot have one.
+        Raises StoreUnavailableError if this process has no number yet and cannot get one.
         """
         try:
             process = self._process() % (1 << PROCESS_BITS)

@@ -1,11 +1,11 @@
-"""Whose time counts: a server goes by its own clock while that agrees with the database's (SPEC.md section 1).
+"""Whose time counts: a server uses its own clock while that agrees with the database's (SPEC.md section 1).
 
-What is known of the clock comes from looks: the database was asked for its time, and half of the round trip is the
-error. Between looks the monotonic clock tells whether the system's was set. So
+A check asks the database for its time; half of the round trip is the error. Between checks the monotonic clock tells
+whether the system's clock was set. So
 
-- a look that is old, or failed, holds up nobody: the last one is used for as long as both clocks of this machine agree;
-- a clock that was set, or a machine that slept, is seen at the next command, which looks again before it is decided;
-- without any look, and with one that says the clock is off, nothing is decided.
+- an old or failed check delays nobody: the last one is used for as long as both clocks of this machine agree;
+- a clock that was set, or a machine that slept, is noticed at the next command, which checks again before it decides;
+- without a check, or if the last one found the clock off, nothing is decided.
 """
 
 import logging
@@ -21,20 +21,20 @@ from chalicelib.store.errors import StoreError, UnknownOutcomeError
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
-"""A look that is older is followed by another one at the next command."""
+"""An older check is followed by another at the next command."""
 
 PAUSE_SECONDS = 1.0
-"""Between a look that failed, or found the clock off, and the next one."""
+"""The pause after a check that failed or found the clock off."""
 
 MOST_ERROR_MS = 1_000.0
-"""A look with a larger error says too little: the answer was late, or this process stood still on the way."""
+"""A check with a larger error says too little: the answer was late, or this process was suspended."""
 
 WAIT_SECONDS = 5.0
-"""How long one who cannot do without a look waits for that of another."""
+"""How long a caller that needs a check waits for another caller's."""
 
 
 class _Look(NamedTuple):
-    """What a look has found: by how much our clock is ahead of the database's, and when it was, by both clocks."""
+    """The result of a check: by how much our clock is ahead of the database's, and when, by both clocks."""
 
     ahead_ms: float
     error_ms: float
@@ -43,9 +43,9 @@ class _Look(NamedTuple):
 
 
 class TrustedClock:
-    """A Clock that raises ClockSkewError while it is off by more than the tolerance; safe to share between threads.
+    """A Clock that raises ClockSkewError while it is off by more than the tolerance; thread-safe.
 
-    `database_ms` asks the database's primary for its time, and raises StoreError when there is no answer.
+    `database_ms` asks the database's primary for its time, and raises StoreError if there is no answer.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class TrustedClock:
         self._monotonic = monotonic
         self._looking = concurrency.Lock()
         self._look: _Look | None = None
-        self._next_seconds = 0.0  # when the next look may be, after one of no use
+        self._next_seconds = 0.0  # when the next check may be, after one that was of no use
 
     def __call__(self) -> int:
-        """Return the time in milliseconds, by which a command may be decided.
+        """Return the time in milliseconds, by which commands are decided.
 
-        Raises ClockSkewError, and UnknownOutcomeError when the database was never heard of.
+        Raises ClockSkewError, and UnknownOutcomeError if the database has never answered.
         """
         look, now_ms, now_seconds = self._look, self._clock(), self._monotonic()
         if look is None or self._off_ms(look, now_ms, now_seconds):
@@ -81,9 +81,9 @@ class TrustedClock:
         return now_ms
 
     def _off_ms(self, look: _Look, now_ms: int, now_seconds: float) -> float:
-        """Return by how much the clock is ahead by now; 0 while that is within the tolerance.
+        """Return by how much the clock is ahead; 0 within the tolerance.
 
-        What the system's clock made since the look, and the monotonic one did not, it was set by.
+        If the system's clock moved since the check and the monotonic clock did not, it was set.
         """
         was_set_ms = (now_ms - look.at_ms) - (now_seconds - look.at_seconds) * 1000
         ahead_ms = look.ahead_ms + was_set_ms
@@ -94,7 +94,7 @@ class TrustedClock:
         return age_seconds >= LOOK_SECONDS and now_seconds >= self._next_seconds
 
     def _look_meanwhile(self) -> None:
-        """Look, unless another one does: what is known is good enough to go on by."""
+        """Check, unless another thread does: what is known is good enough meanwhile."""
         if self._looking.acquire(blocking=False):
             try:
                 self._look_again()
@@ -104,7 +104,7 @@ class TrustedClock:
                 self._looking.release()
 
     def _look_now(self, known: _Look | None) -> _Look:
-        """Return a look newer than `known`, or that one when it is from a moment ago."""
+        """Return a check newer than `known`, or `known` if it is from a moment ago."""
         if not self._looking.acquire(timeout=WAIT_SECONDS):
             raise UnknownOutcomeError("the database does not report its time")
         try:

@@ -1,4 +1,4 @@
-"""Commands of one user within a process run one after the other, first come, first served."""
+"""Commands of one user run one after the other within a process, first come, first served."""
 
 from collections import deque
 
@@ -7,21 +7,21 @@ from chalicelib.service.deadline import Deadline
 
 
 class UserQueues:
-    """A queue for each user who has a command under way; safe to share between threads."""
+    """A queue for each user with a command in progress; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = concurrency.Lock()
-        self._waiting: dict[str, deque[concurrency.Event]] = {}  # those behind the command that runs, by user
+        self._waiting: dict[str, deque[concurrency.Event]] = {}  # the commands waiting behind the running one, by user
 
     def turn(self, user: str, deadline: Deadline) -> "_Turn":
-        """Return what holds the user's turn while it is entered; the value is whether others had it in between.
+        """Return a context manager that holds the user's turn; its value says whether others had it in between.
 
-        To enter it raises TooLateError when the turn does not come in time.
+        Entering it raises TooLateError if the turn does not come in time.
         """
         return _Turn(self, user, deadline)
 
     def take(self, user: str, deadline: Deadline) -> bool:
-        """Wait for the turn of a user and have it; return whether others had it in between. Raises TooLateError."""
+        """Wait for the user's turn and take it; return whether others had it in between. Raises TooLateError."""
         with self._lock:
             queue = self._waiting.get(user)
             if queue is None:
@@ -35,7 +35,7 @@ class UserQueues:
         return True
 
     def pass_on(self, user: str) -> None:
-        """Let the next one have the turn of a user."""
+        """Pass the user's turn to the next command."""
         with self._lock:
             queue = self._waiting[user]
             following = queue.popleft() if queue else None
@@ -50,12 +50,12 @@ class UserQueues:
             is_still_waiting = mine in queue
             if is_still_waiting:
                 queue.remove(mine)
-        if not is_still_waiting:  # it came at that very moment
+        if not is_still_waiting:  # the turn came at that very moment
             self.pass_on(user)
 
 
 class _Turn:
-    """The turn of a user, held from `with` to its end."""
+    """A user's turn, held from `with` to its end."""
 
     __slots__ = ("_deadline", "_queues", "_user")
 

@@ -1,1 +1,1 @@
-"""Accounts and their journals in MongoDB: one guarded, atomic, durable write a command."""
+"""Accounts and their journals in MongoDB: one guarded, atomic, durable write per command."""

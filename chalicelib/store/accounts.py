@@ -1,8 +1,8 @@
 """The accounts in MongoDB: load a record, save it with one guarded write (SPEC.md sections 6 to 8).
 
-The guard is the account's version: an update names the version it was decided on and changes no other. State, journal
-entry and idempotency key are in that one update, so none exists without the others. Only plain update operators on one
-document are used: a standalone mongod, a replica set, a sharded cluster and DocumentDB all take them.
+The guard is the account's version: an update applies only to the version it was decided on. State, journal entry and
+idempotency key are in one update, so none exists without the others. It uses only plain update operators on one
+document, which a standalone mongod, a replica set, a sharded cluster and DocumentDB all support.
 """
 
 import itertools
@@ -33,18 +33,17 @@ from chalicelib.store.user_journal import PART_BYTES, PART_ENTRIES, Found, UserJ
 from chalicelib.store.writers import AccountWriter, GuardedWrite, SingleWriter, account_full, outcomes
 
 _NUMBER_BYTES = 4
-"""Behind the id of its attempt, which is of one process, each write has a number of its own: which was applied can be
-told."""
+"""A write's number, appended to the id of its attempt, tells which of the attempt's writes was applied."""
 
 _numbers = itertools.count()
 
 
 class Accounts:
-    """Loads and saves accounts; safe to share between threads.
+    """Loads and saves accounts; thread-safe.
 
-    `server` is the name that journal entries made here carry. `recent` keeps records in the process: a warm server
-    then needs one round trip a command, since the write itself checks that the version is still the latest. `writer`
-    and `reader` send writes and reads, each alone unless they are told otherwise.
+    `server` is recorded in journal entries. `recent` keeps records in the process: a warm server then needs one round
+    trip per command, since the write itself checks that the version is still the latest. `writer` and `reader` send
+    writes and reads, by default one at a time.
     """
 
     def __init__(
@@ -66,41 +65,42 @@ class Accounts:
         self._registry = registry or Registry(database)
 
     def make_indexes(self) -> None:
-        """Create the indexes that are not there yet; harmless to repeat. A new database has them before the first read.
+        """Create the missing indexes; idempotent. A new database has them before the first read.
 
-        Raises UnknownOutcomeError when the database does not answer, IndexConflictError and UnknownDataVersionError.
+        Raises UnknownOutcomeError if the database does not answer, IndexConflictError and UnknownDataVersionError.
         """
         self._registry.check()
         with outcomes():
             make_account_indexes(self._database)
 
     def kept(self, user: str, key: str | None = None) -> Record | None:
-        """Return the record of a user that the process keeps, which may be out of date: only a save tells.
+        """Return the user's record kept in this process. It may be out of date: only a save tells.
 
-        None when there is none in which `key`, the idempotency key of a command, can be looked up.
+        None if there is none, or if `key`, a command's idempotency key, cannot be looked up in it.
         """
         record = self._recent.get(user) if self._recent.is_worth_it else None
         return record if record is not None and record.keys.covers(key) else None
 
     def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
-        """Return the record of a user as the database has it, a new one when there is none.
+        """Return the user's record from the database, or a new one if there is none.
 
-        What is read is the state and what tells whether `key` is new, and with `with_latest` the latest commands, if
-        they can be had by the same read. Raises UnknownOutcomeError when
-        the database does not answer, and UnknownDataVersionError.
+        It has the state and what tells whether `key` is new; with `with_latest` also the latest commands, if the same
+        read can return them. Raises UnknownOutcomeError if the database does not answer, and UnknownDataVersionError.
         """
         self._registry.check()
-        block = None if self._recent.is_worth_it else block_of(key)  # all of it is for the keys of commands to come
+        block = (
+            None if self._recent.is_worth_it else block_of(key)
+        )  # read the whole filter, for the keys of later commands
         document = self._reader.read(user, block, with_latest=with_latest)
         record = new_record(user) if document is None else record_from_document(document, block)
         return self._recent.note_read(record)
 
     def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
-        """Store the change of `record.account` to `account` with its entry; return the record after it.
+        """Save the change from `record.account` to `account` with its entry; return the new record.
 
-        When it returns, the write is journaled on a majority of the replica set. Raises LostRaceError when the account
-        has changed since `record` was read, PermanentError when it can never be written, and UnknownOutcomeError when
-        the database did not confirm in time; then the entry, if it was written, can be found by `attempt`.
+        On return the write is in the journals of a majority. Raises LostRaceError if the account has changed since
+        `record` was read, PermanentError if it can never be written, and UnknownOutcomeError if the database did not
+        confirm it in time: if the entry was written, `attempt` finds it.
         """
         user = account.user
         number = next(_numbers) % (1 << 8 * _NUMBER_BYTES)
@@ -119,22 +119,22 @@ class Accounts:
         return after
 
     def find_key(self, record: Record, key: str) -> Found | None:
-        """Return the entry that an idempotency key stands for if it is one of the user's last (SPEC.md section 7).
+        """Return the entry with an idempotency key if it is one of the user's latest (SPEC.md section 7).
 
-        The record must be one that was kept or read for this key. Raises UnknownOutcomeError when the journal cannot be
-        read as far as the key may be in it.
+        The record must have been kept or read for this key. Raises UnknownOutcomeError if the journal cannot be read as
+        far back as the key may be.
         """
         if not record.keys.may_hold(key):
             return None
         return self._journal.find_key(record.account.user, record.version, key)
 
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
-        """Return the entry that an attempt wrote after the version `since`, however many came after it."""
+        """Return the entry that an attempt wrote after version `since`, however many entries followed it."""
         later = self._journal.newest_first(record.account.user, record.version, down_to=since + 1)
         return next((found for found in later if found.attempt == attempt), None)
 
     def with_history(self, record: Record) -> Record:
-        """Return a record that knows the user's latest commands; reads the journal if it does not know them yet."""
+        """Return the record with the user's latest commands; reads the journal if they are not known yet."""
         if record.latest is not None:
             return record
         entries = self._journal.newest_first(record.account.user, record.version, down_to=1)
@@ -146,7 +146,7 @@ class Accounts:
     def _update(
         self, record: Record, account: Account, entry: Entry, entry_bytes: bytes
     ) -> tuple[Record, dict[str, Document]]:
-        """Return the record after the write, and the update operators of the write."""
+        """Return the record after the write, and the write's update operators."""
         version = record.version + 1
         keys, key_changes = (
             (record.keys, {}) if entry.key is None else record.keys.with_key(entry.key, sequence=version)
@@ -171,8 +171,8 @@ class Accounts:
         to_set = operators.setdefault("$set", {})
         to_set.update(version=version, last_at=after.last_ms, open_bytes=after.open_bytes, **key_changes)
         if left is None:
-            # Not pushed: after a push MongoDB checks the whole array, after this what it was given. The version in the
-            # guard says how many entries there are.
+            # Not `$push`, after which MongoDB checks the whole array. The guard's version says how many entries there
+            # are.
             to_set[f"open.{record.open_count}"] = RawBSONDocument(entry_bytes)
         else:
             to_set["open"] = [RawBSONDocument(raw) for raw in (*left, entry_bytes)]
@@ -181,7 +181,7 @@ class Accounts:
 
 
 def _entry_bytes(entry: Entry, write_id: bytes, server: str) -> bytes:
-    """Return an entry as BSON; raises AccountFullError for a number that is more than the database takes."""
+    """Return an entry as BSON; raises AccountFullError for a number too large for the database."""
     try:
         return bson.encode(entry_document(entry, write_id, server))
     except OverflowError as error:

@@ -1,4 +1,4 @@
-"""The database's clock, by which servers check theirs."""
+"""The database's clock, against which servers check their own."""
 
 from datetime import UTC, datetime
 
@@ -10,11 +10,11 @@ from chalicelib.store.documents import Document
 from chalicelib.store.writers import outcomes
 
 LIMIT_SECONDS = 2.0
-"""How long the answer may take: a later one would say little of the time."""
+"""A later answer would say little about the time."""
 
 
 def database_ms(database: Database[Document]) -> int:
-    """Return the time of the primary in milliseconds, as its `hello` tells it; raises UnknownOutcomeError."""
+    """Return the primary's time in milliseconds, from its `hello`; raises UnknownOutcomeError."""
     with outcomes(), pymongo.timeout(LIMIT_SECONDS):
         told: datetime = database.command("hello", read_preference=ReadPreference.PRIMARY)["localTime"]
     return round(told.replace(tzinfo=UTC).timestamp() * 1000)

@@ -1,19 +1,19 @@
-"""The form of accounts and journal entries as MongoDB documents.
+"""The format of accounts and journal entries as MongoDB documents.
 
-`accounts`: one document a user. `_id` is the user id, `v3`, named after the version of this form, an array of the one
-state that the account has: an update changes the element that is still of the version it was decided on, or nothing
-(decision 38). The fields of a state:
+`accounts`: one document per user. `_id` is the user id. `v3`, named after the data version, is an array of one: the
+account's state. An update changes the element of the version it was decided on, or nothing (decision 38). The fields of
+a state:
 
     version        entries written so far; every write is guarded by it and raises it by one
     cash           available cents
     holdings       {symbol: shares}
-    cost           {symbol: cents} that the shares held have cost, where known; absent in accounts of older builds
+    cost           {symbol: cents}, the cost of the shares held, where known; absent in accounts of older builds
     realised       cents gained by sales; absent likewise
     pending_buys   [{tx, sym, n, price, value, until, num}], newest last; pending_sells the same
     buy_triggers   {symbol: {amount, price?, tx?}}; sell_triggers also n, the reserved shares
-    armed          [{sym, from, to}]: for each trigger with a price, between which quotes (cents) it is due; one index
+    armed          [{sym, from, to}]: for each trigger with a price, the quotes (cents) at which it is due; one index
                    over the three finds the due ones
-    next_expiry    when the first pending order runs out; absent when there is none
+    next_expiry    when the first pending order expires; absent if there is none
     last_at        when the latest entry was made
     open           the latest entries of the user's journal
     open_from      the sequence number of the first of them
@@ -22,10 +22,10 @@ state that the account has: an update changes the element that is still of the v
     keys           {a, b}: two generations of a filter of those keys (`chalicelib/store/key_filter.py`), each {from, and
                    blocks of bits by their number}
 
-`journal`: the closed parts, `_id` `user:from` with the sequence number padded, so that a user's parts are one range of
-the index, in order.
+`journal`: the closed parts. `_id` is `user:from` with the sequence number padded, so that a user's parts are one range
+of the index, in order.
 
-Entries have short field names, since some 64 of them are part of every account: at (ms), tx, cmd, sym, amt (cents),
+Entries have short field names, since an account has up to 64 of them: at (ms), tx, cmd, sym, amt (cents),
 file, all, key, ord (the order named), giv (funds that were refused), id (of the write; begins with that of its
 attempt), out (absent when ok), msg, cash, srv (server), ev (events), res (result; larger ones as compressed JSON).
 """
@@ -49,23 +49,23 @@ from chalicelib.store.key_filter import KeyFilter
 Document = dict[str, Any]
 
 DATA_VERSION = 3
-"""The version of this form, which stands in `meta` (`chalicelib/store/registry.py`).
+"""The version of this format, stored in `meta` (`chalicelib/store/registry.py`).
 
-1 had the fields of the state in the document itself, 2 had them in an array named `state`; neither had a `meta`.
+Version 1 had the state's fields in the document itself, version 2 in an array named `state`; neither had a `meta`.
 """
 
 STATE = f"v{DATA_VERSION}"
-"""The field of a document of `accounts` that holds the account.
+"""The field of an `accounts` document that holds the account.
 
-Its name tells the form of each document: no build can take one of another form for its own, or write to it.
+It is named for the data version, so a build can neither misread nor write a document of another version.
 """
 
 LARGE_RESULT_BYTES = 512
-"""Results above this, as JSON, are compressed; only summaries are."""
+"""Larger results, as JSON, are compressed. Only summaries are that large."""
 
 
 def account_from_state(user: str, state: Mapping[str, Any]) -> Account:
-    """Return the account of a user whose document has this state."""
+    """Return a user's account from the state in its document."""
     return Account(
         user=user,
         cash_cents=state["cash"],
@@ -91,9 +91,9 @@ def account_document(user: str, state: Mapping[str, Any]) -> Document:
 
 
 def state_of(document: Mapping[str, Any]) -> Any:
-    """Return the state in a document of `accounts`, a document of the same kind.
+    """Return the state in an `accounts` document.
 
-    Raises UnknownDataVersionError for a document of another form.
+    Raises UnknownDataVersionError for a document of another version.
     """
     try:
         return document[STATE][0]
@@ -104,7 +104,7 @@ def state_of(document: Mapping[str, Any]) -> Any:
 def new_state(
     account: Account, entries: Sequence[bytes], *, last_ms: int, keys: KeyFilter, open_from: int = 1
 ) -> Document:
-    """Return the state of an account that has no document yet; `entries` (BSON) are the open part of its journal."""
+    """Return the state of an account that has no document yet. `entries` (BSON) are the open part of its journal."""
     return {
         **_account_fields(account),
         "version": open_from - 1 + len(entries),
@@ -134,7 +134,7 @@ def _account_fields(account: Account) -> Document:
 
 
 def changed_fields(before: Account, after: Account) -> dict[str, Document]:
-    """Return the update operators that turn the state `before` into `after`, and no more than those."""
+    """Return the minimal update operators that turn the state of `before` into that of `after`."""
     to_set: Document = {}
     to_unset: Document = {}
     operators: dict[str, Document] = {"$set": to_set, "$unset": to_unset}
@@ -188,10 +188,10 @@ def _diff_orders(
 
 
 def _armed(account: Account) -> list[Document]:
-    """Return for each trigger with a price the quotes at which it is due, both ends included (SPEC.md section 5).
+    """Return the range of quotes at which each priced trigger is due, both ends included (SPEC.md section 5).
 
-    A trigger does nothing while its amount is below one share, so the amount is the highest quote of a sell and may be
-    that of a buy: an index range then holds the triggers that fire, and none that would be looked at in vain for ever.
+    A trigger cannot fire while its amount is below one share, so the amount is an upper bound on the quote. The index
+    range then holds only triggers that fire, and none that every sweep would look at in vain.
     """
     buys = [
         {"sym": symbol, "from": 0, "to": min(trigger.price_cents, trigger.amount_cents)}
@@ -242,7 +242,7 @@ def _trigger_document(trigger: BuyTrigger | SellTrigger) -> Document:
 
 
 def entry_document(entry: Entry, write_id: bytes, server: str) -> Document:
-    """Return an entry as it stands in `open` and in the journal; what is absent is left out."""
+    """Return an entry as stored in `open` and in the journal, without its empty fields."""
     document: Document = {
         "at": entry.timestamp_ms,
         "tx": entry.transaction,
@@ -288,13 +288,13 @@ def entry_from_document(document: Mapping[str, Any]) -> Entry:
 
 
 def _is_result_kept(entry: Entry) -> bool:
-    """Tell whether a result is wanted again: by a repeated request, or for what happened to the account."""
+    """Return whether a result will be needed again: for a repeated request, or for the account's history."""
     return entry.key is not None or entry.command in EXPLAINED_BY_RESULT
 
 
 def _packed(result: Mapping[str, Any]) -> Document | Binary:
     if not any(isinstance(value, list | dict) for value in result.values()):
-        return dict(result)  # without parts of its own it is short, and its size need not be found out
+        return dict(result)  # without nested parts it is short: there is no need to measure it
     text = json.dumps(result, separators=(",", ":"))
     if len(text) <= LARGE_RESULT_BYTES:
         return dict(result)

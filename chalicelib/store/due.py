@@ -1,4 +1,4 @@
-"""Finds what the sweep has to do, through indexes only, never by reading all accounts (SPEC.md section 5)."""
+"""Finds the sweep's work through indexes, never by reading all accounts (SPEC.md section 5)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,32 +20,32 @@ _PLACE = "symbols"
 _ID_ONLY = {"_id": 1}
 
 AHEAD_MS = 10_000
-"""More than the clocks of two servers that may trade can differ: twice the most that CLOCK_TOLERANCE_MS takes."""
+"""More than the clocks of two trading servers can differ: twice the largest CLOCK_TOLERANCE_MS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A user who has an active trigger on a symbol, and the number of the transaction that set it."""
+    """A user with an active trigger on a symbol, and the number of the transaction that set it."""
 
     user: str
     transaction: int
 
 
 class DueAccounts:
-    """The sweep's view of the accounts; all methods raise StoreUnavailableError. Safe to share between threads."""
+    """The sweep's view of the accounts; thread-safe. All methods raise StoreUnavailableError."""
 
     def __init__(self, database: Database[Document]) -> None:
         self._accounts: Collection[Document] = database["accounts"]
         self._places: Collection[Document] = database["sweeps"]
 
     def symbols(self) -> list[str]:
-        """Return the symbols that have an active trigger, sorted: one key of the index is examined a symbol."""
+        """Return the symbols that have an active trigger, sorted. MongoDB examines one index key per symbol."""
         with _available():
             found = self._accounts.distinct(f"{STATE}.armed.sym")
         return sorted(symbol for symbol in found if symbol is not None)  # None stands for accounts without a trigger
 
     def holder(self, symbol: str) -> Holder | None:
-        """Return one of the users who have an active trigger on a symbol, None when there is none any more."""
+        """Return a user with an active trigger on a symbol, or None if there is none left."""
         fields = {f"{STATE}.{side}_triggers.{symbol}": 1 for side in ("buy", "sell")}
         with _available():
             document = self._accounts.find_one({f"{STATE}.armed.sym": symbol}, fields, hint=DUE_INDEX)
@@ -56,17 +56,17 @@ class DueAccounts:
         return Holder(document["_id"], next(trigger["tx"] for trigger in triggers if "price" in trigger))
 
     def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
-        """Yield the users who have a trigger that fires at `prices` (cents by symbol), each once, in batches."""
+        """Yield the users with a trigger that fires at `prices` (cents by symbol), each once, in batches."""
         if not prices:
             return iter(())
         return _in_batches(self._accounts.find(due_filter(prices), _ID_ONLY, hint=DUE_INDEX), batch)
 
     def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
-        """Yield the users who have a pending order that has run out, the oldest first, in batches.
+        """Yield the users with an expired order, oldest first, in batches.
 
-        Then those whose orders all lie ahead: a server with a wrong clock made them, and they would live too long.
+        Then those whose orders all expire too far in the future: a server with a wrong clock made them.
 
-        The scan of the index comes in that order; asked to sort, MongoDB would gather them first (decision 38).
+        The index scan has that order; with a sort, MongoDB would collect them first (decision 38).
         """
         expiry = f"{STATE}.next_expiry"
         ends = [{expiry: {"$lt": now_ms}}, {expiry: {"$gt": now_ms + ORDER_LIFETIME_MS + AHEAD_MS}}]
@@ -74,7 +74,7 @@ class DueAccounts:
         return _in_batches(found, batch)
 
     def place(self) -> str | None:
-        """Return the symbol after which the next sweep begins, None when no sweep was ever cut short."""
+        """Return the symbol after which the next sweep begins, or None if no sweep was ever cut short."""
         with _available():
             document = self._places.find_one({"_id": _PLACE})
         return None if document is None else document["after"]
@@ -99,7 +99,7 @@ def due_filter(prices: Mapping[str, int]) -> Mapping[str, Any]:
 
 
 def _in_batches(found: Cursor[Document], batch: int) -> Iterator[list[str]]:
-    """Yield the ids; what is changed while they are read is at worst found in vain, or by the next sweep."""
+    """Yield the ids. An account that changes meanwhile is at worst visited in vain, or found by the next sweep."""
     users: list[str] = []
     with _available(), found.batch_size(batch) as documents:
         for document in documents:

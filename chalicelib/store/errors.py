@@ -1,4 +1,4 @@
-"""What can become of a write (drawn as a tree).
+"""What can become of a write.
 
 StoreError
 ├── LostRaceError       another write came first: nothing was changed; load and decide again
@@ -7,12 +7,12 @@ StoreError
 
 
 class StoreError(Exception):
-    """A write that did not simply succeed."""
+    """A write that was not confirmed."""
 
 
 class LostRaceError(StoreError):
-    """The account has another version by now."""
+    """The account has changed since it was read."""
 
 
 class UnknownOutcomeError(StoreError):
-    """Whether the write was applied is to be found out by loading the account."""
+    """The write may have been applied: load the account to find out."""

@@ -1,4 +1,4 @@
-"""Whether reads and writes of accounts that wait together go out together (GROUP_COMMIT), or each alone."""
+"""Chooses whether reads and writes of accounts are grouped (GROUP_COMMIT) or sent one at a time."""
 
 from pymongo.database import Database
 
@@ -15,7 +15,7 @@ def make_writer(
     instruments: Instruments = NO_INSTRUMENTS,
     observers: Observers | None = None,
 ) -> AccountWriter:
-    """Return who sends writes: in groups of up to `limit`, or each alone."""
+    """Return a writer that sends groups of up to `limit`, or one write at a time."""
     if limit == 1:
         return SingleWriter(database["accounts"])
     from chalicelib.store.grouped.batcher import Batcher  # noqa: PLC0415 - in the cloud nothing gathers
@@ -31,7 +31,7 @@ def make_reader(
     instruments: Instruments = NO_INSTRUMENTS,
     observers: Observers | None = None,
 ) -> Reader:
-    """Return who reads accounts: up to `limit` with one query, or each alone."""
+    """Return a reader that reads up to `limit` accounts with one query, or one at a time."""
     if limit == 1:
         return SingleReader(database["accounts"])
     from chalicelib.store.grouped.batcher import Batcher  # noqa: PLC0415 - in the cloud nothing gathers

@@ -1,4 +1,4 @@
-"""The indexes of `accounts`, by which the sweep finds what is due."""
+"""The indexes of `accounts`, by which the sweep finds its work."""
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
@@ -14,12 +14,12 @@ ACCOUNT_INDEXES = [
 
 
 def make_account_indexes(database: Database[Document]) -> None:
-    """Create the indexes that are not there yet; harmless to repeat. Raises PyMongoError."""
+    """Create the missing indexes; idempotent. Raises PyMongoError."""
     database["accounts"].create_indexes(ACCOUNT_INDEXES)
 
 
 def missing_indexes(database: Database[Document]) -> list[str]:
-    """Return the names of those that are not there, or are of another form of the data. Raises PyMongoError."""
+    """Return the names of indexes that are missing or of another data version. Raises PyMongoError."""
     there = {name: dict(found["key"]) for name, found in database["accounts"].index_information().items()}
     wanted = {model.document["name"]: dict(model.document["key"]) for model in ACCOUNT_INDEXES}
     return sorted(name for name, key in wanted.items() if there.get(name) != key)

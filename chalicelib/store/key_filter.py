@@ -1,9 +1,9 @@
 """Which idempotency keys an account may have had: a filter that answers "surely not" or "perhaps" (SPEC.md section 7).
 
-A blocked Bloom filter in two generations. A key sets five bits of one block of its generation, so a command changes one
-block and needs only that block of each generation to look its key up. When the younger generation has taken
-GENERATION_KEYS keys, the older one is dropped and a new one begins: the last GENERATION_KEYS keys are always in it, and
-it never holds more than twice as many. "Perhaps" is wrong for about one new key in seventy
+A blocked Bloom filter in two generations. A key sets five bits of one block in its generation, so a command changes one
+block, and a lookup needs only that block of each generation. When the younger generation has GENERATION_KEYS keys, the
+older one is dropped and a new one begins: the filter always has the last GENERATION_KEYS keys, and never more than
+twice as many. "Perhaps" is wrong for about one new key in seventy
 (docs/decisions/0042-keys-are-recognised-by-a-filter.md).
 """
 
@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 GENERATION_KEYS = 1024
-"""At least so many of a user's latest keys are known."""
+"""At least this many of a user's latest keys are known."""
 
 GENERATIONS = ("a", "b")
 
@@ -24,24 +24,24 @@ _BITS_A_KEY = 5
 HASH_BYTES = 8
 
 Generation = Mapping[str, Any]
-"""Blocks (bytes) by their number, and `from`: the sequence number of the first entry whose key is in it."""
+"""Blocks (bytes) by number, and `from`: the sequence number of the first entry whose key is in this generation."""
 
 
 class KeyPlace(NamedTuple):
-    """Where a key stands in a generation: the number of its block, and its bits there."""
+    """A key's place in a generation: the number of its block, and its bits there."""
 
     block: str
     bits: int
 
 
 def key_hash(key: str) -> bytes:
-    """Return the 8 bytes from which a key's place is made."""
+    """Return the 8-byte hash that gives a key's place."""
     return blake2b(key.encode(), digest_size=HASH_BYTES).digest()
 
 
 @lru_cache(maxsize=1024)
 def _place_of_key(key: str) -> KeyPlace:
-    """Return the place of a key; a command asks for it when it looks, and again when it writes."""
+    """Return a key's place. Cached: a command needs it for the lookup and again for the write."""
     return place_of(key_hash(key))
 
 
@@ -55,9 +55,9 @@ def place_of(hashed: bytes) -> KeyPlace:
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """The filter of one account at one version, whole or only as far as one key needs it.
+    """The filter of one account at one version: all of it, or only the block that one key needs.
 
-    `taken` is how many keys the account has had. `block` is the one block that is known, None when all are.
+    `taken` is how many keys the account has had. `block` is the only block that is known, or None if all are.
     """
 
     taken: int = 0
@@ -65,11 +65,11 @@ class KeyFilter:
     block: str | None = None
 
     def covers(self, key: str | None) -> bool:
-        """Tell whether enough of the filter is known to look up this key; None needs nothing."""
+        """Return whether enough of the filter is known to look up this key; None needs nothing."""
         return key is None or self.block is None or self.block == _place_of_key(key).block
 
     def may_hold(self, key: str) -> bool:
-        """Tell whether the key may be one of the last; when not, it surely is not. The filter must cover it."""
+        """Return whether the key may be one of the latest; False is certain. The filter must cover the key."""
         block, bits = _place_of_key(key)
         for generation in self.generations.values():
             there = generation.get(block)
@@ -78,11 +78,11 @@ class KeyFilter:
         return False
 
     def with_key(self, key: str, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
-        """Return the filter with the key of the entry `sequence`, and the fields of the account that change."""
+        """Return the filter with the key of the entry `sequence`, and the account's fields that change."""
         return self._with(_place_of_key(key), sequence)
 
     def with_hash(self, hashed: bytes, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
-        """Do as `with_key` for a key of which only the hash is known."""
+        """Like `with_key`, for a key of which only the hash is known."""
         return self._with(place_of(hashed), sequence)
 
     def _with(self, place: KeyPlace, sequence: int) -> tuple["KeyFilter", dict[str, Any]]:
@@ -102,20 +102,20 @@ class KeyFilter:
         return KeyFilter(self.taken + 1, {**self.generations, name: generation}, self.block), changes
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of the account that hold the filter; it must be known whole."""
+        """Return the account's fields that hold the filter; all of it must be known."""
         return {"keyed": self.taken, "keys": {name: dict(one) for name, one in self.generations.items()}}
 
 
 def filter_from(state: Mapping[str, Any], block: str | None = None) -> KeyFilter:
-    """Return the filter in an account's state, of which only `block` was read unless that is None."""
+    """Return the filter in an account's state, of which only `block` was read unless it is None."""
     return KeyFilter(state.get("keyed", 0), state.get("keys", {}), block)
 
 
 def block_of(key: str | None) -> str:
-    """Return the block that a key needs; "" for a command without a key, which needs none."""
+    """Return the block that a key needs; "" for a command without a key."""
     return "" if key is None else _place_of_key(key).block
 
 
 def oldest_entry(state: Mapping[str, Any]) -> int | None:
-    """Return the sequence number of the first entry whose key is still in the filter, None when it holds no key."""
+    """Return the sequence number of the oldest entry whose key is in the filter, or None if it has no key."""
     return min((generation["from"] for generation in state.get("keys", {}).values()), default=None)

@@ -1,6 +1,6 @@
-"""How accounts are read for commands: each alone, or (`chalicelib.store.grouped`) those that wait together.
+"""How accounts are read for commands: one at a time, or in groups (`chalicelib.store.grouped`).
 
-What is read is the state and what tells whether a key is new, and of the journal at most its latest entries.
+A read returns the state and what tells whether a key is new; of the journal, at most its latest entries.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,16 +31,16 @@ class Reader(Protocol):
     """Reads accounts."""
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
-        """Return the document of a user as a majority has it, None when there is none; raises UnknownOutcomeError.
+        """Return a user's document as a majority has it, or None if there is none; raises UnknownOutcomeError.
 
-        `with_latest` asks for the latest entries of the open part of its journal; they may be left out.
+        `with_latest` asks for the latest entries of the open part of the journal; they may be left out.
         """
 
 
 class SingleReader:
-    """Reads each account by itself, in the thread that asks.
+    """Reads each account with its own query, in the calling thread.
 
-    By the command itself: a cursor takes the driver a quarter more time, and reads that fail are tried again anyway.
+    It uses the raw command: a cursor takes the driver a quarter more time, and failed reads are retried anyway.
     """
 
     def __init__(self, accounts: Collection[Document]) -> None:
@@ -50,7 +50,7 @@ class SingleReader:
             self._find["readConcern"] = level
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
-        """Return the document of a user, None when there is none; raises UnknownOutcomeError."""
+        """Return a user's document, or None if there is none; raises UnknownOutcomeError."""
         form = projection([block])
         command = {**self._find, "filter": {"_id": user}, "projection": form | _LATEST if with_latest else form}
         with outcomes():
@@ -59,7 +59,7 @@ class SingleReader:
 
 
 def projection(blocks: Iterable[Block]) -> Document:
-    """Return what to ask MongoDB for, so that these blocks of the filter are among it."""
+    """Return the projection that includes these blocks of the filter."""
     wanted = set(blocks)
     if None in wanted:
         return _ACCOUNT | _WHOLE_FILTER

@@ -1,6 +1,6 @@
-"""Accounts and journals as they are, for reads that are no commands (API.md): nothing is written, nothing is made.
+"""Accounts and journals, for requests that are not commands (API.md): nothing is written.
 
-What is read has been confirmed by a majority, as everything the store reads.
+Like all reads of the store, these return only what a majority has confirmed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ class Numbered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An account at one version, with the open end of its journal, oldest first; version 0 is no account."""
+    """An account at one version, with the open part of its journal, oldest first. Version 0 is no account."""
 
     account: Account
     version: int
@@ -39,17 +39,17 @@ class Snapshot:
 
 
 class AccountReads:
-    """Reads accounts and journals; safe to share between threads. Methods raise StoreError without the database."""
+    """Reads accounts and journals; thread-safe. Methods raise StoreError if the database does not answer."""
 
     def __init__(self, database: Database[Document], reader: Reader | None = None) -> None:
-        """`reader` reads the versions of accounts; without one each is a query that asks for nothing else."""
+        """`reader` reads account versions; without it each is a query of its own."""
         self._accounts = database["accounts"]
         self._reader = reader
         self._journal = database["journal"]
         self._archives = database["archives"]
 
     def version(self, user: str) -> int:
-        """Return the version of an account, which rises with every entry; 0 when there is none."""
+        """Return an account's version, which rises with every entry; 0 if there is none."""
         document: Mapping[str, Any] | None
         if self._reader is not None:
             document = self._reader.read(user, "")
@@ -59,7 +59,7 @@ class AccountReads:
         return 0 if document is None else int(state_of(document)["version"])
 
     def snapshot(self, user: str) -> Snapshot:
-        """Return an account as it is, an empty one where there is none."""
+        """Return an account as it is, or an empty one."""
         with outcomes():
             document = self._accounts.find_one({"_id": user})
         if document is None:
@@ -69,9 +69,9 @@ class AccountReads:
         return Snapshot(account, state["version"], state["open_from"], tuple(state["open"]))
 
     def newest_first(self, snapshot: Snapshot, before: int | None = None) -> Iterator[Numbered]:
-        """Yield the entries of a journal, the newest first, from the one before the sequence number `before`.
+        """Yield the entries of a journal, newest first, starting before the sequence number `before`.
 
-        Entries that have been archived are not among them. Raises UnknownOutcomeError when others are missing.
+        Archived entries are not included. Raises UnknownOutcomeError if others are missing.
         """
         for numbered in reversed(list(_numbered(snapshot.open_from, snapshot.open_entries))):
             if before is None or numbered.sequence < before:
@@ -89,9 +89,9 @@ class AccountReads:
             self._check_archived(user, end - 1, begins=True)
 
     def after(self, snapshot: Snapshot, sequence: int) -> Iterator[Numbered]:
-        """Yield the entries of a journal after a sequence number, the oldest first.
+        """Yield the entries of a journal after a sequence number, oldest first.
 
-        Entries that have been archived are not among them. Raises UnknownOutcomeError when others are missing.
+        Archived entries are not included. Raises UnknownOutcomeError if others are missing.
         """
         following = max(1, sequence + 1)
         if following < snapshot.open_from:
@@ -117,10 +117,10 @@ class AccountReads:
             self._check_archived(user, expected, begins=expected == following)
 
     def _check_archived(self, user: str, sequence: int, *, begins: bool) -> None:
-        """Raise UnknownOutcomeError for an entry that is not there and has not been archived.
+        """Raise UnknownOutcomeError for a missing entry that has not been archived.
 
-        Archives take the oldest parts, so a gap is none of theirs unless what is read `begins` with it. Then a primary
-        answered that was deposed and does not know it.
+        Archives take the oldest parts, so a gap is an archive only if the read `begins` with it. Otherwise a deposed
+        primary answered that does not have the entry.
         """
         if begins:
             with outcomes():

@@ -1,4 +1,4 @@
-"""The records that a process has used lately, and whether it pays to use them again."""
+"""The records a process used recently, and whether reusing them pays."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from chalicelib.store.record import Record
 STALE_SHARE = 0.3
 """Above this share of stale records it is cheaper to read an account first than to lose a write on an old record.
 
-A stale record costs a write in vain and a read; one that is not saves a read. A read costs about half of a write.
+A stale record costs a failed write and a read; a current one saves a read. A read costs about half a write.
 """
 
 _WEIGHT = 1 / 16
-"""Of the latest observation in the moving average: some ten observations turn it round."""
+"""The weight of the latest observation in the moving average, which turns round in some ten observations."""
 
 
 @dataclass(slots=True)
@@ -23,11 +23,11 @@ class _Kept:
 
 
 class RecentRecords:
-    """At most `limit` records, the least recently used dropped first; 0 keeps none. Safe to share between threads.
+    """At most `limit` records, evicting the least recently used; 0 keeps none. Thread-safe.
 
-    A record in here, also that of no account, has been confirmed by the database, but may be out of date: another
-    server may have written since. How often that is so depends on how requests reach servers, so it is measured, with
-    each write on a kept record and with each account that is read in spite of one: `is_worth_it` follows.
+    A record here (also one that says there is no account) was confirmed by the database but may be out of date: another
+    server may have written since. How often depends on how requests reach servers, so it is measured, with each write
+    on a kept record and each read of an account that has one; `is_worth_it` follows the measurement.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,11 +38,11 @@ class RecentRecords:
 
     @property
     def is_worth_it(self) -> bool:
-        """Tell whether a kept record is likely enough to be the latest."""
+        """Return whether a kept record is likely enough to be current."""
         return self._limit > 0 and self._stale_share <= STALE_SHARE
 
     def get(self, user: str) -> Record | None:
-        """Return the record of a user, to decide on; None when it is not here."""
+        """Return a user's record to decide on, or None."""
         with self._lock:
             kept = self._kept.get(user)
             if kept is None:
@@ -52,7 +52,7 @@ class RecentRecords:
             return kept.record
 
     def note_read(self, record: Record) -> Record:
-        """Keep a record that was read; return the one to use: that which is here, if it is the same and knows more."""
+        """Keep a record that was read; return the one to use: the kept one if it has the same version and knows more."""
         with self._lock:
             there = self._kept.get(record.account.user)
             if there is not None:
@@ -71,14 +71,14 @@ class RecentRecords:
             self._put(record)
 
     def note_lost(self, user: str) -> None:
-        """Drop the record of a user after a write that found a newer one."""
+        """Drop a user's record after a write that lost its race."""
         with self._lock:
             there = self._kept.pop(user, None)
             if there is not None and there.is_used:
                 self._observe(is_stale=True)
 
     def forget(self, user: str) -> None:
-        """Drop the record of a user: what was known of it need not be true any more."""
+        """Drop a user's record: it may no longer be true."""
         with self._lock:
             self._kept.pop(user, None)
 
@@ -86,7 +86,7 @@ class RecentRecords:
         self._stale_share += (is_stale - self._stale_share) * _WEIGHT
 
     def _put(self, record: Record) -> None:
-        """Keep a record, unless one at least as new is here, which may know more; called with the lock."""
+        """Keep a record unless one at least as new is here, which may know more; called with the lock held."""
         user = record.account.user
         there = self._kept.get(user)
         if there is not None and there.record.version >= record.version:

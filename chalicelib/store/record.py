@@ -1,4 +1,4 @@
-"""An account as the store holds it, without the entries of its journal: those are read when one is wanted."""
+"""An account as the store keeps it, without its journal entries, which are read when needed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from chalicelib.store.key_filter import KeyFilter, filter_from
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one account at one version. Immutable, so that threads can share it.
+    """What is known of one account at one version. Immutable, so threads can share it.
 
-    `last_ms` is the time of its latest entry, `open_from` the sequence number of the first one that stands in the
-    account, `open_bytes` the size of those. `latest` are the latest commands, newest first, None when they have not
+    `last_ms` is the time of its latest entry; `open_from` is the sequence number of the first entry in the account,
+    `open_bytes` the size of the entries there. `latest` are the latest commands, newest first, or None if they have not
     been read.
     """
 
@@ -29,7 +29,7 @@ class Record:
 
     @property
     def open_count(self) -> int:
-        """Return how many entries stand in the account."""
+        """Return how many entries are in the account."""
         return self.version - self.open_from + 1
 
 
@@ -39,7 +39,7 @@ def new_record(user: str) -> Record:
 
 
 def record_from_document(document: Mapping[str, Any], block: str | None) -> Record:
-    """Return the record that a document of `accounts` holds; `block` is what was read of its filter, None all of it."""
+    """Return the record in an `accounts` document. `block` is the block of its filter that was read, None for all."""
     state = state_of(document)
     return Record(
         account=account_from_state(document["_id"], state),
@@ -53,7 +53,7 @@ def record_from_document(document: Mapping[str, Any], block: str | None) -> Reco
 
 
 def _latest_in(state: Mapping[str, Any]) -> tuple[PastCommand, ...] | None:
-    """Return the latest commands from the entries that were read; None when they do not go back far enough."""
+    """Return the latest commands from the entries that were read, or None if they do not go back far enough."""
     entries = map(entry_from_document, reversed(state.get("open", ())))
     latest = tuple(past for entry in entries if (past := entry.past) is not None)
     is_all = "open" in state and len(state["open"]) == state["version"]
@@ -61,7 +61,7 @@ def _latest_in(state: Mapping[str, Any]) -> tuple[PastCommand, ...] | None:
 
 
 def latest_with(latest: tuple[PastCommand, ...] | None, entry: Entry) -> tuple[PastCommand, ...] | None:
-    """Return the latest commands, newest first, after an entry; None when those before it are not known."""
+    """Return the latest commands, newest first, after an entry, or None if the earlier ones are not known."""
     past = entry.past
     if latest is None or past is None:
         return latest

@@ -1,7 +1,7 @@
-"""What a process asks the database before it uses it: the form of its data, and a number of the process's own.
+"""What a process asks the database before using it: the data version, and a number of its own.
 
-`meta` has one document for both, `{_id: "data", version, processes}`, so that one write answers both (SPEC.md 1 and 8).
-An account says itself of which form it is: its one field is named after that.
+`meta` has one document for both, `{_id: "data", version, processes}`, so one write answers both (SPEC.md sections 1 and
+8). Each account also names its data version, by its one field.
 """
 
 import os
@@ -23,15 +23,15 @@ META = "meta"
 DATA = "data"
 
 LEASE_SECONDS = 3_600.0
-"""A process takes another number after so long: the numbers between that and the first would have to be used up in it
-before two processes could have the same one."""
+"""A process takes a new number after this time. Two processes could share one only if all the numbers in between were
+used up within it."""
 
 PAUSE_SECONDS = 0.2
-"""After a failure the database is left alone for so long."""
+"""The pause after a failure before the database is asked again."""
 
 
 class Registry:
-    """Enters this process in the database; safe to share between threads, and after a fork."""
+    """Registers this process in the database; thread-safe and fork-safe."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Registry:
         self._failure: tuple[float, UnknownOutcomeError] | None = None
 
     def check(self) -> None:
-        """Return once it is known that this build knows the form of the data; asks the database once a process.
+        """Return once the data version is known to be supported; asks the database once per process.
 
         Raises UnknownDataVersionError and UnknownOutcomeError.
         """
@@ -59,10 +59,10 @@ class Registry:
             self.number()
 
     def number(self) -> int:
-        """Return the number of this process: no two that are alive have the same one, but for its highest bits.
+        """Return this process's number; no two live processes share its lowest bits.
 
-        Numbers are given out in turn, whether those who had them live or not, and each is held for an hour: a process
-        that stood still for longer takes a new one before it goes on. Raises as `check` does.
+        Numbers are given out in sequence and each is held for an hour: a process that was suspended for longer takes a
+        new one first. Raises what `check` raises.
         """
         with self._lock:
             if self._pid != os.getpid() or self._age_seconds() >= LEASE_SECONDS:
@@ -70,17 +70,17 @@ class Registry:
             return self._number
 
     def look(self) -> None:
-        """Ask the database for the form of its data, now; raises as `check` does."""
+        """Ask the database for the data version now; raises what `check` raises."""
         with outcomes():
             found = self._meta.find_one({"_id": DATA}, {"version": 1})
         check_version(None if found is None else found["version"])
 
     def _age_seconds(self) -> float:
-        """Return how old the number is; either of the two clocks may have stood still."""
+        """Return the number's age by the clock that says older: either may have stood still."""
         return max(self._monotonic() - self._at_seconds, abs(self._clock() - self._at_ms) / 1000)
 
     def _try_to_register(self) -> int:
-        """Register; those who waited meanwhile share a failure, or each would wait for the database in turn."""
+        """Register. Threads that wait meanwhile share a failure; otherwise each would wait for the database in turn."""
         began_ms, began = self._clock(), self._monotonic()
         if self._failure is not None and began < self._failure[0] + PAUSE_SECONDS:
             raise self._failure[1]
@@ -109,7 +109,7 @@ class Registry:
         return found
 
     def _begin(self) -> None:
-        """Note the form of the data, when it is ours or there are none yet."""
+        """Record our data version if there is none yet."""
         with outcomes():
             some = self._database["accounts"].find_one({}, {f"{STATE}.version": 1})
         if some is not None and STATE not in some:
@@ -122,6 +122,6 @@ class Registry:
 
 
 def check_version(version: int | None) -> None:
-    """Raise UnknownDataVersionError unless data of a version are what this build reads and writes."""
+    """Raise UnknownDataVersionError unless this build reads and writes the data version."""
     if version != DATA_VERSION:
         raise UnknownDataVersionError(version, DATA_VERSION)

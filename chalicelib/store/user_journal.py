@@ -1,7 +1,7 @@
 """One user's journal: the open part, which is in the account, and the closed parts in the collection `journal`.
 
-Sequence numbers have no gaps. What should be there and is not was read from a member that does not have it yet, or is
-lost: the outcome is then unknown (UnknownOutcomeError), never "there is no such entry".
+Sequence numbers have no gaps. An entry that is missing was read from a member that does not have it yet, or is lost:
+the outcome is then unknown (UnknownOutcomeError), never "there is no such entry".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ from chalicelib.store.key_filter import GENERATIONS, oldest_entry
 from chalicelib.store.writers import outcomes
 
 PART_ENTRIES = 64
-"""The open part of a journal is closed when it holds so many entries: longer ones make every write dearer."""
+"""The open part is closed at this many entries: a longer one makes every write more expensive."""
 
 PART_BYTES = 256 * 1024
-"""It is also closed at this size, which keeps an account far below MongoDB's 16 MiB a document."""
+"""It is also closed at this size, which keeps an account far below MongoDB's limit of 16 MiB."""
 
 ATTEMPT_BYTES = 8
 
@@ -35,7 +35,7 @@ _OPEN = {
 
 
 class Found(NamedTuple):
-    """An entry of a user's journal, with its sequence number and the id of the attempt that wrote it."""
+    """A journal entry, with its sequence number and the id of the attempt that wrote it."""
 
     entry: Entry
     sequence: int
@@ -43,9 +43,9 @@ class Found(NamedTuple):
 
 
 class OpenPart(NamedTuple):
-    """The open part as it was read: the sequence number of its first entry, and its entries as BSON.
+    """The open part as it was read: its entries as BSON, and the sequence number of the first.
 
-    `keys_from` is the sequence number from which on keys are known, None when none is.
+    `keys_from` is the sequence number from which keys are known, or None.
     """
 
     first: int
@@ -67,7 +67,7 @@ class UserJournal:
         self._journal: Collection[Document] = database["journal"]
 
     def open_part(self, user: str, version: int) -> OpenPart:
-        """Return the open part as it was at this version of the account or a later one."""
+        """Return the open part at this version of the account or a later one."""
         with outcomes():
             document = self._accounts.find_one({"_id": user}, _OPEN)
         if document is None or state_of(document)["version"] < version:
@@ -77,7 +77,7 @@ class UserJournal:
         return OpenPart(state["open_from"], entries, oldest_entry(state))
 
     def newest_first(self, user: str, version: int, down_to: int) -> Iterator[Found]:
-        """Yield the entries from the newest, that of `version` or a later one, down to the one with this number."""
+        """Yield the entries, newest first, from that of `version` or a later one down to sequence number `down_to`."""
         open_part = self.open_part(user, version)
         yield from open_part.found()
         form = {"from": 1, "count": 1, "entries": 1}
@@ -86,9 +86,9 @@ class UserJournal:
                 yield _found(part["entries"][place], part["from"] + place)
 
     def find_key(self, user: str, version: int, key: str) -> Found | None:
-        """Return the entry with an idempotency key if it is one of the last that are known.
+        """Return the entry with an idempotency key if it is one of the latest that are known.
 
-        MongoDB looks through the closed parts and sends no more of them than their numbers and the entry.
+        MongoDB searches the closed parts and returns only their numbers and the entry.
         """
         open_part = self.open_part(user, version)
         for found in open_part.found():
@@ -111,12 +111,12 @@ class UserJournal:
         raise UnknownOutcomeError(f"part {holding} of the journal is not there any more")
 
     def close_part(self, user: str, version: int) -> tuple[int, Sequence[bytes]]:
-        """Copy the open part of an account to the journal; return how many entries of it, and the others.
+        """Copy the open part of an account to the journal; return how many entries were copied, and the rest.
 
-        The copy is made before the account is cut, so that no entry is ever nowhere; until the cut, an entry may be in
-        both places, with the same sequence number. The open part only ever grows at its end: if another process has
-        copied a shorter beginning of it under the same number, exactly that beginning is to be cut. Raises
-        LostRaceError when the account has another version.
+        The copy is made before the account is cut, so no entry is ever missing; until the cut an entry may be in both
+        places, with the same sequence number. The open part only grows at its end: if another process has copied a
+        shorter prefix under the same number, exactly that prefix is cut. Raises LostRaceError if the account has
+        another version.
         """
         part = self.open_part(user, version)
         entries = part.entries
@@ -134,12 +134,12 @@ class UserJournal:
         with outcomes():
             count = self._copy(document)
         if count > len(entries):
-            # Another process closed a part that is longer than what we know: it has a newer version.
+            # Another process closed a longer part than we know: it has a newer version.
             raise LostRaceError(user)
         return count, entries[count:]
 
     def _copy(self, part: Document) -> int:
-        """Store a closed part; return how many entries the one has that is there now, ours or one that was before."""
+        """Store a closed part; return how many entries it has now, ours or an earlier copy's."""
         count: int = part["count"]
         try:
             self._journal.insert_one(part)
@@ -148,13 +148,13 @@ class UserJournal:
                 raise
             there = self._journal.find_one({"_id": part["_id"]}, {"count": 1})
             if there is None:
-                # The copy that was in our way is not confirmed by a majority, and may vanish with its primary.
+                # An earlier copy exists but no majority has confirmed it: it may vanish with its primary.
                 raise UnknownOutcomeError("a closed part is not confirmed yet") from None
             count = there["count"]
         return count
 
     def _parts_down_to(self, user: str, end: int, down_to: int, form: Document, batch: int) -> Iterator[Document]:
-        """Yield the closed parts that hold the entries from the one before `end` down to `down_to`, newest first."""
+        """Yield the closed parts, newest first, with the entries from the one before `end` down to `down_to`."""
         if end <= down_to:
             return
         expected = end - 1
@@ -172,12 +172,12 @@ class UserJournal:
 
 
 def part_id(user: str, first: int) -> str:
-    """Return the `_id` of the journal part of a user that begins with the sequence number `first`."""
+    """Return the `_id` of a user's journal part that begins with the sequence number `first`."""
     return f"{user}:{first:015d}"
 
 
 def attempt_of(document: Mapping[str, Any]) -> bytes:
-    """Return the id of the attempt that wrote an entry, with which the id of the write begins."""
+    """Return the id of the attempt that wrote an entry: a prefix of the write's id."""
     return bytes(document["id"])[:ATTEMPT_BYTES]
 
 

@@ -1,6 +1,6 @@
-"""Guarded writes, and how they go out: each alone, or (`chalicelib.store.grouped`) those that wait together.
+"""Guarded writes, sent one at a time or in groups (`chalicelib.store.grouped`).
 
-A write is confirmed when it is in the journals of a majority, and no sooner is its command answered.
+A write is confirmed when it is in the journals of a majority; its command is answered only then.
 """
 
 import logging
@@ -19,28 +19,28 @@ from chalicelib.store.errors import LostRaceError, StoreError, UnknownOutcomeErr
 log = logging.getLogger(__name__)
 
 BAD_VALUE = 2
-"""Of an update of an account that has no state of our form: another build has taken it, and nothing was written."""
+"""The error of an update of an account without our state: another build has migrated it, and nothing was written."""
 
 DUPLICATE_KEY = 11000
 TOO_LARGE = frozenset({10334, 17280, 17419, 17420})
-"""A document would be larger than MongoDB takes, 16 MiB, or a key of an index than that takes."""
+"""A document would exceed MongoDB's 16 MiB, or an index key its limit."""
 
 CONFLICTING_INDEX = frozenset({85, 86, 171})
-"""An index cannot be made beside one that is there, or an account cannot be in one that is not ours."""
+"""An index conflicts with one that exists, or an account cannot be added to an index that is not ours."""
 
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
-"""Of a connection whose user has been removed; of a new one."""
+"""On a connection whose user was removed, and on a new one."""
 
 _ONE = "one"
 _GUARDED = f"{STATE}.$[{_ONE}]."
 
 
 class GuardedWrite(NamedTuple):
-    """An update of one account that applies to one version only; version 0 is an account that is not there yet.
+    """An update of one account that applies to one version only. Version 0 is an account that does not exist yet.
 
-    `operators` are those of the fields of its state, for version 0 a `$set` of all of them. `write_id` is the `id` of
-    the entry it adds, and that of no other write: an earlier write of the same attempt, of which nobody knew what had
-    become of it, may have added another entry, decided at another time and price.
+    `operators` are those of its state's fields; for version 0, a `$set` of all of them. `write_id` is the `id` of the
+    entry it adds, unique to this write: an earlier write of the same attempt, of unknown outcome, may have added
+    another entry, decided at another time and price.
     """
 
     user: str
@@ -49,11 +49,11 @@ class GuardedWrite(NamedTuple):
     write_id: bytes
 
     def statement(self) -> Document:
-        """Return it as a statement of MongoDB's `update` command.
+        """Return the write as a statement of MongoDB's `update` command.
 
-        The document is found by its id alone, which spares MongoDB its query planner, and the array filter is the
-        guard: it leaves a state of another version as it is (decision 38). So the write was applied when the command
-        says that a document was modified or inserted, and has lost when it says neither.
+        The document is found by its id alone, which spares MongoDB its query planner. The array filter is the guard: it
+        matches no state of another version (decision 38). The write was applied if the command reports a document
+        modified or inserted, and lost if it reports neither.
         """
         query = {"_id": self.user}
         if self.version == 0:
@@ -72,14 +72,14 @@ class AccountWriter(Protocol):
         """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
 
     def close(self) -> None:
-        """Finish what has begun; nothing is written afterwards."""
+        """Finish writes in progress; nothing is written afterwards."""
 
 
 def send(accounts: Collection[Document], writes: Sequence[GuardedWrite]) -> Mapping[str, Any]:
-    """Send writes as one unordered command, and return MongoDB's answer once they are durable.
+    """Send writes as one unordered command and return MongoDB's answer once they are durable.
 
-    As the command itself, which the driver does not try again after a fault: what was not confirmed is looked for and
-    decided again in any case (decision 34). Raises the driver's errors, and UnknownOutcomeError.
+    It is a raw command, which the driver does not retry: an unconfirmed write is looked up and decided again anyway
+    (decision 34). Raises the driver's errors, and UnknownOutcomeError.
     """
     result: Mapping[str, Any] = accounts.database.command(
         {
@@ -95,7 +95,7 @@ def send(accounts: Collection[Document], writes: Sequence[GuardedWrite]) -> Mapp
 
 
 class SingleWriter:
-    """Sends each write by itself, in the thread that asks."""
+    """Sends each write on its own, in the calling thread."""
 
     def __init__(self, accounts: Collection[Document]) -> None:
         self._accounts = accounts
@@ -115,9 +115,9 @@ class SingleWriter:
 
 @contextmanager
 def outcomes() -> Iterator[None]:
-    """Turn the driver's errors into the store's, and into PermanentError what no further try can change.
+    """Turn the driver's errors into the store's, or into PermanentError if no retry can help.
 
-    Raises LoginRefusedError besides.
+    Also raises LoginRefusedError.
     """
     try:
         yield
@@ -132,14 +132,14 @@ def outcomes() -> Iterator[None]:
 
 
 def failure_of(failed: Mapping[str, Any]) -> StoreError | PermanentError:
-    """Return what a failure means that the database has answered: its code, its message, the index it names."""
+    """Return the error for a failure that the database reported: its code, its message, the index it names."""
     code, message = failed.get("code"), str(failed.get("errmsg"))
     if code == BAD_VALUE:
         return LostRaceError(message)
     if code in TOO_LARGE:
         return account_full(message)
     if code == DUPLICATE_KEY and set(failed.get("keyPattern", {"_id": 1})) == {"_id"}:
-        # The upsert of a new account found one: its version is not 0 any more.
+        # The upsert of a new account found one: its version is no longer 0.
         return LostRaceError(message)
     if code == DUPLICATE_KEY or code in CONFLICTING_INDEX:
         return index_conflict(message)
@@ -147,13 +147,13 @@ def failure_of(failed: Mapping[str, Any]) -> StoreError | PermanentError:
 
 
 def account_full(reason: object) -> AccountFullError:
-    """Return the error for a document, or a number in it, that is more than the database takes."""
+    """Return the error for a document, or a number in it, that exceeds the database's limits."""
     log.error("an account has reached what the database can hold: %s", reason)
     return AccountFullError("the account has reached the size that the database can hold; operators: see the log")
 
 
 def index_conflict(reason: object) -> IndexConflictError:
-    """Return the error for an index that is in the way."""
+    """Return the error for an index that conflicts."""
     log.error("an index of the database conflicts with the system's own, drop it: %s", reason)
     return IndexConflictError(
         "an index of the database conflicts with the system's own; operators: drop the one named in the log"
@@ -161,10 +161,10 @@ def index_conflict(reason: object) -> IndexConflictError:
 
 
 def note_refused_login(error: PyMongoError) -> bool:
-    """Tell whether the database has refused the login, and note it.
+    """Return whether the database has refused the login, and remember it.
 
-    After a first refusal the driver takes the server for one that is away, and tells of the login in its text only.
-    Atlas has a code of its own for whatever it refuses.
+    After a first refusal the driver reports the server as unavailable and mentions the login only in its text. Atlas
+    has one code for everything it refuses.
     """
     code = error.code if isinstance(error, OperationFailure) else None
     is_refused = code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED} or "authentication failed" in str(error).lower()

@@ -1,4 +1,4 @@
-"""What a sweep did, as a line of the log and as a metric."""
+"""What a sweep did, as a line of the log and as a CloudWatch metric."""
 
 import json
 import logging
@@ -11,23 +11,22 @@ from chalicelib.clock import now_ms
 log = logging.getLogger(__name__)
 
 NAMESPACE = "DayTrading"
-"""Of the metrics in CloudWatch."""
+"""The namespace of the metrics in CloudWatch."""
 
 
 @dataclass(slots=True)
 class Report:
     """What a sweep did.
 
-    symbols           with an active trigger, that were looked at
-    quotes, unpriced  of those: the ones whose quote could be had, and the ones whose quote could not
+    symbols           visited symbols with an active trigger
+    quotes, unpriced  symbols whose quote could be had, and those whose could not
     due               accounts found with a due trigger
     fired             triggers
-    expired           orders given back
-    lost_races        writes that came second and were decided again
-    outdated          due accounts whose triggers wait for the next sweep, because their quotes ran out before they had
-                      their turn
-    failed            accounts left as they are, for the next sweep: the log says why
-    complete          whether all symbols and all that was due were visited in the time there was
+    expired           orders released
+    lost_races        writes that lost a race and were decided again
+    outdated          due accounts left for the next sweep because their quotes expired first
+    failed            accounts left for the next sweep because of an error: the log says why
+    complete          whether all symbols and all due accounts were visited in time
     """
 
     symbols: int = 0
@@ -47,7 +46,7 @@ class Report:
         return " ".join(["sweep", *(f"{name}={_shown(value)}" for name, value in asdict(self).items())])
 
     def metric(self, function: str, at_ms: int) -> str:
-        """Return the report as one line in CloudWatch's embedded metric format, from which CloudWatch makes metrics."""
+        """Return the report as one line in CloudWatch's embedded metric format."""
         values: dict[str, Any] = {f"Sweep{_camel(name)}": _number(value) for name, value in asdict(self).items()}
         metrics = [{"Name": name, "Unit": "Seconds" if name == "SweepSeconds" else "Count"} for name in values]
         directive = {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}

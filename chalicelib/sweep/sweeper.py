@@ -1,4 +1,4 @@
-"""One sweep: what has expired is given back, what is due is fired, within a bound of time."""
+"""One sweep: release what has expired, fire what is due, within a time limit."""
 
 import logging
 import random
@@ -28,40 +28,40 @@ from chalicelib.sweep.report import Report
 log = logging.getLogger(__name__)
 
 WRITE_LIMIT_MS = 5_000
-"""How long one account is tried: what is left of it is found again by the next sweep."""
+"""How long one account is tried: the next sweep finds what is left."""
 
 GATHER_SECONDS = 0.02
-"""How long quotes that came early wait for others, so that triggers of one account fire together."""
+"""How long early quotes wait for others, so that an account's triggers fire together."""
 
 
 class Due(Protocol):
-    """Finds what there is to do; see `chalicelib.store.due.DueAccounts`."""
+    """Finds the sweep's work; see `chalicelib.store.due.DueAccounts`."""
 
     def symbols(self) -> list[str]:
         """Return the symbols that have an active trigger, sorted."""
 
     def holder(self, symbol: str) -> Holder | None:
-        """Return a user who has an active trigger on a symbol."""
+        """Return a user with an active trigger on a symbol."""
 
     def due(self, prices: Mapping[str, int], batch: int) -> Iterator[list[str]]:
-        """Yield the users who have a trigger that fires at these prices."""
+        """Yield the users with a trigger that fires at these prices."""
 
     def expired(self, now_ms: int, batch: int) -> Iterator[list[str]]:
-        """Yield the users who have a pending order that has run out."""
+        """Yield the users with an expired order."""
 
     def place(self) -> str | None:
         """Return the symbol after which this sweep begins."""
 
     def keep_place(self, symbol: str) -> None:
-        """Remember the symbol after which the next sweep begins."""
+        """Save the symbol after which the next sweep begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepLimits:
     """The bounds of a sweep.
 
-    After `time_ms` nothing new is begun; what has been begun ends by its own limits. `quotes_at_once` and
-    `writes_at_once` bound what goes on at the same time, `batch` how many accounts are known at a time.
+    After `time_ms` nothing new is begun; work in progress ends by its own limits. `quotes_at_once` and `writes_at_once`
+    bound concurrency, `batch` how many accounts are held at a time.
     """
 
     time_ms: int
@@ -71,13 +71,13 @@ class SweepLimits:
 
 
 def never() -> bool:
-    """Go on: nobody asks the sweep to stop."""
+    """Never stop the sweep early."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Sweeps; any number of them may do so at the same time, in any number of processes."""
+    """Sweeps; any number may run at the same time, in any number of processes."""
 
     store: Store
     due: Due
@@ -86,10 +86,10 @@ class Sweeper:
     limits: SweepLimits
 
     def sweep(self, stopping: Callable[[], bool] = never) -> Report:
-        """Do what is due and return what was done; begin nothing new once `stopping` says so.
+        """Do what is due and return a report; begin nothing new once `stopping` returns True.
 
-        Raises StoreUnavailableError when the database does not say what there is to do, ClockSkewError and
-        IndexConflictError. What was done by then is done, and the next sweep goes on from there.
+        Raises StoreUnavailableError if the database does not list the work, ClockSkewError and IndexConflictError. What
+        is done by then stays done; the next sweep continues.
         """
         try:
             self.store.make_indexes()
@@ -105,9 +105,9 @@ class Sweeper:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What came of asking for the quote of a symbol; neither a quote nor a failure when its triggers are gone.
+    """The result of asking for a symbol's quote; neither a quote nor a failure if its triggers are gone.
 
-    `noted_at` is in whose journal a hit on the source is to stand.
+    `noted_at` is the user in whose journal a hit is recorded.
     """
 
     answer: QuoteAnswer | None = None
@@ -116,12 +116,12 @@ class _Asked:
 
 
 Hits = dict[str, list[QuoteHit]]
-"""Hits on the source that are to be noted, by user."""
+"""Hits on the source to be recorded, by user."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """What came of an account; it was skipped when the time was up before its turn."""
+    """The result for one account; it was skipped if the time was up before its turn."""
 
     written: Written | None = None
     outdated: bool = False
@@ -130,7 +130,7 @@ class _Settled:
 
 
 class _Sweep:
-    """A sweep while it runs. The report is written by the thread that runs it alone."""
+    """A sweep in progress. Only the thread that runs it writes the report."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _Sweep:
         self._report = Report()
 
     def run(self) -> Report:
-        """Give back what has expired, then fire what is due."""
+        """Release expired orders, then fire due triggers."""
         self._give_back()
         self._fire()
         self._report.seconds = monotonic_seconds() - self._started
@@ -160,7 +160,7 @@ class _Sweep:
         return (monotonic_seconds() - self._started) * 1000 >= time_ms
 
     def _give_back(self) -> None:
-        """Give expired orders back; however many there are, half of the time is left for the triggers."""
+        """Release expired orders; half of the time is left for the triggers, however many orders there are."""
         sweeper = self._sweeper
         half_time_ms = sweeper.limits.time_ms / 2
         expired = sweeper.due.expired(sweeper.clock(), sweeper.limits.batch)
@@ -168,7 +168,7 @@ class _Sweep:
             self._report.complete = False
 
     def _fire(self) -> None:
-        """Fire what is due, symbol after symbol, beginning where the sweep before had to stop."""
+        """Fire due triggers, symbol by symbol, starting where the previous sweep had to stop."""
         due, report = self._sweeper.due, self._report
         symbols = begin_after(due.place(), due.symbols())
         all_fired = True
@@ -184,7 +184,8 @@ class _Sweep:
             return
         report.complete = False
         if report.symbols == len(symbols):
-            # All were asked, so this one was first: another will be, or the same would be last in every sweep.
+            # All symbols were visited starting with this one. Start with another next time, or the same would always be
+            # last.
             due.keep_place(symbols[0])
         elif report.symbols:
             due.keep_place(symbols[report.symbols - 1])
@@ -195,7 +196,7 @@ class _Sweep:
             yield users
 
     def _answers(self, symbols: Sequence[str]) -> Generator[list[_Asked], None, None]:
-        """Ask for the quotes in this order, so many at once, and yield them as they come: none waits for a slow one."""
+        """Ask for the quotes in this order, a few at a time; yield them as they come: no symbol waits for a slow one."""
         rest = iter(symbols)
         waiting: set[Future[_Asked]] = set()
         try:
@@ -212,9 +213,9 @@ class _Sweep:
             self._note(_hits_of([future.result() for future in concurrency.wait(waiting).done]))
 
     def _ask(self, symbol: str) -> _Asked:
-        """Get the current quote in the name of a user with a trigger on it, in whose journal a hit is to stand.
+        """Get the current quote on behalf of a user with a trigger on the symbol, in whose journal a hit is recorded.
 
-        It is not noted here: one user may have triggers on all that is asked for, and the notes would race.
+        It is not recorded here: one user may have triggers on several symbols, and the writes would race.
         """
         sweeper = self._sweeper
         try:
@@ -232,13 +233,13 @@ class _Sweep:
     def _settle(
         self, batches: Iterator[list[str]], quotes: Mapping[str, QuoteAnswer], hits: Hits, is_over: Callable[[], bool]
     ) -> bool:
-        """Settle the accounts until it is over, each in one write; tell whether all of them had their turn.
+        """Settle accounts until the time is up, each in one write; return whether all had their turn.
 
-        The `hits` are noted with it, and where there is nothing to settle alone, whatever happens.
+        `hits` are recorded in the same writes; for users with nothing to settle they are recorded alone, in any case.
         """
         try:
             for users in batches:
-                random.shuffle(users)  # so that sweeps at the same time seldom meet at an account
+                random.shuffle(users)  # so that concurrent sweeps seldom meet at the same account
                 settle_one = partial(self._settle_one, quotes=quotes, is_over=is_over)
                 settled = list(self._writing.map(settle_one, users, [hits.pop(user, []) for user in users]))
                 for one in settled:
@@ -250,7 +251,7 @@ class _Sweep:
             self._note(hits)
 
     def _note(self, hits: Hits) -> None:
-        """Note hits where there is nothing else to do."""
+        """Record hits for which there is nothing else to write."""
         note_one = partial(self._settle_one, quotes={}, is_over=never)
         for one in self._writing.map(note_one, hits.keys(), hits.values()):
             self._count(one)
@@ -288,7 +289,7 @@ class _Sweep:
 
 
 def begin_after(place: str | None, symbols: Sequence[str]) -> list[str]:
-    """Return the symbols, sorted, in the order that begins after `place` and comes round to it."""
+    """Return the sorted symbols, rotated to begin after `place`."""
     if place is None:
         return list(symbols)
     start = bisect_right(symbols, place)
@@ -305,9 +306,9 @@ def _hits_of(answers: Iterable[_Asked]) -> Hits:
 
 
 class Settling:
-    """Settles an account at those of some quotes that may still be used; the triggers on `outdated` symbols wait.
+    """Settles an account at those quotes that may still be used; triggers on `outdated` symbols wait.
 
-    `hits` on the source are noted with it.
+    `hits` on the source are recorded with it.
     """
 
     def __init__(
@@ -322,7 +323,7 @@ class Settling:
         self.outdated: list[str] = []
 
     def __call__(self, account: Account, now_ms: int) -> Decision | None:
-        """Return what is to become of the account now, None when nothing; asked again after a lost race."""
+        """Return the decision for the account now, None if there is nothing to do; called again after a lost race."""
         usable = {symbol: answer for symbol, answer in self._quotes.items() if self._is_current(answer)}
         triggers = account.buy_triggers.keys() | account.sell_triggers.keys()
         self.outdated = sorted(triggers & (self._quotes.keys() - usable.keys()))

@@ -1,1 +1,1 @@
-"""Writes that wait at the same time, sent together: for servers with many requests at once (GROUP_COMMIT above 1)."""
+"""Group commit: concurrent writes are sent together, for servers with many requests at once (GROUP_COMMIT above 1)."""

@@ -1,4 +1,4 @@
-"""Batching: what waits at the same time goes out together, and each of those who wait gets its own result."""
+"""Batching: items that wait at the same time are sent together, and each caller gets its own result."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -13,18 +13,18 @@ Result = TypeVar("Result")
 Failure = StoreError | PermanentError
 
 Send = Callable[[Sequence[Item]], Sequence[Result | Failure]]
-"""Sends a batch and returns what came of each of its items, in their order; raises when it does not know of any."""
+"""Sends a batch and returns the result or failure of each item, in order. Raises if it knows of none."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Sends what waits in batches of up to `limit` items, at most `at_once` of them at a time.
+    """Sends waiting items in batches of up to `limit`, at most `at_once` batches at a time.
 
-    A batch goes out when it has its share of the items that were on their way at once, lately: of 45 clients that each
-    wait for an answer, two batches of some twenty keep server and database busy, where one of 45 would let them take
-    turns. A smaller one goes out only while none is under way, once all who could add to it have had the chance to: a
-    message has its price, and the one under way will soon be back (Nagle's rule for small packets).
+    A batch is sent when it has its share of the recent number of concurrent items. With 45 clients that each wait for
+    an answer, two batches of about twenty keep both server and database busy; with one of 45 they would take turns. A
+    smaller batch is sent only if none is in flight and every caller that could join has had the chance to: a message
+    has its price, and the batch in flight will return soon (Nagle's algorithm).
 
-    The last to join a batch leads it: it sends the batch for all of them.
+    The last caller to join a batch leads it: it sends the batch for all of them.
     """
 
     def __init__(self, send: Send[Item, Result], limit: int, at_once: int) -> None:
@@ -34,14 +34,14 @@ class Batcher(Generic[Item, Result]):
         self._lock = concurrency.Lock()
         self._landed = concurrency.Condition(self._lock)
         self._pending: list[_Waiting[Item, Result]] = []
-        self._is_gathering = False  # somebody lets others join, and then looks what is pending
+        self._is_gathering = False  # a caller lets others join before it takes a batch
         self._batches_under_way = 0
         self._items_under_way = 0
         self._crowd = 0
         self._closed = False
 
     def submit(self, item: Item) -> Result:
-        """Return what came of an item; raises the failure that did."""
+        """Return the result of an item; raises its failure."""
         mine: _Waiting[Item, Result] = _Waiting(item)
         with self._lock:
             if self._closed:
@@ -66,7 +66,7 @@ class Batcher(Generic[Item, Result]):
         return result
 
     def close(self) -> None:
-        """Wait until everything has been sent and answered; nothing is taken afterwards."""
+        """Wait until everything has been sent and answered; nothing is accepted afterwards."""
         with self._lock:
             self._closed = True
             self._landed.wait_for(lambda: not self._pending and not self._batches_under_way)
@@ -75,7 +75,7 @@ class Batcher(Generic[Item, Result]):
         return max(1, min(self._limit, -(-self._crowd // self._at_once)))
 
     def _take_batches(self) -> "list[_Batch[Item, Result]]":
-        """Take the batches out of what is pending that are to be sent now; called with the lock."""
+        """Take the batches that are to be sent now; called with the lock held."""
         batches: list[_Batch[Item, Result]] = []
         while self._pending and self._batches_under_way < self._at_once:
             if self._batches_under_way and len(self._pending) < self._share():
@@ -84,7 +84,7 @@ class Batcher(Generic[Item, Result]):
         return batches
 
     def _take_batch(self) -> "_Batch[Item, Result]":
-        # It follows a growing crowd at once, and a shrinking one within some batches.
+        # Follows a growing load at once, a shrinking one within a few batches.
         self._crowd = max(len(self._pending) + self._items_under_way, self._crowd - self._crowd // 8 - 1)
         share = self._share()
         batch, self._pending = _Batch(self._pending[:share]), self._pending[share:]
@@ -93,7 +93,7 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     def _carry_out(self, batch: "_Batch[Item, Result]") -> None:
-        """Send a batch, tell its members what has become of them, and let the next one go."""
+        """Send a batch, tell its members the results, and let the next batch go."""
         try:
             batch.results = self._send([one.item for one in batch.members])
         except BaseException as error:  # a member that is not told would wait for ever
@@ -106,7 +106,7 @@ class Batcher(Generic[Item, Result]):
                 one.turn.set()
 
     def _note_landed(self, batch: "_Batch[Item, Result]") -> None:
-        """Make room for the next batch, which goes out before the answers of this one: the database would wait."""
+        """Make room for the next batch, which is sent before this one's results are delivered: no idle database."""
         with self._lock:
             self._batches_under_way -= 1
             self._items_under_way -= len(batch.members)
@@ -116,15 +116,15 @@ class Batcher(Generic[Item, Result]):
 
 
 MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, int], Batcher[Any, Any]]
-"""Makes a batcher of what sends a batch, its limit, and how many batches at once."""
+"""Makes a batcher from a batch sender, a limit, and a number of batches at once."""
 
 
 def untold(_operation: str, _size: int) -> None:
-    """Tell nobody of a group."""
+    """Ignore a group."""
 
 
 class _Waiting(Generic[Item, Result]):
-    """An item on its way, and what waits for its turn: to lead its batch, or to be told what has become of it."""
+    """An item in flight, and its caller's signal: to lead its batch, or that the result is there."""
 
     __slots__ = ("batch", "item", "place", "turn")
 
@@ -136,7 +136,7 @@ class _Waiting(Generic[Item, Result]):
 
 
 class _Batch(Generic[Item, Result]):
-    """Items that go out together, sent by the last of them."""
+    """Items sent together by the last of them."""
 
     __slots__ = ("leader", "members", "results")
 

@@ -1,4 +1,4 @@
-"""Accounts that are read at the same time, read by one query: for servers with many requests at once."""
+"""Accounts that are read at the same time are read by one query, for servers with many requests at once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from chalicelib.store.readers import Block, projection
 from chalicelib.store.writers import outcomes
 
 QUERIES_AT_ONCE = 2
-"""While MongoDB answers one, the next one is on its way."""
+"""While MongoDB answers one, the next is on its way."""
 
 
 class _Read(NamedTuple):
@@ -21,9 +21,9 @@ class _Read(NamedTuple):
 
 
 class GroupReader:
-    """Reads accounts in queries of up to `limit` of them.
+    """Reads accounts in queries of up to `limit` accounts.
 
-    A query begins after every read in it was asked for, so it returns nothing older than a read alone would have.
+    A query begins after every read in it was requested, so it returns nothing older than a single read would.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class GroupReader:
         self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, at_once)
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:  # noqa: ARG002
-        """Return the document of a user, None when there is none; raises UnknownOutcomeError.
+        """Return a user's document, or None if there is none; raises UnknownOutcomeError.
 
-        Without the latest entries: those who are read at the same time would all be read with theirs.
+        The latest entries are left out: one query would read them for every account in the group.
         """
         return self._batcher.submit(_Read(user, block))
 

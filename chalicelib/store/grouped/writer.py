@@ -1,8 +1,8 @@
-"""Group commit: writes that wait together go out as one command.
+"""Group commit: writes that wait at the same time are sent as one command.
 
-Most of what a durable write costs is the same for one and for a hundred, so what gathers while the last groups wait for
-the journals goes out together. In Lambda, where a process serves one request at a time, nothing gathers, and this
-package is not imported.
+Most of the cost of a durable write is the same for one as for a hundred, so what arrives while the last groups wait for
+the journals is sent together. In Lambda a process serves one request at a time, nothing gathers, and this package is
+not imported.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher, unto
 from chalicelib.store.writers import GuardedWrite, account_full, failure_of, send
 
 GROUPS_AT_ONCE = 2
-"""While one group waits for the journals of a majority, the next one is on its way."""
+"""While one group waits for the journals of a majority, the next is on its way."""
 
 
 class GroupWriter:
-    """Sends writes in unordered groups of up to `limit`, and at most `at_once` such groups at a time.
+    """Sends writes in unordered groups of up to `limit`, at most `at_once` groups at a time.
 
-    `told` is told of each.
+    `told` is called for each group.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class GroupWriter:
         return [failures.get(place) for place in range(len(writes))]
 
     def _failures(self, writes: Sequence[GuardedWrite]) -> dict[int, Failure]:
-        """Send the writes; return what became of those that were not applied, or not surely, by their place."""
+        """Send the writes; return the failures, by index, of those that were not applied or may not have been."""
         try:
             result = send(self._accounts, writes)
-        except (DocumentTooLarge, OverflowError) as error:  # said by the driver, before anything is sent
+        except (DocumentTooLarge, OverflowError) as error:  # raised by the driver before anything is sent
             if len(writes) == 1:
                 return {0: account_full(error)}
             half = len(writes) // 2
@@ -67,16 +67,16 @@ class GroupWriter:
             failures[failed["index"]] = failure_of(failed)
         made = {one["index"] for one in result.get("upserted", ())}
         for place, write in enumerate(writes):
-            if write.version == 0 and place not in made:  # the account is there: all its writes are of later versions
+            if write.version == 0 and place not in made:  # the account exists: all its writes are of later versions
                 failures.setdefault(place, LostRaceError(write.user))
         if result["nModified"] + len(made) < len(writes) - len(failures):
             failures |= self._not_found(writes, made | failures.keys())
         return failures
 
     def _not_found(self, writes: Sequence[GuardedWrite], known: AbstractSet[int]) -> dict[int, Failure]:
-        """Tell the losers of a group apart: where their entries would be, there are others.
+        """Find the losers of a group: another entry is in the place of theirs.
 
-        One whose place is not in the account any more, or not yet, is of unknown outcome: who asked for it has to look.
+        If the place is no longer in the account, or not yet, the outcome is unknown and the caller has to find out.
         """
         users = [write.user for place, write in enumerate(writes) if place not in known]
         found = self._accounts.find({"_id": {"$in": users}}, {f"{STATE}.open.id": 1, f"{STATE}.open_from": 1})
@@ -94,6 +94,6 @@ class GroupWriter:
 
 
 def _entry_id(state: Mapping[str, Any] | None, sequence: int) -> bytes | None:
-    """Return the id of the write that made an entry of a journal, None when the entry is not in the account."""
+    """Return the id of the write that made an entry of a journal, or None if the entry is not in the account."""
     place = -1 if state is None else sequence - state["open_from"]
     return state["open"][place]["id"] if state is not None and 0 <= place < len(state["open"]) else None
