@@ -24,14 +24,12 @@ def connect_database(
 ) -> Database[Document]:
     """Return the database; nothing is sent before its first use.
 
-    It is always the primary that is read, whatever the address says: a secondary may lag behind, and a command whose
-    key is looked for there would be carried out twice. Writes are confirmed as WRITE_CONCERN says, by default once they
-    are in the journals of a majority; what is read has been confirmed likewise, so that no answer rests on what a
-    failover could take back. A command's read and write that a fault of the network interrupts are tried again by the
-    command itself (`chalicelib.service.account_write`); of what else is sent the driver tries once more, unless the
-    address says `retryWrites=false`, as that of a DocumentDB must.
-    An operation may take `answer_ms`, else what the settings say.
-    Raises SettingError for an address that is none.
+    Reads go to the primary, whatever the address says: a secondary may lag, and a command whose key is looked up there
+    could be executed twice. Writes are confirmed according to WRITE_CONCERN, by default once they are in the journals
+    of a majority; reads return only what was confirmed likewise, so no answer rests on what a failover could undo. A
+    command retries its own reads and writes after network errors (`chalicelib.service.account_write`); the driver
+    retries other operations once, unless the address says `retryWrites=false`, as it must for DocumentDB. An operation
+    may take `answer_ms`, by default MONGO_TIMEOUT_MS. Raises SettingError for an invalid address.
     """
     options: dict[str, Any] = {
         "maxPoolSize": settings.mongo_pool_size,
@@ -40,7 +38,7 @@ def connect_database(
         "socketTimeoutMS": settings.mongo_timeout_ms if answer_ms is None else answer_ms,
         "waitQueueTimeoutMS": settings.mongo_timeout_ms,
         "appname": application_name(settings.server_name),
-        "connect": answer_ms is None,  # what is seldom used connects when it is
+        "connect": answer_ms is None,  # a client that is seldom used connects at first use
         "event_listeners": instruments.database_listeners,
     }
     try:
@@ -57,7 +55,7 @@ def connect_database(
 
 
 def application_name(server_name: str) -> str:
-    """Return by which name MongoDB knows a server; it takes 128 bytes at most."""
+    """Return the name under which MongoDB knows a server; it takes at most 128 bytes."""
     return f"day-trading {server_name}".encode()[:128].decode(errors="ignore")
 
 
@@ -75,9 +73,9 @@ def _concerns(settings: Settings) -> tuple[WriteConcern, ReadConcern]:
 
 
 def connect_redis(settings: Settings) -> Redis:
-    """Return the cache's client: one try within a short time-out, since a price can be had without it.
+    """Return the cache's client. It tries once, with a short time-out, since a price can be had without it.
 
-    Raises SettingError for an address that is none.
+    Raises SettingError for an invalid address.
     """
     timeout_seconds = settings.redis_timeout_ms / 1000
     try:

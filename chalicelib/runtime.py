@@ -1,4 +1,4 @@
-"""The parts of this process, made once, on first use, and put together."""
+"""The composition root: the parts of this process, made and wired up once, on first use."""
 
 import logging
 import os
@@ -71,17 +71,17 @@ from chalicelib.sweep.sweeper import Sweeper, SweepLimits
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
-"""How long a server that starts waits for the database to tell the form of its data."""
+"""How long a starting server waits for the database to report its data version."""
 
 S3 = "s3://"
 TRACES_BY_OTLP = "otlp"
 RENEWAL_SECONDS = 30.0
-"""Between two looks at the secrets, whoever sends tokens that nobody has signed."""
+"""The least time between two reads of the secrets, however many forged tokens arrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What the routes and the schedule need."""
+    """The parts that routes and schedules use."""
 
     settings: Settings
     database: Database[Document]
@@ -108,12 +108,12 @@ class Runtime:
     instruments: Instruments
 
     def finish_questions(self) -> None:
-        """Wait until the open questions to the quote source are answered and audited, or given up."""
+        """Wait until every open question to the quote source is audited or given up."""
         if not self.shared_quotes.finish():
             log.warning("questions to the quote source are still open: their answers will not be in the audit log")
 
     def close(self) -> None:
-        """Hear out the quote source, finish the writes that have begun and close the connections."""
+        """Finish open questions and writes in progress, and close the connections."""
         self.finish_questions()
         self.writer.close()
         self.database.client.close()
@@ -125,9 +125,9 @@ class Runtime:
 def connect_quotes(
     redis: Redis, settings: Settings, audit_late: Audit, instruments: Instruments = NO_INSTRUMENTS
 ) -> SharedQuotes:
-    """Return the quotes; nothing is asked before their first use. Raises SettingError for an unusable source.
+    """Return the quotes; nothing is sent before their first use. Raises SettingError for an unusable source.
 
-    `audit_late` records the answers that come too late to be used.
+    `audit_late` records quotes that come too late to be used.
     """
     cache = QuoteCache(redis, settings.redis_namespace, moment, CircuitBreaker(settings.quote_cache_pause_ms / 1000))
     source = instruments.source(make_source(settings.quote_source, now_ms))
@@ -137,12 +137,12 @@ def connect_quotes(
 
 
 def cached_in_process(quotes: Quotes, settings: Settings) -> Quotes:
-    """Return the quotes, kept in the process as the settings say."""
+    """Return the quotes, cached in the process if the settings say so."""
     return ProcessQuoteCache(quotes, moment, settings.recent_quotes) if settings.recent_quotes else quotes
 
 
 def make_tokens(settings: Settings) -> Tokens:
-    """Return what checks tokens, of each kind that is set up."""
+    """Return the token check, with each kind that is configured."""
     kinds: list[TokenKind] = []
     secrets = [secret for secret in (settings.auth_secret, settings.auth_secret_previous) if secret is not None]
     if secrets:
@@ -157,7 +157,7 @@ def make_tokens(settings: Settings) -> Tokens:
 
 
 def make_rate_limit(redis: Redis, settings: Settings, commands: int, kind: str = "") -> RateLimit | None:
-    """Return the limit of so many `commands` a user, None when there is none."""
+    """Return a limit of `commands` per user, or None if there is none."""
     if commands == 0:
         return None
     breaker = CircuitBreaker(settings.quote_cache_pause_ms / 1000)
@@ -165,7 +165,7 @@ def make_rate_limit(redis: Redis, settings: Settings, commands: int, kind: str =
 
 
 def make_instruments(settings: Settings) -> Instruments:
-    """Return what sees the parts at work: nothing, unless traces are asked for."""
+    """Return the instruments: none, unless traces are enabled."""
     if settings.otel_traces_exporter != TRACES_BY_OTLP:
         return NO_INSTRUMENTS
     from chalicelib.observe.tracing import make_tracing  # noqa: PLC0415 - it brings OpenTelemetry, which may not be there
@@ -174,7 +174,7 @@ def make_instruments(settings: Settings) -> Instruments:
 
 
 def make_observers(settings: Settings, instruments: Instruments) -> Observers:
-    """Return who is told of each command: the log, which in the cloud makes the metrics too, and its trace."""
+    """Return the observers of commands: the log, which in Lambda also makes the metrics, and the trace."""
     observers = Observers(*filter(None, [instruments.on_command]))
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
     if function is not None or settings.log_level in {"DEBUG", "INFO"}:
@@ -183,7 +183,7 @@ def make_observers(settings: Settings, instruments: Instruments) -> Observers:
 
 
 def make_place(setting: str, link_seconds: int, bucket_owner: str | None = None) -> Place:
-    """Return where logs and archives are kept: a folder, or `s3://bucket/prefix`, the bucket of an account if given."""
+    """Return where logs and archives are kept: a folder, or `s3://bucket/prefix` of an AWS account."""
     if not setting.startswith(S3):
         return Folder(Path(setting))
     bucket, _, prefix = setting.removeprefix(S3).partition("/")
@@ -191,14 +191,14 @@ def make_place(setting: str, link_seconds: int, bucket_owner: str | None = None)
 
 
 def make_hand_over(settings: Settings, instruments: Instruments) -> HandOver:
-    """Return who goes on with long dumps: a function of the cloud, or a process beside this one."""
+    """Return what continues long dumps: a Lambda function, or a process on this machine."""
     if settings.dump_function is None:
         return HandOver(lambda dump_id: write_apart(dump_id, instruments.carried()), None)
     return HandOver(starter(settings.dump_function), settings.dump_limit_ms)
 
 
 def make_runtime(settings: Settings) -> Runtime:
-    """Return the parts, put together; raises SettingError for what cannot be used."""
+    """Return the parts, wired up; raises SettingError for settings that cannot be used."""
     instruments = make_instruments(settings)
     database = connect_database(settings, instruments=instruments)
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
@@ -234,7 +234,7 @@ def make_runtime(settings: Settings) -> Runtime:
         decide=instruments.decide(decide),
     )
     sweeper = Sweeper(
-        # What it visits is not what is traded next.
+        # The accounts it visits are not the ones traded next.
         store=instruments.store(Accounts(database, settings.server_name, RecentRecords(0), registry=registry)),
         due=DueAccounts(database),
         quotes=quotes,
@@ -276,7 +276,7 @@ _made: list[Runtime] = []
 
 def runtime() -> Runtime:
     """Return the parts of this process."""
-    renewed()
+    renew_secrets()
     with _making:
         if not _made:
             _made.append(make_runtime(settings()))
@@ -286,10 +286,10 @@ def runtime() -> Runtime:
 _next_renewal_seconds = 0.0
 
 
-def renewed() -> bool:
-    """Read the secrets once more if a login was refused; return whether they have changed, and new parts are in use.
+def renew_secrets() -> bool:
+    """Read the secrets again if a login was refused; return whether they have changed and new parts are in use.
 
-    Only in a function of the cloud, which serves one request at a time: nobody else uses the parts that are closed.
+    Only in Lambda, where a process serves one request at a time: nobody else uses the parts that are closed.
     """
     global _next_renewal_seconds  # noqa: PLW0603  # like the parts, one of the process
     if not logins.refused.is_set() or not {"AWS_LAMBDA_FUNCTION_NAME", "SECRET_IDS"} <= os.environ.keys():
@@ -327,10 +327,10 @@ def start() -> None:
 
 
 def check_data() -> None:
-    """See that this build knows the form of the data: a server that lives long does so before it listens.
+    """Check that this build supports the data version; a long-running server does so before it listens.
 
-    Raises UnknownDataVersionError. A database that is away keeps no server from starting; it is then asked by whoever
-    comes first, as in Lambda.
+    Raises UnknownDataVersionError. If the database does not answer, the server starts all the same; the first request
+    then checks, as in Lambda.
     """
     try:
         with pymongo.timeout(CHECK_SECONDS):
@@ -340,10 +340,10 @@ def check_data() -> None:
 
 
 def prepare() -> concurrency.Thread:
-    """Create the collections and indexes that are not there yet, in a thread of its own; return it.
+    """Create the missing collections and indexes on a thread; return the thread.
 
-    A server that lives long calls this when it starts: done on first use, as in Lambda, the first commands wait for it,
-    and the first DUMPLOG twice as long as for its log. What fails now is done on first use.
+    A long-running server calls this at start. On first use, as in Lambda, the first commands would wait for it, and the
+    first DUMPLOG twice as long as for its log. Whatever fails here is done on first use.
     """
     thread = concurrency.Thread(target=_make_indexes, args=(runtime(),), name="indexes", daemon=True)
     thread.start()
@@ -359,7 +359,7 @@ def _make_indexes(parts: Runtime) -> None:
 
 
 def finish_questions() -> None:
-    """Wait, before this process ends, until open questions to the quote source are audited, and spans are sent."""
+    """Before this process ends, wait until open questions to the quote source are audited and spans are sent."""
     for parts in _made:
         parts.finish_questions()
         parts.instruments.close()

@@ -1,4 +1,4 @@
-"""Write one log and end: what a server starts for a log that takes long (`chalicelib/audit/process.py`).
+"""Write one log and exit: a server starts this for a long log (`chalicelib/audit/process.py`).
 
 python -m chalicelib.write_dump DUMP
 """
@@ -16,7 +16,7 @@ from chalicelib.observe.logs import set_up_logs
 from chalicelib.runtime import make_instruments, make_place
 
 NICENESS = 19
-"""Those who are served come first."""
+"""Requests being served come first."""
 
 
 def main(dump_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Who may not, or not now.
+"""Errors of authentication, authorization and rate limits.
 
 RequestError
 ├── UnauthorizedError      unauthorized
@@ -12,19 +12,19 @@ from chalicelib.domain.errors import RequestError, UnavailableError
 
 
 class UnauthorizedError(RequestError):
-    """No token, or one that does not prove who is asking."""
+    """There is no token, or it does not prove who is asking."""
 
     code = "unauthorized"
 
 
 class ForbiddenError(RequestError):
-    """The token is good, but not for this account."""
+    """The token is valid, but not for this account."""
 
     code = "forbidden"
 
 
 class RateLimitedError(RequestError):
-    """The user gave more commands than it may; `retry_after_seconds` says when the next one will be taken."""
+    """The user exceeded the rate limit; `retry_after_seconds` says when the next command is accepted."""
 
     code = "rate_limited"
 
@@ -34,6 +34,6 @@ class RateLimitedError(RequestError):
 
 
 class AuthUnavailableError(UnavailableError):
-    """The identity provider's keys could not be had, so nobody can say whether the token is good."""
+    """The identity provider's keys could not be fetched, so the token cannot be checked."""
 
     code = "auth_unavailable"

@@ -1,4 +1,4 @@
-"""The public keys of an identity provider: fetched seldom, whatever the tokens say that come in."""
+"""The public keys of an identity provider, cached, so that tokens cannot make the server fetch them often."""
 
 import logging
 import math
@@ -13,22 +13,22 @@ from chalicelib.clock import monotonic_seconds
 log = logging.getLogger(__name__)
 
 LIFETIME_SECONDS = 300.0
-"""After this the provider is asked again: a key that it has withdrawn is then no longer taken."""
+"""After this the keys are fetched again: a key that the provider has withdrawn is then no longer accepted."""
 
 PAUSE_SECONDS = 10.0
-"""At least so long from one fetch to the next, whether it succeeded or not, and however many keys are unknown."""
+"""The least time between two fetches, successful or not, however many tokens have unknown keys."""
 
 LAST_RESORT_SECONDS = 3600.0
-"""So long the last known keys are used when the provider does not answer."""
+"""How long the last known keys are used if the provider does not answer."""
 
 Fetch = Callable[[], Sequence[jwt.PyJWK]]
 
 
 class KeyRing:
-    """The keys of a provider; safe to share between threads.
+    """The keys of a provider; thread-safe.
 
-    A token with an unknown key makes one caller ask the provider, which may have new ones; the others wait for that.
-    Those whose key is known never wait.
+    A token with an unknown key makes one caller fetch the keys while callers with other unknown keys wait. Callers with
+    a known key never wait.
     """
 
     def __init__(self, fetch: Fetch, monotonic: Callable[[], float] = monotonic_seconds) -> None:
@@ -40,11 +40,11 @@ class KeyRing:
         self._next_fetch_at = -math.inf
 
     def find(self, kid: str) -> jwt.PyJWK | None:
-        """Return the key of that id, None when the provider has none; raises AuthUnavailableError when it is away."""
+        """Return the key with that id, or None; raises AuthUnavailableError if the provider does not answer."""
         key, age = self._keys.get(kid), self._age_seconds()
         if key is not None and age < LIFETIME_SECONDS:
             return key
-        # One that knows the key need not wait for another one that asks.
+        # A caller that knows the key need not wait for a fetch.
         may_go_on = kid in self._keys and self._age_seconds() < LAST_RESORT_SECONDS
         if self._lock.acquire(blocking=not may_go_on):
             try:
@@ -73,5 +73,5 @@ class KeyRing:
 
 
 def fetch_from(url: str, timeout_seconds: float) -> Fetch:
-    """Return what fetches the signing keys at a URL: no redirects, one try."""
+    """Return a function that fetches the signing keys from a URL: no redirects, one try."""
     return jwt.PyJWKClient(url, cache_jwk_set=False, timeout=timeout_seconds).get_signing_keys

@@ -1,4 +1,4 @@
-"""How many commands a user may give in a time, counted in Redis for all servers together."""
+"""Rate limits per user, counted in Redis for all servers together."""
 
 import logging
 import math
@@ -11,9 +11,9 @@ from chalicelib.circuit_breaker import CircuitBreaker, SeldomLog
 
 log = logging.getLogger(__name__)
 
-# The generic cell rate algorithm: one key a user holds when all that was taken will have been paid for at the steady
-# rate. In microseconds of Redis's own clock, so that servers need not agree on theirs. More than a window
-# ahead, or of another type, is nothing that we wrote: nobody is shut out by it. Returns how long to wait.
+# The generic cell rate algorithm: one key per user holds the time at which everything taken is paid for at the steady
+# rate, in microseconds of Redis's own clock, so servers need not agree on theirs. A value more than a window ahead, or
+# of another type, is not ours and blocks nobody. Returns how long to wait.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -33,11 +33,10 @@ return 0
 
 
 class RateLimit:
-    """At most `commands` at once, and then one each `seconds / commands`; safe to share between threads.
+    """At most `commands` at once, and then one every `seconds / commands`; thread-safe.
 
-    Limits of different kinds count apart, those of one `kind` for all servers together.
-    While Redis is away everybody is let through, after one time-out a pause of the breaker: a limit protects the
-    service, and must not be what takes it down.
+    Limits of different kinds count separately; all servers share those of one `kind`. If Redis is down, nobody is
+    limited, after one time-out per pause of the breaker: a limit protects the service and must not take it down.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class RateLimit:
         self._outage_log = SeldomLog(log)
 
     def take(self, user: str) -> None:
-        """Count a command of a user, or raise RateLimitedError: then it is not counted."""
+        """Count a command of a user, or raise RateLimitedError without counting it."""
         if (began := self._breaker.begin()) is None:
             return
         try:

@@ -1,9 +1,9 @@
-"""Who is asking: bearer tokens, checked inside the app so that it is the same wherever the app runs (API.md).
+"""Authentication: bearer tokens, checked inside the app so that every deployment checks them alike (API.md).
 
-Two kinds are known, each with algorithms of its own, so that no key of one can serve for the other:
+There are two kinds, with different algorithms, so that a key of one cannot serve for the other:
 
-- HS256, signed with AUTH_SECRET or, while that is replaced, AUTH_SECRET_PREVIOUS, with the claims `sub` and `role`:
-  what the local stack and its tools use.
+- HS256, signed with AUTH_SECRET or, during rotation, AUTH_SECRET_PREVIOUS, with the claims `sub` and `role`: used by
+  the local stack and its tools.
 - RS256 or ES256, signed by the OpenID Connect provider whose keys are at AUTH_JWKS_URL, for AUTH_AUDIENCE.
 """
 
@@ -27,23 +27,23 @@ from chalicelib.domain.errors import InvalidUserError
 from chalicelib.domain.names import parse_user
 
 MAX_HEADER_LENGTH = 8192
-"""Of the Authorization header; API Gateway takes headers of 10 KB in all."""
+"""The limit of the Authorization header; API Gateway accepts 10 KB of headers in all."""
 
 LEEWAY_SECONDS = 10
-"""How far the clocks of the token's maker and of this server may be apart."""
+"""By how much the clocks of the token's issuer and of this server may differ."""
 
 CACHE_LIMIT = 2000
-"""Checked tokens that a process remembers, some 300 bytes each."""
+"""How many checked tokens a process caches, some 300 bytes each."""
 
 CACHE_MS = 300_000
-"""How long a checked token is not checked again: as long as a provider's keys are not looked at again."""
+"""How long a checked token is cached: as long as a provider's keys are."""
 
 _NO_BEARER = "the Authorization header must be: Bearer TOKEN"
 _NOT_VALID = "the token is not valid"
 
 
 class Role(StrEnum):
-    """What a token's bearer may do: a trader acts for itself, an operator for anyone."""
+    """The bearer's role: a trader acts for itself, an operator for anyone."""
 
     TRADER = "trader"
     OPERATOR = "operator"
@@ -62,7 +62,7 @@ class Caller:
         return self.role is Role.OPERATOR
 
     def must_act_for(self, user: str) -> None:
-        """Raise ForbiddenError unless the caller may act for a user; says nothing of whether the user exists."""
+        """Raise ForbiddenError unless the caller may act for a user, whether the user exists or not."""
         if not self.is_operator and self.user != user:
             raise ForbiddenError("the token does not allow acting for this user")
 
@@ -73,26 +73,26 @@ class Caller:
 
 
 class TokenKind(Protocol):
-    """A kind of token: how it is checked, and who it speaks for."""
+    """A kind of token: how it is checked, and whom it identifies."""
 
     @property
     def algorithms(self) -> Sequence[str]:
-        """Return the algorithms that such tokens are signed with, none of them another kind's."""
+        """Return the algorithms of such tokens; no other kind uses them."""
 
     def claims(self, token: str, header: Mapping[str, Any], /) -> Mapping[str, Any]:
-        """Return the claims of a token that this kind's key has signed; raises jwt.InvalidTokenError."""
+        """Return the claims of a token signed with a key of this kind; raises jwt.InvalidTokenError."""
 
     def caller(self, claims: Mapping[str, Any]) -> Caller:
-        """Return whom the claims speak for; raises InvalidUserError or ValueError."""
+        """Return the caller that the claims identify; raises InvalidUserError or ValueError."""
 
 
 class SecretTokens:
-    """Tokens signed with a secret that this system shares with its tools."""
+    """Tokens signed with a secret that the system shares with its tools."""
 
     algorithms = ("HS256",)
 
     def __init__(self, *secrets: str) -> None:
-        """Take tokens signed with any of these: the current secret, and the one before it while that is replaced."""
+        """Accept tokens signed with any of these: the current secret and, during rotation, the previous one."""
         self._secrets = secrets
 
     def claims(self, token: str, _header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,7 +100,7 @@ class SecretTokens:
         for secret in self._secrets:
             with suppress(jwt.InvalidSignatureError):
                 return self._claims(token, secret)
-        logins.refused.set()  # perhaps it is signed with one that this process does not know yet
+        logins.refused.set()  # perhaps it is signed with a secret that this process has not read yet
         raise jwt.InvalidSignatureError
 
     def _claims(self, token: str, secret: str) -> Mapping[str, Any]:
@@ -113,13 +113,13 @@ class SecretTokens:
         )
 
     def caller(self, claims: Mapping[str, Any]) -> Caller:
-        """Return whom the claims speak for."""
+        """Return the caller that the claims identify."""
         return Caller(parse_user(claims["sub"]), Role(claims["role"]))
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderTokens:
-    """Tokens of an OpenID Connect provider, made for `audience`; the two claims name the user and its role."""
+    """Tokens of an OpenID Connect provider, issued for `audience`; the two claims name the user and the role."""
 
     keys: KeyRing
     issuer: str
@@ -129,7 +129,7 @@ class ProviderTokens:
     algorithms: Sequence[str] = ("RS256", "ES256")
 
     def claims(self, token: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the checked claims; raises AuthUnavailableError when the provider's keys cannot be had."""
+        """Return the checked claims; raises AuthUnavailableError if the provider's keys cannot be fetched."""
         kid = header.get("kid")
         if not isinstance(kid, str):
             raise jwt.InvalidTokenError("no kid")
@@ -147,7 +147,7 @@ class ProviderTokens:
         )
 
     def caller(self, claims: Mapping[str, Any]) -> Caller:
-        """Return whom the claims speak for; of several roles the one that may do most."""
+        """Return the caller that the claims identify; of several roles, the most powerful."""
         given = _claim(claims, self.role_claim)
         roles = given if isinstance(given, list) else [given]
         role = Role.OPERATOR if Role.OPERATOR in roles else Role.TRADER
@@ -157,7 +157,7 @@ class ProviderTokens:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
-    """Return a claim; a name that is none of them may be a path, such as Keycloak's `realm_access.roles`."""
+    """Return a claim; a name that is not a claim may be a path, such as Keycloak's `realm_access.roles`."""
     if name in claims:
         return claims[name]
     found: Any = claims
@@ -167,10 +167,10 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 class Tokens:
-    """Checks bearer tokens; safe to share between threads.
+    """Checks bearer tokens; thread-safe.
 
-    A good one is remembered, by a hash and never past its end, because a signature costs more than the rest of a check
-    together. A bad one is not: its check costs the same each time, and is bounded by its length.
+    A valid token is cached by its hash until it expires, because verifying a signature costs more than the rest of the
+    check. An invalid one is not: its check costs the same each time, bounded by its length.
     """
 
     def __init__(self, kinds: Sequence[TokenKind], clock: Clock) -> None:
@@ -182,7 +182,7 @@ class Tokens:
     def check(self, authorization: str | None) -> Caller:
         """Return the bearer of an Authorization header.
 
-        Raises UnauthorizedError, which shows nothing of the token, or AuthUnavailableError.
+        Raises UnauthorizedError, which reveals nothing about the token, or AuthUnavailableError.
         """
         if authorization is None:
             raise UnauthorizedError("needs a header Authorization: Bearer TOKEN")
@@ -210,7 +210,7 @@ class Tokens:
             claims = kind.claims(token, header)
             return kind.caller(claims), math.floor(claims["exp"])
         except (jwt.PyJWTError, InvalidUserError, ValueError, TypeError, OverflowError, RecursionError):
-            # What is wrong with it helps an attacker more than a client, and may quote the token.
+            # The reason helps an attacker more than a client, and may quote the token.
             raise UnauthorizedError(_NOT_VALID) from None
 
     def _remember(self, name: bytes, caller: Caller, until_ms: int) -> None:

@@ -1,8 +1,8 @@
-"""Archives: what was once in closed parts of journals, in compressed files (docs/audit.md gives their form).
+"""Archives: closed parts of journals, moved to compressed files (docs/audit.md gives their format).
 
-The collection `archives` has a document a file: `file` (its path in the place), `from_at` and `to_at` (of its first and
-last entry), `entries`, `users`, and `state`: `chosen` while its parts are copied, `written` once it is complete, `done`
-when its parts are deleted. Only the last two are read.
+The collection `archives` has a document per file: `file` (its path in the place), `from_at` and `to_at` (of its first
+and last entry), `entries`, `users`, and `state`: `chosen` while its parts are copied, `written` once it is complete,
+`done` when its parts are deleted. Only files in the last two states are read.
 """
 
 import gzip
@@ -23,20 +23,20 @@ INDEXES = [IndexModel([("to_at", ASCENDING)]), IndexModel([("users", ASCENDING)]
 
 _COMPRESSION = 6
 _DROPPED = ("id", "res")
-"""What only repeated requests need, and those of archived commands are long answered."""
+"""Only repeated requests need these, and archived commands are no longer repeated."""
 
 _FORM = {"file": 1, "from_at": 1, "to_at": 1}
 
 
 class Archives:
-    """The archives that are complete; safe to share between threads."""
+    """The complete archives; thread-safe."""
 
     def __init__(self, database: Database[Document], place: Place) -> None:
         self._archives = database["archives"]
         self._place = place
 
     def between(self, from_at: int | None, to_at: int | None) -> list[Document]:
-        """Return the archives that may hold entries made at or after `from_at` and before `to_at`."""
+        """Return the archives that may have entries made at or after `from_at` and before `to_at`."""
         overlaps: dict[str, Any] = {"state": COMPLETE}
         if from_at is not None:
             overlaps["to_at"] = {"$gte": from_at}
@@ -45,7 +45,7 @@ class Archives:
         return list(self._archives.find(overlaps, _FORM))
 
     def entries(self) -> int:
-        """Return how many entries all of them hold."""
+        """Return how many entries they have in all."""
         total: dict[str, Any] = {"_id": None, "entries": {"$sum": "$entries"}}
         found = self._archives.aggregate([{"$match": {"state": COMPLETE}}, {"$group": total}])
         return sum(int(one["entries"]) for one in found)
@@ -56,7 +56,7 @@ class Archives:
             yield from (line_from_json(text) for text in _texts(file))
 
     def user_lines(self, user: str, first: int, end: int) -> Iterator[JournalLine]:
-        """Yield the lines of one user from the sequence number `first` to the one before `end`, sorted."""
+        """Yield one user's lines, sorted, from sequence number `first` up to but not including `end`."""
         there = self._archives.find({"users": user, "state": COMPLETE}, _FORM)
         for line in merge(*(self._of_user(archive, user) for archive in there), key=position):
             if first <= line.sequence < end:
@@ -74,12 +74,12 @@ def _texts(file: BinaryIO) -> Iterator[bytes]:
 
 
 def line_start(user: str) -> bytes:
-    """Return what a line of a user, and no other, begins with."""
+    """Return the prefix that all lines of a user have, and no others."""
     return f'{{"user":"{user}",'.encode()
 
 
 def line_json(line: JournalLine) -> bytes:
-    """Return a line as it stands in an archive."""
+    """Return a line as written to an archive."""
     kept = {name: value for name, value in line.entry.items() if name not in _DROPPED}
     form = {"user": line.user, "sequence": line.sequence, "entry": kept}
     return json.dumps(form, separators=(",", ":")).encode() + b"\n"
@@ -93,7 +93,7 @@ def line_from_json(text: bytes) -> JournalLine:
 
 
 def packed(lines: Iterable[bytes], piece_bytes: int) -> Iterator[bytes]:
-    """Yield the pieces of a gzip file, each of at least `piece_bytes` but for the last."""
+    """Yield the pieces of a gzip file, each of at least `piece_bytes` except the last."""
     pieces: list[bytes] = []
     sink = _Pieces(pieces)
     with gzip.GzipFile(fileobj=sink, mode="wb", compresslevel=_COMPRESSION, mtime=0) as file:
@@ -105,7 +105,7 @@ def packed(lines: Iterable[bytes], piece_bytes: int) -> Iterator[bytes]:
 
 
 class _Pieces:
-    """What gzip writes into."""
+    """The file object that gzip writes to."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = pieces
@@ -117,7 +117,7 @@ class _Pieces:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: pieces are taken."""
+        """Do nothing: the caller takes the pieces."""
 
     def take(self) -> bytes:
         taken = b"".join(self._pieces)

@@ -1,14 +1,14 @@
-"""DUMPLOG: a log is written after its command stands in it, by this request or by whoever takes the work over.
+"""DUMPLOG: a log is written once its command is in the journal, by the request itself or by a process or function.
 
 Each dump has a document in `dumps`, `_id` the user and sequence number of its journal entry:
 
-    file, of_all, at     what is to be written: the path in the place, whose log, and when the command was given
-    lease {by, until}    who writes it, and until when others take that for granted; renewed while it goes on
-    most                 how many bytes the logs of its user may take, where there is a quota
-    after, events, bytes, upload   how far a dump got that was put aside: the last line written, how much, and what the
-                         place needs
-    done                 that it is written; then `events` says how many there are
-    refused {code, message}   that it never will be
+    file, of_all, at     what to write: the path in the place, whose log, and when the command was given
+    lease {by, until}    who writes it, and until when; renewed meanwhile
+    most                 how many bytes the logs of its user may take, if there is a quota
+    after, events, bytes, upload   the checkpoint of an interrupted dump: the last line written, how much, and what the
+                         place needs to resume
+    done                 set when it is written; `events` is then their number
+    refused {code, message}   set if it can never be written
 """
 
 import logging
@@ -43,28 +43,28 @@ LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
 LONG_ENTRIES = 20_000
-"""A log of fewer is written sooner than a process of its own would have started."""
+"""A smaller log is written before a separate process would have started."""
 
 _TURN_SECONDS = 0.001
-"""Then whoever else can go on does."""
+"""The pause that lets other threads run."""
 
 _NAMESPACE_EXISTS = 48
 _PROGRESS = ("after", "bytes", "events", "upload")
 
 
-class _PutAsideError(Exception):
-    """The time is up; somebody else goes on."""
+class _OutOfTimeError(Exception):
+    """The time is up; another process or function continues."""
 
 
 class _LostLeaseError(Exception):
-    """Somebody else took this dump for abandoned and writes it."""
+    """Another writer took over this dump, which seemed abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Who goes on with a dump that is too much for a request: `start` is called with its id.
+    """Who continues a dump that is too large for a request: `start` is called with its id.
 
-    `limit_ms` is how long a request may take, None when a log of LONG_ENTRIES or more is too much.
+    `limit_ms` is how long a request may take; None means that LONG_ENTRIES entries or more are too many.
     """
 
     start: Callable[[str], None]
@@ -72,10 +72,10 @@ class HandOver:
 
 
 class Dumps:
-    """Writes the logs that DUMPLOG entries ask for; safe to share between threads, and to run in many processes.
+    """Writes the logs that DUMPLOG entries ask for; thread-safe, and safe to run in many processes.
 
-    A repeated DUMPLOG gets what came of the first; one whose first try did not finish is written now, which does no
-    harm: the command itself is in the journal once. Without `hand_over` a request writes its log to the end.
+    A repeated DUMPLOG gets the result of the first. One whose first try did not finish is written now, which is
+    harmless: the command itself is in the journal once. Without `hand_over` a request writes its whole log.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Dumps:
         self._hand_over = hand_over if place.resumable or hand_over is None or hand_over.limit_ms is None else None
 
     def make_indexes(self) -> None:
-        """Create the collections and indexes that are not there yet; harmless to repeat. Raises PyMongoError."""
+        """Create missing collections and indexes; idempotent. Raises PyMongoError."""
         self._journals.make_indexes()
         try:
             self._dumps.database.create_collection(self._dumps.name, check_exists=False)
@@ -104,11 +104,11 @@ class Dumps:
                 raise
 
     def write(self, entry: Entry, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, Any]:
-        """Write the log of a DUMPLOG entry unless that was done before; return `location`, `events`, perhaps `url`.
+        """Write the log of a DUMPLOG entry unless that is done; return `location`, `events` and perhaps `url`.
 
-        The logs of the user may take `most_bytes` with it, None for no quota. Raises StoreUnavailableError when the
-        journal cannot be read, the log cannot be written, or somebody else is still writing it: the same command with
-        the same key then finds out what became of it. Raises PermanentError when it never will be written.
+        The user's logs, including this one, may take `most_bytes`, None for no quota. Raises StoreUnavailableError if
+        the journal cannot be read, the log cannot be written, or another writer is still at work: the same command with
+        the same key finds out later. Raises PermanentError if the log can never be written.
         """
         assert entry.filename is not None
         dump_id = f"{user}:{sequence}"
@@ -130,26 +130,26 @@ class Dumps:
             raise StoreUnavailableError(f"the log is still being written to {where}", RETRY_AFTER_SECONDS)
 
     def public_location(self, user: str, filename: str) -> str:
-        """Return where the log of a user is, for the user: without what only who runs the server is to know."""
+        """Return where a user's log is, for the user: without what only operators may know."""
         return self._place.public_location(_path(user, filename))
 
     def go_on(self, dump_id: str, limit_ms: int) -> bool:
-        """Write on for `limit_ms`, unless somebody else does; return whether there is no more to do.
+        """Continue a dump for `limit_ms`, unless another writer does; return whether it is finished.
 
-        When there is, whoever goes on has been started. Raises StoreUnavailableError.
+        If not, a successor has been started. Raises StoreUnavailableError.
         """
         with _store_errors():
             limit = _Limit(None if self._hand_over is None else limit_ms, self._timer)
             try:
                 return _is_over(self._advance(dump_id, limit, wait=False))
-            except PermanentError as error:  # noted: who asked for the log is told
+            except PermanentError as error:  # recorded: the next DUMPLOG with its key is told
                 log.warning("dump %s is given up: %s", dump_id, error)
                 return True
 
     def read(self, user: str | None, filename: str, most_bytes: int) -> bytes:
-        """Return a log of a user, or of all for None, that was written whole; for places that make no links.
+        """Return a complete log of a user, or of all users for None, from a place that makes no links.
 
-        Raises LogNotFoundError, LogTooLargeError when it has more than `most_bytes`, and StoreUnavailableError.
+        Raises LogNotFoundError, LogTooLargeError if it has more than `most_bytes`, and StoreUnavailableError.
         """
         if self._place.has_links:
             raise LogNotFoundError("logs are not served here: use the link in the answer to DUMPLOG")
@@ -171,11 +171,11 @@ class Dumps:
         return where if link is None else {**where, "url": link}
 
     def _advance(self, dump_id: str, limit: "_Limit", *, wait: bool) -> Document:
-        """Write a dump until it is done or the time is up, and return it; then somebody else has been started.
+        """Write a dump until it is done, or the time is up and a successor has been started; return it.
 
-        Raises PermanentError when it never will be done, and notes that.
+        Raises PermanentError, and records it, if it can never be done.
 
-        Where another one is at work, `wait` for it, within the time, or return at once.
+        If another writer is at work, `wait` for it within the time, or return at once.
         """
         while True:
             lease = _Lease(self._dumps, dump_id, self._clock)
@@ -191,7 +191,7 @@ class Dumps:
             try:
                 with lease.kept():
                     return self._write(dump, lease, limit)
-            except _PutAsideError:
+            except _OutOfTimeError:
                 lease.give_back()
                 assert self._hand_over is not None
                 self._hand_over.start(dump_id)
@@ -201,9 +201,9 @@ class Dumps:
 
     def _write(self, dump: Document, lease: "_Lease", limit: "_Limit") -> Document:
         try:
-            self._put_aside_long(dump)
+            self._check_not_long(dump)
             writer = self._writer(dump)
-        except _PutAsideError:
+        except _OutOfTimeError:
             raise
         except BaseException:
             lease.fail()
@@ -211,13 +211,13 @@ class Dumps:
         try:
             events = self._write_lines(dump, lease, limit, writer)
             writer.finish()
-        except _PutAsideError:
+        except _OutOfTimeError:
             if writer.state is None:
                 writer.abort()
             raise
         except BaseException as error:
             if isinstance(error, ExecutionTimeout) and limit.remaining_ms() is not None:
-                raise _PutAsideError from error
+                raise _OutOfTimeError from error
             with _ignored("what was written of a log could not be removed"):
                 writer.abort()
             refusal = refusal_of(error)
@@ -229,16 +229,16 @@ class Dumps:
         lease.finish(events)
         return {**dump, "done": True, "events": events}
 
-    def _put_aside_long(self, dump: Document) -> None:
-        """Raise _PutAsideError for a log that whoever serves must not even begin."""
+    def _check_not_long(self, dump: Document) -> None:
+        """Raise _OutOfTimeError for a log that a serving process must not even begin."""
         if self._hand_over is not None and self._hand_over.limit_ms is None:
             entries = self._journals.estimated_entries(None if dump["of_all"] else dump["user"])
             if entries >= LONG_ENTRIES:
-                raise _PutAsideError
+                raise _OutOfTimeError
 
     def _writer(self, dump: Document) -> PlaceWriter:
         if "lease" in dump and "upload" in dump:
-            # Whoever wrote it was killed, or still writes: without its upload it cannot, and we begin anew.
+            # Its writer was killed or still writes: without its upload it cannot finish, and we begin again.
             with _ignored("an upload that was left behind could not be removed"):
                 self._place.resume(dump["file"], dump["upload"]).abort()
             for name in _PROGRESS:
@@ -248,7 +248,7 @@ class Dumps:
         return self._place.writer(dump["file"])
 
     def _write_lines(self, dump: Document, lease: "_Lease", limit: "_Limit", writer: PlaceWriter) -> int:
-        """Write the events behind `after` and return how many there are in all."""
+        """Write the events after `after` and return how many there are in all."""
         after = dump.get("after")
         user = None if dump["of_all"] else dump["user"]
         pieces = [HEAD] if after is None else []
@@ -284,30 +284,30 @@ def _is_over(dump: Document) -> bool:
 
 
 def _path(user: str | None, filename: str) -> str:
-    """Return where in the place a log is."""
+    """Return the path of a log in the place."""
     name = plain_name(filename)
     return f"all/{name}" if user is None else f"users/{user}/{name}"
 
 
 class _Limit:
-    """The time there is for a dump."""
+    """The time limit of a dump."""
 
     def __init__(self, limit_ms: int | None, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._end = None if limit_ms is None else timer() + limit_ms / 1000
 
     def remaining_ms(self) -> int | None:
-        """Return what is left, 0 when the time is up, None without a limit."""
+        """Return the time left, 0 when it is up, None without a limit."""
         return None if self._end is None else max(0, int((self._end - self._timer()) * 1000))
 
     def check(self) -> None:
-        """Raise _PutAsideError when the time is up."""
+        """Raise _OutOfTimeError if the time is up."""
         if self.remaining_ms() == 0:
-            raise _PutAsideError
+            raise _OutOfTimeError
 
 
 class _Lease:
-    """The right to write a dump, for as long as it is renewed."""
+    """The right to write a dump, as long as it is renewed."""
 
     def __init__(self, dumps: Any, dump_id: str, clock: Clock) -> None:
         self._dumps = dumps
@@ -317,7 +317,7 @@ class _Lease:
         self._mine = {"_id": dump_id, "lease.by": self._by}
 
     def take(self) -> Document | None:
-        """Return the dump as it was before we took it; None when another writes it, or it is done."""
+        """Return the dump as it was before we took it, or None if another writer has it or it is done."""
         now = self._clock()
         free = [{"lease": {"$exists": False}}, {"lease.until": {"$lt": now}}]
         dump: Document | None = self._dumps.find_one_and_update(
@@ -329,7 +329,7 @@ class _Lease:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Renew the lease, from a thread of its own: MongoDB may take longer to sort than the lease lasts."""
+        """Renew the lease on a thread: MongoDB may take longer to sort than the lease lasts."""
         over = concurrency.Event()
 
         def renew() -> None:
@@ -346,20 +346,20 @@ class _Lease:
             thread.join()
 
     def save(self, progress: Mapping[str, Any]) -> None:
-        """Note how far the dump got."""
+        """Save a checkpoint."""
         self._update({"$set": progress})
 
     def give_back(self) -> None:
-        """Let another go on from where it was noted last."""
+        """Let another writer continue from the last checkpoint."""
         self._update({"$unset": {"lease": ""}})
 
     def finish(self, events: int) -> None:
-        """Note that the dump is done."""
+        """Record that the dump is done."""
         unset = dict.fromkeys({"lease", *_PROGRESS} - {"events"}, "")
         self._update({"$set": {"done": True, "events": events}, "$unset": unset})
 
     def fail(self, refusal: PermanentError | None = None) -> None:
-        """Note that nothing came of it, and never will for a `refusal`; else whoever tries again begins anew."""
+        """Record a failure: a `refusal` is permanent; otherwise the next try begins again."""
         noted = {} if refusal is None else {"$set": {"refused": refusal_document(refusal)}}
         with _ignored("a failed dump could not be noted as such"):
             self._dumps.update_one(self._mine, {**noted, "$unset": dict.fromkeys(("lease", *_PROGRESS), "")})
@@ -382,7 +382,7 @@ def _store_errors() -> Iterator[None]:
 
 @contextmanager
 def _ignored(what: str) -> Iterator[None]:
-    """Log an error that changes nothing of what is to be done next."""
+    """Log an error that does not affect what follows."""
     try:
         yield
     except (PyMongoError, OSError):

@@ -1,4 +1,4 @@
-"""Why a log that DUMPLOG has written is not handed out.
+"""Why a log that DUMPLOG has written is not served.
 
 RequestError
 ├── LogNotFoundError    not_found
@@ -9,12 +9,12 @@ from chalicelib.domain.errors import RequestError
 
 
 class LogNotFoundError(RequestError):
-    """There is no log of that name."""
+    """There is no log with that name."""
 
     code = "not_found"
 
 
 class LogTooLargeError(RequestError):
-    """The log is larger than what is handed out."""
+    """The log is larger than what is served."""
 
     code = "too_large"

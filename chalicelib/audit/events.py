@@ -1,7 +1,7 @@
-"""A journal entry spelled out as the events of SPEC.md section 6, in XML: the one place that knows how.
+"""Writes journal entries as the XML events of SPEC.md section 6.
 
-It takes entries as the store holds them (`chalicelib/store/documents.py` names the fields): a log has millions, and
-values made of each only to be written out again cost three times what the text does. `docs/audit-log.xsd` is the form.
+It takes entries in the store's format (`chalicelib/store/documents.py` names the fields): a log has millions, and
+turning each into objects first costs three times what writing the text does. `docs/audit-log.xsd` is the schema.
 """
 
 import re
@@ -18,7 +18,7 @@ _REPLACED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
 
 def escaped(text: str) -> str:
-    """Return text as it stands in an element; U+FFFD stands for what no XML document can hold."""
+    """Return text as written in an XML element; U+FFFD replaces characters that XML does not allow."""
     return _ODD.sub(_replacement, text) if _ODD.search(text) else text
 
 
@@ -30,10 +30,10 @@ _escaped_server = lru_cache(maxsize=1024)(escaped)
 
 
 def events_of(user: str, entry: Document) -> list[str]:
-    """Return the events of an entry of a user's journal, a line each, in the order in which they came about.
+    """Return the events of an entry of a user's journal, one line each, in the order in which they happened.
 
-    Expired orders were given back before the command was decided, so they stand before it. The cash that an expiry or
-    a firing moves carries the number of the transaction that caused it.
+    Orders are expired before the command is decided, so their events come first. The cash moved by an expiry or a
+    firing has the number of the transaction that caused it.
     """
     transaction: int = entry["tx"]
     head = f"<timestamp>{entry['at']}</timestamp><server>{_escaped_server(entry['srv'])}</server><transactionNum>"
@@ -60,7 +60,7 @@ def events_of(user: str, entry: Document) -> list[str]:
 
 
 def _given(user: str, entry: Document) -> str:
-    """Return the command with what was given with it; what was not is left out."""
+    """Return the command with its parameters; missing ones are left out."""
     given = f"<command>{entry['cmd']}</command>"
     if not entry.get("all"):
         given += f"<username>{user}</username>"
@@ -106,5 +106,5 @@ def _quote_server(head: str, transaction: int, event: Document) -> str:
 
 
 def _money(cents: Any) -> str:
-    """Return an amount greater than 0 as `format_cents` does, at half its price."""
+    """Return an amount greater than 0 like `format_cents`, in half the time."""
     return f"{cents // 100}.{cents % 100:02d}"

@@ -1,4 +1,4 @@
-"""A folder as a place for logs and archives."""
+"""A folder as the place for logs and archives."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ _LEFT_BEHIND_SECONDS = 24 * 3600
 
 
 class Folder:
-    """A folder of this machine, or one that all servers share."""
+    """A folder on this machine, or one shared by all servers."""
 
     resumable = False
     has_links = False
@@ -27,19 +27,19 @@ class Folder:
         return str((self._root / path).absolute())
 
     def public_location(self, path: str) -> str:
-        """Return the path within the folder: where that is on the disk is nobody else's business."""
+        """Return the path within the folder; where the folder is on the disk is not public."""
         return path
 
     def link(self, path: str) -> str | None:  # noqa: ARG002
-        """Return None: who can read the folder needs no link."""
+        """Return None: whoever can read the folder needs no link."""
         return None
 
     def writer(self, path: str) -> "FileWriter":
-        """Begin a file beside its final name."""
+        """Begin a file under a temporary name."""
         return FileWriter(self._root / path)
 
     def resume(self, path: str, state: Mapping[str, Any]) -> "FileWriter":  # noqa: ARG002
-        """Begin anew: the file may be on another machine's disk."""
+        """Begin again: the file may be on another machine's disk."""
         return self.writer(path)
 
     def open(self, path: str) -> BinaryIO:
@@ -47,7 +47,7 @@ class Folder:
         return (self._root / path).open("rb")
 
     def size(self, folder: str, without: str) -> int:
-        """Return what files take, unfinished ones included: others are being written."""
+        """Return the size of all files, unfinished ones included: another writer may be adding to them."""
         name = Path(without).name
         try:
             there = list(os.scandir(self._root / folder))
@@ -56,7 +56,7 @@ class Folder:
         sizes = 0
         for entry in there:
             if entry.name != name and not entry.name.startswith(f".{name}."):
-                with suppress(FileNotFoundError):  # unfinished, and removed by now
+                with suppress(FileNotFoundError):  # unfinished, and removed meanwhile
                     sizes += max(BLOCK_BYTES, entry.stat().st_size)
         return sizes
 
@@ -66,7 +66,7 @@ class Folder:
 
 
 class FileWriter:
-    """Writes beside the final name, so that a dump that fails leaves no half file that looks whole."""
+    """Writes to a temporary name, so a failed dump never leaves an incomplete file under the final name."""
 
     state = None
 
@@ -84,7 +84,7 @@ class FileWriter:
             rest = rest[self._file.write(rest) :]
 
     def finish(self) -> None:
-        """Give the file its name once all of it is on the disk."""
+        """Rename the file once all of it is on the disk."""
         os.fsync(self._file.fileno())
         self._file.close()
         self._unfinished.replace(self._path)
@@ -101,7 +101,7 @@ class FileWriter:
 
 
 def _remove_left_behind(path: Path) -> None:
-    """Remove what processes that were killed have left of a file, long after they could still be writing it."""
+    """Remove what killed processes left of a file, long after they could still be writing it."""
     before_ns = clock.wall_ns() - _LEFT_BEHIND_SECONDS * 1_000_000_000
     for entry in os.scandir(path.parent):
         if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):

@@ -1,4 +1,4 @@
-"""The function of the cloud that goes on with long dumps: how it is started, and what it does (docs/audit.md)."""
+"""The Lambda function that continues long dumps: how it is started, and what it does (docs/audit.md)."""
 
 import json
 from collections.abc import Callable
@@ -7,18 +7,18 @@ from typing import Any, Protocol
 from chalicelib.audit.places import PlaceError
 
 MARGIN_MS = 15_000
-"""What a function keeps of its time to end a part, note how far it got, and start its successor."""
+"""The time a function reserves to finish a part, save a checkpoint and start its successor."""
 
 
 class Writes(Protocol):
-    """What goes on with a dump; see `chalicelib.audit.dumps.Dumps`."""
+    """What continues a dump; see `chalicelib.audit.dumps.Dumps`."""
 
     def go_on(self, dump_id: str, limit_ms: int) -> bool:
-        """Write on, and start a successor when the time does not do."""
+        """Continue, and start a successor if the time is not enough."""
 
 
 def starter(function: str) -> Callable[[str], None]:
-    """Return what starts the function of that name for a dump, without waiting for it. Raises PlaceError."""
+    """Return a function that starts the named Lambda function for a dump, without waiting for it. Raises PlaceError."""
 
     def start(dump_id: str) -> None:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415  # only where dumps are handed over
@@ -34,9 +34,9 @@ def starter(function: str) -> Callable[[str], None]:
 
 
 def go_on(dumps: Writes, event: Any, remaining_ms: int) -> dict[str, Any]:
-    """Go on with the dump that an event of `starter` names, within the time that the function has left.
+    """Continue the dump that an event of `starter` names, within the function's remaining time.
 
-    Raises StoreUnavailableError: Lambda then calls the function again.
+    Raises StoreUnavailableError: Lambda then retries the function.
     """
     dump_id = str(event["dump"])
     return {"dump": dump_id, "done": dumps.go_on(dump_id, max(0, remaining_ms - MARGIN_MS))}

@@ -1,8 +1,8 @@
-"""Reads journals in time order, streaming: open parts, closed parts and archives, each entry once.
+"""Streams journals in time order: open parts, closed parts and archives, each entry once.
 
-An entry is in the open part of its account, then for a moment also in a closed part, then in that alone; when it is
-archived, first also in an archive, then in that alone. Whoever looks in this order, at each place after the one before
-it was read, misses nothing, and drops what it finds twice by the entry's number in the journal of its user.
+An entry is first in the open part of its account, then for a moment also in a closed part, then only there; when
+archived, first also in an archive, then only there. Reading the places in this order, one after the other, misses
+nothing, and duplicates are dropped by the entry's sequence number.
 """
 
 import logging
@@ -28,10 +28,10 @@ from chalicelib.store.user_journal import PART_ENTRIES
 log = logging.getLogger(__name__)
 
 SLICE_ENTRIES = 250_000
-"""How many entries MongoDB is asked to sort at once: about what it can sort in the 100 MB of memory a sort has."""
+"""How many entries MongoDB sorts at once: about what fits the 100 MB of memory that a sort may use."""
 
 SETTLED_MS = 60_000
-"""What is older than this is not added to any more: a command is saved, or given up, long before."""
+"""Nothing is added to times older than this: a command is saved, or given up, long before."""
 
 _BATCH_ROWS = 2_000
 _BATCH_PARTS = 20
@@ -43,19 +43,19 @@ _SORT = {"entries.at": ASCENDING, "user": ASCENDING, "from": ASCENDING, "place":
 _TIMES = IndexModel([("to_at", ASCENDING), ("from_at", ASCENDING)], name="times")
 
 Bound = int | None
-"""An end of a slice, in ms; None is before, or after, all times."""
+"""One end of a slice, in ms; None is before, or after, all times."""
 
 RemainingMs = Callable[[], int | None]
-"""Says how long MongoDB may take to answer, None without a bound."""
+"""Returns how long MongoDB may take to answer, None without a limit."""
 
 
 def no_bound() -> int | None:
-    """Let MongoDB take the time it needs."""
+    """Set no limit."""
     return None
 
 
 class Journals:
-    """The journals of all users. Methods raise PyMongoError, and OSError when an archive cannot be read."""
+    """The journals of all users. Methods raise PyMongoError, and OSError if an archive cannot be read."""
 
     def __init__(self, database: Database[Document], archives: Archives, slice_entries: int = SLICE_ENTRIES) -> None:
         self._accounts = database["accounts"]
@@ -72,18 +72,18 @@ class Journals:
         after: Position | None = None,
         remaining_ms: RemainingMs = no_bound,
     ) -> Generator[JournalLine, None, None]:
-        """Yield the lines of one user's journal, or of all, sorted, from the first one behind `after`.
+        """Yield the lines of one user's journal, or of all, sorted, from the first one after `after`.
 
-        All that was acknowledged by `at_ms` is among them. Raises ExecutionTimeout when MongoDB took too long.
+        They include everything acknowledged by `at_ms`. Raises ExecutionTimeout if MongoDB took too long.
         """
         self.make_indexes()
         found = self._of_all(at_ms, after, remaining_ms) if user is None else self._of_user(user)
         return each_once(found, after)
 
     def estimated_entries(self, user: str | None) -> int:
-        """Return how many entries the journal of a user has, archived ones included; for None about how many all have.
+        """Return how many entries a user's journal has, archived ones included; for None, an estimate for all users.
 
-        Nothing is read whose size grows with the journals.
+        The cost does not grow with the journals.
         """
         if user is not None:
             account = self._accounts.find_one({"_id": user}, {f"{STATE}.version": 1})
@@ -92,16 +92,16 @@ class Journals:
         return PART_ENTRIES * (open_parts + 2 * closed_parts) // 2 + self._archives.entries()
 
     def make_indexes(self) -> None:
-        """Create the indexes that dumps and archives need; harmless to repeat."""
+        """Create the indexes that dumps and archives need; idempotent."""
         if not self._indexed:
             self._journal.create_indexes([_TIMES])
             self._archive_documents.create_indexes(INDEXES)
             self._indexed = True
 
     def _of_user(self, user: str) -> Iterator[JournalLine]:
-        """Yield the lines of one user: parts are a range of the index, in order, so nothing is sorted.
+        """Yield one user's lines. Parts are a range of the index, in order, so nothing is sorted.
 
-        Sequence numbers have no gaps: what is missing between two parts has been archived.
+        Sequence numbers have no gaps: entries missing between two parts have been archived.
         """
         account = self._accounts.find_one({"_id": user}, {f"{STATE}.open": 1, f"{STATE}.open_from": 1})
         states = [] if account is None else account[STATE]
@@ -125,10 +125,10 @@ class Journals:
         return each_once(self._archives.user_lines(user, first, end))
 
     def _of_all(self, at_ms: int, after: Position | None, remaining_ms: RemainingMs) -> Iterator[JournalLine]:
-        """Yield the lines of all users, slice after slice of time; MongoDB sorts one while another is written out.
+        """Yield the lines of all users, one slice of time after another; MongoDB sorts one while another is written.
 
-        No slice but the last reaches into times at which something may still be added: with a slice read before that
-        and a later one after it, a log could hold an entry and lack the one before it.
+        Only the last slice covers times at which entries may still be added: otherwise, with a slice read before an
+        addition and the next one after it, a log could have an entry and lack the one before it.
         """
         begin = None if after is None else after[0]
         planned = self._plan(at_ms - SETTLED_MS)
@@ -141,7 +141,7 @@ class Journals:
                 yield from merge(lines, *others, key=position) if others else lines
 
     def _open(self, from_at: Bound, to_at: Bound, remaining_ms: RemainingMs) -> "CommandCursor[Document]":
-        """Return the entries of a slice, sorted; MongoDB has read all of them when this returns.
+        """Return the entries of a slice, sorted; MongoDB has read all of them on return.
 
         Open parts are read before closed ones.
         """
@@ -151,7 +151,7 @@ class Journals:
         return self._accounts.aggregate(_pipeline(from_at, to_at), allowDiskUse=True, batchSize=_BATCH_ROWS, **options)
 
     def _plan(self, until_ms: int) -> list[int]:
-        """Return times that cut the log into slices of about the size that sorts well, from a sample.
+        """Return times, from a sample, that cut the log into slices of about the size that sorts in memory.
 
         A slice reads all accounts for their open parts, so with many accounts slices are larger, and sorted on disk.
         """
@@ -178,7 +178,7 @@ class Journals:
         return [(entry["at"], weight) for account in sample for entry in state_of(account)["open"]]
 
     def _sampled_parts(self, count: int, size: int) -> list[tuple[int, float]]:
-        """Return points spread over the time of each part of a sample, and how many entries each stands for."""
+        """Return points spread over the time span of each sampled part, and how many entries each stands for."""
         form = {"from_at": 1, "to_at": 1, "count": 1}
         sample = list(self._journal.aggregate([{"$sample": {"size": size}}, {"$project": form}]))
         weight = count / max(1, len(sample)) / _POINTS_A_PART
@@ -219,7 +219,7 @@ def _lines(rows: Iterable[Document]) -> Iterator[JournalLine]:
 
 @contextmanager
 def sorted_parts(journal: Collection[Document], part_ids: Sequence[str]) -> Iterator[Iterator[JournalLine]]:
-    """Yield the lines of some closed parts, sorted, whole but for what an archive does not keep."""
+    """Yield the lines of some closed parts, sorted, without what an archive does not keep."""
     pipeline: list[dict[str, Any]] = [
         {"$match": {"_id": {"$in": part_ids}}},
         {"$project": {"_id": 0, "user": 1, "from": 1, "entries": 1}},
@@ -237,7 +237,7 @@ Slice = tuple[Bound, Bound]
 def _opened_ahead(
     open_slice: Callable[[Slice], "CommandCursor[Document]"], slices: Sequence[Slice]
 ) -> Iterator[Iterator[tuple[Slice, "CommandCursor[Document]"]]]:
-    """Yield slices with their rows; while one is read, the next is being opened."""
+    """Yield slices with their rows; the next one is opened while one is read."""
     ahead: list[Future[CommandCursor[Document]]] = []
 
     def opened() -> Iterator[tuple[Slice, CommandCursor[Document]]]:
@@ -259,7 +259,7 @@ def _opened_ahead(
 
 
 class _Archived:
-    """The archives of a dump of all, each read once from front to back, as far as its turn has come."""
+    """The archives in a dump of all users, each read once from front to back, one slice at a time."""
 
     def __init__(self, archives: Archives, begin: Bound) -> None:
         self._archives = archives
@@ -267,10 +267,11 @@ class _Archived:
         self._readers: dict[object, _Ahead] = {}
 
     def until(self, from_at: Bound, to_at: Bound) -> list[Iterator[JournalLine]]:
-        """Return what the archives hold before `to_at` and did not give yet.
+        """Return the archived lines before `to_at` that have not been returned yet.
 
-        Called after the slice was read from the journals: what left them before that is in an archive by now. Entries
-        of one that is new since the slice before were in the journals when that was read, so those are not given twice.
+        Called after the slice was read from the journals: whatever left them before is in an archive by now. Entries of
+        an archive made since the previous slice were in the journals when that was read, so they are not returned
+        twice.
         """
         for archive in self._archives.between(from_at, to_at):
             if archive["_id"] not in self._readers:
@@ -279,7 +280,7 @@ class _Archived:
 
 
 class _Ahead:
-    """Lines that are given as far as one asks."""
+    """An iterator of lines that is read up to a given time."""
 
     def __init__(self, lines: Iterator[JournalLine], begin: Bound) -> None:
         self._lines = lines

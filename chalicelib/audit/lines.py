@@ -1,4 +1,4 @@
-"""A line of the log before it is spelled out: an entry, and its place in time and in its journal."""
+"""A line of the log before it is written as XML: an entry, and its place in time and in its journal."""
 
 from collections.abc import Generator, Iterable
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from chalicelib.store.documents import Document
 
 Position = tuple[int, str, int]
-"""Time (ms), user and sequence number: what the lines of a log are sorted by. Within a user time never goes back."""
+"""Time (ms), user and sequence number: the sort order of a log. Within one user, times never decrease."""
 
 
 class JournalLine(NamedTuple):
-    """An entry as the store holds it, of whose journal it is, and its number there."""
+    """An entry in the store's format, its user, and its sequence number."""
 
     at: int
     user: str
@@ -19,12 +19,12 @@ class JournalLine(NamedTuple):
 
 
 def position(line: JournalLine) -> Position:
-    """Return where in a log the line stands."""
+    """Return a line's place in a log."""
     return line[:3]
 
 
 def each_once(lines: Iterable[JournalLine], after: Position | None = None) -> Generator[JournalLine, None, None]:
-    """Yield lines that come sorted, each once, and only those behind a position."""
+    """Yield sorted lines, each once, and only those after a position."""
     last = after or (-1, "", 0)
     beginning = after is not None
     for line in lines:

@@ -1,4 +1,4 @@
-"""A process of its own for a log that takes long: spelling out a million commands would hold up whoever is served."""
+"""Writes a long log in a separate process: writing out a million commands would delay the requests being served."""
 
 import os
 import subprocess
@@ -10,14 +10,14 @@ from chalicelib import concurrency
 from chalicelib.audit.places import PlaceError
 
 MOST_AT_ONCE = 2
-"""Logs that a process has written apart at the same time; further ones wait."""
+"""How many logs one process has written at the same time; further ones wait."""
 
 _ROOT = Path(__file__).parents[2]
 _room = concurrency.Semaphore(MOST_AT_ONCE)
 
 
 def write_apart(dump_id: str, more: Mapping[str, str] | None = None) -> None:
-    """Write a dump in a process of its own, and return when that has ended; `more` is added to its environment.
+    """Write a dump in a separate process and return when it has ended; `more` is added to its environment.
 
     Raises PlaceError.
     """
@@ -25,7 +25,7 @@ def write_apart(dump_id: str, more: Mapping[str, str] | None = None) -> None:
     environment = {**os.environ, **(more or {})}
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
-        # It ends when its standard input does: it does not outlive who waits for it.
+        # It ends when its standard input closes, so it does not outlive this process.
         with (
             _room,
             subprocess.Popen(command, stdin=subprocess.PIPE, env={**environment, "PYTHONPATH": path}) as process,  # noqa: S603

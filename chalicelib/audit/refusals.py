@@ -1,4 +1,4 @@
-"""Why a log can never be written: what is told at once, and again to whoever repeats its DUMPLOG."""
+"""Why a log can never be written: reported at once, and again if its DUMPLOG is repeated."""
 
 from collections.abc import Mapping
 
@@ -10,16 +10,16 @@ from chalicelib.store.documents import Document
 from chalicelib.store.writers import CONFLICTING_INDEX, index_conflict
 
 _UNSUPPORTED = frozenset({292, 303, 304, 40324})
-"""No sort on disk (292), and stages or features that a database lacks: DocumentDB's (303, 304), MongoDB's (40324)."""
+"""No sort on disk (292), or stages and features that a database lacks: DocumentDB's (303, 304), MongoDB's (40324)."""
 
 _ATLAS, _DISK_USE = 8000, "allowdiskuse"
-"""The code of all that a tier of Atlas does not allow."""
+"""The code of everything that a tier of Atlas does not allow."""
 
 _KINDS = {kind.code: kind for kind in (DumpQuotaError, IndexConflictError, NotSupportedError)}
 
 
 def refusal_of(error: BaseException) -> PermanentError | None:
-    """Return why a log can never be written that failed with this error, None when another try may do."""
+    """Return why a log that failed with this error can never be written, or None if a retry may succeed."""
     if isinstance(error, PermanentError):
         return error
     if not isinstance(error, OperationFailure):
@@ -32,17 +32,17 @@ def refusal_of(error: BaseException) -> PermanentError | None:
 
 
 def refusal_document(refusal: PermanentError) -> Mapping[str, str]:
-    """Return a refusal as it is kept."""
+    """Return a refusal as it is stored."""
     return {"code": refusal.code, "message": str(refusal)}
 
 
 def refusal_from(document: Mapping[str, str]) -> PermanentError:
-    """Return the refusal that was kept."""
+    """Return the refusal that was stored."""
     return _KINDS[document["code"]](document["message"])
 
 
 class Quota:
-    """How many bytes of a dump were written, and how many there may be beside the other logs of its user."""
+    """How many bytes of a dump were written, and how many there may be beside the user's other logs."""
 
     def __init__(self, place: Place, dump: Document) -> None:
         self._place = place
@@ -51,7 +51,7 @@ class Quota:
         self.written: int = dump.get("bytes", 0)
 
     def counted(self, piece: bytes) -> bytes:
-        """Return a piece, counted; raises DumpQuotaError when there is no room for it."""
+        """Return a piece after counting it; raises DumpQuotaError if it exceeds the quota."""
         self.written += len(piece)
         if self._most is not None:
             others = self._place.size(self._file.rpartition("/")[0], without=self._file)

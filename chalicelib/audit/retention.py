@@ -1,7 +1,7 @@
 """Retention: closed parts of journals move to archives after a number of days (docs/audit.md).
 
-What a run did is safe at every point: parts are deleted only after the archive that holds them was written, read back
-and noted as written; until then nobody reads it. A run that was killed is finished by the next one.
+A run may be killed at any point: parts are deleted only after the archive with them was written, read back and recorded
+as written; until then it is not used. The next run finishes the work.
 """
 
 import logging
@@ -33,7 +33,7 @@ _LOOKED_AT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What a run of the retention moved."""
+    """What a retention run moved."""
 
     archives: int
     parts: int
@@ -41,10 +41,10 @@ class Archived:
 
 
 class Retention:
-    """Moves what is older than `days` to archives; 0 keeps everything in MongoDB.
+    """Moves parts older than `days` to archives; 0 keeps everything in MongoDB.
 
-    Parts that are still of use stay: those that hold a user's latest idempotency keys or latest commands, and the
-    newest one of each user.
+    Parts that are still needed stay: those with a user's latest idempotency keys or latest commands, and each user's
+    newest part.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class Retention:
         return archive
 
     def _finish(self, archive: Document) -> Document | None:
-        """Bring an archive to its end: write it, read it back, note it as written, delete its parts."""
+        """Finish an archive: write it, read it back, record it as written, delete its parts."""
         if archive["state"] == "chosen":
-            # A file of its own each try: another run may be writing the same archive.
+            # A new file for each try: another run may be writing the same archive.
             file = f"archive/{archive['_id']}-{secrets.token_hex(4)}.jsonl.gz"
             found = self._write(archive["parts"], file)
             noted = found == archive["entries"] and self._note_as_written(archive, file)
             if not noted:
                 self._place.remove(file)
             if found != archive["entries"]:
-                # Another run has archived some of these parts: what is left is chosen again by the next run.
+                # Another run has archived some of these parts; the next run chooses the rest again.
                 log.warning("archive %s: %d of %d entries found, given up", archive["_id"], found, archive["entries"])
                 self._archives.delete_one({"_id": archive["_id"], "state": "chosen"})
                 return None
@@ -131,7 +131,7 @@ class Retention:
         return bool(found.matched_count)
 
     def _write(self, part_ids: Sequence[str], file: str) -> int:
-        """Write parts to a file, read it back and return how many entries it holds."""
+        """Write parts to a file, read it back and return how many entries it has."""
         writer = self._place.writer(file)
         try:
             with sorted_parts(self._journal, part_ids) as lines:
@@ -144,7 +144,7 @@ class Retention:
         return sum(1 for _ in self._reader.lines({"file": file}))
 
     def _old_parts(self, before_ms: int) -> Iterator[Document]:
-        """Yield the parts that ended before a time, the oldest first, without those that are still of use."""
+        """Yield the parts that ended before a time, oldest first, without those that are still needed."""
         form = {"user": 1, "from": 1, "count": 1, "from_at": 1, "to_at": 1}
         with self._journal.find({"to_at": {"$lt": before_ms}}, form).sort("to_at", ASCENDING) as found:
             while some := list(islice(found, _LOOKED_AT)):
@@ -152,7 +152,7 @@ class Retention:
                 yield from (part for part in some if part["from"] < needed.get(part["user"], 0))
 
     def _needed(self, users: Iterable[str]) -> dict[str, int]:
-        """Return for each user the sequence number from which on parts are still of use."""
+        """Return the sequence number from which on each user's parts are still needed."""
         fields = {f"{STATE}.keys.{name}.from": 1 for name in GENERATIONS}
         accounts = self._accounts.find({"_id": {"$in": list(users)}}, fields)
         return {account["_id"]: self._needed_of(account) for account in accounts}

@@ -1,7 +1,7 @@
-"""A bucket of S3 as a place: large files go up in parts, with no copy on the way, and can be begun here, ended there.
+"""An S3 bucket as the place for logs and archives: uploads in parts, which another process can continue.
 
-boto3, which Lambda brings along, is loaded when the first log is written: no command has to wait for it. Credentials,
-region and endpoint are boto3's own settings.
+boto3 is imported when the first log is written, so no command waits for it. Credentials, region and endpoint are
+boto3's own settings.
 """
 
 import io
@@ -20,9 +20,9 @@ _AWS = ".amazonaws.com"
 
 
 class Bucket:
-    """Files of a bucket whose keys begin with a prefix. Every method that asks S3 raises PlaceError.
+    """The files in a bucket under a prefix. Every method that calls S3 raises PlaceError.
 
-    With an `owner`, an account, S3 refuses what is asked of a bucket of that name which is another's.
+    With `owner`, an AWS account, S3 refuses access if the bucket belongs to another account.
     """
 
     resumable = True
@@ -44,7 +44,8 @@ class Bucket:
         with _place_errors():
             client = boto3.client("s3", config=config)
             if _AWS in client.meta.endpoint_url:
-                # Links are signed for a host without a region else, where a bucket of a new region is not found.
+                # Otherwise links are signed for a host without a region, at which a bucket in a new region is not
+                # found.
                 client = boto3.client("s3", config=config.merge(Config(s3={"addressing_style": "virtual"})))
             return client
 
@@ -55,29 +56,29 @@ class Bucket:
     public_location = location
 
     def link(self, path: str) -> str | None:
-        """Return an address that needs no credentials, as long as the setting and the credentials it rests on allow."""
+        """Return a URL that needs no credentials, valid as long as the setting and the signing credentials allow."""
         params = {
             "Bucket": self._bucket,
             "Key": self._prefix + path,
-        }  # an owner would be a header that browsers do not send
+        }  # a bucket owner would be a header, which browsers do not send
         with _place_errors():
             link: str = self._client.generate_presigned_url("get_object", Params=params, ExpiresIn=self._link_seconds)
         return link
 
     def writer(self, path: str) -> "PartsWriter":
-        """Begin a file; nothing is sent before there is something to send."""
+        """Begin a file; nothing is sent before there is data."""
         return PartsWriter(self._client, self._name(path))
 
     def resume(self, path: str, state: Mapping[str, Any]) -> "PartsWriter":
-        """Go on with a file after the parts that S3 has."""
+        """Continue a file after the parts that S3 has."""
         return PartsWriter(self._client, self._name(path), state["upload"], state["parts"])
 
     def open(self, path: str) -> BinaryIO:
-        """Open a file to read it in blocks, each asked for when it is needed: no connection waits in between."""
+        """Open a file that is read in blocks, each requested when needed: no connection is held open in between."""
         return io.BufferedReader(_Blocks(self._client, self._name(path)), _READ_BYTES)
 
     def size(self, folder: str, without: str) -> int:
-        """Return what the files take that are whole."""
+        """Return the size of the complete files."""
         asked = {"Bucket": self._bucket, "Prefix": f"{self._prefix}{folder}/", **self._owner}
         with _place_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(**asked)
@@ -94,7 +95,7 @@ class Bucket:
 
 
 class PartsWriter:
-    """Writes a file in parts, or in one request when it is below the size of a part."""
+    """Writes a file in parts, or in one request if it is smaller than a part."""
 
     def __init__(self, client: Any, name: Mapping[str, str], upload: str | None = None, parts: int = 0) -> None:
         self._client = client
@@ -106,11 +107,11 @@ class PartsWriter:
 
     @property
     def state(self) -> Mapping[str, Any] | None:
-        """Return the upload and how many parts it has; None while there is none, or some of it is only here."""
+        """Return the upload and its number of parts; None without an upload, or if data is still buffered here."""
         return None if self._upload is None or self._waiting else {"upload": self._upload, "parts": self._parts}
 
     def add(self, piece: bytes) -> None:
-        """Send what waited as a part: what is not followed by anything is the last part, or the whole file."""
+        """Send the buffered data as a part; what is buffered at the end is the last part, or the whole file."""
         if self._parts + 1 >= _MAX_PARTS:
             raise PlaceError("the log is larger than S3 takes")
         self._waiting.append(piece)
@@ -130,13 +131,13 @@ class PartsWriter:
         self._finished = True
 
     def abort(self) -> None:
-        """Make S3 forget the parts, which it would keep, and bill, for ever."""
+        """Abort the upload: S3 would keep its parts, and bill them, for ever."""
         if self._upload is not None and not self._finished:
             with _place_errors():
                 self._client.abort_multipart_upload(**self._of_upload())
 
     def _part_bytes(self) -> int:
-        """Return the size of the next part: S3 takes 10,000, so they grow with the file."""
+        """Return the size of the next part: S3 takes 10,000 parts, so they grow with the file."""
         return MIN_PART_BYTES * (1 + self._parts // _PARTS_A_SIZE)
 
     def _send(self) -> None:
@@ -156,7 +157,7 @@ class PartsWriter:
         self._waiting = []
 
     def _sent(self) -> Iterator[dict[str, Any]]:
-        """Yield the parts as S3 has them, which is all that another process knows of those sent before it."""
+        """Yield the parts as S3 lists them, including those sent by an earlier process."""
         pages = self._client.get_paginator("list_parts").paginate(**self._of_upload())
         for part in (part for page in pages for part in page.get("Parts", ())):
             if part["PartNumber"] <= self._parts:
@@ -172,7 +173,7 @@ class PartsWriter:
 
 
 class _Blocks(io.RawIOBase):
-    """A file of S3, read front to back by ranges."""
+    """A file in S3, read front to back by ranges."""
 
     def __init__(self, client: Any, name: Mapping[str, str]) -> None:
         self._client = client

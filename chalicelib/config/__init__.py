@@ -1,1 +1,1 @@
-"""The settings, and the secrets they may stand in."""
+"""The settings, and the secrets they may come from."""

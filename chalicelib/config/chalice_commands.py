@@ -1,6 +1,6 @@
-"""Which of Chalice's commands need settings: without them `chalice local` and `chalice deploy` would seem to work.
+"""Which `chalice` commands need settings: without them `chalice local` and `chalice deploy` would seem to work.
 
-The one would say that it serves, the other that all is deployed, and both would answer 5xx to everything.
+One would serve and the other deploy, and both would answer 5xx to everything.
 """
 
 import os
@@ -24,7 +24,7 @@ _CONFIGURATION = Path(__file__).parents[2] / ".chalice"
 
 
 def chalice_command(arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Return the command of `chalice` that this process is, None when it is none."""
+    """Return the `chalice` command that this process runs, or None."""
     if "AWS_CHALICE_CLI_MODE" not in environment or PurePath(arguments[0]).stem != "chalice":
         return None
     rest = iter(arguments[1:])
@@ -37,7 +37,7 @@ def chalice_command(arguments: Sequence[str], environment: Mapping[str, str]) ->
 
 
 def stop_without_settings() -> None:
-    """End the process with a sentence a setting, when it is to serve or deploy and some are missing or wrong."""
+    """Exit with one line per bad setting, if the command serves or deploys and some are missing or wrong."""
     command = chalice_command(sys.argv, os.environ)
     try:
         if command == "local":
@@ -52,12 +52,12 @@ def stop_without_settings() -> None:
     except SettingError as error:
         sys.stderr.write(usage.format(errors=error))
         sys.stderr.flush()
-        # Chalice loads the app on a thread when it reloads it on changes; only this ends the process from there.
+        # Chalice loads the app on a thread when it reloads it after a change; only this ends the process from there.
         os._exit(_EXIT_STATUS)
 
 
 def option(arguments: Sequence[str], name: str) -> str | None:
-    """Return what an option of a command line is given, None when it is not there."""
+    """Return the value of a command line option, or None if it is not given."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         if argument == name:
             return following

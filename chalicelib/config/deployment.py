@@ -1,6 +1,6 @@
-"""Whether what `chalice deploy` is about to deploy would work: its settings, its secrets, its bucket, and its role.
+"""Whether what `chalice deploy` is about to deploy would work: its settings, secrets, bucket and role.
 
-Read with the deployer's credentials, which may be anything that boto3 takes.
+The checks use the deployer's credentials, wherever boto3 finds them.
 """
 
 import json
@@ -18,9 +18,9 @@ _S3 = "s3://"
 
 
 def check_deployment(folder: Path, stage: str, profile: str | None = None) -> None:
-    """Raise SettingError unless the functions of a stage would have what they need: not what this process has.
+    """Raise SettingError unless a stage's functions would have what they need, whatever this process has.
 
-    `folder` is `.chalice`, `profile` the one of boto3 that Chalice deploys with.
+    `folder` is `.chalice`; `profile` is the boto3 profile that Chalice deploys with.
     """
     configuration = json.loads((folder / "config.json").read_text())
     its_own = configuration["stages"].get(stage, {})
@@ -31,7 +31,7 @@ def check_deployment(folder: Path, stage: str, profile: str | None = None) -> No
         session = boto3.Session(profile_name=profile)
         for name in names:
             given |= _secret(session, role, name)
-    except (BotoCoreError, ValueError, OSError) as error:  # what boto3 has for its own settings and files
+    except (BotoCoreError, ValueError, OSError) as error:  # boto3's errors for its own settings and files
         raise SettingError("SECRET_IDS", ",".join(names), f"names of secrets that can be read ({error})") from None
     place = read_settings(given).dump_place
     if not place.startswith(_S3):
@@ -40,7 +40,7 @@ def check_deployment(folder: Path, stage: str, profile: str | None = None) -> No
 
 
 class FunctionRole:
-    """What the functions may do, by the policy that Chalice gives their role; all, when Chalice makes one itself."""
+    """What the functions may do, by the policy that Chalice gives their role; anything, if Chalice generates it."""
 
     def __init__(self, statements: list[Any] | None) -> None:
         self._statements = statements
@@ -52,7 +52,7 @@ class FunctionRole:
         return cls(None if file is None else json.loads((folder / file).read_text())["Statement"])
 
     def may(self, action: str, resource: str) -> bool:
-        """Return whether it allows an action on what has this ARN."""
+        """Return whether it allows an action on a resource (ARN)."""
         if self._statements is None:
             return True
         return any(
@@ -67,7 +67,7 @@ def _matches(patterns: str | list[str], name: str) -> bool:
 
 
 def _secret(session: Any, role: FunctionRole, name: str) -> dict[str, str]:
-    """Return what a secret holds."""
+    """Return the contents of a secret."""
     try:
         answer = session.client("secretsmanager").get_secret_value(SecretId=name)
         held = dict(json.loads(answer["SecretString"]))
@@ -84,7 +84,7 @@ def _secret(session: Any, role: FunctionRole, name: str) -> dict[str, str]:
 
 
 def _check_bucket(session: Any, role: FunctionRole, place: str, owner: str | None) -> None:
-    """See that a bucket is there, whose it is, that it is near, and that the functions may write to it."""
+    """Check that a bucket exists, belongs to the owner, is in the region, and that the functions may write to it."""
     bucket = place.removeprefix(_S3).partition("/")[0]
     try:
         owner = owner or session.client("sts").get_caller_identity()["Account"]

@@ -1,6 +1,6 @@
-"""That a login was refused: noted where it is met, looked at where this process could read its secrets once more."""
+"""Records that a login was refused, so that the process reads its secrets again where it can."""
 
 from chalicelib import concurrency
 
 refused = concurrency.Event()
-"""Set by whoever meets a refusal, cleared by `chalicelib.runtime.renewed`."""
+"""Set when a login is refused, cleared by `chalicelib.runtime.renew_secrets`."""

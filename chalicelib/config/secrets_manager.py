@@ -1,7 +1,7 @@
-"""Secrets from AWS Secrets Manager, read once a start.
+"""Secrets from AWS Secrets Manager, read once at start.
 
-Asked without the SDK, which Lambda has on board but which takes longer to import than everything else a start does
-together: one POST, signed as AWS wants it (Signature Version 4).
+Without the SDK, which Lambda provides but whose import takes longer than the rest of a start: one POST, signed with
+Signature Version 4.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ _TARGET = f"{_SERVICE}.GetSecretValue"
 
 
 class SecretError(Exception):
-    """A secret that cannot be had; says why, and nothing of what is in it."""
+    """A secret that cannot be read; says why, without its contents."""
 
 
 def read_secret(name: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Return what the secret of that name or ARN holds: a JSON object of texts. Raises SecretError."""
+    """Return the contents of the secret with that name or ARN, a JSON object of strings. Raises SecretError."""
     body = json.dumps({"SecretId": name}).encode()
     answer = _answer(body, env)
     try:
@@ -76,7 +76,7 @@ def _said(error: urllib.error.HTTPError) -> str:
 
 
 def sign(url: str, body: bytes, env: Mapping[str, str], region: str, now: datetime) -> dict[str, str]:
-    """Return the headers of a request, signed with the credentials in `env`. Raises KeyError when there are none."""
+    """Return the headers of a request, signed with the credentials in `env`. Raises KeyError if there are none."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     headers = {"content-type": _TYPE, "host": urlsplit(url).netloc, "x-amz-date": stamp, "x-amz-target": _TARGET}
     if "AWS_SESSION_TOKEN" in env:

@@ -11,31 +11,31 @@ from urllib.parse import parse_qsl, urlsplit
 from chalicelib.config.secrets_manager import SecretError, read_secret
 
 MIN_SECRET_BYTES = 32
-"""HS256 wants a key at least as long as its hash (RFC 7518 section 3.2)."""
+"""HS256 needs a key at least as long as its hash (RFC 7518 section 3.2)."""
 
 HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 LOGIN_TOKENS = ("access", "id")
-"""Which of a provider's tokens the page sends: the one whose `aud` is AUTH_AUDIENCE."""
+"""Which of the provider's tokens the page sends: the one whose `aud` is AUTH_AUDIENCE."""
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 WRITE_CONCERNS = ("majority-journaled", "majority", "one")
-"""What must have happened to a write before its command is answered, the safest first and the default."""
+"""What must have happened to a write before its command is answered; the safest is first and the default."""
 
 DEFAULT_DATABASE = "day_trading"
 MAX_NAMESPACE_LENGTH = 128
 
 MOST_CLOCK_TOLERANCE_MS = 5_000
 MOST_OF_AN_ACCOUNT = 10_000
-"""Orders, triggers or symbols: an account with so many of each still fits into a document of MongoDB, 16 MiB."""
+"""The limit of orders, triggers or symbols: an account with this many of each still fits MongoDB's 16 MiB."""
 
 _HOST = re.compile(r"[a-z0-9._:-]+")
-"""Of an origin: names that are not ASCII are written in Punycode."""
+"""The host of an origin; names that are not ASCII are written in Punycode."""
 
 _S3_PLACE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?")
 
 
 class SettingError(Exception):
-    """A setting that cannot be used: names it, what it got and what it takes."""
+    """A setting that cannot be used: its name, its value and what it takes."""
 
     def __init__(self, name: str, got: str | None, takes: str) -> None:
         shown = "nothing" if got is None else repr(got)
@@ -44,7 +44,7 @@ class SettingError(Exception):
 
 
 class SeveralSettingsError(SettingError):
-    """Settings that cannot be used, each named with what it got and takes."""
+    """Several settings that cannot be used, each with its value and what it takes."""
 
     def __init__(self, errors: Sequence[SettingError]) -> None:
         super().__init__(errors[0].name, None, "")
@@ -53,7 +53,7 @@ class SeveralSettingsError(SettingError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the functions need to know of their surroundings; `docs/operations.md` describes each."""
+    """The settings of the functions; `docs/operations.md` describes each."""
 
     mongo_uri: str
     mongo_database: str
@@ -146,7 +146,7 @@ def _is_place(value: str) -> bool:
 
 
 def without_credentials(address: str) -> str:
-    """Return an address with the user and password in it struck out, as far as they can be told."""
+    """Return an address with its user and password removed, as far as they can be recognised."""
     scheme, slashes, rest = address.partition("//") if "//" in address else ("", "", address)
     return f"{scheme}{slashes}***@{rest.rpartition('@')[2]}" if "@" in rest else address
 
@@ -220,7 +220,7 @@ def _secret(name: str, env: Mapping[str, str], *, is_needed: bool) -> str | None
         return None
     takes = f"a random secret of at least {MIN_SECRET_BYTES} bytes"
     if value is None or len(value.encode()) < MIN_SECRET_BYTES:
-        # The value itself is never shown: a short secret is still a secret.
+        # The value is never shown: a short secret is still a secret.
         raise SettingError(name, None if value is None else f"{len(value.encode())} bytes", takes)
     return value
 
@@ -262,7 +262,7 @@ def _origin(name: str, env: Mapping[str, str], plain_hosts: frozenset[str] | Non
 
 
 def read_cors_origin(env: Mapping[str, str]) -> str | None:
-    """Return the origin whose pages may use the interface, None for none; read apart because routes are made with it.
+    """Return the origin whose pages may use the interface, or None. Read separately because routes are made with it.
 
     Raises SettingError.
     """
@@ -294,11 +294,11 @@ SAMPLES: Mapping[str, str] = {
     "AUTH_ISSUER": "https://unused",
     "AUTH_AUDIENCE": "unused",
 }
-"""A good value for each setting that has no default, or that others depend on."""
+"""A valid value for each setting that has no default or that others depend on."""
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
-    """Return the settings that `env` gives; raises SettingError, which names all that cannot be used."""
+    """Return the settings in `env`; raises SettingError, which names all that cannot be used."""
     errors: list[SettingError] = []
     tried = dict(env)
     while True:
@@ -309,7 +309,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
                 raise
             errors.append(error)
             tried.pop(error.name, None)
-            if error.name in SAMPLES:  # whether others are wrong too is seen with a good one in its place
+            if error.name in SAMPLES:  # a valid value in its place shows whether others are wrong too
                 tried[error.name] = SAMPLES[error.name]
             continue
         if errors:
@@ -381,7 +381,7 @@ def _read(env: Mapping[str, str]) -> Settings:
 
 
 def with_secrets(env: Mapping[str, str]) -> Mapping[str, str]:
-    """Return `env` with what the secrets hold that SECRET_IDS names; raises SettingError."""
+    """Return `env` with the contents of the secrets named in SECRET_IDS; raises SettingError."""
     found = dict(env)
     for name in filter(None, map(str.strip, env.get("SECRET_IDS", "").split(","))):
         try:
@@ -394,5 +394,5 @@ def with_secrets(env: Mapping[str, str]) -> Mapping[str, str]:
 
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read from its environment and its secrets once."""
+    """Return the settings of this process, read once from its environment and secrets."""
     return read_settings(with_secrets(os.environ))

@@ -1,1 +1,1 @@
-"""The HTTP interface: routes, problems, authentication."""
+"""The HTTP interface: routes, requests, answers, problems."""

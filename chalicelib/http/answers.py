@@ -1,4 +1,4 @@
-"""From an outcome to a response (API.md)."""
+"""Turns outcomes into responses (API.md)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ _CENTS = "_cents"
 
 
 def answer_response(answer: Answer) -> Response:
-    """Return a command's outcome: 200 with what it did, else why it was rejected (409) or refused (400)."""
+    """Return a command's outcome: 200 with its result, or why it was rejected (409) or refused (400)."""
     entry = answer.entry
     headers = {"Idempotent-Replayed": "true"} if answer.replayed else {}
     if entry.outcome != OK:

@@ -16,13 +16,13 @@ from chalicelib.domain.errors import FieldError, RequestError
 
 
 class InvalidHeaderError(FieldError):
-    """A request header that does not have the form API.md gives it."""
+    """A request header that does not have the format that API.md gives."""
 
     code = "invalid_header"
 
 
 class InvalidQueryError(FieldError):
-    """A query parameter that does not have the form API.md gives it."""
+    """A query parameter that does not have the format that API.md gives."""
 
     code = "invalid_query"
 
@@ -34,7 +34,7 @@ class InvalidJsonError(RequestError):
 
 
 class MissingFieldError(FieldError):
-    """A field that the command needs is not there."""
+    """A field that the command needs is missing."""
 
     code = "missing_field"
 
@@ -52,7 +52,7 @@ class NotFoundError(RequestError):
 
 
 class MethodNotAllowedError(RequestError):
-    """The route exists, but not for this method; `allowed` lists those it has."""
+    """The route exists, but not for this method; `allowed` lists its methods."""
 
     code = "method_not_allowed"
 

@@ -1,4 +1,4 @@
-"""A request for a command from start to end: who asks, how often, what for; and what is seen of it afterwards."""
+"""Executes requests: authentication, limits, the command or read itself, and what is logged of it afterwards."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ from chalicelib.http.reads import account_response, history_response, price_hist
 from chalicelib.http.requests import arrived_ms, check_headers, read_command, read_query
 from chalicelib.observe.commands import SeenCommand
 from chalicelib.observe.timing import CommandTimer
-from chalicelib.runtime import Runtime, renewed, runtime
+from chalicelib.runtime import Runtime, renew_secrets, runtime
 from chalicelib.service.trading import Answer
 from chalicelib.store.errors import StoreError
 
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 View = Callable[..., Response]
 
 MAX_LOG_BYTES = 5 * 1024 * 1024
-"""Of a log that is handed out whole: what one answer of a function may hold, and what a server holds for each."""
+"""The largest log that is served: what a Lambda response can hold, and what a server buffers for each request."""
 
 _UNHANDLED = "unhandled exception"
 
 
 def answers_problems(view: View) -> View:
-    """Turn errors into problems at the route's edge: Chalice makes a bare 500 of any exception that leaves a view.
+    """Turn errors into problems: Chalice makes a bare 500 of any exception that leaves a view.
 
-    What leaves a view as an error is of a read: `execute` answers those of commands.
+    Only reads leave errors to this; `execute` answers those of commands.
     """
 
     @wraps(view)
@@ -47,7 +47,7 @@ def answers_problems(view: View) -> View:
             try:
                 return view(*args, **parameters)
             except (StoreUnavailableError, UnauthorizedError):
-                if not renewed():
+                if not renew_secrets():
                     raise
             return view(*args, **parameters)
         except TradingError as error:
@@ -79,7 +79,7 @@ def execute(
 
 
 class _CommandRequest:
-    """A request for a command, and what is known of it so far: it is logged however far it got."""
+    """A request for a command, and what is known of it so far, to be logged however far it got."""
 
     def __init__(self, request: Request, operation: Operation, path_user: str | None, symbol: str | None) -> None:
         self.request = request
@@ -98,14 +98,14 @@ class _CommandRequest:
     def answer(self, parts: Runtime) -> Answer:
         """Return the answer; raises TradingError.
 
-        Where a login failed and the secrets have changed, it is tried again with the new ones. A command that may have
-        been executed is tried again only with an idempotency key.
+        If a login failed and the secrets have changed, it is retried with the new ones; a command that may have been
+        executed is retried only if it has an idempotency key.
         """
         try:
             return self._execute(parts)
         except (StoreUnavailableError, UnauthorizedError) as error:
             is_safe = isinstance(error, UnauthorizedError) or "idempotency-key" in self.request.headers
-            if not (is_safe and renewed()):
+            if not (is_safe and renew_secrets()):
                 raise
         return self._execute(runtime())
 
@@ -131,7 +131,7 @@ class _CommandRequest:
         return answer
 
     def seen(self, seconds: float) -> SeenCommand:
-        """Return what is logged and counted of the command, which took so many seconds."""
+        """Return what is logged and counted of the command, which took `seconds`."""
         timer = self.timer
         return SeenCommand(
             request_id=_request_id(self.request),
@@ -153,7 +153,7 @@ class _CommandRequest:
 
 
 def show_account(parts: Runtime, request: Request, user: str) -> Response:
-    """Return an account as it is: a read, which leaves nothing behind; raises TradingError."""
+    """Return an account: a read, which leaves no trace in the journal; raises TradingError."""
     _caller(parts, request, user)
     given = read_query(request, ACCOUNT)
     with _reading():
@@ -161,7 +161,7 @@ def show_account(parts: Runtime, request: Request, user: str) -> Response:
 
 
 def show_history(parts: Runtime, request: Request, user: str) -> Response:
-    """Return a page of what happened to an account: a read, which leaves nothing behind; raises TradingError."""
+    """Return a page of an account's history: a read, which leaves no trace in the journal; raises TradingError."""
     _caller(parts, request, user)
     given = read_query(request, HISTORY)
     with _reading():
@@ -171,7 +171,7 @@ def show_history(parts: Runtime, request: Request, user: str) -> Response:
 def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: str | None) -> Response:
     """Return a log that DUMPLOG has written, of `user` or, for an operator, of all; raises TradingError.
 
-    It is no command: it changes nothing and is not audited, but who asked for it stands in the server's log.
+    It is not a command: it changes nothing and is not audited, but the server's log records who asked for it.
     """
     caller = _caller(parts, request, user)
     filename = read_query(request, operation)["filename"]
@@ -181,7 +181,7 @@ def hand_out_log(parts: Runtime, request: Request, operation: Operation, user: s
 
 
 def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
-    """Return who asks for a read of `user`, None for one of all, which is for operators; raises TradingError."""
+    """Return the caller of a read of `user`; None reads all users, for operators only. Raises TradingError."""
     check_headers(request)
     caller = parts.tokens.check(request.headers.get("authorization"))
     if user is None:
@@ -194,7 +194,7 @@ def _caller(parts: Runtime, request: Request, user: str | None) -> Caller:
 
 
 def _count(parts: Runtime, caller: Caller, operation: Operation | None = None) -> None:
-    """Count a request of a trader for its limits; raises RateLimitedError."""
+    """Count a trader's request towards its limits; raises RateLimitedError."""
     if caller.is_operator:
         return
     if parts.rate_limit is not None:
@@ -204,14 +204,14 @@ def _count(parts: Runtime, caller: Caller, operation: Operation | None = None) -
 
 
 def show_prices(parts: Runtime, request: Request, user: str) -> Response:
-    """Return current prices: a read; a hit on the source stands in the journal of the system. Raises TradingError."""
+    """Return current prices: a read, whose hits on the source go to the system's journal. Raises TradingError."""
     caller = _caller(parts, request, user)
     given = read_query(request, PRICES)
     return prices_response(parts.prices, given["symbols"], caller.user, moment())
 
 
 def show_price_history(parts: Runtime, request: Request, symbol: str) -> Response:
-    """Return the prices that were seen of a symbol, which are everybody's; raises TradingError."""
+    """Return the prices seen of a symbol, for any caller; raises TradingError."""
     check_headers(request)
     caller = parts.tokens.check(request.headers.get("authorization"))
     _count(parts, caller)
@@ -221,7 +221,7 @@ def show_price_history(parts: Runtime, request: Request, symbol: str) -> Respons
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Turn the store's errors into the interface's."""
+    """Turn the store's errors into those of the interface."""
     try:
         yield
     except StoreError as error:
@@ -230,14 +230,14 @@ def _reading() -> Iterator[None]:
 
 
 def _without_server_path(answer: Answer, parts: Runtime, user: str) -> Answer:
-    """Return the answer to a trader's DUMPLOG: where on its disk the server keeps logs is for operators."""
+    """Return the answer to a trader's DUMPLOG without the server's path of the log, which is for operators."""
     assert answer.entry.filename is not None
     location = parts.dumps.public_location(user, answer.entry.filename)
     return answer._replace(result={**answer.result, "location": location})
 
 
 def _request_id(request: Request) -> str:
-    """Return the gateway's id of a request, which its client sees too; `chalice local` gives only the function's."""
+    """Return the request id of API Gateway, which the client sees too; `chalice local` gives only the function's."""
     return str(request.context.get("requestId") or getattr(request.lambda_context, "aws_request_id", ""))
 
 

@@ -1,4 +1,4 @@
-"""Headers of answers, and those of requests that answers depend on."""
+"""Headers of responses, and those of requests that responses depend on."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""For an answer that does not bring its own: nobody keeps it, frames it, or takes it for a page."""
+"""Defaults: the response is not cached, not framed, and not taken for a page."""
 
 
 def matches_etag(if_none_match: str, etag: str) -> bool:
-    """Tell whether an If-None-Match header names an entity tag, weak or strong (RFC 9110, section 13.1.2)."""
+    """Return whether an If-None-Match header names an entity tag, weak or strong (RFC 9110, section 13.1.2)."""
     given = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in given or "*" in given

@@ -1,4 +1,4 @@
-"""The answer that says whether this server can do its work."""
+"""The response of the health check."""
 
 from chalice.app import Response
 
@@ -8,7 +8,7 @@ from chalicelib.service.health import Health
 
 
 def health_response(health: Health) -> Response:
-    """Return 200, with what is down that commands can do without, or 503 naming what they cannot."""
+    """Return 200, with what is down but dispensable, or 503 with what commands need and is down."""
     if health.code is not None:
         headers = {"Retry-After": str(health.retry_after_seconds)}
         return problem_response(health.code, f"down: {', '.join(health.down)}", headers)

@@ -1,4 +1,4 @@
-"""The interface as an OpenAPI 3.1 document, made from the operations that are served and the fields that are checked.
+"""The interface as an OpenAPI 3.1 document, generated from the operations that are served and the fields they check.
 
 python -m chalicelib.http.openapi > docs/openapi.json
 """
@@ -27,7 +27,7 @@ from chalicelib.http.problems import CONTENT_TYPE, PROBLEM_TYPE, STATUSES, probl
 from chalicelib.http.schemas import Schema, an_object
 
 VERSION = "1.0.0"
-"""Of the release that serves it; CHANGELOG.md says what stays within a major version."""
+"""The version of the release; CHANGELOG.md says what stays stable within a major version."""
 
 _ABOUT = """\
 Money is a decimal string with two places; amounts in requests may also be JSON numbers. Times are milliseconds since
@@ -158,12 +158,12 @@ def document() -> dict[str, Any]:
 
 @cache
 def document_text() -> str:
-    """Return the document as it is served and committed."""
+    """Return the document's text, as served and as committed."""
     return json.dumps(document(), indent=1) + "\n"
 
 
 def codes_of(operation: Operation) -> Mapping[int, tuple[str, ...]]:
-    """Return the problem codes that an operation may be answered, by status."""
+    """Return the problem codes that an operation may return, by status."""
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(_codes(operation)):
         by_status.setdefault(STATUSES[code], []).append(code)
@@ -229,7 +229,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _shared_failures() -> dict[str, Any]:
-    """Return the answers that have one code only, which many operations share, by code."""
+    """Return the failures with a single code, which many operations share, by code."""
     answers = [(*item, operation) for operation in OPERATIONS for item in codes_of(operation).items()]
     return {
         codes[0]: _failure(status, codes, operation)
@@ -295,7 +295,7 @@ def _failure(status: int, codes: tuple[str, ...], operation: Operation) -> dict[
 
 
 def _example(schema: Schema) -> Any:
-    """Return a value of a schema, from the examples of its parts."""
+    """Return an example value of a schema, from the examples of its parts."""
     if "const" in schema:
         return schema["const"]
     if "examples" in schema:

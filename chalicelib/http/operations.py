@@ -1,4 +1,4 @@
-"""The operations of the interface, each said once: its route, what it takes and what it answers.
+"""The operations of the interface, each defined once: its route, its parameters and its answer.
 
 `routes.py` serves this table, `requests.py` checks requests by it, and `openapi.py` describes it to clients.
 """
@@ -36,7 +36,7 @@ CSV = "text/csv"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a body or query: its name on the wire and in the command, what checks it, and what it is refused with.
+    """A field of a body or query: its name on the wire and in the command, its parser and the code of its refusal.
 
     One that is not `required` may be left out.
     """
@@ -51,11 +51,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `fields` are its body, `query` what it takes behind the path.
+    """One operation. `fields` are those of its body, `query` its query parameters.
 
-    `answer` is what its answer has besides what all answers have, or nothing where that is no object of JSON:
-    `media_types` say what it is. `rejections` are the codes of SPEC.md section 3 that it may be answered. What is
-    `public` needs no token.
+    `answer` is what its answer has besides the common fields; it is empty if the answer is not a JSON object, and
+    `media_types` say what it is. `rejections` are the codes of SPEC.md section 3 that it may return. A `public`
+    operation needs no token.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Operation:
 
     @property
     def is_priced(self) -> bool:
-        """Return whether it needs the current quote."""
+        """Return whether it needs a current quote."""
         return self.command in PRICED
 
 

@@ -1,7 +1,7 @@
 """The trader's page: the files of `chalicelib/web`, read once and served without comments.
 
-What the page loads has the version in its address and never changes there, so browsers keep it; the page itself is
-asked for anew each time, so a deployment is seen at once and no browser mixes the files of two.
+The page's files have the version in their URL and never change, so browsers cache them. The page itself is requested
+each time, so a deployment is visible at once and no browser mixes files of two versions.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ WEB = Path(__file__).parents[1] / "web"
 INDEX = "index.html"
 INDEX_TYPE = "text/html; charset=utf-8"
 AS_SHIPPED = frozenset({"htm.js", "hooks.js", "oauth4webapi.js", "preact.js"})
-"""Modules of others, which are served as their authors ship them."""
+"""Third-party modules, which are served unchanged."""
 
 _FOR_READERS = re.compile(r"^ *//.*\n|^ */\*(?s:.*?)\*/\n| // .*$|^ +|^\n", re.MULTILINE)
-"""Comments, indentation and blank lines of our own modules and style sheet, in which no text looks like a comment."""
+"""Comments, indentation and blank lines of our own modules and style sheet; no string in them looks like a comment."""
 
 ASSET_TYPES: Mapping[str, str] = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
@@ -43,7 +43,7 @@ _MAY: Mapping[str, str] = {
 
 
 def content_security_policy(asked: Sequence[str] = ()) -> str:
-    """Return what the page may do: it loads nothing from another host, and asks none but these origins.
+    """Return the page's Content-Security-Policy: it loads nothing from other hosts and connects only to these origins.
 
     No text becomes a script.
     """
@@ -65,7 +65,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class TraderPage:
-    """The page as it is served by this process; `version` stands for all its files together."""
+    """The page as this process serves it; `version` covers all its files."""
 
     version: str
     index: Template
@@ -73,19 +73,19 @@ class TraderPage:
 
 
 def asset_names() -> list[str]:
-    """Return the names of the files that the page may load."""
+    """Return the names of the page's files."""
     return sorted(path.name for path in WEB.iterdir() if path.suffix in ASSET_TYPES)
 
 
 def served_text(name: str) -> str:
-    """Return a file that the page loads as it is sent: ours without comments and indentation, which are for readers."""
+    """Return a file of the page as it is sent: ours without comments and indentation."""
     text = (WEB / name).read_text(encoding="utf-8")
     return text if name in AS_SHIPPED else _FOR_READERS.sub("", text)
 
 
 @cache
 def page() -> TraderPage:
-    """Return the page; its files are read on first use, and no other file ever is."""
+    """Return the page; its files are read on first use, and no others ever are."""
     index = (WEB / INDEX).read_text(encoding="utf-8")
     texts = {name: served_text(name) for name in asset_names()}
     digest = hashlib.sha256(index.encode())
@@ -96,7 +96,7 @@ def page() -> TraderPage:
 
 
 def login_origins(settings: Settings) -> list[str]:
-    """Return the provider's origins, which the page asks: that of the issuer, and that of its token endpoint."""
+    """Return the provider's origins that the page connects to: those of the issuer and of its token endpoint."""
     if settings.login_client_id is None:
         return []
     given = (parsed_origin(settings.auth_issuer or ""), settings.login_origin)
@@ -104,7 +104,7 @@ def login_origins(settings: Settings) -> list[str]:
 
 
 def _login_attributes(settings: Settings) -> str:
-    """Return the attributes of the page that tell it where people sign in; none without a login."""
+    """Return the page's attributes that say where users log in; empty without a login."""
     if settings.login_client_id is None:
         return ""
     told = {
@@ -119,7 +119,7 @@ def _login_attributes(settings: Settings) -> str:
 
 
 def index_response(request: Request, settings: Settings) -> Response:
-    """Return the page itself; it is told where people sign in, and in which claims of a token user and role are."""
+    """Return the page, with where users log in and which claims of a token name the user and the role."""
     served = page()
     text = served.index.substitute(
         version=served.version,
@@ -139,7 +139,7 @@ def index_response(request: Request, settings: Settings) -> Response:
 
 
 def asset_response(version: str, name: str) -> Response:
-    """Return a file that the page loads; raises NotFoundError for any other, and for one of another version."""
+    """Return a file of the page; raises NotFoundError for any other file and for another version."""
     served = page()
     asset = served.assets.get(name)
     if asset is None or version != served.version:

@@ -1,4 +1,4 @@
-"""Failures as problem+json (RFC 9457): every error of the system has one status and one stable code (API.md)."""
+"""Failures as problem+json (RFC 9457): every error has one status and one stable code (API.md)."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from chalicelib.domain.errors import RejectedError, TradingError, UnavailableErr
 from chalicelib.http.errors import MethodNotAllowedError
 
 encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-"""Returns JSON text; one encoder for all, because making one costs as much as a small answer."""
+"""Returns JSON text; one shared encoder, because making one costs as much as a small answer."""
 
 CONTENT_TYPE = "application/problem+json"
 PROBLEM_TYPE = "urn:day-trading:problem:"
@@ -57,11 +57,11 @@ STATUSES: Mapping[str, int] = {
 UNCHANGED = "nothing was changed, send it again"
 UNKNOWN = "it may have been done: send it again only with the same Idempotency-Key"
 UNKNOWN_CODES = frozenset({"store_unavailable", "internal_error", "bad_gateway"})
-"""After these nobody knows what became of a command (SPEC.md section 3); after any other failure it changed nothing."""
+"""Failures with which the command may have been executed (SPEC.md section 3); after any other it changed nothing."""
 
 
 def consequence(code: str, *, is_command: bool = True) -> str:
-    """Return what a failure of 5xx means for the command, or the read, that it answers."""
+    """Return what a 5xx failure means for the command, or the read, that it answers."""
     if not is_command:
         return "nothing is changed by reading, send it again"
     return UNKNOWN if code in UNKNOWN_CODES else UNCHANGED
@@ -87,7 +87,7 @@ def problem_body(code: str, detail: str) -> str:
 
 
 def problem_response(code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a failure; `headers` are added to its content type."""
+    """Return a failure; `headers` are added to its Content-Type."""
     return Response(
         body=problem_body(code, detail),
         status_code=STATUSES[code],
@@ -96,7 +96,7 @@ def problem_response(code: str, detail: str, headers: Mapping[str, str] | None =
 
 
 def error_response(error: TradingError, *, is_command: bool = True) -> Response:
-    """Return the failure that an error stands for, with the headers that belong to it."""
+    """Return the response for an error, with its headers."""
     headers, detail = {}, str(error)
     if isinstance(error, UnavailableError):
         detail = f"{detail}; {consequence(error.code, is_command=is_command)}"

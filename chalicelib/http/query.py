@@ -1,4 +1,4 @@
-"""Query parameters of reads, each checked by one parser (API.md)."""
+"""Parsers of query parameters (API.md)."""
 
 from chalicelib.domain.names import parse_symbol
 from chalicelib.http.errors import InvalidQueryError
@@ -10,7 +10,7 @@ MOST_SYMBOLS = 50
 
 
 def parse_event_id(value: object, field: str) -> EventId:
-    """Return the place that an event's id names; raises InvalidQueryError unless it is of the form `17.0`."""
+    """Return the event that an id names; raises InvalidQueryError unless it looks like `17.0`."""
     sequence, dot, place = str(value).partition(".")
     if not (dot and _is_count(sequence) and _is_count(place)):
         raise InvalidQueryError(field, "must be the id of an event, such as 17.0")
@@ -47,12 +47,12 @@ def parse_time(value: object, field: str) -> int:
 
 
 def parse_kind(value: object, field: str) -> str:
-    """Return a kind of history; raises InvalidQueryError for any but `all` and `trades`."""
+    """Return a kind of history; raises InvalidQueryError unless it is `all` or `trades`."""
     return _one_of(KINDS, value, field)
 
 
 def parse_format(value: object, field: str) -> str:
-    """Return a format of history; raises InvalidQueryError for any but `json` and `csv`."""
+    """Return a format of history; raises InvalidQueryError unless it is `json` or `csv`."""
     return _one_of(FORMATS, value, field)
 
 

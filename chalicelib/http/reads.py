@@ -1,4 +1,4 @@
-"""The answers to reads that are no commands (API.md): an account, its history, prices and the prices seen."""
+"""The responses of reads, which are not commands (API.md): an account, its history, prices and the price history."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ _EVENT_PREFIX = "event_"
 
 
 def account_response(reads: AccountReads, user: str, after: EventId | None, if_none_match: str | None) -> Response:
-    """Return an account as it is, or 304 when the client has this version of it: that costs one small read."""
+    """Return an account, or 304 if the client has this version of it, which costs one small read."""
     if if_none_match is not None and matches_etag(if_none_match, etag := _etag(reads.version(user))):
         return Response("", status_code=304, headers={"ETag": etag})
     snapshot = reads.snapshot(user)
@@ -55,7 +55,7 @@ def history_response(
 
 
 def prices_response(prices: Prices, symbols: Sequence[str], user: str, moment: Moment) -> Response:
-    """Return the current prices of symbols, and those that cannot be had; raises StoreUnavailableError."""
+    """Return the current prices of symbols, and which cannot be had; raises StoreUnavailableError."""
     answers = prices.get(symbols, user)
     body = {
         "prices": {
@@ -74,7 +74,7 @@ def prices_response(prices: Prices, symbols: Sequence[str], user: str, moment: M
 
 
 def price_history_response(history: PriceHistory, symbol: str, since_ms: int | None, now_ms: int) -> Response:
-    """Return the prices seen of a symbol, oldest first; raises QuoteUnavailableError when Redis does not answer."""
+    """Return the prices seen of a symbol, oldest first; raises QuoteUnavailableError if Redis does not answer."""
     points = history.points(symbol, since_ms or 0, now_ms)
     return json_response({"points": [[point.at_ms, format_cents(point.price_cents)] for point in points]})
 
@@ -151,7 +151,7 @@ def _event_view(event: AccountEvent) -> dict[str, Any]:
 
 
 def _csv(page: JournalPage) -> str:
-    """Return a line an event, and one for an entry without any, below a line of names."""
+    """Return a header line, then a line for each event, or one for an entry without events."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*_ENTRY_COLUMNS, *(_EVENT_PREFIX + name for name in _EVENT_COLUMNS)])

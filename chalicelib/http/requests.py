@@ -1,4 +1,4 @@
-"""From a request to a command: headers, parameters and body are checked, the first bad one is named (API.md)."""
+"""Turns requests into commands: checks headers, parameters and body, and names the first that is wrong (API.md)."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ from chalicelib.http.schemas import MAX_KEY_LENGTH
 
 MAX_BODY_BYTES = 64 * 1024
 ONCE = frozenset({"host", "authorization", "idempotency-key", "x-transaction-num", "content-length", "content-type"})
-"""Headers that a request may have once."""
+"""Headers that may be given only once."""
 
 MAX_OFFENDING_LENGTH = 64
-"""So much of what is wrong is repeated in an error (SPEC.md section 6)."""
+"""How much of an offending value an error quotes (SPEC.md section 6)."""
 
 
 def read_command(
@@ -38,10 +38,10 @@ def read_command(
     new_transaction: Callable[[], int],
     symbol: str | None = None,
 ) -> Command:
-    """Return the command that a request gives; one that is refused for what is in a field says so.
+    """Return a request's command; if a field is wrong, the command has a refusal.
 
-    `user` is checked already; `symbol` is that of the path, where there is one. Raises a RequestError for what is no
-    command: a bad header, a body that is no JSON object (SPEC.md section 6).
+    `user` is already checked; `symbol` is the one in the path, if any. Raises a RequestError if there is no command: a
+    bad header, or a body that is not a JSON object (SPEC.md section 6).
     """
     assert operation.command is not None
     key = read_key(request.headers.get("idempotency-key"))
@@ -60,12 +60,12 @@ def read_command(
 
 
 def check_headers(request: Request) -> None:
-    """Raise InvalidHeaderError for a header that may be given once and was given more often.
+    """Raise InvalidHeaderError for a header that must be given once and was given more often.
 
-    Of several values API Gateway hands on the last one, and other servers the first: a key would name two commands.
+    Of several values API Gateway passes on the last, other servers the first: a key would name two commands.
     """
     given: Mapping[str, list[str]] = request.to_original_event().get("multiValueHeaders") or {}
-    if sum(map(len, given.values())) == len(request.headers):  # as many values as names: none has two
+    if sum(map(len, given.values())) == len(request.headers):  # as many values as names: no header has two
         return
     seen: set[str] = set()
     for name, values in given.items():
@@ -76,9 +76,9 @@ def check_headers(request: Request) -> None:
 
 
 def arrived_ms(request: Request) -> int | None:
-    """Return when whoever received the request first did so, in ms since the epoch; None where nobody says.
+    """Return when the first server received the request, in ms since the epoch, or None if that is not known.
 
-    API Gateway and our own servers do (`requestContext.requestTimeEpoch`), `chalice local` does not.
+    API Gateway and our own servers set it (`requestContext.requestTimeEpoch`); `chalice local` does not.
     """
     arrived = request.context.get("requestTimeEpoch")
     return arrived if isinstance(arrived, int) else None
@@ -87,7 +87,7 @@ def arrived_ms(request: Request) -> int | None:
 def read_fields(
     operation: Operation, body: Mapping[str, Any], symbol: str | None
 ) -> tuple[dict[str, Any], Refusal | None]:
-    """Return the good parameters of a command, and why it is refused: the first thing wrong with its fields."""
+    """Return the valid parameters of a command, and its refusal: the first thing wrong with its fields."""
     given: list[tuple[Field, object]] = [] if symbol is None else [(SYMBOL, symbol)]
     names = {wanted.name for wanted in operation.fields}
     refusals = [
@@ -115,7 +115,7 @@ def read_fields(
 
 
 def _refusal(error: FieldError, value: object = None) -> Refusal:
-    """Return why a command is refused, with the offending text, cut."""
+    """Return a refusal that quotes the offending text, truncated."""
     if value is None:
         return Refusal(error.code, str(error))
     text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -123,14 +123,14 @@ def _refusal(error: FieldError, value: object = None) -> Refusal:
 
 
 def _recordable(filename: object) -> str | None:
-    """Return a file name that is none, as far as it can be recorded: as text of a length that names have."""
+    """Return an invalid file name if it can be recorded: it must be a string of a permitted length."""
     if not isinstance(filename, str) or len(filename.encode("utf-8", "replace")) > MAX_FILENAME_BYTES:
         return None
     return filename.encode("utf-8", "replace").decode()
 
 
 def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:
-    """Return the query parameters, None for one left out; raises a RequestError that names the first thing wrong."""
+    """Return the query parameters, None for missing ones; raises a RequestError for the first that is wrong."""
     given: Mapping[str, str] = request.query_params or {}
     for wanted in operation.query:
         if wanted.required and wanted.name not in given:
@@ -176,8 +176,8 @@ def read_body(request: Request) -> Mapping[str, Any]:
 def parse_object(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object in `body`.
 
-    Raises InvalidJsonError for anything else: not UTF-8, a name given twice, NaN, nesting that is too deep, a number
-    that no amount could be.
+    Raises InvalidJsonError for anything else: not UTF-8, a duplicate name, NaN, nesting that is too deep, a number that
+    no amount could be.
     """
     try:
         parsed = _decoder.decode(body.decode("utf-8"))
@@ -190,7 +190,7 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
 
 
 def _parse_int(text: str) -> int | Decimal:
-    # Python refuses to make an int of more than 4,300 digits; as a Decimal it is simply an amount that is too large.
+    # Python refuses to make an int of more than 4,300 digits; as a Decimal it is just an amount that is too large.
     return int(text) if len(text) < 32 else Decimal(text)
 
 
@@ -205,7 +205,7 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return parsed
 
 
-# One for all requests: making a decoder costs more than reading a small body with it.
+# One for all requests: creating a decoder costs more than decoding a small body.
 _decoder = json.JSONDecoder(
     parse_float=Decimal,
     parse_int=_parse_int,

@@ -1,4 +1,4 @@
-"""The routes: one function an operation (API.md). No rule of trading lives here."""
+"""The routes: one function per operation (API.md). There are no trading rules here."""
 
 import os
 from collections.abc import Callable
@@ -23,18 +23,18 @@ from chalicelib.http.health import health_response
 from chalicelib.http.operations import Operation
 from chalicelib.http.page import asset_response, index_response
 from chalicelib.http.problems import error_response
-from chalicelib.runtime import renewed, runtime
+from chalicelib.runtime import renew_secrets, runtime
 
 routes = Blueprint(__name__)
 
 ANY_TYPE = ["*/*"]
-"""Bodies are checked by `read_body`, which answers in problem+json; Chalice's own check does not."""
+"""Bodies are checked by `read_body`, which answers with problem+json; Chalice's own check does not."""
 
 View = Callable[..., Response]
 
 
 def cors_config(origin: str | None) -> CORSConfig | None:
-    """Return what pages of another origin may do, None when there is none; API Gateway answers preflights by it."""
+    """Return the CORS configuration for pages of another origin, or None; API Gateway answers preflights by it."""
     if origin is None:
         return None
     return CORSConfig(
@@ -71,85 +71,85 @@ def _execute(operation: Operation, user: str | None, symbol: str | None = None) 
 
 @serves(operations.ADD)
 def add(user: str) -> Response:
-    """ADD: put cash into the account."""
+    """ADD: deposit cash."""
     return _execute(operations.ADD, user)
 
 
 @serves(operations.QUOTE)
 def quote(user: str, symbol: str) -> Response:
-    """QUOTE: the current price of a stock."""
+    """QUOTE: a stock's current price."""
     return _execute(operations.QUOTE, user, symbol)
 
 
 @serves(operations.BUY)
 def buy(user: str) -> Response:
-    """BUY: take an amount's worth of shares at the current quote, to be committed within 60 s."""
+    """BUY: reserve cash for an amount's worth of shares at the current quote, to be committed within 60 s."""
     return _execute(operations.BUY, user)
 
 
 @serves(operations.COMMIT_BUY)
 def commit_buy(user: str) -> Response:
-    """COMMIT_BUY: take the shares of the newest pending buy."""
+    """COMMIT_BUY: execute the newest pending buy."""
     return _execute(operations.COMMIT_BUY, user)
 
 
 @serves(operations.CANCEL_BUY)
 def cancel_buy(user: str) -> Response:
-    """CANCEL_BUY: take back the cash of the newest pending buy."""
+    """CANCEL_BUY: release the cash of the newest pending buy."""
     return _execute(operations.CANCEL_BUY, user)
 
 
 @serves(operations.SELL)
 def sell(user: str) -> Response:
-    """SELL: offer an amount's worth of shares at the current quote, to be committed within 60 s."""
+    """SELL: reserve an amount's worth of shares at the current quote, to be committed within 60 s."""
     return _execute(operations.SELL, user)
 
 
 @serves(operations.COMMIT_SELL)
 def commit_sell(user: str) -> Response:
-    """COMMIT_SELL: take the proceeds of the newest pending sell."""
+    """COMMIT_SELL: execute the newest pending sell."""
     return _execute(operations.COMMIT_SELL, user)
 
 
 @serves(operations.CANCEL_SELL)
 def cancel_sell(user: str) -> Response:
-    """CANCEL_SELL: take back the shares of the newest pending sell."""
+    """CANCEL_SELL: release the shares of the newest pending sell."""
     return _execute(operations.CANCEL_SELL, user)
 
 
 @serves(operations.SET_BUY_AMOUNT)
 def set_buy_amount(user: str) -> Response:
-    """SET_BUY_AMOUNT: set cash aside for a buy trigger."""
+    """SET_BUY_AMOUNT: reserve cash for a buy trigger."""
     return _execute(operations.SET_BUY_AMOUNT, user)
 
 
 @serves(operations.SET_BUY_TRIGGER)
 def set_buy_trigger(user: str) -> Response:
-    """SET_BUY_TRIGGER: buy when the price falls to this."""
+    """SET_BUY_TRIGGER: buy when the price falls to this price."""
     return _execute(operations.SET_BUY_TRIGGER, user)
 
 
 @serves(operations.CANCEL_SET_BUY)
 def cancel_set_buy(user: str) -> Response:
-    """CANCEL_SET_BUY: remove a buy trigger and take its cash back."""
+    """CANCEL_SET_BUY: remove a buy trigger and release its cash."""
     return _execute(operations.CANCEL_SET_BUY, user)
 
 
 @serves(operations.SET_SELL_AMOUNT)
 def set_sell_amount(user: str) -> Response:
-    """SET_SELL_AMOUNT: say for how much a sell trigger sells."""
+    """SET_SELL_AMOUNT: set the amount that a sell trigger sells."""
     return _execute(operations.SET_SELL_AMOUNT, user)
 
 
 @serves(operations.SET_SELL_TRIGGER)
 def set_sell_trigger(user: str) -> Response:
-    """SET_SELL_TRIGGER: sell when the price rises to this; reserves the shares."""
+    """SET_SELL_TRIGGER: sell when the price rises to this price; reserves the shares."""
     return _execute(operations.SET_SELL_TRIGGER, user)
 
 
 @serves(operations.CANCEL_SET_SELL)
 def cancel_set_sell(user: str) -> Response:
-    """CANCEL_SET_SELL: remove a sell trigger and take its shares back."""
+    """CANCEL_SET_SELL: remove a sell trigger and release its shares."""
     return _execute(operations.CANCEL_SET_SELL, user)
 
 
@@ -167,7 +167,7 @@ def dumplog(user: str) -> Response:
 
 @serves(operations.DUMPLOG_OF_ALL)
 def dumplog_of_all() -> Response:
-    """DUMPLOG of all journals, for operators; it stands in the journal of the operator who gave it."""
+    """DUMPLOG of all journals, for operators; recorded in the operator's journal."""
     return _execute(operations.DUMPLOG_OF_ALL, None)
 
 
@@ -185,13 +185,13 @@ def dumped_log_of_all() -> Response:
 
 @serves(operations.ACCOUNT)
 def account(user: str) -> Response:
-    """Return an account as it is, with what happened to it lately."""
+    """Return an account with its latest events."""
     return show_account(runtime(), routes.current_request, user)
 
 
 @serves(operations.HISTORY)
 def history(user: str) -> Response:
-    """Return what happened to an account, page by page."""
+    """Return an account's history, page by page."""
     return show_history(runtime(), routes.current_request, user)
 
 
@@ -223,7 +223,7 @@ def asset(version: str, name: str) -> Response:
 def health() -> Response:
     """Whether this server can do its work; no token is needed."""
     found = runtime().health()
-    return health_response(runtime().health() if renewed() else found)
+    return health_response(runtime().health() if renew_secrets() else found)
 
 
 @serves(operations.OPENAPI)
@@ -235,15 +235,15 @@ def openapi() -> Response:
 
 
 def trace_request(event: Any, get_response: Callable[[Any], Response]) -> Response:
-    """Answer a request as a span of its trace; as middleware, it sees those that no view is asked about, too."""
+    """Answer a request as a span of its trace. As middleware it also sees requests that reach no view."""
     response: Response = runtime().instruments.request(event, get_response)
     return response
 
 
 def finish_answers(event: Any, get_response: Callable[[Any], Response]) -> Response:
-    """Give every answer its security headers, and that to a wrong method the form of a problem.
+    """Add the security headers to every response, and make a problem of a 405.
 
-    As middleware, because Chalice asks no view about a method that a route does not have.
+    It is middleware, because Chalice calls no view for a method that a route does not have.
     """
     response = get_response(event)
     if response.status_code == 405:

@@ -1,7 +1,7 @@
-"""What stands on the wire, as JSON Schema: the values that requests give and the bodies that answers have.
+"""JSON Schemas of what is sent: the values in requests and the bodies of responses.
 
-The parsers of `chalicelib/domain` decide what is accepted; tests hold the schemas of values against them, and every
-answer of the running system against the schemas of bodies.
+The parsers of `chalicelib/domain` decide what is accepted; tests compare them with the schemas of values, and every
+response of the running system with the schemas of bodies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ BOOLEAN: Schema = {"type": "boolean"}
 
 
 def an_object(properties: Mapping[str, Schema], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return the schema of an object that has these properties and no others."""
+    """Return the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -85,12 +85,12 @@ def a_list(items: Schema, most: int | None = None) -> dict[str, Any]:
 
 
 def choice(values: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of one of some values, by default the first."""
+    """Return the schema of one of these values; the first is the default."""
     return {"type": "string", "enum": list(values), "default": values[0], "examples": [values[0]]}
 
 
 def or_null(schema: Schema) -> dict[str, Any]:
-    """Return a schema that takes null as well."""
+    """Return a schema that also takes null."""
     return {**schema, "type": [schema["type"], "null"]}
 
 

@@ -1,1 +1,1 @@
-"""What operators see of commands: a line in the log, counters, and where the time went."""
+"""What operators see of commands: log lines, metrics, traces and timings."""

@@ -1,4 +1,4 @@
-"""What is seen of a command once it is answered, and who is told."""
+"""What is observed of a command once it is answered, and by whom."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -11,18 +11,17 @@ class QuotedFrom(StrEnum):
     CACHE = "cache"
     SOURCE = "source"
     NOWHERE = "nowhere"
-    """It could not be had."""
+    """There was none."""
 
 
 class SeenCommand(NamedTuple):
-    """An answered command, or a request for one that was refused.
+    """An answered command, or a refused request for one.
 
-    `user` is whose account it was for, None while nobody has shown a token for it; `operator` is the operator who acted
-    for that user, None where users act for themselves. `outcome` is `ok` or a problem's
-    code. The seconds of the stages are parts of `seconds`; the rest is waiting for one's turn, deciding, and the form.
-    `quoted` is None for a command that needed no quote. `kept` says whether the account was one that the process kept,
-    None when none was looked for. `late_seconds` is how long after its arrival the request was begun, None where nobody
-    says when it arrived.
+    `user` is whose account it was for, None before a token for it was shown; `operator` is the operator who acted for
+    that user, None if users act for themselves. `outcome` is `ok` or a problem's code. The seconds of the stages are
+    parts of `seconds`; the rest is waiting for the user's turn, deciding, and formatting. `quoted` is None for a
+    command that needed no quote. `kept` says whether the process had kept the account, None if it was not looked for.
+    `late_seconds` is the time from the request's arrival to its start, None if the arrival is not known.
     """
 
     request_id: str
@@ -46,30 +45,30 @@ Observer = Callable[[SeenCommand], None]
 
 
 GroupObserver = Callable[[str, int], None]
-"""Is told which operation of MongoDB went out for a group of reads or writes, and how many they were."""
+"""Called for each group of reads or writes with the MongoDB operation and the number of items."""
 
 
 class Observers:
-    """Those who are told of each command, and of each group, in order; they must be quick and must not fail."""
+    """Called for each command and each group, in order; they must be fast and must not fail."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
         self._of_groups: tuple[GroupObserver, ...] = ()
 
     def add_for_groups(self, observer: GroupObserver) -> None:
-        """Tell one more of groups."""
+        """Add an observer of groups."""
         self._of_groups = (*self._of_groups, observer)
 
     def group_sent(self, operation: str, size: int) -> None:
-        """Tell those who are told of groups."""
+        """Call the observers of groups."""
         for observer in self._of_groups:
             observer(operation, size)
 
     def add(self, observer: Observer) -> None:
-        """Tell one more."""
+        """Add an observer of commands."""
         self._observers = (*self._observers, observer)
 
     def __call__(self, seen: SeenCommand) -> None:
-        """Tell all."""
+        """Call the observers of commands."""
         for observer in self._observers:
             observer(seen)

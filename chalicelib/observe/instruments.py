@@ -1,8 +1,7 @@
-"""What stands between the parts of a process to see what goes on in them: nothing, unless traces are asked for.
+"""Instruments between the parts of a process: none, unless traces are enabled.
 
-A part is handed its neighbours when the process is put together (`chalicelib.runtime`), and there each passes through
-the instruments. These hand everything on as it is, so a command meets nothing of them; those of
-`chalicelib.observe.tracing` put a wrapper around it that makes spans.
+When the parts are wired up (`chalicelib.runtime`), each passes through the instruments. These return it unchanged, so a
+command pays nothing; those of `chalicelib.observe.tracing` wrap it to make spans.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,75 +13,75 @@ from chalicelib.observe.commands import SeenCommand
 T = TypeVar("T")
 
 TraceId = Callable[[], str | None]
-"""Returns the id of the trace that goes on in this thread, 32 hexadecimal digits; None without one."""
+"""Returns the id of the current thread's trace, 32 hexadecimal digits, or None."""
 
 Carried = Mapping[str, str]
-"""What a process needs to go on with a trace that another one began: environment variables (W3C Trace Context)."""
+"""What another process needs to continue a trace: environment variables (W3C Trace Context)."""
 
 
 class Instruments:
-    """None at all."""
+    """No instruments: every part is returned unchanged."""
 
     trace_id: TraceId | None = None
     on_command: Callable[[SeenCommand], None] | None = None
     database_listeners: tuple[Any, ...] = ()
-    """For the MongoDB driver: see its `monitoring`."""
+    """Listeners for the MongoDB driver; see its `monitoring`."""
 
     def store(self, store: T) -> T:
-        """Return what stands before the accounts."""
+        """Return the accounts, instrumented."""
         return store
 
     def quotes(self, quotes: T) -> T:
-        """Return what stands before the quotes of this process."""
+        """Return the quotes of this process, instrumented."""
         return quotes
 
     def cache(self, cache: T) -> T:
-        """Return what stands before the cache that processes share."""
+        """Return the cache that processes share, instrumented."""
         return cache
 
     def single_flight(self, single_flight: T) -> T:
-        """Return what stands before the fetches that threads share."""
+        """Return the fetches that threads share, instrumented."""
         return single_flight
 
     def source(self, source: T) -> T:
-        """Return what stands before the quote source."""
+        """Return the quote source, instrumented."""
         return source
 
     def queues(self, queues: T) -> T:
-        """Return what stands before the queues of users."""
+        """Return the queues of users, instrumented."""
         return queues
 
     def decide(self, decide: T) -> T:
-        """Return what stands before the rules."""
+        """Return the rules, instrumented."""
         return decide
 
     def dumps(self, dumps: T) -> T:
-        """Return what stands before the audit logs."""
+        """Return the audit logs, instrumented."""
         return dumps
 
     def sweeper(self, sweeper: T) -> T:
-        """Return what stands before the sweep."""
+        """Return the sweep, instrumented."""
         return sweeper
 
     def batcher(self, make: T, operation: str) -> T:  # noqa: ARG002  # here it makes no difference
-        """Return what makes a batcher of an operation of MongoDB, as `make` does."""
+        """Return a function that makes batchers of a MongoDB operation, instrumented."""
         return make
 
     def request(self, request: Any, get_response: Callable[[Any], Any]) -> Any:
-        """Answer a request of Chalice's."""
+        """Answer a request of Chalice."""
         return get_response(request)
 
     def carried(self) -> Carried:
-        """Return what a process that is started here needs to go on with the trace."""
+        """Return what a process started here needs to continue the trace."""
         return {}
 
     @contextmanager
     def going_on(self, carried: Carried, name: str) -> Iterator[None]:  # noqa: ARG002  # there is no trace
-        """Do what is inside as a part of the trace that another process began."""
+        """Run the block as a part of a trace that another process began."""
         yield
 
     def close(self) -> None:
-        """Hand over what was seen; nothing is seen afterwards."""
+        """Flush and stop."""
 
 
 NO_INSTRUMENTS = Instruments()

@@ -1,6 +1,6 @@
-"""The log: one line a command and one line for anything else worth saying, each a JSON object.
+"""The log: one JSON object per line, for each command and for everything else worth logging.
 
-In the cloud a command's line is also in CloudWatch's embedded metric format: CloudWatch makes metrics from it.
+In Lambda a command's line is also in CloudWatch's embedded metric format, from which CloudWatch makes metrics.
 """
 
 import json
@@ -15,7 +15,7 @@ from chalicelib.observe.instruments import TraceId
 
 NAMESPACE = "DayTrading"
 _FUNCTION = "FunctionName"
-"""The dimension that keeps the deployments of one account apart."""
+"""The dimension that separates the deployments of one AWS account."""
 
 
 def _metrics(dimensions: list[str], unit: str, *names: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def _metrics(dimensions: list[str], unit: str, *names: str) -> dict[str, Any]:
     return {"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}
 
 
-# Each combination of dimensions is a metric that is paid for: outcomes are only counted.
+# Each combination of dimensions is billed as a metric, so outcomes are only counted.
 _METRICS = [
     _metrics([_FUNCTION, "command", "outcome"], "Count", "commands"),
     _metrics([_FUNCTION, "command"], "Milliseconds", "ms"),
@@ -34,7 +34,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, with its exception and, where there are traces, the id of the one it belongs to."""
+    """Formats a record as one line of JSON, with its exception and the id of its trace, if any."""
 
     def __init__(self, trace_id: TraceId | None = None) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(level: str, stream: TextIO = sys.stdout, trace_id: TraceId | None = None) -> None:
-    """Log from this level on, as JSON: to the handlers that are there (Lambda brings its own), else to `stream`."""
+    """Log from this level on, as JSON: to the existing handlers (Lambda has its own), else to `stream`."""
     root = logging.getLogger()
     root.setLevel(level)
     if not root.handlers:
@@ -65,7 +65,7 @@ def set_up_logs(level: str, stream: TextIO = sys.stdout, trace_id: TraceId | Non
 
 
 class CommandLog:
-    """Writes the line of each command; with `function`, a Lambda function's name, as a metric too."""
+    """Logs each command; with `function`, the name of a Lambda function, also as a metric."""
 
     def __init__(
         self,
@@ -77,13 +77,13 @@ class CommandLog:
         self._stream = stream
         self._trace_id = trace_id
         name = "" if function is None else _quoted(function)
-        # The timestamp goes behind it: what is the same in every line is encoded once.
+        # The timestamp is appended: the constant part of the line is encoded once.
         directive = f'"_aws":{{"CloudWatchMetrics":{_encode(_METRICS)},"Timestamp":'
         self._metrics = "" if function is None else f',"{_FUNCTION}":{name},"commands":1,{directive}'
         self._clock = clock
 
     def __call__(self, seen: SeenCommand) -> None:
-        """Write a line: in one write, so that those of several threads do not mix."""
+        """Write a line, in one write, so that lines of several threads do not mix."""
         now = self._clock()
         user = "null" if seen.user is None else _quoted(seen.user)
         operator = "" if seen.operator is None else f',"operator":{_quoted(seen.operator)}'
@@ -91,7 +91,7 @@ class CommandLog:
         transaction = "null" if seen.transaction is None else seen.transaction
         trace = None if self._trace_id is None else self._trace_id()
         traced = "null" if trace is None else f'"{trace}"'
-        # By hand, because every command pays for it: a third of what encoding a mapping takes.
+        # Formatted by hand, because every command pays for it: a third of the time of encoding a mapping.
         self._stream.write(
             f'{{"time":{now},"level":"INFO","request_id":{_quoted(seen.request_id)},"user":{user}{operator}'
             f',"command":"{seen.command}","transaction":{transaction},"outcome":"{seen.outcome}"'

@@ -1,4 +1,4 @@
-"""The wrappers that make spans: what stands for a part, and does what it does."""
+"""The wrappers that make spans: each behaves like the part it wraps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ MONGODB = {"db.system.name": "mongodb"}
 
 
 class Spans:
-    """Makes spans that end as what they are about does; an error is named by its type, its text is not kept."""
+    """Makes spans; an error is recorded by its type only, without its text."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self.tracer = tracer
@@ -28,7 +28,7 @@ class Spans:
         attributes: Mapping[str, AttributeValue] | None = None,
         context: contexts.Context | None = None,
     ) -> Iterator[Span]:
-        """Make what is inside a span, under that which goes on here or in another `context`."""
+        """Run the block as a span, a child of the current one or of that in `context`."""
         with self.tracer.start_as_current_span(
             name, context, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -40,17 +40,17 @@ class Spans:
 
 
 def fail(span: Span, kind: str) -> None:
-    """Note that what a span is about failed."""
+    """Record a failure on a span."""
     span.set_attribute("error.type", kind)
     span.set_status(Status(StatusCode.ERROR))
 
 
 Note = Callable[[Span, Any], None]
-"""Notes on a span what came of a call."""
+"""Records the result of a call on a span."""
 
 
 class Wrapper:
-    """Stands for a part: some of its calls are spans, or noted on that which goes on."""
+    """Wraps a part: some of its calls become spans, or are recorded on the current span."""
 
     def __init__(
         self,
@@ -97,14 +97,14 @@ def _spanned(
 
 
 class TracedSingleFlight:
-    """Stands for the fetches that threads share."""
+    """Wraps the fetches that threads share."""
 
     def __init__(self, single_flight: Any, spans: Spans) -> None:
         self._single_flight = single_flight
         self._spans = spans
 
     def join(self, symbol: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
-        """Fetch, or wait for who does: a span says which."""
+        """Fetch, or wait for the thread that does: a span says which."""
         with self._spans.of("single flight", attributes={"trading.symbol": symbol, "trading.leader": False}) as span:
 
             def fetched() -> Any:
@@ -115,7 +115,7 @@ class TracedSingleFlight:
 
 
 class TracedQueues:
-    """Stands for the queues of users."""
+    """Wraps the queues of users."""
 
     def __init__(self, queues: Any, spans: Spans) -> None:
         self._queues = queues
@@ -123,7 +123,7 @@ class TracedQueues:
 
     @contextmanager
     def turn(self, user: str, deadline: Any) -> Iterator[bool]:
-        """Hold the turn of a user; having waited for it is a span."""
+        """Hold a user's turn; waiting for it is a span."""
         began_ns = clock.wall_ns()
         waited = True
         try:
@@ -138,7 +138,7 @@ class TracedQueues:
 
 
 class _Joined:
-    """An item of a batch, with the trace it belongs to and when it came."""
+    """An item of a batch, with its trace and when it came."""
 
     __slots__ = ("context", "item", "joined_ns")
 
@@ -149,7 +149,7 @@ class _Joined:
 
 
 class TracedBatches:
-    """Stands for batches. The last member sends for all, but each has the spans of the batch in its own trace."""
+    """Wraps a batcher. The last member sends for all, but each has the spans of the batch in its own trace."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class TracedBatches:
         self._batches = make(self._send_seen, limit, at_once)
 
     def submit(self, item: Any) -> Any:
-        """Return what came of an item."""
+        """Return the result of an item."""
         return self._batches.submit(_Joined(item))
 
     def close(self) -> None:

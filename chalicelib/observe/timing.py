@@ -1,4 +1,4 @@
-"""Where the time of a command goes: loading the account, getting the quote, saving."""
+"""Where a command's time goes: loading the account, getting the quote, saving."""
 
 import time
 
@@ -6,7 +6,7 @@ from chalicelib.observe.commands import QuotedFrom
 
 
 class Stopwatch:
-    """Adds up the seconds that are spent inside of it, also when they end with an error: `with timer.load: ...`."""
+    """Adds up the seconds spent inside it, also if they end with an error: `with timer.load: ...`."""
 
     __slots__ = ("_began", "seconds")
 
@@ -22,10 +22,10 @@ class Stopwatch:
 
 
 class CommandTimer:
-    """What one command has spent in each stage, over all its tries; it is one thread's alone.
+    """The time one command spent in each stage, over all tries; used by one thread only.
 
-    And where its quote came from, the last one when there were several; None when it needed none. And whether the
-    account that was looked at first was one that the process kept, and how many races for it were lost.
+    `quoted` is where its last quote came from, None if it needed none. `kept` says whether the account first looked at
+    was kept in the process. `lost_races` counts lost races.
     """
 
     __slots__ = ("kept", "load", "lost_races", "quote", "quoted", "save")

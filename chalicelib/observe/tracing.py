@@ -1,8 +1,8 @@
-"""Spans of what a command goes through, by OpenTelemetry: imported only when traces are asked for.
+"""OpenTelemetry spans of commands; imported only if traces are enabled.
 
-OTEL_TRACES_EXPORTER=otlp asks for them; where they go and how many are kept, its own settings say (docs/operations.md).
-A span never holds a token or an amount of money: no body, no header, no text of an error, which may quote one. What a
-span is called and holds follows OpenTelemetry's semantic conventions; what is ours alone begins with `trading.`.
+OTEL_TRACES_EXPORTER=otlp enables them; OpenTelemetry's own settings say where they go and how many are kept
+(docs/operations.md). A span never contains a token or an amount of money: no body, no header, no error text, which may
+quote one. Names and attributes follow OpenTelemetry's semantic conventions; our own begin with `trading.`.
 """
 
 import contextvars
@@ -50,11 +50,11 @@ _REDIS = {"db.system.name": "redis"}
 def make_tracing(server: str) -> "Tracing":
     """Return instruments that send spans of `server` by OTLP, from a thread of their own.
 
-    From here on threads belong to the trace in which they were started.
+    From then on a new thread belongs to the trace in which it was started.
     """
     named = {SERVICE_NAME: SERVICE, SERVICE_INSTANCE_ID: server}
-    resource = Resource.create(named).merge(OTELResourceDetector().detect())  # what OTEL_* say goes before ours
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` does that, within its time
+    resource = Resource.create(named).merge(OTELResourceDetector().detect())  # OTEL_* settings take precedence
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` shuts it down, with its own time-out
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     concurrency.Thread = _Thread  # type: ignore[misc]  # the place is there to be replaced
     concurrency.ThreadPoolExecutor = _ThreadPoolExecutor  # type: ignore[misc]  # likewise
@@ -62,13 +62,13 @@ def make_tracing(server: str) -> "Tracing":
 
 
 def trace_id() -> str | None:
-    """Return the id of the trace of this thread, None without one."""
+    """Return the id of the current thread's trace, or None."""
     found = trace.get_current_span().get_span_context()
     return trace.format_trace_id(found.trace_id) if found.is_valid else None
 
 
 class Tracing(Instruments):
-    """Makes spans by a provider."""
+    """Makes spans with a provider."""
 
     trace_id = staticmethod(trace_id)
 
@@ -84,7 +84,7 @@ class Tracing(Instruments):
         return self._wrapped(store, calls)
 
     def quotes(self, quotes: T) -> T:
-        """Return quotes of which each is a span `quote`."""
+        """Return quotes that each make a span `quote`."""
         return self._wrapped(quotes, {"get": ("quote", _note_quote)})
 
     def cache(self, cache: T) -> T:
@@ -97,15 +97,15 @@ class Tracing(Instruments):
         return _as(single_flight, TracedSingleFlight(single_flight, self._spans))
 
     def source(self, source: T) -> T:
-        """Return a source of which each try is a span `quote source`."""
+        """Return a source whose tries are spans `quote source`."""
         return self._wrapped(source, {"ask": ("quote source", _nothing)}, SpanKind.CLIENT)
 
     def queues(self, queues: T) -> T:
-        """Return queues in which each wait is a span `turn`."""
+        """Return queues whose waits are spans `turn`."""
         return _as(queues, TracedQueues(queues, self._spans))
 
     def decide(self, decide: T) -> T:
-        """Return rules of which each decision is a span `decide`."""
+        """Return rules whose decisions are spans `decide`."""
         assert callable(decide)
 
         def decided(*arguments: Any) -> Any:
@@ -115,15 +115,15 @@ class Tracing(Instruments):
         return _as(decide, decided)
 
     def dumps(self, dumps: T) -> T:
-        """Return dumps of which each log that is written is a span `dump`."""
+        """Return dumps whose logs are spans `dump`."""
         return self._wrapped(dumps, {"write": ("dump", _note_events)})
 
     def sweeper(self, sweeper: T) -> T:
-        """Return a sweeper of which each sweep is a span."""
+        """Return a sweeper whose sweeps are spans."""
         return self._wrapped(sweeper, {"sweep": ("sweep", _note_report)})
 
     def batcher(self, make: T, operation: str) -> T:
-        """Return what makes batchers in which each item has the spans of its wait and of its batch."""
+        """Return a function that makes batchers in which each item has spans for its wait and its batch."""
         assert callable(make)
 
         def made(send: Callable[[Sequence[Any]], Sequence[Any]], limit: int, at_once: int) -> Any:
@@ -132,7 +132,7 @@ class Tracing(Instruments):
         return _as(make, made)
 
     def request(self, request: Any, get_response: Callable[[Any], Any]) -> Any:
-        """Answer a request as a span, which is a part of the trace that its `traceparent` names."""
+        """Answer a request as a span, in the trace that its `traceparent` names."""
         route, arrived = request.context.get("resourcePath", ""), request.context.get("requestTimeEpoch")
         given: dict[str, AttributeValue] = {
             "http.request.method": request.method,
@@ -151,20 +151,20 @@ class Tracing(Instruments):
             return response
 
     def carried(self) -> Carried:
-        """Return the trace of this thread as environment variables, none without one."""
+        """Return the current thread's trace as environment variables, empty without one."""
         carrier: dict[str, str] = {}
         _W3C.inject(carrier)
         return {name.upper(): value for name, value in carrier.items()}
 
     @contextmanager
     def going_on(self, carried: Carried, name: str) -> Iterator[None]:
-        """Do what is inside as a span of the trace that the variables name."""
+        """Run the block as a span of the trace that the variables name."""
         carrier = {name.lower(): value for name, value in carried.items()}
         with self._spans.of(name, context=_W3C.extract(carrier)):
             yield
 
     def close(self) -> None:
-        """Send what was not sent yet; a collector that does not answer keeps no process from its end."""
+        """Send the remaining spans; a collector that does not answer does not keep a process from ending."""
         sending = concurrency.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         sending.start()
         sending.join(CLOSE_SECONDS)
@@ -182,13 +182,13 @@ class Tracing(Instruments):
 
 
 def _as(part: T, wrapper: Any) -> T:  # noqa: ARG001  # for its type
-    """Return a wrapper as that which it stands for: it answers all that the other does."""
+    """Return a wrapper with the type of the part it wraps."""
     stands_for: T = wrapper
     return stands_for
 
 
 def _nothing(_span: Span, _result: Any) -> None:
-    """Note nothing."""
+    """Record nothing."""
 
 
 def _note_kept(span: Span, record: Any) -> None:
@@ -213,7 +213,7 @@ def _note_report(span: Span, report: Any) -> None:
 
 
 def note_command(seen: SeenCommand) -> None:
-    """Note on the span of a request what became of its command."""
+    """Record the outcome of a command on the span of its request."""
     span = trace.get_current_span()
     if not span.is_recording():
         return
@@ -230,14 +230,14 @@ def note_command(seen: SeenCommand) -> None:
 
 
 class DriverSpans(CommandListener):
-    """What the driver sends to MongoDB, each command a span; only where a trace goes on."""
+    """Makes a span of each command that the driver sends to MongoDB within a trace."""
 
     def __init__(self, spans: Spans) -> None:
         self._spans = spans
         self._open: dict[tuple[Any, int], Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
-        """Begin a span, without the command's text: it has amounts in it."""
+        """Begin a span, without the command's text: it contains amounts."""
         if not trace.get_current_span().is_recording():
             return
         name = event.command_name
@@ -262,7 +262,7 @@ class DriverSpans(CommandListener):
             span.end()
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """End the span, with the number of the error."""
+        """End the span, with the error's code."""
         if (span := self._open.pop((event.connection_id, event.request_id), None)) is not None:
             code = str(event.failure.get("code", "")) or "connection"
             span.set_attribute("db.response.status_code", code)
@@ -271,20 +271,20 @@ class DriverSpans(CommandListener):
 
 
 class _Thread(concurrency.Thread):
-    """A thread that goes on with the trace in which it was made."""
+    """A thread that continues the trace in which it was made."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._made_in = contextvars.copy_context()
 
     def run(self) -> None:
-        """Do what it is for."""
+        """Run the target."""
         self._made_in.run(super().run)
 
 
 class _ThreadPoolExecutor(concurrency.ThreadPoolExecutor):
-    """Threads each of whose tasks goes on with the trace in which it was handed over."""
+    """A thread pool whose tasks continue the trace in which they were submitted."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Have something done."""
+        """Submit a task."""
         return super().submit(contextvars.copy_context().run, call, *arguments, **named)

@@ -52,7 +52,7 @@ class RecentRecords:
             return kept.record
 
     def note_read(self, record: Record) -> Record:
-        """Keep a record that was read; return the one to use: the kept one if it has the same version and knows more."""
+        """Keep a record that was read; return the one to use: the kept one, if it is the same and knows more."""
         with self._lock:
             there = self._kept.get(record.account.user)
             if there is not None:

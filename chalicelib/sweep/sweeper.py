@@ -196,7 +196,7 @@ class _Sweep:
             yield users
 
     def _answers(self, symbols: Sequence[str]) -> Generator[list[_Asked], None, None]:
-        """Ask for the quotes in this order, a few at a time; yield them as they come: no symbol waits for a slow one."""
+        """Ask for the quotes in this order, a few at a time; yield them as they come: none waits for a slow one."""
         rest = iter(symbols)
         waiting: set[Future[_Asked]] = set()
         try:
