@@ -1,3 +1,3 @@
-"""The load generator: replays workload files over HTTP and proves the result."""
+"""The load generator: replays workload files over HTTP and verifies the results."""
 
 __version__ = "1.0.0"

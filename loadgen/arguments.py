@@ -1,4 +1,4 @@
-"""The arguments of the command line, and what each may be."""
+"""The command line's arguments."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ Command = Callable[[argparse.Namespace], int]
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What carries out each command."""
+    """The function that runs each command."""
 
     replay: Command
     verify: Command
@@ -41,7 +41,7 @@ class Commands:
 
 
 def parser(commands: Commands) -> argparse.ArgumentParser:
-    """Return the parser; what it finds has `run`, one of the commands."""
+    """Return the parser; its result has `run`, one of the commands."""
     parser = argparse.ArgumentParser(
         prog="loadgen",
         description="Replay day-trading workloads over HTTP, measure, and prove the result.",
@@ -84,23 +84,23 @@ def server(options: argparse.Namespace, run_id: str, *, speaks_trading: bool = T
 def _trace_share(options: argparse.Namespace, headers: Sequence[tuple[str, str]]) -> float:
     share: float = getattr(options, "trace_sample", 0.0)
     if share and any(name.lower() == "traceparent" for name, _ in headers):
-        raise UsageError("--trace-sample makes each request's traceparent: leave out --header 'traceparent: ...'")
+        raise UsageError("--trace-sample sets each request's traceparent: leave out --header 'traceparent: ...'")
     if share and find_spec("opentelemetry") is None:
         raise UsageError("--trace-sample needs OpenTelemetry: pip install 'day-trading-loadgen[traces]'")
     return share
 
 
 def selection(options: argparse.Namespace) -> Selection:
-    """Return which commands are to be sent."""
+    """Return which commands to send."""
     return Selection(options.users, options.from_transaction, options.limit, options.shard, options.repeat)
 
 
 REPORT_OUTPUTS = ("json", "csv", "csv_by_command", "html")
-"""The attributes of arguments that name outputs of a report."""
+"""The arguments that name outputs of a report."""
 
 
 def outputs(options: argparse.Namespace, names: Sequence[str], inputs: Sequence[Path]) -> Outputs:
-    """Return the outputs that these attributes of the arguments name, opened. Raises OutputError."""
+    """Open the outputs that these arguments name. Raises OutputError."""
     others = {"--answers": options.answers} if options.run_name == "replay" else {}
     return Outputs({name: getattr(options, name) for name in names}, others, inputs)
 
@@ -190,7 +190,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "--no-baseline",
         dest="baseline",
         action="store_false",
-        help="do not read the accounts before a recorded run; --verify then takes them to have been empty",
+        help="do not read the accounts before a recorded run; --verify then assumes that they were empty",
     )
     results.add_argument("--title", metavar="TEXT", help="the title of the report (default: the workload's name)")
     results.add_argument(
@@ -204,7 +204,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--system-version", metavar="TEXT", help="version of the system under test (default: from its OpenAPI document)"
     )
-    results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only what went wrong")
+    results.add_argument("--quiet", action="store_true", help="show no progress and no tables, only failures")
     results.add_argument(
         "--trace-sample",
         type=values.share,
@@ -263,14 +263,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         "--fail-below",
         type=values.ratio,
         metavar="R",
-        help="exit 3 when a ratio of --metrics is below R by more than the noise",
+        help="exit 3 if a ratio of --metrics is below R by more than the noise",
     )
     parser.add_argument(
         "--metrics",
         type=values.metrics,
         default=DEFAULT_METRICS,
         metavar="A,B",
-        help=f"what --fail-below looks at, of {', '.join(METRICS)} (default {','.join(DEFAULT_METRICS)})",
+        help=f"the metrics for --fail-below, of {', '.join(METRICS)} (default {','.join(DEFAULT_METRICS)})",
     )
 
 
@@ -284,13 +284,13 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
         type=values.positive,
         default=10_000,
         metavar="N",
-        help="how many lines, the DUMPLOG at the end included (default %(default)s)",
+        help="how many lines, including the final DUMPLOG (default %(default)s)",
     )
     parser.add_argument(
         "--symbols", type=values.positive, default=50, metavar="N", help="how many stock symbols (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same file (default %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to (default: standard output)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: standard output)")
 
 
 def _add_do(parser: argparse.ArgumentParser) -> None:
@@ -304,7 +304,7 @@ def _add_do(parser: argparse.ArgumentParser) -> None:
     _add_server(parser)
     parser.add_argument("--json", action="store_true", help="show each outcome as a line of JSON")
     parser.add_argument(
-        "--key", type=values.key, help="the idempotency key of the one command: an earlier one's, to send that again"
+        "--key", type=values.key, help="the command's idempotency key, such as that of an earlier command to repeat it"
     )
 
 
@@ -324,7 +324,7 @@ def _add_outputs(parser: "argparse._ActionsContainer") -> None:
         metavar="GATE",
         help="exit 3 if this is true: 'p99>50ms', 'errors>0', 'rate<500', 'BUY.p99.9>=1s', 'http_500>0' (repeatable)",
     )
-    parser.add_argument("--allow-missed-rate", action="store_true", help="do not exit 3 when the rate was not held")
+    parser.add_argument("--allow-missed-rate", action="store_true", help="do not exit 3 if the rate was not held")
 
 
 def _add_no_log(parser: "argparse._ActionsContainer") -> None:
@@ -359,7 +359,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         help="add this header to every request (repeatable)",
     )
     trust = group.add_mutually_exclusive_group()
-    trust.add_argument("--ca", type=Path, metavar="FILE", help="trust the certificates in FILE (PEM) too")
+    trust.add_argument("--ca", type=Path, metavar="FILE", help="also trust the certificates in FILE (PEM)")
     trust.add_argument("--insecure", action="store_true", help="trust any certificate")
     group.add_argument(
         "--timeout",
@@ -380,5 +380,5 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         type=values.seconds,
         default=policy.give_up_s,
         metavar="S",
-        help="no retry of a command later than this after its first try (default %(default)g s)",
+        help="no retry later than this after a command's first try (default %(default)g s)",
     )

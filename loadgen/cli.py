@@ -137,7 +137,7 @@ def _replay_into(
 
 
 def _load_any(options: argparse.Namespace) -> tuple[Workload, bool]:
-    """Return the workload of a file and whether it has HTTP requests, and say how many of its lines were mended."""
+    """Return the workload in a file and whether it is HTTP requests; report how many lines were fixed."""
     workload, is_http = load_any(options.file, strict=options.strict)
     if workload.mended:
         lines = "1 untidy line was" if workload.mended == 1 else f"{workload.mended:,} untidy lines were"
@@ -146,7 +146,7 @@ def _load_any(options: argparse.Namespace) -> tuple[Workload, bool]:
 
 
 def _exit_code(report: Report, options: argparse.Namespace, *, failed_gates: bool) -> int:
-    """Return what a run that came to its end is worth (docs/loadgen.md)."""
+    """Return the exit code of a run that completed (docs/loadgen.md)."""
     if report["stopped"] is not None or not report.get("verification", {"passed": True})["passed"]:
         return FAILED
     missed = report["schedule"] is not None and not report["schedule"]["held"]
@@ -179,7 +179,7 @@ def _say_how_it_ended(report: Report) -> None:
 
 
 def _judge(report: Report, gates: Sequence[Gate]) -> bool:
-    """Judge a report by gates, write down what was found, and return whether one failed."""
+    """Judge a report by gates, report failures, and return whether a gate failed."""
     if not gates:
         return False
     report["gates"] = judge(report, gates)
@@ -190,7 +190,7 @@ def _judge(report: Report, gates: Sequence[Gate]) -> bool:
 
 
 def _write(report: Report, outputs: Outputs) -> bool:
-    """Write a report to its outputs; return whether all could be written. What cannot be kept as JSON is shown."""
+    """Write a report to its outputs; return whether all succeeded. If the JSON cannot be written, it is printed."""
     forms = {"json": as_json, "csv": as_csv, "csv_by_command": as_csv_by_command, "html": page}
     failures = {name: outputs.write(name, form(report)) for name, form in forms.items() if name in outputs}
     for failure in filter(None, failures.values()):
@@ -221,7 +221,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _prove(workload: Workload, answers: Path, server: Server, options: argparse.Namespace) -> Verification:
-    """Verify a run. It changes nothing, so Ctrl-C ends it at once: KeyboardInterrupt."""
+    """Verify a run. Nothing is changed, so Ctrl-C ends it at once with KeyboardInterrupt."""
     checked = None if options.run is _replay else options.users
     interrupt = Interrupt()
     try:
@@ -234,7 +234,7 @@ def _prove(workload: Workload, answers: Path, server: Server, options: argparse.
 
 @contextmanager
 def _answers_path(options: argparse.Namespace) -> Iterator[Path | None]:
-    """Give where the answers are recorded: where the user wants them, else a file for the verification only."""
+    """Yield the path of the answers file: the user's choice, else a temporary file for the verification only."""
     if options.answers is not None or not options.verify:
         yield options.answers
         return
@@ -262,7 +262,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _show(report: Report, options: argparse.Namespace) -> int:
-    """Show a report that was made before; return what the run is worth."""
+    """Show an existing report; return its exit code."""
     with arguments.outputs(options, REPORT_OUTPUTS, options.reports) as outputs:
         print_report(report, Console(quiet=options.quiet, stderr=outputs.take_standard_output))
         failed_gates = _judge(report, options.fail_on)
@@ -277,7 +277,7 @@ def _compare(options: argparse.Namespace) -> int:
     first, second = options.reports, options.second
     if second is None:
         if len(first) != 2:
-            raise UsageError("give two reports, or several a side: compare A1 A2 --with B1 B2")
+            raise UsageError("give two reports, or several for each side: compare A1 A2 --with B1 B2")
         first, second = first[:1], first[1:]
     sides = [[read_report(path) for path in paths] for paths in (first, second)]
     metrics = compare(*sides)
@@ -297,7 +297,7 @@ def _do(options: argparse.Namespace) -> int:
     with closing(SingleCommands(server, sys.stdout, json=options.json, key=options.key)) as commands:
         if not options.given and sys.stdin.isatty():
             with suppress(ImportError):
-                importlib.import_module("readline")  # `input` then edits lines and remembers them
+                importlib.import_module("readline")  # `input` then has line editing and a history
             converse(commands, input, sys.stdout)
             return OK
         for line in lines if options.given else meant(sys.stdin):

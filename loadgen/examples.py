@@ -1,4 +1,4 @@
-"""An example for every help of the command line."""
+"""An example for each command's help."""
 
 import argparse
 import textwrap
@@ -17,7 +17,7 @@ EXAMPLES = {
 
 
 def show_example(parser: argparse.ArgumentParser, example: str) -> None:
-    """End a parser's help with an example, which keeps its line; a description of one paragraph is filled."""
+    """Append an example to a parser's help, on one line; a description of one paragraph is wrapped."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     description = parser.description or ""
     parser.description = description if "\n" in description else textwrap.fill(description, _WIDTH)

@@ -1,4 +1,4 @@
-"""The arguments that say when commands leave and how long a run lasts."""
+"""The arguments for pacing: when commands are sent and how long a run lasts."""
 
 import argparse
 
@@ -9,11 +9,11 @@ from loadgen.workload.files import Workload
 
 
 class UsageError(Exception):
-    """Arguments that cannot be used together or at all."""
+    """Arguments that are invalid or cannot be combined."""
 
 
 def pacing(options: argparse.Namespace, workload: Workload) -> Pacing:
-    """Return when the commands of a workload leave. Raises UsageError."""
+    """Return when a workload's commands are sent. Raises UsageError."""
     schedule: Schedule | None = None
     durations = [] if options.duration is None else [options.duration]
     if options.speed is not None and options.pace != "recorded":
@@ -39,13 +39,13 @@ def pacing(options: argparse.Namespace, workload: Workload) -> Pacing:
 
 
 def add_pacing(load: "argparse._ActionsContainer") -> None:
-    """Add them to a group of arguments."""
+    """Add the arguments to a group."""
     pace = load.add_mutually_exclusive_group()
     pace.add_argument(
         "--rate",
         type=values.rate,
         metavar="N",
-        help="open model: send N commands a second (default: closed model, as fast as answers come)",
+        help="open model: send N commands per second (default: closed model, as fast as answers come)",
     )
     pace.add_argument(
         "--ramp",
@@ -63,5 +63,5 @@ def add_pacing(load: "argparse._ActionsContainer") -> None:
         type=values.duration,
         default=0.0,
         metavar="D",
-        help="exclude what is sent in the first D from the figures",
+        help="exclude the first D from the statistics",
     )

@@ -1,4 +1,4 @@
-"""The values of arguments: what each kind may be. All raise ArgumentTypeError, which argparse shows."""
+"""Parsers of argument values. All raise ArgumentTypeError, which argparse reports."""
 
 import argparse
 import re
@@ -38,7 +38,7 @@ def gate(text: str) -> Gate:
 
 
 def names(text: str) -> list[str]:
-    """Return users, commas between them."""
+    """Return users, separated by commas."""
     names = [name for name in text.split(",") if name]
     if not names:
         raise argparse.ArgumentTypeError("must name at least one user")
@@ -46,7 +46,7 @@ def names(text: str) -> list[str]:
 
 
 def metrics(text: str) -> list[str]:
-    """Return metrics of a comparison, commas between them."""
+    """Return metrics of a comparison, separated by commas."""
     names = [name for name in text.split(",") if name]
     if not names or not set(names) <= set(METRICS):
         raise argparse.ArgumentTypeError(f"must be of {', '.join(METRICS)}")
@@ -54,7 +54,7 @@ def metrics(text: str) -> list[str]:
 
 
 def run_id(text: str) -> str:
-    """Return what the keys of a run begin with."""
+    """Return the prefix of a run's keys."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text):
         raise argparse.ArgumentTypeError("must be 1 to 100 of A-Z a-z 0-9 . _ -")
     return text
@@ -76,10 +76,10 @@ def shard(text: str) -> Shard:
 
 
 def processes(text: str) -> int:
-    """Return a number of processes that this platform can have."""
+    """Return a number of processes that this platform supports."""
     count = positive(text)
     if count > 1 and not can_fork():
-        raise argparse.ArgumentTypeError("this platform has one process only: use --shard")
+        raise argparse.ArgumentTypeError("this platform supports one process only: use --shard")
     return count
 
 
@@ -109,7 +109,7 @@ def seconds(text: str) -> float:
 
 
 def rate(text: str) -> float:
-    """Return a rate in commands a second."""
+    """Return a rate in commands per second."""
     return _within(text, 0.001, 1_000_000, "commands a second")
 
 

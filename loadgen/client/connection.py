@@ -1,15 +1,16 @@
-"""One kept-alive HTTP/1.1 connection at the cost of three system calls a request.
+"""One kept-alive HTTP/1.1 connection, at three system calls per request.
 
 The load generator shares the machine with what it measures, so its own cost counts: it takes less than half the CPU of
 http.client (`loadgen.selftest.bench client`).
 
-A request leaves in one send. A server that writes head and body separately with Nagle's algorithm on (`chalice local`)
-waits 40 ms for our kernel's delayed acknowledgement, unless TCP_QUICKACK is re-armed when a response comes in parts.
+A request is sent with one call. A server that writes head and body separately with Nagle's algorithm on (`chalice
+local`) waits 40 ms for our kernel's delayed acknowledgement, unless TCP_QUICKACK is re-armed when a response comes in
+parts.
 
-A kept connection is checked before it is reused, and replaced if anything arrived unasked, a byte or the end of the
-stream. So a stray response is not taken for that to the next request, unless it arrives after that request was sent:
-then the body tells them apart (the dialect's `judge`). The check does not release the interpreter lock, which costs
-more than the check where many threads wait for it.
+A kept connection is checked before it is reused, and replaced if anything arrived unexpectedly, data or the end of the
+stream. So a stray response is not taken for the next request's, unless it arrives after that request was sent: then the
+body tells them apart (the dialect's `judge`). The check does not release the interpreter lock, which would cost more
+than the check when many threads wait for it.
 """
 
 import contextlib
@@ -39,12 +40,12 @@ MAX_HEAD_BYTES = 64 * 1024
 _RECEIVE_BYTES = 64 * 1024
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 _KERNEL_TIMEOUTS = sys.platform != "win32"
-_TCP_INFO = struct.Struct("B127xQ")  # linux/tcp.h: the state is first, at 128 stands how many bytes were received
+_TCP_INFO = struct.Struct("B127xQ")  # linux/tcp.h: the state comes first; the number of bytes received is at offset 128
 _TCP_ESTABLISHED = 1
 
 
 class ClientConnection:
-    """A connection to one server, opened when first needed and again when it is no longer good."""
+    """A connection to one server, opened when first needed and reopened when it is no longer usable."""
 
     def __init__(
         self,
@@ -55,9 +56,9 @@ class ClientConnection:
         *,
         kernel_timeouts: bool = True,
     ) -> None:
-        """`on_connect` is told how long each connect took in us, name lookup and TLS included.
+        """`on_connect` is called with the duration of each connect in us, including name lookup and TLS.
 
-        `kernel_timeouts` False leaves time-outs to Python's sockets: for gevent, whose sockets never block.
+        With `kernel_timeouts` False, time-outs are left to Python's sockets: for gevent, whose sockets never block.
         """
         self._kernel_timeouts = kernel_timeouts and _KERNEL_TIMEOUTS and tls is None
         self._target = target
@@ -76,7 +77,7 @@ class ClientConnection:
         self._deadline = 0.0
 
     def prepare(self, timeout_s: float | None = None) -> bool:
-        """Make the connection ready for a request, within `timeout_s` seconds (default: that of the connection).
+        """Make the connection ready for a request, within `timeout_s` seconds (default: the connection's time-out).
 
         Return whether a kept connection had to be replaced. Raises ConnectError.
         """
@@ -97,10 +98,9 @@ class ClientConnection:
         return replaced
 
     def exchange(self, request: bytes, timeout_s: float | None = None) -> Response:
-        """Send a request and return its response. Raises ExchangeError; the connection is closed then.
+        """Send a request and return its response. Raises ExchangeError; the connection is then closed.
 
-        `timeout_s`, in seconds, is that for sending and for the whole response, and for connecting where that is
-        still to be done.
+        `timeout_s`, in seconds, applies to sending and to the whole response, and to connecting if that is necessary.
         """
         if not self._prepared:
             self.prepare(timeout_s)
@@ -120,7 +120,7 @@ class ClientConnection:
         return response
 
     def close(self) -> None:
-        """Close the connection, if it is open."""
+        """Close the connection if it is open."""
         self._prepared = False
         if self._socket is not None:
             with contextlib.suppress(OSError):
@@ -128,13 +128,13 @@ class ClientConnection:
             self._socket = None
 
     def _is_quiet(self, connection: socket.socket) -> bool:
-        """Return whether nothing arrived since the last response: neither a byte nor the end of the stream."""
+        """Return whether nothing has arrived since the last response: neither data nor the end of the stream."""
         try:
             if self._has_kernel_state:
                 return _kernel_state(connection) == (_TCP_ESTABLISHED, self._received)
             connection.settimeout(0.0)
             try:
-                connection.recv(1)  # under TLS what came may be none of the server's words, such as a session ticket
+                connection.recv(1)  # under TLS this may not be the server's data, but for example a session ticket
             finally:
                 connection.settimeout(self._timeout_s)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -174,7 +174,7 @@ class ClientConnection:
         return raw
 
     def _set_timeouts(self, connection: socket.socket) -> None:
-        """Set the time-outs of sends and receives; the kernel's own spare a poll() before each, but TLS needs ours."""
+        """Set the time-outs of sends and receives. The kernel's save a poll() before each, but TLS needs Python's."""
         if not self._kernel_timeouts:
             connection.settimeout(self._timeout_s)
             return
@@ -185,7 +185,7 @@ class ClientConnection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _receive(self, source: socket.socket, *, bodiless: bool) -> tuple[Response, bool]:
-        """Return the response and whether the connection may be used again."""
+        """Return the response, and whether the connection may be reused."""
         while True:
             raw = self._take_head(source)
             head = parse_head(raw, bodiless=bodiless)
@@ -195,16 +195,16 @@ class ClientConnection:
         return Response(head.status, raw, body, head.lower), head.keeps_open and delimited and not self._unread
 
     def _take_head(self, source: socket.socket) -> bytes:
-        """Take status line and headers; lines that end in a bare LF come with CRLF."""
+        """Read the status line and headers; lines that end in a bare LF are returned with CRLF."""
         while (blank := _BLANK_LINE.search(self._unread)) is None:
             if len(self._unread) > MAX_HEAD_BYTES:
-                raise BrokenResponseError("the response's headers do not end")
+                raise BrokenResponseError("the response's headers are too long")
             self._unread += self._more(source)
         head, self._unread = self._unread[: blank.start() + 1], self._unread[blank.end() :]
         return head if head.count(b"\n") == head.count(b"\r\n") else _LINE_END.sub(b"\r\n", head)
 
     def _read_body(self, source: socket.socket, head: Head) -> tuple[bytes, bool]:
-        """Return the body and whether its end was marked; what follows it stays unread."""
+        """Return the body and whether its end was marked; data after it stays unread."""
         delimited = True
         if head.chunked:
             body = self._read_chunks(source)
@@ -253,7 +253,7 @@ class ClientConnection:
         return self._take(source, end + 1).rstrip(b"\r\n")
 
     def _more(self, source: socket.socket) -> bytes:
-        """Return what comes next of the response."""
+        """Return the next data of the response."""
         if self._answering:
             self._hurry(source)
         received = source.recv(_RECEIVE_BYTES)
@@ -264,7 +264,7 @@ class ClientConnection:
         return received
 
     def _hurry(self, source: socket.socket) -> None:
-        """Make the rest of a response come now (TCP_QUICKACK), and not after the deadline."""
+        """Make the rest of a response come now (TCP_QUICKACK), not after the deadline."""
         if time.monotonic() >= self._deadline:
             raise TimeoutError
         if _QUICKACK is not None:
@@ -281,7 +281,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 
 
 def _kernel_state(connection: socket.socket) -> tuple[Any, ...] | None:
-    """Return the state of a connection and how many bytes arrived; None where the kernel does not tell."""
+    """Return a connection's state and how many bytes it received, or None if the kernel does not report them."""
     if sys.platform != "linux":
         return None
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)

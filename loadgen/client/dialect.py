@@ -1,4 +1,4 @@
-"""What the client must know of a workload: how an item becomes a request, and what a response to it is worth."""
+"""What the client must know of a workload: how an item becomes a request, and what its response means."""
 
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -6,27 +6,27 @@ from loadgen.client.response import Response
 
 
 class Item(Protocol):
-    """One line of a workload. Those of one user (or stream) go in their order; without one it is a barrier."""
+    """One line of a workload. A user's (or stream's) items are sent in order; one without a user is a barrier."""
 
     @property
     def transaction(self) -> int:
-        """Return its number, which no other line of the workload has."""
+        """Return its number, unique in the workload."""
 
     @property
     def name(self) -> str:
-        """Return what it is counted as."""
+        """Return the name under which it is counted."""
 
     @property
     def user(self) -> str | None:
-        """Return whose it is."""
+        """Return its user."""
 
 
 class Verdict(NamedTuple):
-    """What a response is worth.
+    """The meaning of a response.
 
     `final` is whether it is the outcome, `again` whether another try may help, after `retry_after_s` seconds. `code` is
-    `ok`, a code of the server or a reason of ours; `said` is what a reader should know beyond that. After a response
-    with `desynchronised` the connection cannot be trusted: what comes next may belong to an earlier request.
+    `ok`, a code of the server or one of our reasons; `said` is a further explanation. After a `desynchronised` response
+    the connection cannot be trusted: the next response may belong to an earlier request.
     """
 
     final: bool
@@ -51,10 +51,10 @@ class Dialect(Protocol[AnyItem_contra]):
         """Return method and path of an item's request."""
 
     def timeout_s(self, item: AnyItem_contra) -> float | None:
-        """Return an item's own time-out in seconds, None for that of the run."""
+        """Return an item's own time-out in seconds, or None for the run's."""
 
     def may_repeat(self, item: AnyItem_contra | None) -> bool:
-        """Return whether sending an item twice is safe; None is a request that reads."""
+        """Return whether sending an item twice is safe; None is a read."""
 
     def judge(self, response: Response, item: AnyItem_contra | None) -> Verdict:
-        """Return what a response to an item is worth; None is a request that is none of the workload."""
+        """Return the meaning of a response to an item; None is a request outside the workload."""

@@ -1,4 +1,4 @@
-"""HTTP requests as bytes: where they go, which headers they have."""
+"""HTTP requests as bytes: their target and headers."""
 
 import re
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 
 class UrlError(ValueError):
-    """An address that is not that of an HTTP server."""
+    """An address that is not an HTTP server's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go: a host, and the path under which the interface begins (`/prod` on API Gateway)."""
+    """Where requests go: a host, and the path prefix of the interface (`/prod` on API Gateway)."""
 
     scheme: str
     host: str
@@ -59,7 +59,7 @@ class HeaderError(ValueError):
 _OWN_HEADERS = frozenset(
     {"idempotency-key", "x-transaction-num", "content-length", "transfer-encoding", "connection", "expect"}
 )
-"""What the load generator itself must say."""
+"""Headers that the load generator sets itself."""
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -76,10 +76,10 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 class RequestWriter:
-    """Writes requests for one target and token, each as the bytes that go out in one send.
+    """Writes requests for one target and token, each as the bytes of one send.
 
-    `headers` are added to every request, and take the place of those of the same names that it would have. Without a
-    token there is no Authorization.
+    `headers` are added to every request and replace its own headers of the same names. Without a token there is no
+    Authorization.
     """
 
     def __init__(self, target: Target, token: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -97,15 +97,15 @@ class RequestWriter:
         self._json_headers = f"{self._headers}Content-Type: {types[-1]}\r\nContent-Length: "
 
     def get(self, path: str, more: str = "") -> bytes:
-        """Return a request that reads `path`; `more` are further header lines, each ended by CRLF."""
+        """Return a request that reads `path`; `more` is further header lines, each ended by CRLF."""
         return f"GET {self._prefix}{path}{self._headers}{more}\r\n".encode()
 
     def post(self, path: str, body: str, more: str = "") -> bytes:
-        """Return a request with a JSON body, which must be ASCII: so its length in characters is that in bytes."""
+        """Return a request with a JSON body, which must be ASCII so that its length in bytes is known."""
         return f"POST {self._prefix}{path}{self._json_headers}{len(body)}\r\n{more}\r\n{body}".encode()
 
     def request(self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-        """Return any request; its headers take the place of those of the same names that all have."""
+        """Return any request; its headers replace the common ones of the same names."""
         given = {name.lower() for name, _ in headers}
         lines = [(name, value) for name, value in self._common if name.lower() not in given]
         lines += headers

@@ -1,4 +1,4 @@
-"""What comes back from a server: the head of a response, its content encoding, and what can be wrong with it."""
+"""HTTP responses: their heads, content encodings and errors."""
 
 import re
 import zlib
@@ -9,7 +9,7 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class ExchangeError(Exception):
-    """A request that got no whole response. `reason` is a stable word for statistics."""
+    """A request without a complete response. `reason` is a stable word for statistics."""
 
     reason = "connection"
 
@@ -21,13 +21,13 @@ class ConnectError(ExchangeError):
 
 
 class ExchangeTimeoutError(ExchangeError):
-    """No whole response came in time."""
+    """No complete response came in time."""
 
     reason = "timeout"
 
 
 class BrokenResponseError(ExchangeError):
-    """The response was cut off, or is not what HTTP allows."""
+    """The response was cut off or is not valid HTTP."""
 
     reason = "broken_answer"
 
@@ -35,7 +35,7 @@ class BrokenResponseError(ExchangeError):
 class Response(NamedTuple):
     """One HTTP response.
 
-    `head` is its status line and headers as they came, each line ended by CRLF, `lower` the same in lower case.
+    `head` is its status line and headers as received, each line ended by CRLF; `lower` is the same in lower case.
     """
 
     status: int
@@ -44,7 +44,7 @@ class Response(NamedTuple):
     lower: bytes
 
     def header(self, name: bytes) -> bytes | None:
-        """Return the value of a header, its name given in lower case; None when it is absent."""
+        """Return the value of a header, whose name is given in lower case, or None."""
         return _header(self.head, self.lower, b"\r\n" + name + b":")
 
 
@@ -54,7 +54,7 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 class Head(NamedTuple):
-    """What a response's head says; `lower` is all of it in lower case."""
+    """A parsed head; `lower` is all of it in lower case."""
 
     status: int
     keeps_open: bool
@@ -64,15 +64,15 @@ class Head(NamedTuple):
     lower: bytes
 
 
-@lru_cache(maxsize=1024)  # many responses have the same one
+@lru_cache(maxsize=1024)  # many responses have the same head
 def parse_head(head: bytes, *, bodiless: bool) -> Head:
-    """Return what a head says; after a `bodiless` one no body follows, whatever it says. Raises BrokenResponseError."""
+    """Parse a head; no body follows a `bodiless` one, whatever it says. Raises BrokenResponseError."""
     match = _STATUS.match(head)
     if match is None:
         raise BrokenResponseError("the response is not HTTP/1.1")
     status, lower = int(match[2]), head.lower()
     if status == 101:
-        raise BrokenResponseError("the server switched protocols, which nobody asked for")
+        raise BrokenResponseError("the server switched protocols without being asked to")
     connection = _header(lower, lower, b"\r\nconnection:") or b""
     keeps_open = b"keep-alive" in connection if match[1] == b"0" else b"close" not in connection
     if bodiless or status < 200 or status in {204, 304}:
@@ -85,7 +85,7 @@ def parse_head(head: bytes, *, bodiless: bool) -> Head:
 
 
 def _content_length(lower: bytes) -> int | None:
-    """Return the length that the headers give, None without one. Raises BrokenResponseError."""
+    """Return the Content-Length, or None. Raises BrokenResponseError."""
     values = [value.strip() for value in _LENGTHS.findall(lower)]
     if not values:
         return None
@@ -119,7 +119,7 @@ def _text(value: bytes) -> str:
 
 
 def _header(head: bytes, lower: bytes, mark: bytes) -> bytes | None:
-    """Return the value of a header that begins with a mark: CRLF, its name in lower case and a colon."""
+    """Return the value of a header given by its mark: CRLF, its name in lower case and a colon."""
     start = lower.find(mark)
     if start < 0:
         return None

@@ -1,7 +1,7 @@
-"""Sending a request until it has a final answer, or must be given up.
+"""Sends a request until it has a final answer or is given up.
 
-Sending again is safe where the dialect says so: a trading command carries an idempotency key, the same for all its
-tries. Tries are repeated in place, so nothing of the same user can overtake.
+Retrying is safe where the dialect says so: a trading command has an idempotency key, the same for all its tries. Tries
+are made in place, so no later command of the same user can overtake.
 """
 
 import json
@@ -18,10 +18,10 @@ from loadgen.client.dialect import AnyItem, Dialect, Item, Verdict
 from loadgen.client.response import ExchangeError, Response
 
 RETRY_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
-"""Not now: the same request may succeed later. A 408 may be that of the connection, sent while it was idle."""
+"""The same request may succeed later. A 408 may be for the connection, sent while it was idle."""
 
 _JSON_SPACE = " \t\r\n"
-_read_json = json.JSONDecoder().raw_decode  # each answer is read: half the time of json.loads
+_read_json = json.JSONDecoder().raw_decode  # used for every answer: half the time of json.loads
 _REPLAYED = b"idempotent-replayed"
 
 REFUSED_STATUSES = frozenset({401, 403})
@@ -32,8 +32,8 @@ REFUSED_STATUSES = frozenset({401, 403})
 class RetryPolicy:
     """How often and how long a request is tried. Times in seconds.
 
-    The wait before try n is drawn from 0 to `first_wait_s` x 2^n, at most `longest_wait_s` (exponential backoff with
-    full jitter); a server's Retry-After, as far as `longest_retry_after_s`, is waited for before that.
+    The wait before retry n is drawn from 0 to `first_wait_s` x 2^n, at most `longest_wait_s` (exponential backoff with
+    full jitter). A server's Retry-After, up to `longest_retry_after_s`, is waited for first.
     """
 
     timeout_s: float = 15.0
@@ -44,21 +44,21 @@ class RetryPolicy:
     longest_retry_after_s: float = 5.0
 
     def wait_s(self, retry: int, retry_after_s: float) -> float:
-        """Return how long to wait before a retry, counted from 0."""
+        """Return the wait before a retry, counted from 0."""
         longest = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(retry, 30))
         jitter = random.uniform(0.0, longest)  # noqa: S311 (spreads retries; no secret)
         return min(retry_after_s, self.longest_retry_after_s) + jitter
 
 
 class Outcome(NamedTuple):
-    """What became of a request.
+    """The outcome of a request.
 
     `status` is that of the last answer, 0 without one. `code` is `ok`, the problem's code, or the reason why there is
-    no final answer, and `said` explains it where the body does not. `latency_us` runs from the first send, at `sent_ns`
-    of `time.perf_counter_ns`, to the last byte of the last answer, all tries and the waits between them included; what
-    it took to connect before the first send, `connect_us`, is not part of it. `reasons` says why each try but the last
-    one failed; `reconnects` counts kept connections that were no longer good. `trace` is the id of its trace, if
-    that is kept.
+    no final answer; `said` explains it if the body does not. `latency_us` runs from the first send, at `sent_ns` of
+    `time.perf_counter_ns`, to the last byte of the last answer, including all tries and the waits between them;
+    connecting before the first send, `connect_us`, is not included. `reasons` says why each try but the last failed;
+    `reconnects` counts kept connections that were no longer usable. `trace` is the id of its trace, if the trace is
+    kept.
     """
 
     final: bool
@@ -79,12 +79,12 @@ class Outcome(NamedTuple):
 
     @property
     def refused(self) -> bool:
-        """Return whether the server did not accept the token."""
+        """Return whether the server refused the token."""
         return self.status in REFUSED_STATUSES
 
     @property
     def redirected(self) -> bool:
-        """Return whether the server sends its clients elsewhere."""
+        """Return whether the server redirects clients."""
         return 300 <= self.status < 400
 
 
@@ -92,7 +92,7 @@ class CommandTracer(Protocol):
     """Makes traces; see `loadgen.client.tracing`."""
 
     def send(self, item: Item, method: str, request: bytes, deliver: Callable[[bytes], Outcome]) -> Outcome:
-        """Send a request as a part of a trace."""
+        """Send a request within a trace."""
 
 
 class RetryingClient(Generic[AnyItem]):
@@ -116,7 +116,7 @@ class RetryingClient(Generic[AnyItem]):
         self._tracer = tracer
 
     def send(self, item: AnyItem) -> Outcome:
-        """Send an item of the workload; never raises for what the server or network does."""
+        """Send an item of the workload; never raises for failures of the server or the network."""
         dialect = self._dialect
         request, timeout_s = dialect.encode(item), dialect.timeout_s(item)
         if self._tracer is None:
@@ -125,7 +125,7 @@ class RetryingClient(Generic[AnyItem]):
         return self._tracer.send(item, method, request, lambda traced: self._deliver(traced, item, timeout_s))
 
     def read(self, request: bytes, timeout_s: float | None = None) -> Outcome:
-        """Send a request that is none of the workload and may be repeated, with another time-out in seconds."""
+        """Send a read that is not part of the workload, with its own time-out in seconds."""
         return self._deliver(request, None, timeout_s)
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class RetryingClient(Generic[AnyItem]):
         )
 
     def _wait(self, retry: int, verdict: Verdict, elapsed_s: float, allowed_s: float) -> bool:
-        """Wait before a retry; return False when there is none: too many, too late, or the run is stopping."""
+        """Wait before a retry; return False if there is none: too many, too late, or the run is stopping."""
         if retry >= self._policy.retries:
             return False
         wait_s = self._policy.wait_s(retry, verdict.retry_after_s)
@@ -185,7 +185,7 @@ class RetryingClient(Generic[AnyItem]):
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in a body, None when there is none."""
+    """Return the JSON object in a body, or None."""
     try:
         text = body.decode().strip(_JSON_SPACE)
         value, end = _read_json(text)
@@ -195,7 +195,7 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
 
 
 def retry_after_s(response: Response) -> float:
-    """Return what the server asks to wait, in seconds or as a date; 0 without a usable wish."""
+    """Return the Retry-After in seconds, given in seconds or as a date; 0 if there is no usable one."""
     value = response.header(b"retry-after")
     if value is None:
         return 0.0
@@ -209,7 +209,7 @@ def retry_after_s(response: Response) -> float:
 
 
 def redirection(response: Response) -> str:
-    """Return where a response redirects to, in words; empty when it does not."""
+    """Return in words where a response redirects to; empty if it does not."""
     location = response.header(b"location")
     if not 300 <= response.status < 400 or location is None:
         return ""

@@ -1,4 +1,4 @@
-"""Traces that begin at the load generator (`--trace-sample`), by OpenTelemetry: imported only when asked for."""
+"""Traces that begin at the load generator (`--trace-sample`), by OpenTelemetry; imported only when used."""
 
 import os
 import threading
@@ -17,22 +17,22 @@ from loadgen.client.dialect import Item
 from loadgen.client.retry import Outcome
 
 CLOSE_SECONDS = 5.0
-"""How long a run that is over waits for its last spans to be sent."""
+"""How long a finished run waits for its last spans to be sent."""
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Tracer:
-    """Makes a span of each command, from its first send to its last answer, and hands it to the server.
+    """Makes a span of each command, from its first send to its last answer, and passes it on to the server.
 
-    The server is told of each command's trace whether it is one of the share that is kept (W3C Trace Context).
+    The request says for each trace whether it is sampled (W3C Trace Context).
     """
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer = provider.get_tracer("loadgen")
 
     def send(self, item: Item, method: str, request: bytes, deliver: Callable[[bytes], Outcome]) -> Outcome:
-        """Send a request as a span; the outcome names its trace if that is kept."""
+        """Send a request as a span; the outcome has the trace's id if the trace is kept."""
         span = self._tracer.start_span(
             f"send {item.name}",
             kind=SpanKind.CLIENT,
@@ -57,10 +57,10 @@ class Tracer:
 
 @contextmanager
 def tracing(share: float) -> Iterator[Tracer]:
-    """Give a tracer that keeps a share of the traces.
+    """Yield a tracer that keeps a share of the traces.
 
-    Its own spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, if it does; at the end those that wait are sent, if that
-    does not take long.
+    Its own spans go to OTEL_EXPORTER_OTLP_ENDPOINT, if set; at the end the remaining ones are sent, within a time
+    limit.
     """
     named = {SERVICE_NAME: "loadgen", SERVICE_INSTANCE_ID: f"loadgen-{os.getpid()}"}
     resource = Resource.create(named).merge(OTELResourceDetector().detect())

@@ -1,1 +1,1 @@
-"""What a workload's lines mean over HTTP: how each becomes a request, and what its response is worth."""
+"""How workload lines become HTTP requests, and what the responses mean."""

@@ -1,4 +1,4 @@
-"""Any HTTP requests: what each is sent as, when it may be repeated, and when its response is what was expected."""
+"""Arbitrary HTTP requests: how each is sent, when it may be repeated, and when its response is as expected."""
 
 from loadgen.client.dialect import Verdict
 from loadgen.client.encoding import RequestWriter, Target
@@ -11,7 +11,7 @@ _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}
 
 
 class Http:
-    """Requests as they are. One with a `key` carries the run's id and its number in that header."""
+    """Requests sent as they are. One with a `key` has the run's id and its number in that header."""
 
     def __init__(self, writer: RequestWriter, target: Target, run_id: str) -> None:
         self._writer = writer
@@ -30,15 +30,15 @@ class Http:
         return item.method, self._target.prefix + item.path
 
     def timeout_s(self, item: HttpCall) -> float | None:  # noqa: ARG002 (the same for all)
-        """Return None: each has the time-out of the run."""
+        """Return None: every request has the run's time-out."""
         return None
 
     def may_repeat(self, item: HttpCall | None) -> bool:
-        """Return whether a request may be sent again though it may have been carried out."""
+        """Return whether a request may be sent again although it may have been executed."""
         return item is None or item.key is not None or item.method in _SAFE_TO_REPEAT
 
     def judge(self, response: Response, item: HttpCall | None) -> Verdict:
-        """Return what a response is worth: what the line expects, else anything below 500, is final."""
+        """Return the meaning of a response: a status that the line expects is final, else any below 500."""
         status = response.status
         expected = item.expect if item is not None else frozenset()
         if status in expected or (not expected and 200 <= status < 300):

@@ -14,7 +14,7 @@ from loadgen.workload.commands import COMMANDS, LOG_TIMEOUT_S, WHOLE_LOG
 from loadgen.workload.files import Command
 
 _FINAL_STATUSES = frozenset({200, 400, 409, 422})
-"""A success, a refusal for the request's form, a rejection by the rules, a reused key: the same however often sent."""
+"""Success, a malformed request, a rejection by the rules, a reused key: retrying does not change these."""
 
 CODES = frozenset({
     "invalid_amount", "invalid_symbol", "invalid_user", "invalid_filename", "invalid_header", "invalid_json",
@@ -25,11 +25,11 @@ CODES = frozenset({
     "too_many_orders", "too_many_triggers", "too_many_holdings", "cash_limit", "account_full", "not_supported",
     "index_conflict", "dump_quota",
 })  # fmt: skip
-"""The codes with which the interface says no."""
+"""The codes with which the interface refuses or rejects."""
 
 
 class TradingDialect:
-    """Trading commands, with an idempotency key each: the run's id and the command's number."""
+    """Trading commands, each with an idempotency key: the run's id and the command's number."""
 
     def __init__(self, writer: RequestWriter, target: Target, run_id: str) -> None:
         self._writer = writer
@@ -42,7 +42,7 @@ class TradingDialect:
         return self.request(item, f"Idempotency-Key: {self._run_id}-{number}\r\nX-Transaction-Num: {number}\r\n")
 
     def request(self, item: Command, identity: str) -> bytes:
-        """Return the request of a command with header lines, each ended by CRLF, that say which one it is."""
+        """Return a command's request, with header lines (each ended by CRLF) that identify it."""
         if COMMANDS[item.name].reads:
             return self._writer.get(_path(item), identity)
         return self._writer.post(_path(item), _body(item), identity)
@@ -52,15 +52,15 @@ class TradingDialect:
         return "GET" if COMMANDS[item.name].reads else "POST", self._target.prefix + _path(item)
 
     def timeout_s(self, item: Command) -> float | None:
-        """Return the time-out of a DUMPLOG, None for the other commands."""
+        """Return a DUMPLOG's time-out, or None for other commands."""
         return LOG_TIMEOUT_S if item.name == "DUMPLOG" else None
 
     def may_repeat(self, item: Command | None) -> bool:  # noqa: ARG002 (the same for all)
-        """Return True: every command has its key."""
+        """Return True: every command has a key."""
         return True
 
     def judge(self, response: Response, item: Command | None) -> Verdict:
-        """Return what a response is worth. An answer that names another command's transaction is that command's."""
+        """Return the meaning of a response. An answer with another command's number belongs to that command."""
         status = response.status
         body = parse_object(response.body)
         if status == 200:
@@ -78,15 +78,15 @@ class TradingDialect:
         return Verdict(final=False, again=False, code=code, said=redirection(response))
 
     def account(self, user: str) -> bytes:
-        """Return a request for a user's account, which is no command and leaves nothing in the log."""
+        """Return a request for a user's account: a read, which leaves nothing in the log."""
         return self._writer.get(f"{_user_path(user)}/account")
 
     def history(self, user: str, version: int, entries: int) -> bytes:
-        """Return a request for the latest entries of an account's journal at a version, likewise."""
+        """Return a request for the latest entries of a user's journal at a version: also a read."""
         return self._writer.get(f"{_user_path(user)}/history?before={version + 1}&limit={entries}")
 
     def dumplog(self, filename: str) -> bytes:
-        """Return a request for the audit log of all users that is not part of the workload."""
+        """Return a request for the audit log of all users, outside the workload."""
         return self._writer.post(WHOLE_LOG.path, f'{{"filename":{json_string(filename)}}}')
 
 

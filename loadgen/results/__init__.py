@@ -1,1 +1,1 @@
-"""What a run measured: statistics, reports, charts, comparisons, thresholds."""
+"""Results of a run: statistics, reports, charts, comparisons, thresholds."""

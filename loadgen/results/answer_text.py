@@ -1,4 +1,4 @@
-"""An answer as a person reads it: what became of a command, and what the server says of it, a line each."""
+"""An answer as text: the outcome of a command and the fields of its answer, one per line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from loadgen.client.retry import Outcome, parse_object
 
 _TOLD = {"command", "user"}
-"""What the line above the answer says already."""
+"""Fields that the line above the answer already shows."""
 
 _TIMES = {"timestamp", "expires_at", "valid_until"}
 _NOT_DONE = frozenset(
@@ -25,11 +25,11 @@ _NOT_DONE = frozenset(
         "http_429",
     }
 )
-"""Why there is no final answer, when nothing was changed for certain."""
+"""Reasons for no final answer after which nothing was changed for certain."""
 
 
 def as_text(line: str, outcome: Outcome, key: str) -> Iterator[str]:
-    """Yield the lines to show for a command, given as `line` and sent with a key, and its outcome."""
+    """Yield the lines to print for a command (`line`), sent with a key, and its outcome."""
     if outcome.code == "ok":
         yield f"{line}: ok{_tries(outcome)}"
         body = parse_object(outcome.body) or {}
@@ -47,7 +47,7 @@ def as_text(line: str, outcome: Outcome, key: str) -> Iterator[str]:
 
 
 def as_json(line: str, outcome: Outcome, key: str) -> str:
-    """Return a line of JSON that says all there is to say of an outcome."""
+    """Return everything about an outcome as a line of JSON."""
     return json.dumps(
         {
             "sent": line,
@@ -69,7 +69,7 @@ def _tries(outcome: Outcome) -> str:
 
 
 def _shown(name: str, value: Any) -> Iterator[str]:
-    """Yield a field of an answer: a list of things by a line each, anything else on one."""
+    """Yield the lines of a field: a list of objects has one line for each, anything else is on one line."""
     if isinstance(value, list):
         yield f"{name}: {'' if value else 'none'}".rstrip()
         yield from (f"  {_inline('', entry)}" for entry in value)

@@ -1,7 +1,7 @@
-"""The record of a replay: what each command was answered, as JSON lines, gzipped if the name ends in `.gz`.
+"""The record of a replay's answers, as JSON lines, gzipped if the file name ends in `.gz`.
 
-It is written while the replay runs and read line by line, so neither needs memory for it. A user's answers stand in
-the order of its commands. docs/loadgen.md describes the lines.
+It is written during the replay and read line by line, so neither needs memory for it. A user's answers are in the order
+of its commands. docs/loadgen.md describes the lines.
 """
 
 import gzip
@@ -19,16 +19,16 @@ from loadgen.workload.files import Command
 from loadgen.workload.selection import EVERYTHING, Selection
 
 FORMAT = 2
-"""The version of the file's form."""
+"""The version of the file format."""
 
 
 class AnswersError(Exception):
-    """An answers file that cannot be read or written, or is none."""
+    """An answers file that cannot be read or written, or is not one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """One command's answer. Times are the client's, in milliseconds since 1970; `body` is None without a final one."""
+    """One command's answer. Times are the client's, in ms since 1970; `body` is None without a final answer."""
 
     transaction: int
     final: bool
@@ -41,9 +41,9 @@ class RecordedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose answers these are.
+    """The run that the answers belong to.
 
-    `baseline` is whether the accounts were read before the run, `whole` whether its time was unlimited, so that all
+    `baseline` is whether the accounts were read before the run; `whole` whether its time was unlimited, so that all
     commands were to be sent.
     """
 
@@ -57,16 +57,16 @@ class Header:
 
 
 FLUSH_S = 1.0
-"""How often answers are handed to the kernel: so much is lost at most when the load generator is killed."""
+"""How often answers are flushed to the kernel: the most that is lost if the load generator is killed."""
 
 
 class AnswerWriter:
-    """Writes an answers file; any thread may add to it. `trouble` says why it can no longer be written, if so."""
+    """Writes an answers file; thread-safe. `trouble` says why it can no longer be written, if so."""
 
     def __init__(self, path: Path, header: Header | None, *, compressed: bool = False, is_json: bool = True) -> None:
-        """Begin a file; without a header it is one to be joined to another one. Raises AnswersError.
+        """Create a file; one without a header is joined to another later. Raises AnswersError.
 
-        `is_json` is whether bodies are JSON and stand in it as they are; else they are texts.
+        `is_json` is whether bodies are JSON and are written as they are; otherwise they are strings.
         """
         self.trouble: str | None = None
         self.path, self.compressed = path, compressed
@@ -114,19 +114,19 @@ class AnswerWriter:
         )
 
     def flush(self) -> None:
-        """Write what was added so far: a process that is forked next has nothing of it to write."""
+        """Write what was added so far, so that a forked process has nothing buffered."""
         with self._lock:
             self._try(self._file.flush)
 
     def close(self) -> None:
-        """Finish the file."""
+        """Close the file."""
         self._closing.set()
         self._flusher.join()
         with self._lock:
             self._try(self._file.close)
 
     def join(self, parts: Sequence[Path]) -> None:
-        """Finish the file with the answers in other files of the same kind, which are deleted."""
+        """Append the answers in other files of the same format, delete those files, and close this one."""
         self.close()
         self._try(lambda: _append(self.path, parts))
 
@@ -151,7 +151,7 @@ class AnswerWriter:
             self.flush()
 
     def _try(self, write: Callable[[], object]) -> None:
-        """Do something with the file, once it failed no more."""
+        """Perform an operation on the file, unless one has failed already."""
         if self.trouble is not None and not self._closing.is_set():
             return
         try:
@@ -164,7 +164,7 @@ class AnswerFile:
     """Reads an answers file."""
 
     def __init__(self, path: Path) -> None:
-        """Read its header. Raises AnswersError."""
+        """Read the header. Raises AnswersError."""
         self._path = path
         first = next(self._lines(), None)
         if first is None or first.get("loadgen") != FORMAT:
@@ -185,7 +185,7 @@ class AnswerFile:
             raise AnswersError(f"{path}: its first line is damaged: {error}") from error
 
     def baselines(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any] | None]]:
-        """Yield the users' accounts from before the run, with the last entry of each journal; raises AnswersError."""
+        """Yield the users' accounts from before the run, each with its journal's last entry; raises AnswersError."""
         lines = self._lines()
         next(lines)
         for line in lines:
@@ -241,5 +241,5 @@ def _append(path: Path, parts: Sequence[Path]) -> None:
 
 
 def _one_line(body: bytes) -> bytes:
-    """Return a JSON text without its line breaks; inside JSON strings there are none."""
+    """Return a JSON text without its line breaks; JSON strings contain none."""
     return body.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in body or b"\r" in body else body

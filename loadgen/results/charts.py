@@ -1,8 +1,7 @@
-"""Small charts as SVG: values over time, by percentile or by place, and bars and ranges by name.
+"""Small charts as SVG: values over time, by percentile or by position, and bars and ranges by name.
 
-On a page each chart is drawn in three widths, of which the page shows the one that fits: text has the same size on a
-telephone, on a screen and on paper. As a file a chart brings its style along. Colours are classes, `s1` to `s6`
-(charts.css).
+On a page each chart is drawn in three widths, of which the page shows the one that fits, so text has the same size on a
+phone, on a screen and on paper. As a file a chart includes its style. Colours are classes, `s1` to `s6` (charts.css).
 """
 
 import math
@@ -18,10 +17,10 @@ STYLE = Path(__file__).with_name("charts.css")
 _STEPS = 40
 _RIGHT, _TOP, _BOTTOM, _ROW, _LEGEND = 14, 10, 26, 26, 24
 _VALUE = 140
-"""Room for a figure with its unit behind a bar."""
+"""Space for a value with its unit behind a bar."""
 
 _CHARACTER = 7.5
-"""How wide a character is on average, at most."""
+"""The greatest average width of a character."""
 
 
 class Series(NamedTuple):
@@ -33,7 +32,7 @@ class Series(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A figure and the range it was found in."""
+    """A value and its range."""
 
     low: float
     middle: float
@@ -41,7 +40,7 @@ class Spread(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line through figures at places."""
+    """A line through values at positions."""
 
     name: str
     style: str
@@ -49,7 +48,7 @@ class Curve(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A figure by name."""
+    """A named value."""
 
     name: str
     style: str
@@ -57,7 +56,7 @@ class Bar(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Ascending values by name, such as percentiles, and what to say of them."""
+    """Ascending values with a name, such as percentiles, and a note."""
 
     name: str
     values: Sequence[float]
@@ -65,7 +64,7 @@ class Range(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """An axis: where a value is, from 0 at its beginning to 1 at its end, and its ticks."""
+    """An axis: maps a value to 0 at its beginning up to 1 at its end, and has ticks."""
 
     place: Callable[[float], float]
     ticks: Sequence[float]
@@ -78,7 +77,7 @@ class Chart(NamedTuple):
     draw: Callable[[int], Iterable[str]]
 
     def on_page(self) -> str:
-        """Return it for a page that has the style."""
+        """Return the chart for a page that includes the style."""
         return "".join(
             f'<svg class="{name}" viewBox="0 0 {width} {self.height}" role="img" '
             f'aria-hidden="{"false" if name == "wide" else "true"}">{"".join(self.draw(width))}</svg>'
@@ -86,7 +85,7 @@ class Chart(NamedTuple):
         )
 
     def as_file(self, entries: Sequence[tuple[str, str]] = ()) -> str:
-        """Return it as a file that stands alone, light and dark; with a legend of (name, style)."""
+        """Return the chart as a stand-alone file, light and dark, with a legend of (name, style)."""
         above = _LEGEND if entries else 0
         width, height = FILE_WIDTH, self.height + above
         return (
@@ -99,7 +98,7 @@ class Chart(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """The edges of the area within the axes."""
+    """The edges of the plot area."""
 
     left: float
     top: float
@@ -114,7 +113,7 @@ class _Frame(NamedTuple):
 
 
 def number(value: float) -> str:
-    """Return a figure as a reader wants it: three digits, no more."""
+    """Return a number with three significant digits."""
     if value == 0:
         return "0"
     if abs(value) >= 1e9:
@@ -127,7 +126,7 @@ def number(value: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a time from the start."""
+    """Return a time since the start."""
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60}:{whole % 60:02d}"
@@ -135,14 +134,14 @@ def clock(seconds: float) -> str:
 
 
 def linear(top: float) -> Scale:
-    """Return an axis from 0 to a round number that holds `top`."""
+    """Return an axis from 0 to a round number of at least `top`."""
     step = _round_step(max(top, 1e-9) / 4)
     count = max(1, math.ceil(max(top, 1e-9) / step - 1e-9))
     return Scale(lambda value: value / (step * count), [step * index for index in range(count + 1)])
 
 
 def logarithmic(low: float, top: float) -> Scale:
-    """Return an axis over whole powers of ten that holds `low` and `top`, both above 0."""
+    """Return an axis over whole powers of ten that includes `low` and `top`, both above 0."""
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(top) - 1e-9)
     last = max(last, first + 1)
 
@@ -153,7 +152,7 @@ def logarithmic(low: float, top: float) -> Scale:
 
 
 def fitting(values: Sequence[float]) -> Scale:
-    """Return an axis for latencies: logarithmic where they differ by more than a factor of 30."""
+    """Return an axis for latencies: logarithmic if they differ by more than a factor of 30."""
     above = [value for value in values if value > 0]
     if above and max(above) > 30 * min(above):
         return logarithmic(min(above), max(above))
@@ -167,7 +166,7 @@ def legend(entries: Sequence[tuple[str, str]]) -> str:
 
 
 def over_time(series: Sequence[Series], seconds: float, scale: Scale, unit: str, *, bars: bool = False) -> Chart:
-    """Return a chart of values by interval, each `seconds` long; as lines, or as bars on each other."""
+    """Return a chart of values by interval, each `seconds` long, as lines or as stacked bars."""
     height, count = 220, max(len(one.values) for one in series)
 
     def draw(width: int) -> Iterator[str]:
@@ -179,7 +178,7 @@ def over_time(series: Sequence[Series], seconds: float, scale: Scale, unit: str,
             yield from _stacked(series, frame, scale, slot)
         for one in () if bars else series:
             heights = [None if value is None else frame.y(scale.place(value)) for value in one.values]
-            # Few intervals are steps, many are points of a curve.
+            # Few intervals are drawn as steps, many as points of a curve.
             parts = (0.0, 1.0) if count < _STEPS else (0.5,)
             points = [(frame.left + slot * (index + part), y) for index, y in enumerate(heights) for part in parts]
             yield from _line(points, one.style, frame.bottom if len(series) == 1 else None)
@@ -197,7 +196,7 @@ def over_time(series: Sequence[Series], seconds: float, scale: Scale, unit: str,
 
 
 def by_percentile(series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], unit: str) -> Chart:
-    """Return a chart of (percentile, value) points; each further nine has the same width."""
+    """Return a chart of (percentile, value) points; each further nine takes the same width."""
     height, nines = 240, 4.0
     scale = fitting([value for _, _, points in series for _, value in points])
 
@@ -221,7 +220,7 @@ def by_percentile(series: Sequence[tuple[str, str, Sequence[tuple[float, float]]
 
 
 def by_place(curves: Sequence[Curve], unit: str, across: str, levels: Sequence[tuple[str, float]] = ()) -> Chart:
-    """Return a chart of figures over places above 0 on a logarithmic axis; `levels` are (style, height) for all."""
+    """Return a chart of values over positions above 0 on a logarithmic axis; `levels` are (style, height) lines."""
     height = 280
     scale = linear(max([*(figure.high for one in curves for _, figure in one.points), *(top for _, top in levels)]))
     places = sorted({place for one in curves for place, _ in one.points})
@@ -253,7 +252,7 @@ def by_place(curves: Sequence[Curve], unit: str, across: str, levels: Sequence[t
 
 
 def ranges(rows: Sequence[Range], unit: str) -> Chart:
-    """Return for each name a line from the first to the last of its values, with a dot at each."""
+    """Return a chart with a line for each name, from the first to the last of its values, with a dot at each."""
     scale = fitting([value for row in rows for value in row.values])
 
     def draw_row(index: int, frame: _Frame, y: float) -> Iterator[str]:
@@ -269,7 +268,7 @@ def ranges(rows: Sequence[Range], unit: str) -> Chart:
 
 
 def bars(rows: Sequence[Bar], unit: str) -> Chart:
-    """Return a bar for each name, with the spread of its figure."""
+    """Return a chart with a bar for each name, with the range of its value."""
     scale = linear(max(row.figure.high for row in rows))
 
     def draw_row(index: int, frame: _Frame, y: float) -> Iterator[str]:
@@ -322,7 +321,7 @@ def _levels(frame: _Frame, scale: Scale) -> Iterator[str]:
 
 
 def _columns(frame: _Frame, labels: Sequence[tuple[float, str]]) -> Iterator[str]:
-    """Yield the labels below the horizontal axis, from the last to the first, without those that would overlap."""
+    """Yield the labels below the horizontal axis, from last to first, without those that would overlap."""
     free = math.inf
     for part, label in reversed(labels):
         x, half = frame.x(part), _CHARACTER * len(label) / 2
@@ -349,7 +348,7 @@ def _stacked(series: Sequence[Series], frame: _Frame, scale: Scale, slot: float)
 
 
 def _line(points: Sequence[tuple[float, float | None]], style: str, floor: float | None = None) -> Iterator[str]:
-    """Yield a line with its gaps; a point alone is a dot. With a floor the space below it is filled."""
+    """Yield a line with its gaps; a single point is a dot. With a floor the area below is filled."""
     run: list[tuple[float, float]] = []
     for x, y in [*points, (0.0, None)]:
         if y is not None:

@@ -1,9 +1,10 @@
-"""Runs side by side: ratios that say how the second side does beside the first, and how much of that may be noise.
+"""Compares runs: ratios of the second side to the first, and how much of each may be noise.
 
-A ratio has an interval of 95 %. With several runs a side it comes from how much the runs of a side differ (Student's t,
-on logarithms). Within a run it comes from the histogram: a percentile lies between two order statistics; as latencies
-of one run depend on each other, half of them count. The wider one holds. One run says nothing of how much runs differ,
-so with one run a side the interval is at least 10 % either way, and what a hiccup of 50 ms makes of a short one.
+A ratio has an interval of 95 %. With several runs per side it comes from the variance between runs (Student's t, on
+logarithms). Within a run it comes from the histogram: a percentile lies between two order statistics; as a run's
+latencies depend on each other, half of them count. The wider interval is used. A single run says nothing about the
+variance between runs, so with one run per side the interval is at least 10 % either way, and wider for a short run, by
+the effect of a hiccup of 50 ms.
 """
 
 import math
@@ -22,13 +23,13 @@ from loadgen.results.tables import print_whole
 DEFAULT_METRICS = ("rate", "p50", "p99")
 _PERCENTILES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 METRICS = ("rate", *_PERCENTILES)
-"""What a ratio can be demanded of."""
+"""The metrics that a ratio can be required of."""
 
 ONE_RUN_NOISE, HICCUP_S = 0.10, 0.05
 _DEPENDENCE = 2
 _NORMAL_95 = 1.960
 _STUDENT_95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""For 1, 2, ... degrees of freedom; the last one for more."""
+"""For 1, 2, ... degrees of freedom; the last value is for more."""
 
 _SETTINGS = (
     "workload", "commands", "users_sent", "threads", "processes", "model", "pace", "duration_s", "warm_up_s", "users",
@@ -40,9 +41,9 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of both sides, the median of their runs.
+    """One metric of both sides, the median of their runs.
 
-    `ratio` is above 1 where the second side is better, and lies between `low` and `high`; None where it cannot be had.
+    `ratio` is above 1 if the second side is better, and lies between `low` and `high`; None if it is not known.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """A figure of the runs of one side: its median, and how far off it may be, as logarithms below and above."""
+    """A metric of one side's runs: its median, and its uncertainty as logarithms below and above."""
 
     value: float
     below: float
@@ -63,7 +64,7 @@ class _Side:
 
 
 def compare(first: Sequence[Report], second: Sequence[Report]) -> list[Metric]:
-    """Return the figures of the runs of two sides."""
+    """Return the metrics of two sides' runs."""
     sides = first, second
     metrics = [_metric("rate", sides, _rate, more_is_better=True)]
     metrics += [_metric(name, sides, _latency_of(name)) for name in _PERCENTILES]
@@ -88,7 +89,7 @@ def differences(reports: Sequence[Report]) -> list[str]:
 
 
 def too_low(metrics: Sequence[Metric], names: Sequence[str], least: float) -> list[str]:
-    """Return in words which ratios lie below `least`, beyond all noise; one that cannot be said does too."""
+    """Return in words which ratios are below `least`, beyond the noise; an unknown ratio counts as below."""
     by_name = {metric.name: metric for metric in metrics}
     found = []
     for name in names:
@@ -119,7 +120,7 @@ def print_comparison(metrics: Sequence[Metric], names: Sequence[str], notes: Seq
 
 
 Figure = Callable[[Report], _Side | None]
-"""A figure of one run, with how far off it may be."""
+"""A metric of one run, with its uncertainty."""
 
 
 def _metric(
@@ -140,7 +141,7 @@ def _metric(
 
 
 def _combined(runs: Sequence[_Side | None], freedom: int) -> _Side | None:
-    """Return the figure of a side from those of its runs; None when a run does not have it."""
+    """Return a side's metric from its runs', or None if a run does not have it."""
     found = [run for run in runs if run is not None and run.value > 0]
     if not found or len(found) < len(runs):
         return None
@@ -158,7 +159,7 @@ def _combined(runs: Sequence[_Side | None], freedom: int) -> _Side | None:
 
 
 def _rate(report: Report) -> _Side | None:
-    """Return the rate: it is as uncertain as the mean latency, and as the moment when the last answer came."""
+    """Return the rate: it is as uncertain as the mean latency, and as the time of the last answer."""
     rate, found = report["rate"], _mean(_latencies(report, None))
     if not rate or found is None:
         return None
@@ -185,7 +186,7 @@ def _latency_of(name: str, command: str | None = None) -> Figure:
 
 
 def _latencies(report: Report, command: str | None) -> Latencies:
-    """Return the latencies that count: corrected ones where there are any."""
+    """Return the latencies that count: the corrected ones, if there are any."""
     found = statistics_of(report)
     if command is None:
         every, _, corrected = found.every()

@@ -1,4 +1,4 @@
-"""What a verification found: differences, bounded in number, and what was proved."""
+"""Results of a verification: differences, limited in number, and what was verified."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ MAX_SHOWN_PER_USER = 5
 
 @dataclass(slots=True)
 class Findings:
-    """Differences by user (None: of no user), and notes on what could not be checked."""
+    """Differences by user (None: not about a user), and notes on what could not be checked."""
 
     shown: list[tuple[str | None, str]] = field(default_factory=list)
     counts: Counter[str | None] = field(default_factory=Counter)
@@ -20,18 +20,18 @@ class Findings:
     unlogged_prices: int = 0
 
     def differ(self, user: str | None, message: str) -> None:
-        """Note a difference."""
+        """Record a difference."""
         self.counts[user] += 1
         if len(self.shown) < MAX_SHOWN and self.counts[user] <= MAX_SHOWN_PER_USER:
             self.shown.append((user, message))
 
     def note(self, message: str) -> None:
-        """Note what could not be checked."""
+        """Record what could not be checked."""
         self.notes.append(message)
 
     @property
     def total(self) -> int:
-        """Return how many differences there are, those not kept included."""
+        """Return how many differences there are, including those not kept."""
         return self.counts.total()
 
     def lines(self) -> list[str]:
@@ -58,7 +58,7 @@ class Verification:
         return self.findings.total == 0
 
     def sentence(self) -> str:
-        """Return what was proved, or how much is wrong, in one line."""
+        """Return in one line what was verified, or how much is wrong."""
         found = self.findings
         if not self.passed:
             return f"{found.total:,} differences in {len(found.counts):,} of {self.accounts:,} accounts"
@@ -87,5 +87,5 @@ class Verification:
 
 
 def _by_user(difference: tuple[str | None, str]) -> str:
-    """Return the key that puts what concerns no user after all users."""
+    """Return a sort key that puts differences about no user last."""
     return difference[0] or "~"

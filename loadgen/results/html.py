@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page: nothing is loaded from anywhere, no script runs, and it prints well."""
+"""A report as one self-contained HTML page: it loads nothing, runs no script, and prints well."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,10 +18,10 @@ from loadgen.results.timeline import Interval, Timeline
 _STYLE = Path(__file__).with_name("page.css")
 
 _POINTS = 240
-"""How many intervals a chart has at most: neighbours are joined, exactly."""
+"""The most intervals in a chart: neighbours are merged, exactly."""
 
 _CHARTED = 8
-"""With fewer intervals there are no charts over time: a table says it all."""
+"""With fewer intervals there are no charts over time: a table shows everything."""
 
 _CURVE = (0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99)
 _CURVE_SHOWN = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
@@ -41,7 +41,7 @@ def page(report: Report) -> str:
 
 
 def _context(report: Report) -> dict[str, Any]:
-    """Return what the page shows."""
+    """Return the template's variables."""
     run, statistics = report["run"], statistics_of(report)
     timeline = statistics.timeline.joined(_POINTS)
     intervals = [interval for _, interval in timeline.rows()]
@@ -70,7 +70,7 @@ def _context(report: Report) -> dict[str, Any]:
 
 
 def verdict(report: Report) -> tuple[str, str]:
-    """Return whether the run was good (`good`, `warning`, `bad`), and in words."""
+    """Return a verdict on the run (`good`, `warning`, `bad`), and its text."""
     found = "good", "Every command was answered"
     if report["schedule"] is not None and not report["schedule"]["held"]:
         found = "warning", "The rate was not held"
@@ -105,7 +105,7 @@ def _subtitle(report: Report) -> str:
 
 
 def _tiles(report: Report) -> Iterator[tuple[str, str, str, bool]]:
-    """Yield name, value, what it is, and whether it is alarming."""
+    """Yield name, value, description, and whether it is alarming."""
     counted, schedule = latency(report), report["schedule"]
     rate = f"{report['rate']:,.0f}" if report["rate"] >= 100 else number(report["rate"])
     yield "commands", f"{report['commands']:,}", f"in {number(report['seconds'])} s", False
@@ -180,7 +180,7 @@ def _troubles(report: Report, timeline: Timeline, intervals: Sequence[Interval],
 
 
 def _seconds(report: Report, timeline: Timeline) -> dict[str, Any] | None:
-    """Return the table of what was in each interval."""
+    """Return the table of intervals."""
     is_open = report["schedule"] is not None
     heads = [
         "from",

@@ -1,4 +1,4 @@
-"""Latencies in HDR histograms: three significant digits from 1 us to 1 h in bounded memory, added up exactly."""
+"""Latencies in HDR histograms: three significant digits from 1 us to 1 h in bounded memory, summed exactly."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -16,7 +16,7 @@ class Latencies:
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, MAX_LATENCY_US, 3)
         self._new: dict[int, int] = {}
-        """How often each latency was recorded that is not in the histogram yet: equal ones are put in as one."""
+        """Latencies that are not in the histogram yet, with their counts: equal ones are added together."""
         self._count = self._total_us = self._max_us = 0
 
     @property
@@ -26,14 +26,14 @@ class Latencies:
         return self._count
 
     def record(self, latency_us: int) -> None:
-        """Count one latency; beyond an hour counts as an hour."""
+        """Count one latency; more than an hour counts as an hour."""
         new = self._new
         new[latency_us] = new.get(latency_us, 0) + 1
         if len(new) > _MOST_NEW:
             self._put_in()
 
     def _put_in(self) -> HdrHistogram:
-        """Return the histogram, all latencies in it."""
+        """Return the histogram with all latencies in it."""
         for latency_us, times in self._new.items():
             self._histogram.record_value(max(1, min(latency_us, MAX_LATENCY_US)), times)
             self._count += times
@@ -43,7 +43,7 @@ class Latencies:
         return self._histogram
 
     def add(self, other: "Latencies") -> None:
-        """Count everything that another histogram counted."""
+        """Add the counts of another histogram."""
         self._histogram.add(other._put_in())  # noqa: SLF001 (of its own class)
         self._count += other._count  # noqa: SLF001 (of its own class)
         self._total_us += other._total_us  # noqa: SLF001 (of its own class)
@@ -72,13 +72,13 @@ class Latencies:
         }
 
     def dump(self) -> dict[str, Any]:
-        """Return everything as a JSON object, from which `read` makes the histogram again."""
+        """Return everything as a JSON object that `read` understands."""
         histogram = self._put_in().encode().decode()
         return {"count": self._count, "total_us": self._total_us, "max_us": self._max_us, "histogram": histogram}
 
     @classmethod
     def read(cls, dumped: Mapping[str, Any]) -> Self:
-        """Return the latencies that were dumped. Raises KeyError, TypeError and ValueError for other things."""
+        """Return latencies that were dumped. Raises KeyError, TypeError and ValueError for invalid input."""
         latencies = cls()
         latencies._histogram.add(HdrHistogram.decode(dumped["histogram"].encode()))
         latencies._count = int(dumped["count"])

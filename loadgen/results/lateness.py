@@ -1,4 +1,4 @@
-"""How late commands left in the open model, and why."""
+"""How late commands were sent in the open model, and why."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
@@ -11,14 +11,14 @@ CAUSES = {
     "threads": "all threads were waiting for the server (more --threads help)",
     "generator": "the load generator itself was too slow (use --processes, or a separate machine)",
 }
-"""What a late command waited for. Each moment of its lateness has one cause."""
+"""The causes of lateness. Each moment of a command's lateness has one cause."""
 
 TOLERATED = 0.01
-"""The part of the commands that may be missed by a run that held its rate; one command always may."""
+"""The share of commands that a run may miss and still have held its rate; one command always may be missed."""
 
 
 class Delay(NamedTuple):
-    """How long after its intended start a command left, in us, by cause."""
+    """The time from a command's intended start to its send, in us, by cause."""
 
     server_us: int = 0
     order_us: int = 0
@@ -27,7 +27,7 @@ class Delay(NamedTuple):
 
     @property
     def total_us(self) -> int:
-        """Return how late it left."""
+        """Return how late it was sent."""
         return self.server_us + self.order_us + self.threads_us + self.generator_us
 
 
@@ -38,7 +38,7 @@ class Lateness:
     """The lateness of a run's commands, and whether the schedule was held.
 
     `planned` is how many commands were due within `planned_s` seconds; those not sent by then, with some grace, are
-    `missed`. `last_late_us` is how late the last one left.
+    `missed`. `last_late_us` is the lateness of the last one.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Lateness:
         self._causes_us = [0, 0, 0, 0]
 
     def record(self, delay: Delay, *, in_time: bool) -> None:
-        """Count a command that left; `in_time` is whether that was before the end of the schedule."""
+        """Count a command that was sent; `in_time` is whether that was before the end of the schedule."""
         total_us = sum(delay)
         self.delays.record(total_us)
         self.last_late_us = total_us
@@ -60,7 +60,7 @@ class Lateness:
                 self._causes_us[index] += part_us
 
     def add(self, other: "Lateness") -> None:
-        """Count what another one counted of the same schedule."""
+        """Add the counts of another part of the same schedule."""
         self.delays.add(other.delays)
         self.planned += other.planned
         self.planned_s = max(self.planned_s, other.planned_s)
@@ -70,16 +70,16 @@ class Lateness:
 
     @property
     def missed(self) -> int:
-        """Return how many commands did not leave in time."""
+        """Return how many commands were not sent in time."""
         return max(0, self.planned - self.in_time)
 
     @property
     def held(self) -> bool:
-        """Return whether the rate that was asked for was had."""
+        """Return whether the requested rate was reached."""
         return self.missed <= max(1.0, TOLERATED * self.planned)
 
     def figures(self) -> dict[str, Any]:
-        """Return it for a reader as a JSON object."""
+        """Return a summary as a JSON object."""
         seconds = self.planned_s or 1.0
         return {
             "held": self.held,
@@ -96,7 +96,7 @@ class Lateness:
         }
 
     def dump(self) -> dict[str, Any]:
-        """Return everything as a JSON object, from which `read` makes it again."""
+        """Return everything as a JSON object that `read` understands."""
         return {
             "delays": self.delays.dump(),
             "planned": self.planned,
@@ -108,7 +108,7 @@ class Lateness:
 
     @classmethod
     def read(cls, dumped: Mapping[str, Any]) -> Self:
-        """Return what was dumped. Raises KeyError, TypeError and ValueError for other things."""
+        """Return what was dumped. Raises KeyError, TypeError and ValueError for invalid input."""
         lateness = cls()
         lateness.delays = Latencies.read(dumped["delays"])
         lateness.planned, lateness.in_time = int(dumped["planned"]), int(dumped["in_time"])
@@ -127,7 +127,7 @@ def missed_rate(schedule: Mapping[str, Any]) -> str:
 
 
 def causes(figures: Mapping[str, Any]) -> str:
-    """Return in words why commands left late, most of it first; empty when none did."""
+    """Return in words why commands were late, the largest cause first; empty if none was."""
     parts = figures["late_s_by_cause"]
     total = sum(parts.values())
     if not total:

@@ -1,4 +1,4 @@
-"""What machine the load came from: for reports, so that figures can be told apart later."""
+"""A description of the machine that sent the load, for reports."""
 
 import importlib.metadata
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """Return what is worth knowing of this machine as a JSON object."""
+    """Return the description as a JSON object."""
     return {
         "host": socket.gethostname(),
         "system": f"{platform.system()} {platform.release()}",

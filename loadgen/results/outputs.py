@@ -1,6 +1,6 @@
-"""The files that a command writes: checked and opened before anything is done, written beside, and renamed when whole.
+"""Output files: checked and opened before a run, written under temporary names, and renamed when complete.
 
-So a long run does not end with a result that cannot be written, and a failure leaves what stood there before.
+So a long run does not end with a result that cannot be written, and a failure leaves the previous file in place.
 """
 
 import os
@@ -20,7 +20,7 @@ class OutputError(Exception):
 
 
 class Output:
-    """One text file, or standard output for `-`. What is no regular file, such as a pipe, is written in place."""
+    """One text file, or standard output for `-`. Special files, such as pipes, are written in place."""
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises OutputError."""
@@ -32,7 +32,7 @@ class Output:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def write(self, text: str) -> None:
-        """Write it all, once. Raises OSError; what stood there before then still does."""
+        """Write the whole text, once. Raises OSError; the previous file is then still there."""
         if self._partial is None:
             self._file.write(text)
             self._file.flush()
@@ -45,7 +45,7 @@ class Output:
         self._partial = None
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Remove what is left."""
         with suppress(OSError):
             if self._file is not sys.stdout:
                 self._file.close()
@@ -55,7 +55,7 @@ class Output:
     def _open(self) -> TextIO:
         if self.path == STANDARD_OUTPUT:
             return sys.stdout
-        self._target = self.path.resolve()  # a link stays one
+        self._target = self.path.resolve()  # a symbolic link stays one
         if is_special(self._target):
             return self._target.open("w", encoding="utf-8", newline="")
         mode = self._target.stat().st_mode & 0o777 if self._target.exists() else 0o666 & ~_umask()
@@ -71,9 +71,9 @@ class Outputs:
     def __init__(
         self, paths: Mapping[str, Path | None], others: Mapping[str, Path | None], inputs: Sequence[Path]
     ) -> None:
-        """Open the outputs in `paths`, which have the attributes of the arguments as keys. Raises OutputError.
+        """Open the outputs in `paths`, whose keys are argument names. Raises OutputError.
 
-        None of them may be one of `others` (files that somebody else writes) or of the `inputs`, and no two the same.
+        None may be one of `others` (files that others write) or of the `inputs`, and no two may be the same.
         """
         wanted = {name: path for name, path in paths.items() if path is not None}
         options = {"--" + name.replace("_", "-"): path for name, path in wanted.items()}
@@ -88,14 +88,14 @@ class Outputs:
 
     @property
     def take_standard_output(self) -> bool:
-        """Return whether one of them is standard output, so that nothing else may be."""
+        """Return whether one of them is standard output, so that nothing else may be written to it."""
         return any(output.path == STANDARD_OUTPUT for output in self._outputs.values())
 
     def __contains__(self, name: str) -> bool:
         return name in self._outputs
 
     def write(self, name: str, text: str) -> str | None:
-        """Write one of them; return what went wrong."""
+        """Write one of them; return what went wrong, or None."""
         output = self._outputs[name]
         try:
             output.write(text)
@@ -104,7 +104,7 @@ class Outputs:
         return None
 
     def close(self) -> None:
-        """Leave nothing behind of what was not written."""
+        """Remove what was not written."""
         for output in self._outputs.values():
             output.close()
 
@@ -118,7 +118,7 @@ class Outputs:
 
 
 def check_distinct(outputs: Mapping[str, Path], inputs: Sequence[Path]) -> None:
-    """Raise OutputError when an output is a folder, has none, or is an input or another output."""
+    """Raise OutputError if an output is a folder, has no folder, or is an input or another output."""
     seen: dict[object, str] = {}
     read = {_identity(path): path for path in inputs}
     for name, path in outputs.items():
@@ -132,20 +132,21 @@ def check_distinct(outputs: Mapping[str, Path], inputs: Sequence[Path]) -> None:
         if identity in read:
             raise OutputError(f"{name} {path} would overwrite the input {read[identity]}")
         if identity in seen:
-            raise OutputError(f"{seen[identity]} and {name} are the same file, {path}: give each a name of its own")
+            raise OutputError(f"{seen[identity]} and {name} are the same file, {path}: give each its own name")
         seen[identity] = name
 
 
 def is_special(path: Path) -> bool:
-    """Return whether there is something at a path that is neither a regular file nor a folder."""
+    """Return whether a path is something other than a regular file or a folder."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager
 def written_beside(path: Path, run_id: str) -> Iterator[Path]:
-    """Give where to write a file while a run lasts, and rename it to `path` at the end, however the run ended.
+    """Yield a temporary path for a file, and rename it to `path` at the end, however the run ended.
 
-    The name has the run's id: what a killed run leaves behind is not overwritten by the next one. Raises OutputError.
+    The temporary name contains the run's id, so the next run does not overwrite what a killed run leaves. Raises
+    OutputError.
     """
     if is_special(path):
         yield path
@@ -161,7 +162,7 @@ def written_beside(path: Path, run_id: str) -> Iterator[Path]:
 
 
 def _identity(path: Path) -> object:
-    """Return what two names of one file have in common."""
+    """Return what identifies a file, whatever its name."""
     if path == STANDARD_OUTPUT:
         return "-"
     try:

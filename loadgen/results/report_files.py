@@ -1,4 +1,4 @@
-"""Reports as files: written, read again, and added up over the machines of one run."""
+"""Reports as files: written, read, and merged over the machines of one run."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def as_json(report: Mapping[str, Any]) -> str:
 
 
 def as_csv(report: Mapping[str, Any]) -> str:
-    """Return a report's figures over time as CSV, a row an interval (docs/loadgen.md)."""
+    """Return a report's figures over time as CSV, one row per interval (docs/loadgen.md)."""
     columns = ["t", "commands", "errors", "retries", "due", "sent", "late_max", "p50", "p90", "p99", "max"]
     names = {"t": "second", **{column: f"{column}_ms" for column in columns[6:]}}
     heads = [names.get(column, column) for column in columns]
@@ -32,7 +32,7 @@ def as_csv(report: Mapping[str, Any]) -> str:
 
 
 def as_csv_by_command(report: Mapping[str, Any]) -> str:
-    """Return a report's figures by command as CSV, the last row all of them (docs/loadgen.md)."""
+    """Return a report's figures by command as CSV; the last row is all commands (docs/loadgen.md)."""
     percentiles = [f"p{percent:g}" for percent in PERCENTILES]
     heads = ["command", "commands", "errors", *(f"{name}_ms" for name in ("mean", *percentiles, "max"))]
     named = [*report["by_command"].items(), ("all", report)]
@@ -47,7 +47,7 @@ def as_csv_by_command(report: Mapping[str, Any]) -> str:
 
 
 def latency(figures: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return the latencies that count: those from the intended start where the run had one."""
+    """Return the latencies that count: those from the intended start, if the run had one."""
     found: Mapping[str, float] = figures["corrected_ms"] or figures["latency_ms"]
     return found
 
@@ -80,7 +80,7 @@ def read_report(path: Path) -> Report:
 
 
 def statistics_of(report: Mapping[str, Any]) -> Statistics:
-    """Return the statistics with which a report was written."""
+    """Return the statistics in a report."""
     return Statistics.read(report, report["run"]["started_at_ms"])
 
 
@@ -89,9 +89,9 @@ _SUMMED = ("commands", "users_sent", "threads", "processes")
 
 
 def merge(reports: Sequence[Report], *, partial: bool = False) -> Report:
-    """Return the report of all machines of one run; histograms are added exactly.
+    """Return the report of all machines of one run; histograms are summed exactly.
 
-    Raises ReportError when they are not the parts of one run, each once, and all of them unless it may be `partial`.
+    Raises ReportError unless they are the parts of one run, each once, and all of them unless it may be `partial`.
     """
     ordered = sorted(reports, key=lambda report: int(report["run"]["started_at_ms"]))
     runs = [report["run"] for report in ordered]
@@ -138,7 +138,7 @@ def merge(reports: Sequence[Report], *, partial: bool = False) -> Report:
 
 
 def _check_shards(shards: Sequence[str], *, partial: bool) -> None:
-    """Raise ReportError unless each shard of one division is there once."""
+    """Raise ReportError unless each shard of one division is present once."""
     if len(set(shards)) < len(shards):
         raise ReportError(f"these are not parts of one run: shard {max(shards, key=shards.count)} is given twice")
     divisions = sorted({int(shard.partition("/")[2]) for shard in shards})

@@ -1,6 +1,6 @@
-"""What is counted and measured during a replay: outcomes, retries and latencies, by command and by second.
+"""What a replay counts and measures: outcomes, retries and latencies, by command and by second.
 
-Statistics can be written down in full and added up exactly, over processes and over machines.
+Statistics can be saved in full and summed exactly, over processes and over machines.
 """
 
 import threading
@@ -26,11 +26,11 @@ _KINDS = ("first_try", "retried", "corrected")
 
 @dataclass(slots=True)
 class CommandStatistics:
-    """What was measured of one command.
+    """The statistics of one command.
 
-    `first_try` holds the commands answered at their first try, `retried` those that needed more, from their first
-    send on; `corrected` all of them, from the moment when they should have been sent (the open model only). Commands
-    without a final answer are in none: they have no latency.
+    `first_try` has the latencies of commands answered at their first try, `retried` of those that needed more, from
+    their first send on; `corrected` of all, from the time when they were due (open model only). Commands without a
+    final answer are in none: they have no latency.
     """
 
     first_try: Latencies = field(default_factory=Latencies)
@@ -40,7 +40,7 @@ class CommandStatistics:
     errors: int = 0
 
     def record(self, outcome: Outcome, late_us: int | None) -> None:
-        """Count a command; `late_us` is how long after it was due it was sent, None if it had no such moment."""
+        """Count a command; `late_us` is how long after it was due it was sent, None if it was not scheduled."""
         self.outcomes[outcome.status, outcome.code] += 1
         if not outcome.final:
             self.errors += 1
@@ -57,7 +57,7 @@ class CommandStatistics:
             self.corrected.record(late_us + outcome.latency_us)
 
     def add(self, other: "CommandStatistics") -> None:
-        """Count what another one counted."""
+        """Add the counts of other statistics."""
         self.outcomes.update(other.outcomes)
         self.errors += other.errors
         for kind in _KINDS:
@@ -77,7 +77,7 @@ class CommandStatistics:
         return merged
 
     def figures(self) -> dict[str, Any]:
-        """Return everything for a reader as a JSON object."""
+        """Return a summary as a JSON object."""
         first_try_ms = self.first_try.summary_ms()
         return {
             "commands": self.outcomes.total(),
@@ -89,13 +89,13 @@ class CommandStatistics:
         }
 
     def dump(self) -> dict[str, Any]:
-        """Return the histograms, from which `read` makes them again."""
+        """Return the histograms in a form that `read` understands."""
         kinds = {kind: getattr(self, kind) for kind in _KINDS}
         return {kind: latencies.dump() for kind, latencies in kinds.items() if latencies is not None}
 
     @classmethod
     def read(cls, dumped: Mapping[str, Any], figures: Mapping[str, Any]) -> Self:
-        """Return what was dumped. Raises KeyError, TypeError and ValueError for other things."""
+        """Return what was dumped. Raises KeyError, TypeError and ValueError for invalid input."""
         command = cls(errors=int(figures["errors"]))
         for kind in _KINDS:
             if kind in dumped:
@@ -107,7 +107,7 @@ class CommandStatistics:
 
 
 class Live(NamedTuple):
-    """How far a run is, and how it went lately: `recent` is of the last seconds."""
+    """The progress of a run; `recent` covers the last seconds."""
 
     done: int
     errors: int
@@ -116,7 +116,7 @@ class Live(NamedTuple):
     recent: Interval
 
     def plus(self, other: "Live") -> "Live":
-        """Return both together."""
+        """Return the sum of both."""
         recent = Interval()
         recent.add(self.recent)
         recent.add(other.recent)
@@ -130,9 +130,9 @@ class Live(NamedTuple):
 
 
 class Statistics:
-    """The figures of a run; any thread may record, and read the counters while others record.
+    """The figures of a run; thread-safe.
 
-    The clock starts at `start`; what is sent before that, in the warm-up, is counted apart and is in no figure.
+    The clock starts at `start`; commands sent before that, in the warm-up, are counted separately and are in no figure.
     """
 
     def __init__(self, *, is_open: bool = False) -> None:
@@ -156,7 +156,7 @@ class Statistics:
         self._started_ns = self._ended_ns = 0
 
     def start(self, at_ns: int | None = None) -> None:
-        """Start the clock, or set it to a moment of `time.perf_counter_ns` at which it starts."""
+        """Start the clock, now or at a moment of `time.perf_counter_ns`."""
         now_ns = time.perf_counter_ns()
         self._started_ns = self._ended_ns = now_ns if at_ns is None else at_ns
         self.started_at_ms = (time.time_ns() - (now_ns - self._started_ns)) // 1_000_000
@@ -168,7 +168,7 @@ class Statistics:
 
     @property
     def answered(self) -> int:
-        """Return how many commands have a final answer, those of the warm-up included."""
+        """Return how many commands have a final answer, including those of the warm-up."""
         return self.done - self.errors + self.warm_up_commands - self.warm_up_errors
 
     def record(
@@ -180,9 +180,9 @@ class Statistics:
         in_time: bool = True,
         transaction: int | None = None,
     ) -> None:
-        """Count the outcome of a command, which the open model sent some `delay` after it was due.
+        """Count the outcome of a command, which the open model sent `delay` after it was due.
 
-        Latency over time is corrected latency where there is one, and counts when the command was due or sent.
+        Latency over time is corrected latency if there is one, and counts when the command was due or sent.
         """
         late_us = None if delay is None else delay.total_us
         with self._lock:
@@ -212,7 +212,7 @@ class Statistics:
                 self.lateness.record(delay, in_time=in_time)
 
     def live(self) -> Live:
-        """Return how far the run is, the warm-up included, and how it went lately."""
+        """Return the progress of the run, including the warm-up."""
         with self._lock:
             elapsed_s = (time.perf_counter_ns() - self._started_ns) / 1e9
             return Live(
@@ -248,7 +248,7 @@ class Statistics:
             self.examples[key] = {"command": name, "transaction": transaction, "said": outcome.said, "body": body}
 
     def add(self, other: "Statistics") -> None:
-        """Count what another one counted, at the same time or at another one."""
+        """Add other statistics, of the same time or another."""
         if not other.started_at_ms:
             return
         if not self.started_at_ms:
@@ -282,7 +282,7 @@ class Statistics:
         return every, first, corrected
 
     def figures(self) -> dict[str, Any]:
-        """Return everything as a JSON object (docs/loadgen.md), from which `read` makes the statistics again."""
+        """Return everything as a JSON object (docs/loadgen.md) that `read` understands."""
         with self._lock:
             every, first, corrected = self.every()
             outcomes: Counter[str] = Counter()
@@ -320,7 +320,7 @@ class Statistics:
 
     @classmethod
     def read(cls, figures: Mapping[str, Any], started_at_ms: int) -> Self:
-        """Return the statistics that have these figures. Raises KeyError, TypeError and ValueError for other things."""
+        """Return the statistics with these figures. Raises KeyError, TypeError and ValueError for invalid input."""
         statistics = cls()
         statistics.started_at_ms = started_at_ms
         statistics._ended_ns = round(figures["seconds"] * 1e9)

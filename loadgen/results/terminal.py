@@ -42,7 +42,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
 
 
 def print_verification(verification: Verification, console: Console) -> None:
-    """Print what a verification found: each difference that was kept, what was not checked, and the sum of it."""
+    """Print the result of a verification: each kept difference, what was not checked, and the verdict."""
     for line in verification.findings.lines():
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     for note in verification.findings.notes:

@@ -1,4 +1,4 @@
-"""Conditions under which a run counts as failed: `p99>50ms`, `errors>0`, `rate<500`, `BUY.p99>=1s`."""
+"""Conditions that fail a run: `p99>50ms`, `errors>0`, `rate<500`, `BUY.p99>=1s`."""
 
 import operator
 import re
@@ -40,11 +40,11 @@ _GATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A condition that no good run fulfils. Latencies are in milliseconds, ratios parts of 1.
+    """A condition under which a run fails. Latencies are in milliseconds, ratios parts of 1.
 
-    `kind` is which latency is meant: `corrected`, `uncorrected`, `first_try`, or None for the corrected one of an
-    open run and the uncorrected one of a closed run; `late` is how late commands left, `connect` how long connecting
-    took. `is_part` is whether a count is meant in percent of all commands.
+    `kind` says which latency is meant: `corrected`, `uncorrected`, `first_try`, or None for the corrected one of an
+    open run and the uncorrected one of a closed run; `late` is how late commands were sent, `connect` how long
+    connecting took. `is_part` is whether a count is a percentage of all commands.
     """
 
     text: str
@@ -57,17 +57,17 @@ class Gate:
 
     @property
     def counts(self) -> bool:
-        """Return whether it counts how commands and tries ended."""
+        """Return whether it counts outcomes of commands and tries."""
         return self.figure in _REASONS | CODES or _HTTP.fullmatch(self.figure) is not None
 
     @property
     def judges_errors(self) -> bool:
-        """Return whether it says how many errors are too many."""
+        """Return whether it limits errors."""
         return self.figure in {"errors", "error_rate"}
 
 
 def parse_gate(text: str) -> Gate:
-    """Return the gate in a text. Raises GateError."""
+    """Return the gate in a string. Raises GateError."""
     match = _GATE.fullmatch(text.strip())
     if match is None:
         raise GateError(f"{text!r} is not a condition such as 'p99>50ms', 'errors>0' or 'rate<500'")
@@ -105,9 +105,9 @@ def _plain_limit(text: str, match: "re.Match[str]", limit: float) -> float:
 
 
 def judge(report: Mapping[str, Any], gates: Sequence[Gate]) -> list[dict[str, Any]]:
-    """Return for each gate whether it failed and what was found.
+    """Return for each gate whether it failed, and the measured value.
 
-    A figure that the run does not have, such as a percentile of no answers, fails its gate.
+    A figure that the run does not have, such as a percentile without answers, fails its gate.
     """
     statistics = statistics_of(report)
     results = []
@@ -135,7 +135,7 @@ def _find(report: Mapping[str, Any], statistics: Statistics, gate: Gate) -> floa
 
 
 def _count(report: Mapping[str, Any], gate: Gate) -> float | None:
-    """Return how many commands, and tries that were repeated, ended so."""
+    """Return how many commands, and retried tries, ended that way."""
     scope = report if gate.command is None else report["by_command"].get(gate.command)
     if scope is None:
         return 0.0

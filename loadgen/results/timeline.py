@@ -1,11 +1,11 @@
-"""What happened when: figures of a run by interval of time, in memory that does not grow with the run.
+"""Figures of a run over time, by interval, in bounded memory.
 
-Outcomes count when they came; latencies when their commands were due, or sent where nothing was due: so a stall shows
-where it was and not where it ended.
+Outcomes count when they came, latencies when their commands were due (or sent, in the closed model): so a stall is
+shown where it began and not where it ended.
 
-An interval is a second; when a run outlasts `MAX_INTERVALS` of them, intervals are joined two by two, exactly. Joining
-happens while the run goes on, so it must take no time: an interval's histogram is a small dictionary of the buckets
-that an HDR histogram of two digits has.
+An interval is a second; if a run has more than `MAX_INTERVALS`, neighbouring intervals are merged, exactly. Merging
+happens during the run and must be fast, so an interval's histogram is a small dictionary with the buckets of an HDR
+histogram of two digits.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,21 +16,21 @@ MAX_INTERVALS = 3600
 PERCENTILES = (50.0, 90.0, 99.0)
 _NAMES = tuple(f"p{percent:g}" for percent in PERCENTILES)
 _PRECISION_BITS = 7
-"""A bucket is a 128th of the power of two below it: a percentile is right to 1 %."""
+"""A bucket is a 128th of the power of two below it: percentiles are accurate to 1 %."""
 
 
 def bucket(latency_us: int) -> int:
-    """Return the largest latency of the bucket that a latency is in."""
+    """Return the largest latency in the bucket of a latency."""
     shift = max(0, latency_us.bit_length() - _PRECISION_BITS - 1)
     return (latency_us >> shift << shift) + (1 << shift) - 1
 
 
 @dataclass(slots=True)
 class Interval:
-    """What was in one interval.
+    """One interval.
 
-    `commands` ended in it, `errors` of them without a final answer; `sent` left in it. `due` should have left in it (in
-    the open model), the latest of them `late_us` late; the latencies, by bucket in us, are of those.
+    `commands` ended in it, `errors` of them without a final answer; `sent` were sent in it. `due` were due in it (open
+    model), the latest of them `late_us` late; the latencies, by bucket in us, are of those.
     """
 
     commands: int = 0
@@ -43,7 +43,7 @@ class Interval:
     latencies: dict[int, int] = field(default_factory=dict)
 
     def add(self, other: "Interval") -> None:
-        """Count what another interval counted."""
+        """Add the counts of another interval."""
         self.commands += other.commands
         self.errors += other.errors
         self.retries += other.retries
@@ -55,7 +55,7 @@ class Interval:
             self.latencies[value] = self.latencies.get(value, 0) + count
 
     def latency_ms(self) -> dict[str, float | None]:
-        """Return the percentiles and the maximum in milliseconds; None where nothing was answered."""
+        """Return the percentiles and the maximum in milliseconds; None if nothing was answered."""
         found: dict[str, float | None] = {**dict.fromkeys(_NAMES), "max": None}
         if not self.latencies:
             return found
@@ -70,7 +70,7 @@ class Interval:
 
 
 class Timeline:
-    """The intervals of a run, counted from its start. Not for several threads at once."""
+    """The intervals of a run, counted from its start. Not thread-safe."""
 
     def __init__(self, most: int = MAX_INTERVALS) -> None:
         self.seconds = 1
@@ -80,9 +80,9 @@ class Timeline:
     def record(
         self, ended_s: float, sent_s: float, latency_us: int | None, retries: int, late_us: int | None = None
     ) -> None:
-        """Count a command that ended and was sent so long after the start.
+        """Count a command, ended and sent at these times after the start.
 
-        `latency_us` is None if it got no final answer, `late_us` None if it was not due at any moment.
+        `latency_us` is None without a final answer, `late_us` None if the command was not scheduled.
         """
         intervals, length = self._intervals, self.seconds
         ended = intervals.get(int(ended_s / length)) or self._begin(ended_s)
@@ -103,7 +103,7 @@ class Timeline:
         begun.latencies[value] = begun.latencies.get(value, 0) + 1
 
     def add(self, other: "Timeline", later_s: float = 0.0) -> None:
-        """Count what another timeline counted, which began `later_s` after this one."""
+        """Add another timeline, which began `later_s` after this one."""
         theirs = other.joined(self._most)
         while self.seconds < theirs.seconds:
             self._widen()
@@ -115,12 +115,12 @@ class Timeline:
         self._shrink()
 
     def rows(self) -> Iterator[tuple[int, Interval]]:
-        """Yield every interval with its beginning in seconds from the start, empty ones between them too."""
+        """Yield every interval with its beginning in seconds from the start, including empty ones."""
         for index in range(max(self._intervals, default=-1) + 1):
             yield index * self.seconds, self._intervals.get(index) or Interval()
 
     def recent(self, now_s: float, seconds: float = 5.0) -> Interval:
-        """Return what was in the last seconds before a moment after the start."""
+        """Return the last seconds before a time after the start, as one interval."""
         last = int(max(0.0, now_s) / self.seconds)
         recent = Interval()
         for index in range(max(0, last - max(1, int(seconds / self.seconds)) + 1), last + 1):
@@ -129,7 +129,7 @@ class Timeline:
         return recent
 
     def figures(self) -> dict[str, Any]:
-        """Return the intervals as a JSON object, from which `read` makes a timeline again."""
+        """Return the intervals as a JSON object that `read` understands."""
         rows = [
             {
                 "t": start,
@@ -148,7 +148,7 @@ class Timeline:
 
     @classmethod
     def read(cls, figures: Mapping[str, Any]) -> Self:
-        """Return the timeline that wrote these figures. Raises KeyError, TypeError and ValueError for other things."""
+        """Return the timeline with these figures. Raises KeyError, TypeError and ValueError for invalid input."""
         timeline = cls()
         timeline.seconds = int(figures["seconds"])
         for row in figures["rows"]:
@@ -169,7 +169,7 @@ class Timeline:
         return timeline
 
     def joined(self, most: int) -> "Timeline":
-        """Return the same in at most `most` intervals."""
+        """Return the timeline merged to at most `most` intervals."""
         other = Timeline(most)
         other.seconds = self.seconds
         for index, interval in self._intervals.items():
@@ -190,7 +190,7 @@ class Timeline:
             self._widen()
 
     def _widen(self) -> None:
-        """Make the intervals twice as long."""
+        """Double the length of the intervals."""
         before, self._intervals = self._intervals, {}
         self.seconds *= 2
         for index, interval in before.items():

@@ -1,4 +1,4 @@
-"""Which traces to look at first: those of the slowest commands, and of those that failed."""
+"""The traces worth looking at first: those of the slowest commands, and of those that failed."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -6,11 +6,11 @@ from typing import Any, Self
 from loadgen.client.retry import Outcome
 
 MOST_NAMED = 10
-"""Traces of each kind."""
+"""The most traces of each kind."""
 
 
 class TracedCommands:
-    """How many commands have a trace that is kept, and the traces of some of them."""
+    """How many commands have a kept trace, and the traces of some of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -32,18 +32,18 @@ class TracedCommands:
             self.slowest = _slowest([*self.slowest, told])
 
     def add(self, other: "TracedCommands") -> None:
-        """Count what another one counted."""
+        """Add the counts of other traces."""
         self.count += other.count
         self.slowest = _slowest([*self.slowest, *other.slowest])
         self.failed = [*self.failed, *other.failed][:MOST_NAMED]
 
     def figures(self) -> dict[str, Any] | None:
-        """Return everything as a JSON object, None when no command has a trace."""
+        """Return everything as a JSON object, or None if no command has a trace."""
         return {"commands": self.count, "slowest": self.slowest, "failed": self.failed} if self.count else None
 
     @classmethod
     def read(cls, figures: Mapping[str, Any] | None) -> Self:
-        """Return what has these figures; raises KeyError, TypeError and ValueError for other things."""
+        """Return the traces with these figures. Raises KeyError, TypeError and ValueError for invalid input."""
         traced = cls()
         if figures is not None:
             traced.count = int(figures["commands"])

@@ -1,1 +1,1 @@
-"""Replays while they run: sessions, the scheduler, processes, progress."""
+"""Running replays: sessions, the scheduler, processes, progress."""

@@ -1,4 +1,4 @@
-"""Reading accounts before and after a run: requests that are no commands, and leave nothing behind."""
+"""Reads accounts before and after a run, with requests that are not commands and leave no trace."""
 
 import threading
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from loadgen.run.server import Client, Server, TokenRefusedError, explain
 
 @dataclass(frozen=True, slots=True)
 class AccountReading:
-    """What came of reading an account: its body, and the latest entries of its journal then, newest first.
+    """The result of reading an account: its body, and the latest entries of its journal, newest first.
 
-    `outcome` is that of the request that failed, else of the one for the account; then `account` is not None.
+    `outcome` is that of the request that failed, else of the account's; in the latter case `account` is not None.
     """
 
     outcome: Outcome
@@ -25,10 +25,9 @@ class AccountReading:
 def read_accounts(
     users: Sequence[str], server: Server, clients: Sequence[Client], stopping: threading.Event, entries: int
 ) -> dict[str, AccountReading]:
-    """Return each user's account as the server answers it, with so many entries of its journal.
+    """Return each user's account as the server shows it, with that many entries of its journal.
 
-    Users are missing when `stopping` was set. Raises TokenRefusedError at the first account that the token may not
-    read.
+    Users are missing if `stopping` was set. Raises TokenRefusedError at the first account that the token may not read.
     """
     dialect = server.trading()
     readings: dict[str, AccountReading] = {}

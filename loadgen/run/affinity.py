@@ -1,7 +1,7 @@
 """Which processor a process of the load generator runs on.
 
-It runs Python on one thread at a time, so it cannot use a second processor; but the kernel spreads its threads over all
-there are, beside a server's, and each hand-over of the interpreter then wakes another processor.
+Python runs one thread at a time and cannot use a second processor, but the kernel spreads its threads over all
+processors, including the server's, and each hand-over of the interpreter then wakes another processor.
 """
 
 import argparse
@@ -27,10 +27,10 @@ def parse_processor(text: str) -> int | None:
 
 @contextmanager
 def staying_on(index: int | None, number: int = 0) -> Iterator[None]:
-    """Keep this thread, and those it starts meanwhile, on one of the processors it may use, that of this index.
+    """Pin this thread, and those it starts meanwhile, to one of the available processors, by index.
 
-    Of several processes the one of a `number` from 0 takes that many before it, round and round. None leaves it to the
-    kernel, as do systems without the call.
+    With several processes, process `number` (from 0) takes that many before it, modulo the number of processors. None
+    leaves it to the kernel, as do systems without affinity.
     """
     if index is None or not hasattr(os, "sched_setaffinity"):
         yield
@@ -44,7 +44,7 @@ def staying_on(index: int | None, number: int = 0) -> Iterator[None]:
 
 
 class ProcessorUse:
-    """How much of a processor this process takes, looked at now and then."""
+    """How much of a processor this process uses, sampled now and then."""
 
     _EVERY_NS = 50_000_000
     _SATURATED = 0.85
@@ -54,7 +54,7 @@ class ProcessorUse:
         self._saturated = False
 
     def is_saturated(self) -> bool:
-        """Return whether it lately took all of the one processor that Python can use."""
+        """Return whether it recently used all of the one processor that Python can use."""
         now_ns = time.perf_counter_ns()
         elapsed_ns = now_ns - self._at_ns
         if elapsed_ns >= self._EVERY_NS:

@@ -15,7 +15,7 @@ _SHOWN = 10
 def print_plan(
     workload: Workload, server: Server, processes: int, pacing: Pacing, shard: Shard, console: Console
 ) -> None:
-    """Print how many commands of whom would go where, and the first requests."""
+    """Print how many commands of how many users would be sent where, and the first requests."""
     commands, users = workload.commands, workload.users()
     dialect = server.dialect()
     counts = Counter(command.name for command in commands)

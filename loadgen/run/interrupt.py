@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which mean the same: the first one ends a run cleanly, the second one at once."""
+"""Ctrl-C and SIGTERM: the first ends a run cleanly, the second at once."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 @contextmanager
 def signals_handled(handler: Handler) -> Iterator[None]:
-    """Have the signals that end a program handled so while the block runs."""
+    """Install a handler for the signals that end a program while the block runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -25,7 +25,7 @@ def signals_handled(handler: Handler) -> Iterator[None]:
 
 
 class Interrupt:
-    """Whether the run is to stop, and whether the user wanted it."""
+    """Whether the run should stop, and whether the user asked for it."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -33,7 +33,7 @@ class Interrupt:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Take the signals while the block runs: the first sets `stopping`, the second raises KeyboardInterrupt."""
+        """Handle the signals while the block runs: the first sets `stopping`, the second raises KeyboardInterrupt."""
         with signals_handled(self._handle):
             yield
 

@@ -1,8 +1,8 @@
 """The same replay on Locust, any number of workers: `locust -f loadgen/run/locustfile.py --workload FILE --host URL`.
 
 The master goes through the stages of the workload, as `loadgen replay --processes` does, and the workers send them:
-each has the users that a hash of their names gives it, and sends every command of theirs once and in order. Locust's
-own users (`-u`) send: each takes one stream after another and sends its next command. Locust counts and
+each owns the users that a hash of their names assigns to it, and sends every command of theirs once and in order.
+Locust's users (`-u`) do the sending: each takes one stream after another and sends its next command. Locust counts and
 reports; a command without a final answer is a failure.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 _HERE = Path(__file__).resolve().parent
 for _index, _path in enumerate(sys.path):
-    if Path(_path).resolve() == _HERE:  # Locust puts it first: our `replay` could be taken for another's
+    if Path(_path).resolve() == _HERE:  # Locust puts it first: our `replay` could be confused with another module
         sys.path[_index] = str(_HERE.parents[1])
 
 import gevent  # noqa: E402 (after the path is right)
@@ -35,7 +35,7 @@ from loadgen.workload.files import Command, WorkloadError, load  # noqa: E402
 from loadgen.workload.streams import Shard, Stream, owned, stages  # noqa: E402
 
 _LOST_S = 1.0
-"""How often the master looks whether all workers are still there."""
+"""How often the master checks that all workers are still connected."""
 
 
 class NoFinalAnswerError(Exception):
@@ -43,7 +43,7 @@ class NoFinalAnswerError(Exception):
 
 
 class Shared:
-    """What the Locust users of one process share: the streams of the stage under way, and how to send."""
+    """What the Locust users of one process share: the streams of the current stage, and the client settings."""
 
     def __init__(self, environment: Environment, run_id: str, part: Shard) -> None:
         options = environment.parsed_options
@@ -62,7 +62,7 @@ class Shared:
         self._stage = 0
 
     def begin(self, stage: int) -> None:
-        """Begin a stage; its end is told the master."""
+        """Begin a stage; the master is told when it ends."""
         streams: Sequence[Stream] = self._plan[stage]
         self._stage, self._left = stage, sum(len(stream.commands) for stream in streams)
         for stream in streams:
@@ -71,7 +71,7 @@ class Shared:
             self._say_done()
 
     def client(self) -> Client:
-        """Return what sends for one user of Locust."""
+        """Return a client for one Locust user."""
         connection = ClientConnection(self._target, self._policy.timeout_s, self._tls, kernel_timeouts=False)
         return RetryingClient(connection, self._dialect, self._policy, threading.Event())
 
@@ -106,7 +106,7 @@ class Shared:
 
 
 class Trader(User):
-    """A user of Locust, which sends for one user of the workload after another."""
+    """A Locust user, which sends for one user of the workload after another."""
 
     def on_start(self) -> None:
         """Wait for the replay to begin."""
@@ -126,19 +126,19 @@ class Trader(User):
 _shared: list[Shared] = []
 _ready = threading.Event()
 _done: "gevent.queue.Queue[tuple[str, int]]" = gevent.queue.Queue()
-"""Which worker has come to the end of which stage; the master's."""
+"""Which worker has finished which stage; used by the master."""
 
 
 def add_arguments(parser: Any) -> None:
-    """Add the arguments of a replay to those of Locust."""
+    """Add the arguments of a replay to Locust's."""
     policy = RetryPolicy()
     parser.add_argument("--workload", metavar="FILE", help="the workload file, at the same place on every machine")
     parser.add_argument("--token", env_var="LOADGEN_TOKEN", is_secret=True, help="JWT, normally an operator's")
     parser.add_argument("--run-id", default="", help="prefix of this run's idempotency keys (default: random)")
     parser.add_argument("--timeout", type=float, default=policy.timeout_s, help="time-out of a try in seconds")
-    parser.add_argument("--retries", type=int, default=policy.retries, help="most retries of a command")
+    parser.add_argument("--retries", type=int, default=policy.retries, help="maximum number of retries of a command")
     parser.add_argument("--give-up", type=float, default=policy.give_up_s, help="no retry later than this, in seconds")
-    parser.add_argument("--ca", default="", help="trust the certificates in this file (PEM) too")
+    parser.add_argument("--ca", default="", help="also trust the certificates in this file (PEM)")
     parser.add_argument("--insecure", action="store_true", help="trust any certificate")
 
 
@@ -171,7 +171,7 @@ def _take_done(environment: Environment, msg: Any, **_: Any) -> None:  # noqa: A
 
 
 def _conduct(environment: Environment, runner: MasterRunner | LocalRunner) -> None:
-    """Go through the stages, and end the run; its exit code says whether every command was answered."""
+    """Run the stages and end the run; its exit code says whether every command was answered."""
     try:
         problem = _replay(environment, runner)
     except (WorkloadError, OSError) as error:
@@ -183,7 +183,7 @@ def _conduct(environment: Environment, runner: MasterRunner | LocalRunner) -> No
 
 
 def _replay(environment: Environment, runner: MasterRunner | LocalRunner) -> str | None:
-    """Have all stages sent; return what went wrong."""
+    """Have all stages sent; return what went wrong, or None."""
     options = environment.parsed_options
     assert options is not None
     if not options.workload:
@@ -204,7 +204,7 @@ def _replay(environment: Environment, runner: MasterRunner | LocalRunner) -> str
 
 
 def _await(runner: MasterRunner | LocalRunner, missing: set[str], stage: int) -> set[str]:
-    """Wait until all have sent a stage; return those that are gone without having done it."""
+    """Wait until all workers have sent a stage; return those that left without finishing it."""
     while missing:
         try:
             worker, ended = _done.get(timeout=_LOST_S)

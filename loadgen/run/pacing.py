@@ -1,4 +1,4 @@
-"""How long a run lasts and when its commands leave."""
+"""How long a run lasts and when its commands are sent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +9,11 @@ from loadgen.run.scheduler import NEVER_NS
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """When commands leave; times in seconds from the start of the run.
+    """When commands are sent; times in seconds from the start of the run.
 
-    With a `schedule` the model is open and commands leave when they are due; without one they leave as fast as answers
-    come. After `duration_s` nothing is begun. What is due or sent within `warm_up_s` is in no figure. The schedule ends
-    at `planned_end_s`.
+    With a `schedule` the model is open and commands are sent when they are due; without one they are sent as fast as
+    answers come. After `duration_s` no command is begun. Commands due or sent within `warm_up_s` are in no figure. The
+    schedule ends at `planned_end_s`.
     """
 
     schedule: Schedule | None = None
@@ -23,20 +23,20 @@ class Pacing:
 
     @property
     def warm_up_ns(self) -> int:
-        """Return how long the warm-up lasts."""
+        """Return the length of the warm-up."""
         return int(self.warm_up_s * 1e9)
 
     @property
     def in_time_ns(self) -> int:
-        """Return until when after the start what is sent is in time."""
+        """Return until when, from the start, a command counts as sent in time."""
         return int((self.planned_end_s + GRACE_S) * 1e9)
 
     def ends_ns(self, started_ns: int) -> int:
-        """Return when a run that began at a moment is over."""
+        """Return when a run that began at `started_ns` is over."""
         return NEVER_NS if self.duration_s is None else started_ns + int(self.duration_s * 1e9)
 
     def figures(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
+        """Return the pacing as a JSON object."""
         return {
             "model": "closed" if self.schedule is None else "open",
             "pace": None if self.schedule is None else self.schedule.words(),

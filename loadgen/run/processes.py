@@ -1,8 +1,8 @@
-"""Several processes that send one workload: each has its users, a thread for some of them at a time, and its figures.
+"""Several processes that send one workload, each with its own users, threads and statistics.
 
-The processes are forked when the workload is read, so that they share it. The first process goes through the stages
-and tells them which one to send; a stage is over when each has said so. Processes ignore Ctrl-C and SIGTERM: they end
-when they are told to, and at once when the first one is gone.
+The processes are forked after the workload is read, so they share it. The first process goes through the stages and
+tells the others what to send; a stage is over when each has reported. Processes ignore Ctrl-C and SIGTERM: they end
+when they are told to, and at once if the first process is gone.
 """
 
 import gc
@@ -27,16 +27,16 @@ from loadgen.run.server import ReplayError
 from loadgen.workload.streams import Stream
 
 REPORT_S = 0.25
-"""How often a process says how far it is."""
+"""How often a process reports its progress."""
 
 _HEAD_START_NS = 20_000_000
 """How long before the run's start the processes are told of it."""
 
 Launch = Callable[[int, threading.Event], AbstractContextManager[Replay]]
-"""Makes ready what the process with this number needs, in that process."""
+"""Prepares what the process with this number needs, in that process."""
 
 Share = Callable[[str | None], int]
-"""The number of the process that sends a user's commands."""
+"""Returns the number of the process that sends a user's commands."""
 
 
 class WorkerProcessError(ReplayError):
@@ -49,7 +49,7 @@ def can_fork() -> bool:
 
 
 class WorkerProcesses:
-    """The processes of a run, and their figures added up."""
+    """The processes of a run, and the sum of their statistics."""
 
     def __init__(self, count: int, size: int, pacing: Pacing, stopping: threading.Event) -> None:
         self.statistics = Statistics()
@@ -64,11 +64,11 @@ class WorkerProcesses:
 
     @contextmanager
     def launched(self, launch: Launch, plan: Sequence[Sequence[Stream]], share: Share) -> Iterator[None]:
-        """Start the processes, which end with the block; raises WorkerProcessError when one cannot begin."""
+        """Start the processes, which end with the block. Raises WorkerProcessError if one cannot begin."""
         context = multiprocessing.get_context("fork")
         processes: list[ForkProcess] = []
         gc.collect()
-        gc.freeze()  # what is shared stays shared: no collection touches it in the processes
+        gc.freeze()  # shared memory stays shared: no collection touches it in the processes
         try:
             for number in range(len(self._lives)):
                 link, theirs = context.Pipe()
@@ -84,7 +84,7 @@ class WorkerProcesses:
             for link in self._links:
                 link.close()
             for process in processes:
-                process.kill()  # it has said all that it had to say
+                process.kill()  # it has reported everything
                 process.join()
             gc.unfreeze()
 
@@ -107,7 +107,7 @@ class WorkerProcesses:
         self._collect(everyone, "result")
 
     def live(self) -> Live:
-        """Return how far the processes are together."""
+        """Return the progress of all processes."""
         return reduce(Live.plus, self._lives)
 
     def _tell(self, number: int, *message: object) -> None:
@@ -162,7 +162,7 @@ def _ended(number: int) -> WorkerProcessError:
 
 
 class _Process:
-    """What runs in a process: it takes orders, and a stage at a time is sent by a thread."""
+    """Runs in a worker process: it takes orders, and a thread sends one stage at a time."""
 
     def __init__(self, link: Connection, replay: Replay, mine: Sequence[Sequence[Stream]]) -> None:
         self._link = link
@@ -175,7 +175,7 @@ class _Process:
             self._link.send(message)
 
     def obey(self, stopping: threading.Event) -> None:
-        """Do what the first process says, until the end."""
+        """Follow the first process's orders until the end."""
         self.say("ready")
         while True:
             if not self._link.poll(REPORT_S):
@@ -212,10 +212,10 @@ def _work(
     plan: Sequence[Sequence[Stream]],
     share: Share,
 ) -> None:
-    """Be one of the processes."""
-    for number_of_signal in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, they are the first one's
+    """Run a worker process."""
+    for number_of_signal in (signal.SIGINT, signal.SIGTERM):  # sent to the process group, for the first process
         signal.signal(number_of_signal, signal.SIG_IGN)
-    for other in others:  # else nobody would notice that the first process is gone
+    for other in others:  # otherwise nobody would notice that the first process is gone
         other.close()
     stopping = threading.Event()
     mine = [[stream for stream in stage if share(stream.commands[0].user) == number] for stage in plan]
@@ -228,6 +228,6 @@ def _work(
             raise
         except Exception as error:  # noqa: BLE001 (said by the first process)
             link.send(("failed", str(error) or type(error).__name__))
-        link.recv()  # the end of it: everything that was said has been read
+        link.recv()  # the end of the stream: everything reported has been read
     except (EOFError, OSError):
         os._exit(1)

@@ -1,4 +1,4 @@
-"""What is seen while a replay runs: a live view on a terminal, else a plain line every few seconds. On stderr."""
+"""Progress of a replay, on stderr: a live view on a terminal, else a plain line every few seconds."""
 
 import threading
 import time
@@ -20,14 +20,14 @@ _REASONS = 5
 """How many reasons of errors and retries are shown."""
 
 Asked = Callable[[float], float | None]
-"""The rate that is asked for, so many seconds after the start, in commands a second; None where there is none."""
+"""The target rate in commands per second, at a time in seconds after the start; None if there is none."""
 
 
 class Source(Protocol):
-    """A run that can be looked at."""
+    """A run whose progress can be shown."""
 
     def live(self) -> Live:
-        """Return how far it is, and how it goes."""
+        """Return its progress."""
 
 
 class Rate:
@@ -38,7 +38,7 @@ class Rate:
         self._points: list[tuple[float, int]] = [(self.started, 0)]
 
     def update(self, done: int) -> float:
-        """Return the current rate, `done` commands being done by now."""
+        """Return the current rate, given the number of commands done."""
         now = time.monotonic()
         self._points.append((now, done))
         while len(self._points) > 2 and self._points[1][0] < now - _SMOOTHED_OVER_S:

@@ -1,4 +1,4 @@
-"""Sending commands: an ordered stream for each user, over a bounded number of threads and connections."""
+"""Sends commands: an ordered stream for each user, over a bounded number of threads and connections."""
 
 import threading
 import time
@@ -19,10 +19,10 @@ DEFAULT_THREADS = 64
 
 
 class Replay:
-    """What one process sends of a workload, and what became of it.
+    """What one process sends of a workload, and the results.
 
-    `stopping` ends it early: commands under way get their answers, no other is sent. `pacing` says when commands are
-    due and when the run is over.
+    `stopping` ends it early: commands in flight get their answers, no further ones are sent. `pacing` says when
+    commands are due and when the run is over.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Replay:
     ) -> None:
         self.statistics = statistics
         self.answered = bytearray(size)
-        """By position in the workload: 1 once a command has its final answer."""
+        """By position in the workload: 1 once the command has its final answer."""
         self._started_ns = 0
         self._pacing = pacing
         self._clients = clients
@@ -49,13 +49,13 @@ class Replay:
         self._processor = ProcessorUse()
 
     def start(self, at_ns: int | None = None) -> None:
-        """Start the clock, at a moment of `time.perf_counter_ns` or now."""
+        """Start the clock, now or at a moment of `time.perf_counter_ns`."""
         self._started_ns = time.perf_counter_ns() if at_ns is None else at_ns
         self.statistics.start(self._started_ns + self._pacing.warm_up_ns)
 
     def run(self, streams: Sequence[Stream]) -> None:
-        """Send all commands of one stage, as far as the time allows."""
-        time.sleep(max(0, self._started_ns - time.perf_counter_ns()) / 1e9)  # one start for all processes
+        """Send all commands of one stage, as far as time allows."""
+        time.sleep(max(0, self._started_ns - time.perf_counter_ns()) / 1e9)  # all processes start at the same time
         self._answered_at = time.monotonic()
         schedule, ends_ns = self._pacing.schedule, self._pacing.ends_ns(self._started_ns)
         if schedule is None:
@@ -69,12 +69,12 @@ class Replay:
 
     @property
     def is_over(self) -> bool:
-        """Return whether the time that the run may take is over."""
+        """Return whether the time of the run is over."""
         return time.perf_counter_ns() >= self._pacing.ends_ns(self._started_ns)
 
     @property
     def stopped(self) -> str | None:
-        """Return why the run was ended before its end, other than by the user; None when it was not."""
+        """Return why the run ended early, other than by the user; None if it did not."""
         return None if self._trouble is None else str(self._trouble)
 
     def _send(self, client: Client, turn: Turn[tuple[int, Command]]) -> None:
@@ -96,7 +96,7 @@ class Replay:
                 self._stop(ReplayError(self._recorder.trouble))
 
     def _delay(self, turn: Turn[tuple[int, Command]], outcome: Outcome) -> Delay:
-        """Return how late a command left, and what it waited for in turn: its stream, a thread, us, a connection."""
+        """Return how late a command was sent, and what it waited for: its stream, a thread, us, a connection."""
         if outcome.sent_ns <= turn.due_ns:
             return ON_TIME
         ready_ns = max(turn.due_ns, turn.ready_ns)
@@ -112,7 +112,7 @@ class Replay:
         return Delay(connect_us, stream_us, thread_us, own_us)
 
     def _consider_stopping(self, outcome: Outcome) -> None:
-        """Stop the run when no later command can do better than this one."""
+        """Stop the run if no later command can do better than this one."""
         if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
             self._stop(TokenRefusedError(f"the server does not accept the token: {explain(outcome)}"))
         elif outcome.redirected and not self.statistics.answered:

@@ -1,4 +1,4 @@
-"""When the commands of a run are due: at a constant rate, on a ramp, or when they were recorded."""
+"""When the commands of a run are due: at a constant rate, on a ramp, or at their recorded times."""
 
 import math
 import re
@@ -10,31 +10,31 @@ from typing import NamedTuple, Protocol
 from loadgen.client.dialect import Item
 
 GRACE_S = 0.1
-"""A command that left no later than this after the end of the schedule was in time."""
+"""A command sent no later than this after the end of the schedule was in time."""
 
 
 class ScheduleError(ValueError):
-    """A text that is no duration or ramp, or a pace that the workload does not have."""
+    """A string that is not a duration or ramp, or a pace that the workload does not support."""
 
 
 class Schedule(Protocol):
     """When each command is due."""
 
     def due_ns(self, position: int, item: Item) -> int:
-        """Return when the command at a position (from 0) of the workload is due."""
+        """Return when the command at a position (from 0) is due."""
 
     def end_s(self, items: Sequence[Item]) -> float:
-        """Return when the last command of a workload would be followed by the next one, in seconds."""
+        """Return when the command after the last one would be due, in seconds."""
 
     def rate_at(self, seconds: float) -> float | None:
-        """Return the rate (commands a second) so many seconds after the start, None where the lines say it."""
+        """Return the rate (commands per second) at a time after the start; None if it depends on the lines."""
 
     def words(self) -> str:
-        """Return it as a reader wants it."""
+        """Return the schedule in words."""
 
 
 class ConstantRate:
-    """Command n is due n / rate seconds after the start; `rate` is in commands a second."""
+    """Command n is due n / rate seconds after the start; `rate` is in commands per second."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -52,12 +52,12 @@ class ConstantRate:
         return self._rate
 
     def words(self) -> str:
-        """Return it as a reader wants it."""
+        """Return the schedule in words."""
         return f"{self._rate:g} commands/s"
 
 
 class Leg(NamedTuple):
-    """A part of a ramp: from a rate to a rate, in commands a second, evenly within so many seconds."""
+    """A part of a ramp: from one rate to another, in commands per second, linearly within that many seconds."""
 
     first: float
     last: float
@@ -73,15 +73,15 @@ class Leg(NamedTuple):
         return (self.first + self.last) / 2 * self.seconds
 
     def after(self, commands: float) -> float:
-        """Return how many seconds after its start so many commands were due."""
+        """Return when, in seconds after its start, that many commands were due."""
         growth = (self.last - self.first) / self.seconds
         root = math.sqrt(max(0.0, self.first**2 + 2 * growth * commands))
-        # the stable form of (root - first) / growth, which is also right where nothing grows
+        # the numerically stable form of (root - first) / growth, which also holds without growth
         return 2 * commands / (self.first + root) if commands else 0.0
 
 
 class Ramp:
-    """Legs one after another. What the workload has beyond them is due after their end, at the last rate."""
+    """Legs one after another. Commands beyond them are due after their end, at the last rate."""
 
     def __init__(self, legs: Sequence[Leg]) -> None:
         self._legs = legs
@@ -106,22 +106,22 @@ class Ramp:
         return min(self._moments[-1], self.due_ns(len(items), items[-1]) / 1e9)
 
     def rate_at(self, seconds: float) -> float:
-        """Return the rate at a moment; after the end that of the end."""
+        """Return the rate at a time; after the end, the last rate."""
         index = min(bisect_right(self._moments, seconds) - 1, len(self._legs) - 1)
         leg = self._legs[index]
         part = min(1.0, (seconds - self._moments[index]) / leg.seconds)
         return leg.first + (leg.last - leg.first) * part
 
     def words(self) -> str:
-        """Return it as a reader wants it."""
+        """Return the schedule in words."""
         return f"{','.join(map(str, self._legs))} commands/s"
 
 
 class RecordedSchedule:
-    """Each command is due when it was recorded, counted from the first one, `speed` times as fast."""
+    """Each command is due at its recorded time, counted from the first one, `speed` times as fast."""
 
     def __init__(self, items: Sequence[Item], speed: float) -> None:
-        """Raise ScheduleError when the items have no times, or times that go back."""
+        """Raise ScheduleError if the items have no times, or times that decrease."""
         times = [getattr(item, "at_ms", None) for item in items]
         if not times or any(moment is None for moment in times):
             raise ScheduleError("the lines of this workload have no times: --pace recorded needs `at_ms` in each")
@@ -134,7 +134,7 @@ class RecordedSchedule:
         return int((at_ms - self._first_ms) * 1e6 / self._speed)
 
     def end_s(self, items: Sequence[Item]) -> float:
-        """Return when the last command is followed by the next one: that would be at once."""
+        """Return when the last command is due."""
         return max(self.due_ns(0, item) for item in items) / 1e9 + 0.001
 
     def rate_at(self, seconds: float) -> None:  # noqa: ARG002 (it follows from the lines)
@@ -142,7 +142,7 @@ class RecordedSchedule:
         return
 
     def words(self) -> str:
-        """Return it as a reader wants it."""
+        """Return the schedule in words."""
         return "at the recorded pace" if self._speed == 1 else f"at {self._speed:g} times the recorded pace"
 
 
@@ -179,5 +179,5 @@ def parse_ramp(text: str) -> Ramp:
         legs.append(Leg(first, last, parse_duration(match[3])))
     ramp = Ramp(legs)
     if sum(leg.commands for leg in legs) < 1:
-        raise ScheduleError(f"{text!r} has not one command")
+        raise ScheduleError(f"{text!r} has no command")
     return ramp

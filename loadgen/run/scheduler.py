@@ -1,8 +1,7 @@
 """A bounded number of threads that work through any number of ordered streams.
 
-A stream is in the hands of one thread at a time: so its items are done one after another, in their order. Which stream
-is next, and when, is the queue's business: `RoundRobin` serves all evenly and as fast as it goes, `DueQueue` keeps to a
-schedule.
+Only one thread at a time has a stream, so its items are processed in order. The queue decides which stream is next, and
+when: `RoundRobin` serves all evenly and as fast as possible, `DueQueue` keeps to a schedule.
 """
 
 import heapq
@@ -18,14 +17,14 @@ Item = TypeVar("Item")
 NEVER_NS = 2**63
 
 _LOOK_UP_S = 0.1
-"""How often a thread that waits for a moment looks whether the run is stopping."""
+"""How often a waiting thread checks whether the run is stopping."""
 
 
 class Turn(NamedTuple, Generic[Item]):
-    """An item, the stream it is from, and what it waited for. Times are those of `time.perf_counter_ns`.
+    """An item, its stream, and what it waited for. Times are those of `time.perf_counter_ns`.
 
-    It was due at `due_ns`. At `ready_ns` the item before it was done, or, if it is the `first`, its stream came. Until
-    `free_ns` no thread was free. What has no schedule has zeros.
+    It was due at `due_ns`. At `ready_ns` the item before it was done or, if it is the `first`, its stream arrived.
+    Until `free_ns` no thread was free. Without a schedule the times are zero.
     """
 
     item: Item
@@ -43,17 +42,17 @@ class WorkQueue(Protocol[Item]):
         """Return how many streams wait."""
 
     def take(self, stopping: threading.Event) -> Turn[Item] | None:
-        """Return the next turn, when its time has come; None when nothing is left to take, or the time is over.
+        """Return the next turn when its time has come; None if nothing is left to take, or the time is over.
 
-        Nothing left means that every stream that is not at its end is in another thread's hands.
+        Nothing is left when every unfinished stream is with another thread.
         """
 
     def give_back(self, stream: Iterator[Item]) -> None:
-        """Take back a stream whose item was done."""
+        """Return a stream whose item was done."""
 
 
 class RoundRobin(Generic[Item]):
-    """All streams in turn: one that was served goes to the end of the queue. Nothing is taken after `ends_ns`."""
+    """All streams in turn: after its turn a stream goes to the end of the queue. Nothing is taken after `ends_ns`."""
 
     def __init__(self, streams: Iterable[Iterable[Item]], ends_ns: int = NEVER_NS) -> None:
         self._ready = deque(iter(stream) for stream in streams)
@@ -76,12 +75,12 @@ class RoundRobin(Generic[Item]):
         return None
 
     def give_back(self, stream: Iterator[Item]) -> None:
-        """Take back a stream."""
+        """Return a stream."""
         self._ready.append(stream)
 
 
 class _Waiting(NamedTuple, Generic[Item]):
-    """An entry of the heap: the earliest due is first, of those the one that came first."""
+    """An entry of the heap, ordered by due time, then by arrival."""
 
     due_ns: int
     number: int
@@ -89,9 +88,9 @@ class _Waiting(NamedTuple, Generic[Item]):
 
 
 class DueQueue(Generic[Item]):
-    """The stream whose next item is due first; an item is not taken before it is due, and none after `ends_ns`.
+    """The stream whose next item is due first. No item is taken before it is due, and none after `ends_ns`.
 
-    `due_ns` gives the time of an item on the clock of `time.perf_counter_ns`.
+    `due_ns` gives an item's time on the clock of `time.perf_counter_ns`.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class DueQueue(Generic[Item]):
         self._idle = 0
         """How many threads wait for an item."""
         self._watcher: object = None
-        """The thread that waits for the first item's time; the others wait to be told."""
+        """The thread that waits for the first item's time; the others wait to be notified."""
         now_ns = time.perf_counter_ns()
         for stream in streams:
             self._push(iter(stream), now_ns, first=True)
@@ -114,11 +113,11 @@ class DueQueue(Generic[Item]):
         return len(self._heap)
 
     def take(self, stopping: threading.Event) -> Turn[Item] | None:
-        """Return the next turn, when its item is due."""
+        """Return the next turn when its item is due."""
         free_ns = time.perf_counter_ns()
         with self._changed:
             if self._idle:
-                free_ns = 0  # others were free before this one
+                free_ns = 0  # others were free before this thread
             self._idle += 1
             turn = self._wait_for_turn(stopping)
             self._idle -= 1
@@ -129,11 +128,11 @@ class DueQueue(Generic[Item]):
             return turn._replace(free_ns=free_ns)
 
     def give_back(self, stream: Iterator[Item]) -> None:
-        """Take back a stream."""
+        """Return a stream."""
         now_ns = time.perf_counter_ns()
         with self._changed:
             if self._push(stream, now_ns, first=False):
-                self._watcher = None  # it waits for a later item: whoever wakes waits for this one
+                self._watcher = None  # it waits for a later item: the next thread to wake waits for this one
                 self._changed.notify()
 
     def _wait_for_turn(self, stopping: threading.Event) -> Turn[Item] | None:
@@ -157,7 +156,7 @@ class DueQueue(Generic[Item]):
             self._watcher = None
 
     def _push(self, stream: Iterator[Item], ready_ns: int, *, first: bool) -> bool:
-        """Put in a stream; return whether its item is now the first."""
+        """Add a stream; return whether its item is now the first."""
         for item in stream:
             self._number += 1
             due_ns = self._due_ns(item)
@@ -173,7 +172,7 @@ def work_through(
     perform: Callable[[Worker, Turn[Item]], None],
     stopping: threading.Event,
 ) -> None:
-    """Perform every item of a queue, with one thread for each worker; return when all is done.
+    """Process every item of a queue, with one thread per worker; return when all is done.
 
     Once `stopping` is set, no further item is begun. The first exception of `perform` sets it and is raised here.
     """

@@ -1,4 +1,4 @@
-"""The server that is tested: how to talk to it, and what it says."""
+"""The server under test: how to talk to it, and what its answers say."""
 
 import ssl
 import threading
@@ -25,11 +25,11 @@ _VERSION_TIMEOUT_S = 5.0
 Client = RetryingClient[Command]
 
 _EXPLANATIONS = ("detail", "message", "Message", "title")
-"""Where a problem says more about itself: ours, API Gateway's, and what there is else."""
+"""Where a problem explains itself: ours, API Gateway's, and others."""
 
 
 class ReplayError(Exception):
-    """The replay cannot begin, or must not go on; the message is for the user."""
+    """The replay cannot begin or must not continue; the message is for the user."""
 
 
 class TokenRefusedError(ReplayError):
@@ -47,18 +47,19 @@ class Server:
     tls: ssl.SSLContext | None = None
     headers: tuple[tuple[str, str], ...] = ()
     speaks_trading: bool = True
-    """Whether what is sent are trading commands; else they are any requests (`loadgen.workload.http_lines`)."""
+    """Whether trading commands are sent; otherwise arbitrary requests (`loadgen.workload.http_lines`)."""
 
     trace_share: float = 0.0
-    """Of the commands, that whose traces are kept."""
+    """The share of commands whose traces are kept."""
 
     @contextmanager
     def clients(
         self, count: int, stopping: threading.Event, on_connect: Callable[[int], None] | None = None
     ) -> Iterator[list[Client]]:
-        """Give clients, each with a connection of its own, open already, and close them at the end.
+        """Yield clients, each with its own open connection, and close them at the end.
 
-        `on_connect` is told how long each connect took, in us. Raises ReplayError when the server cannot be reached.
+        `on_connect` is called with the duration of each connect in us. Raises ReplayError if the server cannot be
+        reached.
         """
         connections = [
             ClientConnection(self.target, self.policy.timeout_s, self.tls, on_connect) for _ in range(max(1, count))
@@ -83,11 +84,11 @@ class Server:
             yield tracer
 
     def dialect(self) -> Dialect[Command]:
-        """Return how the lines of the workload are sent to this server."""
+        """Return how the workload's lines are sent to this server."""
         if self.speaks_trading:
             return self.trading()
         http = Http(RequestWriter(self.target, self.token, self.headers), self.target, self.run_id)
-        return cast("Dialect[Command]", http)  # its workload has calls in place of commands (`http_lines.parse`)
+        return cast("Dialect[Command]", http)  # its workload has calls instead of commands (`http_lines.parse`)
 
     def trading(self) -> TradingDialect:
         """Return how trading commands are sent to this server."""
@@ -95,9 +96,9 @@ class Server:
 
 
 def _open(connections: Sequence[ClientConnection]) -> None:
-    """Open connections before any clock runs. Raises ReplayError when not even the first one can be opened.
+    """Open connections before any clock runs. Raises ReplayError if not even the first can be opened.
 
-    The others are opened again when they are needed, so a failure is theirs to meet then.
+    The others are reopened when they are needed, and fail then.
     """
 
     def try_to(connection: ClientConnection) -> None:
@@ -113,7 +114,7 @@ def _open(connections: Sequence[ClientConnection]) -> None:
 
 
 def explain(outcome: Outcome) -> str:
-    """Return an outcome in words: status, code and what the server said."""
+    """Return an outcome in words: status, code and the server's explanation."""
     problem = parse_object(outcome.body) or {}
     said = outcome.said or next((problem[name] for name in _EXPLANATIONS if problem.get(name)), None)
     words = f"{outcome.status} {outcome.code}" if outcome.status else outcome.code
@@ -121,7 +122,7 @@ def explain(outcome: Outcome) -> str:
 
 
 def version_of(server: Server) -> str | None:
-    """Return the version that the system gives in its OpenAPI document, None when it cannot be had at once."""
+    """Return the version in the system's OpenAPI document, or None if it cannot be read at once."""
     connection = ClientConnection(server.target, _VERSION_TIMEOUT_S, server.tls)
     try:
         response = connection.exchange(RequestWriter(server.target, server.token, server.headers).get("/openapi.json"))

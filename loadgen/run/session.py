@@ -1,4 +1,4 @@
-"""A replay from its workload to its report: starting state, run, record of answers, figures."""
+"""A replay from its workload to its report: initial accounts, run, answers file, statistics."""
 
 import contextlib
 import sys
@@ -29,18 +29,18 @@ from loadgen.workload.selection import EVERYTHING, Selection
 from loadgen.workload.streams import Shard, Stream, owned, owner, stages
 
 FORMAT = 3
-"""The version of a report's form."""
+"""The version of the report format."""
 
 BULKY = ("intervals", "histograms")
-"""What comes last in a report: it is for programs."""
+"""The last parts of a report: they are for programs."""
 
 KEPT_KEYS = 1_024
-"""How many idempotency keys of a user a server must remember (the interface promises at least so many)."""
+"""How many of a user's idempotency keys a server remembers at least (promised by the interface)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """How a replay is done. `answers` is where the answers are recorded, if at all; `threads` is over all processes.
+    """How a replay is run. `answers` is the file that records the answers, if any; `threads` counts over all processes.
 
     `processor` is where it runs (`loadgen/run/affinity.py`).
     """
@@ -60,7 +60,7 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class _Run:
-    """What a run left behind, whether it was one process or several."""
+    """The results of a run, of one process or several."""
 
     statistics: Statistics
     answered: bytearray
@@ -70,7 +70,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is to be run: `mine` is what the selection left of a workload, `plan` its streams by stage."""
+    """What to run: `mine` is the selection of the workload, `plan` its streams by stage."""
 
     workload: Workload
     mine: Workload
@@ -83,7 +83,7 @@ class _Task:
 
 
 def replay(workload: Workload, server: Server, options: ReplayOptions, interrupt: Interrupt) -> dict[str, Any]:
-    """Replay a workload, what its selection left, and return its report. Raises ReplayError, AnswersError."""
+    """Replay the selection of a workload and return its report. Raises ReplayError, AnswersError."""
     mine = options.selection.part(workload)
     threads = min(options.threads, max(1, len(mine.users())))
     processes = min(options.processes, threads)
@@ -104,7 +104,7 @@ def _plan(workload: Workload, selection: Selection) -> list[list[Stream]]:
 
 
 def _note_plan(statistics: Statistics, plan: Sequence[Sequence[Stream]], pacing: Pacing) -> None:
-    """Note how many commands were due in the time that counts."""
+    """Record how many commands were due in the measured time."""
     schedule, lateness = pacing.schedule, statistics.lateness
     if schedule is None or lateness is None:
         return
@@ -182,7 +182,7 @@ def _progress(source: Source, task: _Task) -> Iterator[None]:
 
 @contextmanager
 def _recording(task: _Task) -> Iterator[AnswerWriter | None]:
-    """Give the writer of the answers file, the accounts' starting state already in it; None when none is wanted."""
+    """Yield the writer of the answers file, with the initial accounts already in it; None if none is wanted."""
     server, options, interrupt = task.server, task.options, task.interrupt
     if options.answers is None:
         yield None
@@ -216,7 +216,7 @@ def _recording(task: _Task) -> Iterator[AnswerWriter | None]:
 
 
 def _report(task: _Task, run: _Run) -> dict[str, Any]:
-    """Return the figures of a run, with what was run against what."""
+    """Return the statistics of a run, with what was run against what."""
     workload, server, options = task.workload, task.server, task.options
     figures = run.statistics.figures()
     top = {key: figures.pop(key) for key in ("commands", "seconds", "rate", "errors")}
@@ -256,10 +256,10 @@ def _report(task: _Task, run: _Run) -> dict[str, Any]:
 
 
 def resume(commands: Sequence[Command], answered: bytearray, shard: Shard, run_id: str) -> dict[str, Any] | None:
-    """Return how to resume a run that did not finish, None when it did.
+    """Return how to resume an unfinished run, or None if it finished.
 
-    `repeats` is how many commands of one user would then be sent a second time, at most: they are not applied again
-    as long as the server remembers their keys.
+    `repeats` is the most commands of one user that would be sent a second time: they are not applied again as long as
+    the server remembers their keys.
     """
     is_mine = owned(shard)
     first: int | None = None

@@ -1,4 +1,4 @@
-"""Single commands, sent one after another as they are given: as arguments, from a file, or at a prompt."""
+"""Single commands, sent one after another as they come: from arguments, a file, or a prompt."""
 
 import io
 import threading
@@ -25,7 +25,7 @@ _HELP = {"help", "?"}
 
 
 class _SingleTrading(TradingDialect):
-    """Commands each with a key of its own, and with a transaction number only where one was given."""
+    """Commands, each with its own key, and a transaction number only if one was given."""
 
     key = ""
     numbered = False
@@ -36,18 +36,18 @@ class _SingleTrading(TradingDialect):
         return self.request(item, f"Idempotency-Key: {self.key}\r\n{number}")
 
     def judge(self, response: Response, item: Command | None) -> Verdict:
-        """Return what a response is worth; the number of a command that had none is the server's."""
+        """Return the meaning of a response; a command without a number takes the server's."""
         return super().judge(response, item if self.numbered else None)
 
 
 class SingleCommands:
-    """Sends commands over one connection, prints what became of each, and counts those that were not done.
+    """Sends commands over one connection, prints each outcome, and counts failures.
 
-    Each has a key, by default made of the run's id and its place: all its tries are one command to the server.
+    Each has a key, by default made of the run's id and its position: all its tries are one command to the server.
     """
 
     def __init__(self, server: Server, output: TextIO, *, json: bool = False, key: str | None = None) -> None:
-        """`key` is that of the first command, in place of one made for it."""
+        """`key` is used for the first command instead of a generated one."""
         self._output = output
         self._json = json
         self._run_id = server.run_id
@@ -64,7 +64,7 @@ class SingleCommands:
         self._client.close()
 
     def send(self, line: str) -> None:
-        """Send the command in a line, and print its outcome. Raises WorkloadError for a line that is no command."""
+        """Send the command in a line and print its outcome. Raises WorkloadError for a line that is not a command."""
         command, self._dialect.numbered = parse_line(line)
         self._sent += 1
         self._dialect.key = key = self._first_key or f"{self._run_id}-{self._sent}"
@@ -77,7 +77,7 @@ class SingleCommands:
 
 
 def parse_line(line: str) -> tuple[Command, bool]:
-    """Return the command in a line, and whether a number stands before it, which need not be. Raises WorkloadError."""
+    """Return the command in a line, and whether it has the optional number. Raises WorkloadError."""
     text = line.strip()
     numbered = text.startswith("[")
     data = text if numbered else f"[1] {text}"
@@ -89,14 +89,14 @@ def parse_line(line: str) -> tuple[Command, bool]:
 
 
 def lines_of(given: Sequence[str]) -> list[str]:
-    """Return the commands that arguments are: a file has one a line, anything else is one. Raises WorkloadError.
+    """Return the commands in the arguments: a file has one per line, anything else is a command. Raises WorkloadError.
 
-    All are looked at before the first is sent.
+    All are parsed before the first is sent.
     """
     lines: list[str] = []
     for argument in given:
         path = Path(argument)
-        with suppress(OSError):  # a command may be longer than a name of a file
+        with suppress(OSError):  # a command may be too long for a file name
             if path.is_file():
                 lines += meant(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
                 continue
@@ -107,12 +107,12 @@ def lines_of(given: Sequence[str]) -> list[str]:
 
 
 def meant(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines that are not blank, and no comment."""
+    """Yield the lines that are neither blank nor comments."""
     return (line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def converse(commands: SingleCommands, ask: Callable[[str], str], output: TextIO) -> None:
-    """Ask for commands, as `input` does, until there are no more; one that is none is explained."""
+    """Prompt for commands, like `input`, until there are no more; errors are explained."""
     print("a command a line, such as ADD,jane,100.00; help lists them, Ctrl-D ends", file=output)
     while True:
         try:

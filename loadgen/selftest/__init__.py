@@ -1,1 +1,1 @@
-"""The load generator measured: its cost and the accuracy of its figures."""
+"""Measures the load generator itself: its cost and the accuracy of its figures."""

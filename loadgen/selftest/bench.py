@@ -41,7 +41,7 @@ from loadgen.workload.generate import generate
 Measured = TypeVar("Measured")
 
 _DELAY_MS, _MEAN_S = "20:58", 0.041
-"""The spread stays below twice the mean: above it wrk fills in samples that it thinks were omitted."""
+"""The spread stays below twice the mean: above that, wrk adds samples that it believes were omitted."""
 
 _LUA = """
 function done(summary, latency, requests)
@@ -54,7 +54,7 @@ end
 
 @contextmanager
 def stub(*arguments: str, log: list[float] | None = None) -> Iterator[int]:
-    """Run the stub server in a process of its own; give its port. Its percentiles are added to the `log`."""
+    """Run the stub server in its own process; yield its port. Its percentiles are added to `log`."""
     process = subprocess.Popen(  # noqa: S603 (our own server)
         [sys.executable, "-m", "loadgen.selftest.stub_server", *arguments],
         stdin=subprocess.PIPE,
@@ -74,7 +74,7 @@ def stub(*arguments: str, log: list[float] | None = None) -> Iterator[int]:
 
 
 def measure_http_client(port: int, threads: int, count: int) -> tuple[float, float]:
-    """Return requests a second and CPU a request in us of `http.client` with one connection a thread."""
+    """Return requests per second and CPU per request in us of `http.client` with one connection per thread."""
     headers = {
         "Authorization": f"Bearer {'t' * 200}",
         "Accept": "application/json",
@@ -104,7 +104,7 @@ def measure_http_client(port: int, threads: int, count: int) -> tuple[float, flo
 
 
 def measure_loadgen(port: int, threads: int, count: int) -> tuple[float, float, dict[str, float]]:
-    """Return commands a second, CPU a command in us and the latencies in ms of a replay."""
+    """Return commands per second, CPU per command in us and the latencies in ms of a replay."""
     report = run_loadgen(port, threads, count)
     return report["rate"], report["cost"]["cpu_us_per_command"], report["latency_ms"]
 
@@ -127,7 +127,7 @@ def run_loadgen(port: int, threads: int, count: int, rate: float | None = None) 
 
 
 def measure_tree(tree: Path, port: int, threads: int, count: int) -> tuple[float, float]:
-    """Return commands a second and CPU a command in us of the load generator in another checkout of this project."""
+    """Return commands per second and CPU per command in us of the load generator in another checkout."""
     script = (
         "import sys; from loadgen.selftest.bench import measure_loadgen as m; print(*m(*map(int, sys.argv[1:]))[:2])"
     )
@@ -138,7 +138,7 @@ def measure_tree(tree: Path, port: int, threads: int, count: int) -> tuple[float
 
 
 def client(options: argparse.Namespace) -> int:
-    """Print the cost of a command beside that of http.client, or of another checkout; 1 when it is too high.
+    """Print the cost of a command beside that of http.client, or of another checkout; return 1 if it is too high.
 
     Rates are medians of the rounds; the CPU is that of the best round.
     """
@@ -167,7 +167,7 @@ def client(options: argparse.Namespace) -> int:
 
 
 def percentiles(options: argparse.Namespace) -> int:
-    """Print latencies beside those of wrk; 1 when they differ by more than 10 %."""
+    """Print latencies beside wrk's; return 1 if they differ by more than 10 %."""
     wrk = shutil.which("wrk")
     if wrk is None:
         print("wrk is not installed (Debian: apt-get install wrk)", file=sys.stderr)
@@ -176,7 +176,7 @@ def percentiles(options: argparse.Namespace) -> int:
         script = Path(folder) / "done.lua"
         script.write_text(_LUA)
         size = ["-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", str(script)]
-        # Both at the same time: what else the machine does then slows both.
+        # Both at the same time, so that other work on the machine slows both.
         process = subprocess.Popen(  # noqa: S603 (the wrk that was found)
             [wrk, *size, f"http://127.0.0.1:{port}/users/oY01WVirLr/summary"], stdout=subprocess.PIPE, text=True
         )
@@ -197,7 +197,7 @@ def percentiles(options: argparse.Namespace) -> int:
 
 
 def rates(options: argparse.Namespace) -> int:
-    """Print how exactly rates are held, how late commands leave, and percentiles beside those of the stub's own log."""
+    """Print how exactly rates are held, how late commands are sent, and percentiles beside the stub's own log."""
     good = True
     print(f"{'asked':>8} {'sent':>10} {'off by':>8} {'late p50':>10} {'late p99':>10}")
     with stub() as port:
@@ -220,7 +220,7 @@ def rates(options: argparse.Namespace) -> int:
 
 
 def parse(options: argparse.Namespace) -> int:
-    """Print how long reading a workload takes, and in how much memory."""
+    """Print how long reading a workload takes, and how much memory."""
     with tempfile.TemporaryDirectory(prefix="loadgen-") as folder:
         path = Path(folder) / "workload"
         with path.open("wb") as file:
@@ -241,7 +241,7 @@ def _measure_parse(path: Path) -> tuple[float, float, float]:
 
 
 def _alone(measure: Callable[..., Measured], *arguments: object) -> Measured:
-    """Measure in a new process, so that nothing that was done before counts."""
+    """Measure in a new process, so that earlier work does not count."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()
 

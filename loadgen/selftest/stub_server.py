@@ -1,7 +1,7 @@
-"""A server that answers every command alike, after a delay that is known: to measure load generators with.
+"""A server that answers every command alike, after a known delay, for measuring load generators.
 
-`python -m loadgen.selftest.stub_server --delay 10:30` prints its port and serves until its standard input ends; then it
-prints the 1st to the 99th percentile of how long, by its own clock, its delayed answers took it in ms.
+`python -m loadgen.selftest.stub_server --delay 10:30` prints its port and serves until its standard input closes; then
+it prints the 1st to the 99th percentile, in ms, of the duration of its delayed answers by its own clock.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Stub(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is there as a whole."""
+        """Answer each complete request."""
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = self._received[:end].lower()
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.selftest.stub_server", description=__doc__)
     show_example(parser, "python -m loadgen.selftest.stub_server --port 8000 --delay 20:58")
-    parser.add_argument("--port", type=int, default=0, help="default: a free one")
-    parser.add_argument("--delay", type=_delay, default=(0.0, 0.0), metavar="A:B", help="ms, evenly drawn from A to B")
+    parser.add_argument("--port", type=int, default=0, help="port (default: a free one)")
+    parser.add_argument("--delay", type=_delay, default=(0.0, 0.0), metavar="A:B", help="in ms, uniformly from A to B")
     options = parser.parse_args(arguments)
     asyncio.run(serve(options.delay, options.port))
 

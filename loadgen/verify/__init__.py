@@ -1,1 +1,1 @@
-"""The proof of a run: every answer, account and audit log line against an independent model."""
+"""Verifies a run: every answer, account and audit log entry against an independent model."""

@@ -1,4 +1,4 @@
-"""Whether one answer is what the model's account predicts."""
+"""Whether an answer is what the model predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ ORDER_LIFETIME_MS = 60_000
 """How long a pending order is valid (SPEC.md section 3)."""
 
 QUOTA = "dump_quota"
-"""How a DUMPLOG is answered that was carried out, but for its file: a trader's logs have a quota."""
+"""The code of a DUMPLOG that was executed but whose file exceeds the trader's quota."""
 
 SLACK_MS = 1_000
-"""How exactly times of different events, or of different clocks, are compared."""
+"""The tolerance when times of different events, or of different clocks, are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A command and its answer, and what is needed to judge it.
 
-    `logged_ms` is its time in the audit log, `past` are the user's commands of the run before it, oldest first, and
-    `own` the numbers of all of them.
+    `logged_ms` is its time in the audit log, `past` are the user's earlier commands of the run, oldest first, and `own`
+    the numbers of all of them.
     """
 
     command: Command
@@ -39,17 +39,17 @@ class Case:
     own: set[int]
 
     def prices(self) -> set[int]:
-        """Return the prices the command may have used; empty when nothing certain is known."""
+        """Return the prices the command may have used; empty if nothing certain is known."""
         symbol = (self.command.symbol or "").upper()
         return self.book.candidates(symbol, self.answer.sent_ms, self.answer.received_ms, self.logged_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is wrong with an answer; `lost` is whether the model's account is in doubt after it.
+    """What is wrong with an answer; `lost` is whether the model's account is uncertain afterwards.
 
-    A rejection at a price that is known counts as `exact`, at one that can only be guessed as `plausible`, like one by
-    a limit of the system; `unlogged` is whether the answer has a price of which the audit log has no quote.
+    A rejection at a known price counts as `exact`; at an unknown price, or by a limit of the system, as `plausible`.
+    `unlogged` is whether the answer has a price for which the audit log has no quote.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ def _judge_rejection_at_price(account: Account, case: Case) -> Judgement:
 
 
 def judge_success(account: Account, case: Case) -> Judgement:
-    """Judge a command that was carried out; the account is changed by it."""
+    """Judge a command that was executed; it changes the account."""
     body = case.answer.body or {}
     price = expires_at = None
     try:
@@ -134,7 +134,7 @@ def _is_unlogged(case: Case, body: dict[str, Any]) -> bool:
 
 
 def _judge_extras(account: Account, case: Case, body: dict[str, Any]) -> list[str]:
-    """Return what is wrong with what only some commands answer."""
+    """Return what is wrong with the fields that only some commands answer."""
     match case.command.name:
         case "QUOTE":
             try:

@@ -1,4 +1,4 @@
-"""Reading an audit log (SPEC.md section 6): its events one by one, whatever its size."""
+"""Reads an audit log (SPEC.md section 6), event by event, whatever its size."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ KINDS = frozenset({"userCommand", "quoteServer", "accountTransaction", "systemEv
 
 
 class AuditLogError(Exception):
-    """A log that cannot be had or is not one."""
+    """A log that cannot be read or is not one."""
 
 
 class Event(NamedTuple):
-    """One event. `fields` has the text of its children by name, those that are columns here included."""
+    """One event. `fields` has the text of its children by name, including those that are attributes here."""
 
     kind: str
     timestamp_ms: int
@@ -22,7 +22,7 @@ class Event(NamedTuple):
 
 
 def read_events(source: BinaryIO) -> Iterator[Event]:
-    """Yield the events of a log in its order. Raises AuditLogError.
+    """Yield the events of a log in order. Raises AuditLogError.
 
     The log comes from the server under test, which the user trusts with the token: an XML bomb is not a concern.
     """
@@ -45,16 +45,16 @@ def read_events(source: BinaryIO) -> Iterator[Event]:
     except ET.ParseError as error:
         raise AuditLogError(f"the log is not well-formed XML: {error}") from error
     except OSError as error:
-        raise AuditLogError(f"the log cannot be read to its end: {error}") from error
+        raise AuditLogError(f"the log is incomplete: {error}") from error
 
 
 def _event(element: ET.Element) -> Event:
     fields = {child.tag: child.text or "" for child in element}
     if element.tag not in KINDS:
-        raise AuditLogError(f"the log holds an unknown event: {element.tag}")
+        raise AuditLogError(f"the log has an unknown event: {element.tag}")
     try:
         return Event(
             element.tag, int(fields["timestamp"]), int(fields["transactionNum"]), fields.get("username"), fields
         )
     except (KeyError, ValueError) as error:
-        raise AuditLogError(f"the log holds a {element.tag} without a usable timestamp or transactionNum") from error
+        raise AuditLogError(f"the log has a {element.tag} without a usable timestamp or transactionNum") from error

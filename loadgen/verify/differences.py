@@ -1,4 +1,4 @@
-"""How answers and accounts differ from what the model predicts, in words."""
+"""How answers and accounts differ from the model's predictions, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ HISTORY_LENGTH = 20
 
 
 def compare_answer(command: Command, expected: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
-    """Return how a success differs from what it must say; `expected` has money in cents."""
+    """Return how a success differs from its prediction; `expected` has money in cents."""
     wanted = {"transaction": command.transaction, "command": command.name, **expected}
     if command.user is not None:
         wanted["user"] = command.user
@@ -32,7 +32,7 @@ def compare_answer(command: Command, expected: Mapping[str, Any], body: Mapping[
 
 
 def compare_accounts(expected: Account, shown: Account) -> list[str]:
-    """Return how the account that a summary shows differs from the model's."""
+    """Return how the account in a summary differs from the model's."""
     differences = []
     if shown.cash != expected.cash:
         differences.append(f"cash is {spell(shown.cash)}, the model says {spell(expected.cash)}")
@@ -48,7 +48,7 @@ def compare_accounts(expected: Account, shown: Account) -> list[str]:
 
 
 def _compare_gains(expected: Account, shown: Account) -> list[str]:
-    """Return how costs and realised gain differ, where both accounts tell of them."""
+    """Return how costs and realised gain differ, if both accounts have them."""
     if expected.costs is None or shown.costs is None:
         return []
     differences = []
@@ -70,7 +70,7 @@ def compare_history(
 ) -> list[str]:
     """Return how a summary's history differs from the latest commands of the run, given oldest first.
 
-    Commands that are not of the run (their numbers are not in `own`) do not count, nor does the summary `asking`.
+    Commands outside the run (their numbers are not in `own`) are ignored, as is the summary `asking`.
     """
     history = body.get("history")
     if not isinstance(history, list) or len(history) > HISTORY_LENGTH:

@@ -1,7 +1,7 @@
-"""What the audit log says of a run: each user's commands in their order, what the system did between them, and cash.
+"""What the audit log says of a run: each user's commands in order, what the system did between them, and cash.
 
-The part of a user's log that belongs to the run lies between the entries that were the last of its journal when the
-account was read, before the run and after it. Reading it leaves nothing in the log.
+A run's part of a user's log lies between two entries: the last of the journal when the account was read before the run,
+and after it. Reading it leaves nothing in the log.
 """
 
 from array import array
@@ -23,24 +23,24 @@ from loadgen.workload.syntax import spell_filename, spell_symbol
 
 
 class Mark(NamedTuple):
-    """An entry of a journal by which a place in the log is found; `is_command` is False for what the system did."""
+    """A journal entry that marks a place in the log; `is_command` is False for an entry of the system."""
 
     timestamp_ms: int
     transaction: int
     is_command: bool
 
     def is_of(self, event: Event) -> bool:
-        """Return whether an event is one of the entry's, as far as that can be told."""
+        """Return whether an event belongs to the entry, as far as that can be told."""
         return (event.timestamp_ms, event.transaction) == (self.timestamp_ms, self.transaction)
 
 
 @dataclass(slots=True)
 class UserLog:
-    """One user's part of the log.
+    """A run's part of one user's log.
 
-    `start` is the last entry before the run, `end` the last one after it, None where there was none. `commands` and
-    `times` are the run's transaction numbers and the server's times of them. `system` has the firings and expiries,
-    each with the number of run commands that came before it. `cash` is all adds minus all removes up to the `end`.
+    `start` is the last entry before the run, `end` the last after it, None if there was none. `commands` and `times`
+    are the run's transaction numbers and the server's times of them. `system` has firings and expiries, each with the
+    number of run commands before it. `cash` is all adds minus all removes up to `end`.
     """
 
     start: Mark | None
@@ -53,7 +53,7 @@ class UserLog:
     has_start: bool = False
     has_end: bool = False
     latest_ms: int | None = None
-    """When the latest command was, if it was one of the run."""
+    """The time of the latest command, if it was one of the run."""
     _started: bool = False
 
     def __post_init__(self) -> None:
@@ -61,11 +61,11 @@ class UserLog:
         self.has_end = self.end is None
 
     def is_later(self, event: Event) -> bool:
-        """Return whether an event came after the account was read for the last time."""
+        """Return whether an event came after the account was last read."""
         return self.end is None or event.timestamp_ms > self.end.timestamp_ms
 
     def is_of_run(self, event: Event) -> bool:
-        """Return whether an event, the next in the order of the log, came after the start; look out for both marks."""
+        """Return whether the next event of the log came after the start; notices both marks."""
         self.has_end = self.has_end or (self.end is not None and self.end.is_of(event))
         self._started = self._started or self._starts_with(event)
         return self._started
@@ -84,7 +84,7 @@ class UserLog:
 
 
 class LogScan:
-    """Takes a log's events one by one."""
+    """Processes a log's events one by one."""
 
     def __init__(
         self,
@@ -94,19 +94,19 @@ class LogScan:
         book: PriceBook,
         findings: Findings,
     ) -> None:
-        """`commands` are those of the workload by number; only the given users are looked at."""
+        """`commands` are those of the workload by number; only the given users are checked."""
         self.users = users
         self.findings = findings
         self.dumps_of_all: Counter[int] = Counter()
         self.rejected: set[int] = set()
-        """The commands without an answer that were rejected."""
+        """Commands without an answer that were rejected."""
         self.events = 0
         self._commands = commands
         self._unanswered = unanswered
         self._book = book
 
     def scan(self, events: Iterable[Event]) -> None:
-        """Take all events."""
+        """Process all events."""
         for event in events:
             self.events += 1
             try:
@@ -162,9 +162,9 @@ class LogScan:
 
 
 def _place(log: UserLog, event: Event) -> None:
-    """Note a firing or an expiry with its place among the run's commands.
+    """Record a firing or an expiry with its place among the run's commands.
 
-    What ran out was given back before the command of that moment was decided, on whichever side of it it is written.
+    An expired order was released before the command of that moment was decided, on whichever side of it the event is.
     """
     is_expiry = event.fields["command"] in PRICED
     place = len(log.commands)
@@ -174,7 +174,7 @@ def _place(log: UserLog, event: Event) -> None:
 
 
 def _misquotes(command: Command, event: Event) -> list[str]:
-    """Return how the log's userCommand differs from the command that was sent, as far as a log can hold that."""
+    """Return how the log's userCommand differs from the command that was sent, as far as a log can record that."""
     last = COMMANDS[command.name].fields[-1]
     wanted = {
         "command": command.name,
@@ -190,9 +190,9 @@ def _misquotes(command: Command, event: Event) -> list[str]:
 
 
 def compare_order(wanted: Sequence[int], optional: set[int], log: UserLog) -> list[str]:
-    """Return how a user's log differs from the commands that must stand in it, in their order.
+    """Return how a user's log differs from the commands that must be in it, in order.
 
-    `wanted` includes the `optional` ones: commands without a final answer, which may stand in it.
+    `wanted` includes the `optional` ones: commands without a final answer, which may be in it.
     """
     counts = Counter(log.commands)
     differences = [

@@ -1,7 +1,7 @@
 """An independent model of an account, written from the rules alone; `rules` says what each command does to it.
 
-It shares no code with the system it judges. Amounts are integer cents.
-Sources: SPEC.md sections 2 (cost and realised gain among it), 3 and 5.
+It shares no code with the system it judges. Amounts are integer cents. Sources: SPEC.md sections 2 (including cost and
+realised gain), 3 and 5.
 """
 
 import copy
@@ -11,7 +11,7 @@ from loadgen.workload.amounts import parse_cents, spell
 from loadgen.workload.files import Command
 
 MOST_CENTS = 2**63 - 1
-"""The most cash, with what is reserved of it, that an account can have (SPEC.md section 3)."""
+"""The most cash, including reserved cash, that an account can have (SPEC.md section 3)."""
 
 
 class RejectedError(Exception):
@@ -28,7 +28,7 @@ class ImpossibleError(Exception):
 
 @dataclass(slots=True)
 class Order:
-    """A pending order. `value` is its cost or its proceeds; `expires_at` is in ms, None when it is not known."""
+    """A pending order. `value` is its cost or its proceeds; `expires_at` is in ms, None if it is not known."""
 
     transaction: int | None
     symbol: str
@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(slots=True)
 class Trigger:
-    """A trigger; `price` is None until set, `shares` are those reserved (sells only), `transaction` set the price."""
+    """A trigger. `price` is None until set, `shares` are reserved (sells only), `transaction` set the price."""
 
     amount: int
     price: int | None = None
@@ -52,8 +52,8 @@ class Trigger:
 class Account:
     """The state of one account.
 
-    `costs` is what the shares held have cost, reserved ones included, None where that is not known; as a whole it is
-    None for an account that was shown without costs, as a summary shows it.
+    `costs` is the cost of the shares held, including reserved ones, None for a symbol whose cost is unknown; `costs`
+    itself is None for an account that was shown without costs, as in a summary.
     """
 
     cash: int = 0
@@ -66,11 +66,11 @@ class Account:
     realised: int = 0
 
     def copy(self) -> "Account":
-        """Return an account that can change on its own."""
+        """Return an independent copy."""
         return copy.deepcopy(self)
 
     def verdict(self, command: Command, price: int) -> str:
-        """Return what a BUY or SELL would come to at a price, `ok` or the rejection's code; nothing changes."""
+        """Return the outcome of a BUY or SELL at a price, `ok` or the rejection's code; nothing changes."""
         shares = parse_cents(command.value) // price
         if shares == 0:
             return "amount_below_price"
@@ -79,7 +79,7 @@ class Account:
         return "ok" if self.holdings.get((command.symbol or "").upper(), 0) >= shares else "insufficient_shares"
 
     def expire(self, command: str, transaction: int, value: int, at_ms: int) -> None:
-        """Give back the pending order that the log says ran out at `at_ms`. Raises ImpossibleError."""
+        """Release the pending order that the log says expired at `at_ms`. Raises ImpossibleError."""
         orders = self.pending_buys if command == "BUY" else self.pending_sells
         for order in orders:
             if order.transaction in {transaction, None} and order.value == value:
@@ -93,7 +93,7 @@ class Account:
         self.give_back(command, order)
 
     def give_back(self, command: str, order: Order) -> None:
-        """Undo a pending order: its cost is cash again, its shares are held again."""
+        """Undo a pending order: its cost is cash again, or its shares are held again."""
         if command == "BUY":
             _remove(self.pending_buys, order)
             self.cash += order.value
@@ -102,12 +102,12 @@ class Account:
             self.hold(order.symbol, order.shares)
 
     def pending(self) -> list[tuple[str, Order]]:
-        """Return the pending orders, the next one to expire first."""
+        """Return the pending orders, the next to expire first."""
         orders = [("BUY", order) for order in self.pending_buys] + [("SELL", order) for order in self.pending_sells]
         return sorted((pair for pair in orders if pair[1].expires_at is not None), key=_expiry)
 
     def fire(self, command: str, transaction: int, symbol: str, quote: int) -> None:
-        """Run the trigger that the log says fired at `quote`. Raises ImpossibleError."""
+        """Execute the trigger that the log says fired at `quote`. Raises ImpossibleError."""
         triggers = self.buy_triggers if command == "SET_BUY_TRIGGER" else self.sell_triggers
         trigger = triggers.get(symbol)
         if trigger is None or trigger.price is None:
@@ -134,7 +134,7 @@ class Account:
             self.cash += shares * quote
 
     def worth(self, price: int) -> int:
-        """Return cash, reserved cash and all shares at one price."""
+        """Return the value of cash, reserved cash and all shares at one price."""
         shares = sum(self.holdings.values())
         shares += sum(order.shares for order in self.pending_sells)
         shares += sum(trigger.shares for trigger in self.sell_triggers.values())
@@ -143,13 +143,13 @@ class Account:
         return self.cash + reserved + shares * price
 
     def all_shares(self, symbol: str) -> int:
-        """Return the shares of a symbol that are held, those that a pending sell or a trigger reserves included."""
+        """Return all shares of a symbol, including those reserved by pending sells and a trigger."""
         reserved = sum(order.shares for order in self.pending_sells if order.symbol == symbol)
         trigger = self.sell_triggers.get(symbol)
         return self.holdings.get(symbol, 0) + reserved + (trigger.shares if trigger is not None else 0)
 
     def note_cost(self, symbol: str, cents: int) -> None:
-        """Note what shares have cost that are about to be held: by average cost, all of a symbol have one cost."""
+        """Record the cost of shares about to be held: by average cost, all shares of a symbol have one cost."""
         if self.costs is None:
             return
         if not self.all_shares(symbol):
@@ -158,7 +158,7 @@ class Account:
             self.costs[symbol] = cost + cents
 
     def note_sale(self, symbol: str, shares: int, of_shares: int, proceeds: int) -> None:
-        """Note that `shares` of `of_shares` were sold: their part of the cost, rounded down, goes with them."""
+        """Record the sale of `shares` of `of_shares`: their part of the cost, rounded down, is removed."""
         if self.costs is None:
             return
         cost = self.costs.get(symbol)
@@ -170,9 +170,9 @@ class Account:
             self.costs.pop(symbol, None)
 
     def is_limited_by(self, code: str, command: Command) -> bool:
-        """Return whether a limit may reject a command that the rules allow, which would take the account nearer to it.
+        """Return whether a limit may reject a command that the rules allow, because it brings the account nearer to it.
 
-        How high the limits are is for the system to say; an account that has nothing yet is at none.
+        The system decides how high the limits are; an empty account is at none.
         """
         symbol = (command.symbol or "").upper()
         orders = self.pending_buys + self.pending_sells
@@ -190,7 +190,7 @@ class Account:
                 return False
 
     def take_in(self, cents: int) -> None:
-        """Add cash. Raises RejectedError when that is more than an account can have."""
+        """Add cash. Raises RejectedError if the account would exceed the cash limit."""
         reserved = sum(order.value for order in self.pending_buys)
         reserved += sum(trigger.amount for trigger in self.buy_triggers.values())
         if self.cash + reserved + cents > MOST_CENTS:
@@ -198,7 +198,7 @@ class Account:
         self.cash += cents
 
     def hold(self, symbol: str, shares: int) -> None:
-        """Add shares to those held, or take them off."""
+        """Add shares to the holdings; `shares` may be negative."""
         held = self.holdings.get(symbol, 0) + shares
         if held:
             self.holdings[symbol] = held
@@ -207,7 +207,7 @@ class Account:
 
 
 def _remove(orders: list[Order], order: Order) -> None:
-    """Remove this very order; an equal one may be pending beside it."""
+    """Remove this very order; an equal one may be pending too."""
     del orders[next(index for index, other in enumerate(orders) if other is order)]
 
 

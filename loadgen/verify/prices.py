@@ -1,7 +1,7 @@
-"""What prices were in force, as far as a replay shows it: needed to judge commands that were rejected at a price.
+"""Which prices were valid when, as far as a replay shows it: needed to judge rejected orders.
 
-A rejected BUY does not say at which price. The audit log names every quote that was made, and answers name the prices
-they used; a quote is in force for 60 s. So the candidates are known, and with one candidate the judgement is exact.
+A rejected BUY does not show its price. The audit log has every quote, and answers show the prices they used; a quote is
+valid for 60 s. So the candidates are known, and with one candidate the judgement is exact.
 """
 
 from array import array
@@ -9,15 +9,15 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
 LIFETIME_MS = 60_000
-"""How long a quote is in force (SPEC.md section 4)."""
+"""How long a quote is valid (SPEC.md section 4)."""
 
 BEFORE_MS = LIFETIME_MS + 15_000
 AFTER_MS = 15_000
-"""How far from a command its quote may stand in the log: its lifetime, and a slow quote source."""
+"""How far from a command its quote may be in the log: its lifetime, and the delay of a slow quote source."""
 
 
 class _Series:
-    """Prices by time; `received` rises."""
+    """Prices over time; `received` increases."""
 
     __slots__ = ("_sorted", "prices", "received", "sent")
 
@@ -59,27 +59,27 @@ class PriceBook:
         """Whether the audit log was read, so that all quotes are known."""
 
     def saw(self, symbol: str, price: int, sent_ms: int, received_ms: int) -> None:
-        """Note a price that an answer carried; times are the client's."""
+        """Record a price in an answer; times are the client's."""
         self._seen[symbol].add(sent_ms, received_ms, price)
         self._every.add(price)
 
     def quoted(self, symbol: str, price: int, at_ms: int) -> None:
-        """Note a quote of the audit log; the time is the server's."""
+        """Record a quote of the audit log; the time is the server's."""
         self._quoted[symbol].add(at_ms, at_ms, price)
         self._every.add(price)
 
     def fired(self, price: int) -> None:
-        """Note the price at which a trigger fired."""
+        """Record the price at which a trigger fired."""
         self._every.add(price)
 
     def only_price(self) -> int | None:
-        """Return the price of everything, if there was but one."""
+        """Return the price of everything, if there was only one."""
         return next(iter(self._every)) if len(self._every) == 1 else None
 
     def candidates(self, symbol: str, sent_ms: int, received_ms: int, logged_ms: int | None) -> set[int]:
-        """Return the prices that a command may have used; empty when nothing certain is known.
+        """Return the prices that a command may have used; empty if nothing certain is known.
 
-        `sent_ms` and `received_ms` are the client's times of it, `logged_ms` is its time in the audit log.
+        `sent_ms` and `received_ms` are the client's times, `logged_ms` is its time in the audit log.
         """
         if self.complete and logged_ms is not None:
             quoted = self._quoted[symbol].between(logged_ms - BEFORE_MS, logged_ms + AFTER_MS)
@@ -90,12 +90,12 @@ class PriceBook:
         return self._between_sightings(self._seen[symbol], sent_ms, received_ms)
 
     def was_quoted(self, symbol: str, price: int, logged_ms: int) -> bool:
-        """Return whether the audit log has a quote from which a command of that time had its price."""
+        """Return whether the audit log has a quote from which a command at that time had its price."""
         return price in self._quoted[symbol].between(logged_ms - BEFORE_MS, logged_ms + AFTER_MS)
 
     @staticmethod
     def _between_sightings(series: _Series, sent_ms: int, received_ms: int) -> set[int]:
-        """Return the price seen just before and just after, if it is one and both stand within a quote's lifetime."""
+        """Return the price seen just before and after, if it is the same and both are within a quote's lifetime."""
         series.sort()
         before = bisect_right(series.received, sent_ms) - 1
         if before < 0:

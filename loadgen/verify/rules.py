@@ -13,17 +13,17 @@ from loadgen.workload.commands import has_money
 from loadgen.workload.files import Command
 
 PRICED = frozenset({"BUY", "SELL"})
-"""The commands whose outcome hangs on the current quote."""
+"""The commands whose outcome depends on the current quote."""
 
 QUOTED = PRICED | {"QUOTE"}
 """The commands whose answers carry the price of a quote."""
 
 Fields = dict[str, Any]
-"""What an answer says, by field; money in cents."""
+"""The fields of an answer; money in cents."""
 
 
 def apply(account: Account, command: Command, price: int | None = None, expires_at: int | None = None) -> Fields:
-    """Carry out a command and return what the answer must say. Raises RejectedError; then nothing has changed.
+    """Execute a command and return what the answer must say. Raises RejectedError; then nothing has changed.
 
     `price` is the quote, for BUY and SELL.
     """
@@ -160,7 +160,7 @@ def _set_sell_trigger(account: Account, request: _Request) -> Fields:
 
 
 def _reserve(account: Account, symbol: str, trigger: Trigger, price: int) -> None:
-    """Reserve the shares that the trigger's amount is worth at `price`, in place of those it has."""
+    """Reserve the shares that the trigger's amount is worth at `price`, instead of its current ones."""
     shares = trigger.amount // price
     if shares == 0:
         raise RejectedError("amount_below_price")

@@ -1,4 +1,4 @@
-"""Reading the account that a summary, or an account that was read, shows."""
+"""Reads accounts from summaries and from account requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from loadgen.workload.amounts import read_money, read_whole
 
 
 class UnreadableSummariesError(Exception):
-    """An account does not have the form of the interface."""
+    """An account does not have the format of the interface."""
 
 
 def read_summary(body: Mapping[str, Any]) -> Account:
-    """Return the account that a summary or a read account shows. Raises UnreadableSummariesError."""
+    """Return the account in a summary or an account body. Raises UnreadableSummariesError."""
     try:
         return Account(
             read_money(body["cash"]),

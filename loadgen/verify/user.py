@@ -19,11 +19,11 @@ from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_ref
 
 
 class Checker:
-    """One user's account in the model, and where in its commands it stands.
+    """One user's account in the model, and its position in the user's commands.
 
-    `log` is the user's part of the audit log, None when the log could not be had: then the expiry of orders is judged
-    by the client's clock, and the firing of triggers shows as a difference. After a difference that leaves the
-    model's account in doubt, the rest is not checked: it would only repeat it.
+    `log` is the user's part of the audit log, or None if the log is not available: then the expiry of orders is judged
+    by the client's clock, and the firing of a trigger shows as a difference. After a difference that leaves the model's
+    account uncertain, the rest is not checked: it would only repeat it.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Checker:
         self._agreed = True
 
     def stop(self) -> None:
-        """Check no more of this user: a difference that was found elsewhere leaves the model's account in doubt."""
+        """Stop checking this user: a difference found elsewhere leaves the model's account uncertain."""
         self._lost = True
 
     def give_up(self, message: str) -> None:
-        """Note a difference after which the model's account is in doubt."""
+        """Record a difference after which the model's account is uncertain."""
         self._findings.differ(self._user, message)
         self._lost = True
 
     def check(self, answer: RecordedAnswer) -> bool:
-        """Compare the user's next answer with the model; return whether it was as it must be."""
+        """Compare the user's next answer with the model; return whether it was correct."""
         if self._lost:
             return False
         command = self._commands[self._next] if self._next < len(self._commands) else None
@@ -83,10 +83,10 @@ class Checker:
         return self._agreed
 
     def _check_refusal(self, command: Command, answer: RecordedAnswer, refusals: set[str]) -> None:
-        """Check a command that must be refused for its form, or was: it changes nothing, and stands in the log."""
+        """Check a command that must be refused, or was: it changes nothing, and is in the log."""
         if not answer.final:
             if self._log is not None and self._find_in_log(command, answer) is not None:
-                self._past.clear()  # with which of several codes is not known
+                self._past.clear()  # it is not known with which of several codes
             return
         if refusals and (answer.status != 400 or answer.code not in refusals):
             self._differ(command, f"answered {answer.status} {answer.code}, but it is {' or '.join(refusals)}")
@@ -102,7 +102,7 @@ class Checker:
     ) -> Account | None:
         """Compare the account after the run, and its latest entries, with the model.
 
-        Return the account, None if it cannot be read.
+        Return the account, or None if it cannot be read.
         """
         try:
             shown = read_summary(body)
@@ -156,7 +156,7 @@ class Checker:
             self.added += parse_cents(command.value)
 
     def _find_in_log(self, command: Command, answer: RecordedAnswer) -> int | None:
-        """Return the server's time of a command, what the system did before it being done; None when not logged."""
+        """Return a command's time on the server after applying what the system did before it; None if not logged."""
         log = self._log
         if log is None:
             if not answer.final:
@@ -167,7 +167,8 @@ class Checker:
         here = self._logged < len(log.commands) and log.commands[self._logged] == command.transaction
         if not here:
             if answer.final:
-                # compare_order has said so; without its place the system's acts around it cannot be placed either.
+                # compare_order has reported it; without its place, the system's actions around it cannot be placed
+                # either.
                 self._lost = bool(log.system)
             return None
         self._run_system(self._logged)
@@ -175,7 +176,7 @@ class Checker:
         return log.times[self._logged - 1]
 
     def _run_system(self, place: int | None) -> None:
-        """Do what the log says the system did before the run command number `place`; None: all that is left."""
+        """Apply what the log says the system did before run command number `place`; None applies all that is left."""
         log = self._log
         while log is not None and self._system < len(log.system) and not self._lost:
             before, event = log.system[self._system]
@@ -194,7 +195,7 @@ class Checker:
                 self.give_up(f"the log's systemEvent of transaction {event.transaction} is not usable: {error}")
 
     def _check_expired(self, command: Command, logged_ms: int) -> None:
-        """Nothing that ran out before a command may still be pending when it is decided."""
+        """Check that no order that expired before a command is still pending when it is decided."""
         for kind, order in self.account.pending():
             if order.expires_at is not None and order.expires_at + SLACK_MS < logged_ms:
                 late = logged_ms - order.expires_at
@@ -204,12 +205,11 @@ class Checker:
     def _by_clock(
         self, sent_ms: int, received_ms: int, judge: Callable[[Account], Judgement], *, settles: bool = True
     ) -> Judgement:
-        """Return what `judge` says of the account, orders that ran out by then given back.
+        """Return `judge`'s verdict on the account after releasing orders that had expired by then.
 
-        A command `settles` them all, a read shows them as they are.
-
-        With the log there is nothing to give back. Without it, orders whose end is so near that the client's clock
-        cannot tell are taken to have run out or not as fits the answer.
+        A command `settles` them all, a read shows them as they are. With the log there is nothing to release. Without
+        it, orders that expire so close to the command that the client's clock cannot tell are assumed expired or not,
+        whichever fits the answer.
         """
         ended = [order for _, order in self.account.pending() if (order.expires_at or 0) < received_ms + SLACK_MS]
         if self._log is not None or not ended:
@@ -228,7 +228,7 @@ class Checker:
         return best[0]
 
     def _assume(self, command: Command, answer: RecordedAnswer, logged_ms: int | None) -> None:
-        """Carry out a command that was never answered but stands in the log."""
+        """Apply a command that was never answered but is in the log."""
         if command.transaction in self._rejected:
             self._past.clear()
             return

@@ -1,6 +1,6 @@
-"""Proving a replay: every answer, every account and the audit log against an independent model.
+"""Verifies a replay: every answer, every account and the audit log against an independent model.
 
-What is proved, and what cannot be known, is described in docs/loadgen.md.
+docs/loadgen.md describes what is verified and what cannot be known.
 """
 
 import ssl
@@ -32,12 +32,12 @@ from loadgen.workload.files import Command, Workload
 from loadgen.workload.syntax import RECORDED_REFUSALS, form_problems, may_be_refused
 
 HISTORY_ENTRIES = 50
-"""So many entries of each journal are read after the run, to compare the latest commands with the run's."""
+"""How many entries of each journal are read after the run, to compare the latest commands with the run's."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """`users` are those to look at, None for all; `log` is whether to ask for the audit log."""
+    """`users` are those to check, None for all; `log` is whether to request the audit log."""
 
     threads: int
     users: Sequence[str] | None = None
@@ -46,7 +46,7 @@ class VerifyOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run as it was recorded: its commands by number, and which of them were acknowledged as commands."""
+    """A recorded run: its commands by number, and which of them were acknowledged."""
 
     commands: dict[int, Command]
     of_user: dict[str, list[Command]]
@@ -58,9 +58,9 @@ class _Run:
 def verify(
     workload: Workload, file: AnswerFile, server: Server, options: VerifyOptions, stopping: threading.Event
 ) -> Verification:
-    """Compare a recorded run with the model, the accounts as they now are and the audit log.
+    """Compare a recorded run with the model, the current accounts and the audit log.
 
-    Raises ReplayError when the accounts cannot be read, AnswersError when the record cannot.
+    Raises ReplayError if the accounts cannot be read, AnswersError if the record cannot.
     """
     findings = Findings()
     if file.header.commands != len(workload.commands):
@@ -97,7 +97,7 @@ def _invalid(user: str) -> bool:
 
 
 def _read_run(workload: Workload, file: AnswerFile, chosen: set[str], findings: Findings) -> _Run:
-    """Return what was acknowledged and at what prices: a first look at the answers."""
+    """Return what was acknowledged and at what prices: a first pass over the answers."""
     commands = {command.transaction: command for command in workload.commands}
     of_user: dict[str, list[Command]] = {user: [] for user in workload.users() if user in chosen}
     for command in workload.commands:
@@ -130,7 +130,7 @@ def _note_price(book: PriceBook, command: Command, answer: RecordedAnswer) -> No
 
 
 def _bodies(users: Sequence[str], readings: Mapping[str, AccountReading]) -> dict[str, dict[str, Any]]:
-    """Return the accounts after the run. Raises ReplayError when one could not be read."""
+    """Return the accounts after the run. Raises ReplayError if one could not be read."""
     bodies = {}
     for user in users:
         reading = readings.get(user)
@@ -149,7 +149,7 @@ def _scan_log(
     client: Client,
     findings: Findings,
 ) -> LogScan | None:
-    """Return what the audit log says, None when it cannot be had."""
+    """Return what the audit log says, or None if it is not available."""
     starts = {user: _mark(last) for user, _, last in file.baselines()} if file.header.baseline else {}
     logs = {
         user: UserLog(starts.get(user), _mark(next(iter(reading.entries), None))) for user, reading in readings.items()
@@ -175,7 +175,7 @@ def _scan_log(
 
 
 def _mark(entry: Mapping[str, Any] | None) -> Mark | None:
-    """Return an entry of the history as a mark. Raises ReplayError when it has an unexpected form."""
+    """Return an entry of the history as a mark. Raises ReplayError if it has an unexpected format."""
     if entry is None:
         return None
     try:
@@ -186,7 +186,7 @@ def _mark(entry: Mapping[str, Any] | None) -> Mark | None:
 
 @contextmanager
 def _opened(dump: Mapping[str, Any], tls: ssl.SSLContext | None) -> Iterator[BinaryIO]:
-    """Give the log that a DUMPLOG wrote: from its link, else from its path. Raises AuditLogError."""
+    """Yield the log that a DUMPLOG wrote, from its link, else from its path. Raises AuditLogError."""
     url, location = dump.get("url"), dump.get("location")
     try:
         if isinstance(url, str) and urlsplit(url).scheme in {"http", "https"}:
@@ -210,7 +210,7 @@ def _compare(
     scan: LogScan | None,
     findings: Findings,
 ) -> Verification:
-    """Hold everything that is known against the model."""
+    """Compare everything that is known with the model."""
     before = _starting_accounts(run, file, findings)
     price = _price_of_everything(run.book, before.values())
     worth_before = sum(account.worth(price) for account in before.values()) if price else 0
@@ -255,7 +255,7 @@ def _compare(
 
 
 def _starting_accounts(run: _Run, file: AnswerFile, findings: Findings) -> dict[str, Account]:
-    """Return every user's account before the run: as it was recorded, empty if the run was told not to read it."""
+    """Return every user's account before the run: as recorded, or empty if the run was told not to read it."""
     if not file.header.baseline:
         return {user: Account() for user in run.of_user}
     accounts = {}
@@ -275,7 +275,7 @@ def _starting_accounts(run: _Run, file: AnswerFile, findings: Findings) -> dict[
 
 
 def _compare_log(run: _Run, scan: LogScan, checkers: Mapping[str, Checker], findings: Findings) -> None:
-    """Look for each user's acknowledged commands in its part of the log."""
+    """Look up each user's acknowledged commands in its part of the log."""
     for user, log in scan.users.items():
         numbers = [command.transaction for command in run.of_user[user]]
         wanted = [number for number in numbers if number in run.acknowledged or number in run.unanswered]
@@ -286,7 +286,7 @@ def _compare_log(run: _Run, scan: LogScan, checkers: Mapping[str, Checker], find
 
 
 def _check_dump_of_all(command: Command, answer: RecordedAnswer, scan: LogScan | None, findings: Findings) -> bool:
-    """Check a DUMPLOG of all users; return whether it was as it must be."""
+    """Check a DUMPLOG of all users; return whether it was correct."""
     before = findings.total
     where = f"[{command.transaction}] {command.name}"
     refusals = form_problems(command)
@@ -308,14 +308,14 @@ def _check_dump_of_all(command: Command, answer: RecordedAnswer, scan: LogScan |
 
 
 def _price_of_everything(book: PriceBook, accounts: Iterable[Account]) -> int | None:
-    """Return the price of all shares, if there was but one, also for what was pending before the run."""
+    """Return the price of all shares, if there was only one, including orders that were pending before the run."""
     price = book.only_price()
     pending = {order.price for account in accounts for _, order in account.pending()}
     return price if pending <= {price} else None
 
 
 def _conserve(price: int, worth_before: int, added: int, after: Sequence[Account], findings: Findings) -> str:
-    """Check that no money and no share came from nowhere or got lost; return what was checked."""
+    """Check that no money and no share was created or lost; return what was checked."""
     cash = sum(account.cash for account in after)
     worth = sum(account.worth(price) for account in after)
     reserved = sum(order.value for account in after for order in account.pending_buys)

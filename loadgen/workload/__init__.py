@@ -1,1 +1,1 @@
-"""Workload files: read, written, generated, and what of them is sent."""
+"""Workload files: reading, writing, generating and selecting commands."""

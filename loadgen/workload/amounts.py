@@ -1,9 +1,9 @@
-"""Money and counts as commands and answers write them (SPEC.md section 1)."""
+"""Money and counts as written in commands and answers (SPEC.md section 1)."""
 
 import re
 
 MONEY_FIELDS = frozenset({"cash", "price", "cost", "proceeds", "amount"})
-"""The fields of answers that are money."""
+"""The answer fields that are money."""
 
 _MONEY = re.compile(r"(-?)([0-9]+)\.([0-9]{2})", re.ASCII)
 
@@ -15,7 +15,7 @@ _AMOUNT = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,2})0*)?", re.ASCII)
 
 
 class AmountError(ValueError):
-    """A command's amount or price is not one."""
+    """An invalid amount or price in a command."""
 
 
 def parse_cents(value: str | None) -> int:
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"([+-]?)0*([0-9]{0,40})(?:\.([0-9]{0,2})0*)?", re.ASCII)
 
 
 def spell_number(value: str | None) -> str | None:
-    """Return a number of at most two places as the audit log spells it, its sign included; None for anything else."""
+    """Return a number of at most two places as the audit log writes it, signed; None for anything else."""
     match = _NUMBER.fullmatch(value or "")
     if match is None or not any(character.isdigit() for character in match[0]):
         return None
@@ -61,5 +61,5 @@ def read_whole(value: object) -> int:
 
 
 def spell(cents: int) -> str:
-    """Return cents as money is written."""
+    """Return cents as money is written on the wire."""
     return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}"

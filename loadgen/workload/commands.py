@@ -1,13 +1,13 @@
-"""The sixteen commands of the trading interface: how a workload file writes them, and how HTTP asks for them."""
+"""The sixteen commands of the trading interface: their format in a workload file, and their HTTP requests."""
 
 from typing import NamedTuple
 
 
 class Form(NamedTuple):
-    """The form of a command.
+    """The format of a command.
 
-    `fields` are those of its line in a workload, in their order. `path` is that of its request below its user's; it
-    ends with the symbol where it ends with a slash. A command that `reads` is a GET.
+    `fields` are those of its line in a workload, in order. `path` is that of its request below the user's; if it ends
+    with a slash, the symbol follows. A command that `reads` is a GET.
     """
 
     fields: tuple[str, ...]
@@ -35,7 +35,7 @@ COMMANDS: dict[str, Form] = {
 }
 
 WHOLE_LOG = Form(("filename",), "/dumplog")
-"""A DUMPLOG without a user, which is of all users."""
+"""A DUMPLOG without a user, which is for all users."""
 
 READ_ONLY = frozenset({"DUMPLOG", *(name for name, form in COMMANDS.items() if form.reads)})
 """The commands that change no account."""

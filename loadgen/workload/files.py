@@ -1,9 +1,9 @@
-"""Workload files: one command a line, `[N] COMMAND,user,args`, N being its transaction number.
+"""Workload files: one command per line, `[N] COMMAND,user,args`, where N is its transaction number.
 
-The parser judges the form of a line, not the values in it: whether an amount is money or a symbol exists is for the
-server to say, and its refusal is an answer like any other. What is only untidy (a byte order mark, blank and comment
-lines, blanks around a line or its fields, none or several after the number) is mended and counted, unless the reader is
-strict. docs/loadgen.md describes the form.
+The parser checks the format of a line, not its values: the server decides whether an amount is money or a symbol
+exists, and its refusal is an answer like any other. Untidy lines (a byte order mark, blank and comment lines, blanks
+around a line or its fields, no or several blanks after the number) are fixed and counted, unless the reader is strict.
+docs/loadgen.md describes the format.
 """
 
 import codecs
@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from loadgen.workload.commands import COMMANDS, WHOLE_LOG
 
 MAX_LINE_BYTES = 4096
-"""The longest line, its end included. A longer one is not a command but a damaged file."""
+"""The longest line, including its end. A longer one is not a command: the file is damaged."""
 
 MAX_PROBLEMS = 20
 """How many problems of a file are reported."""
@@ -29,7 +29,7 @@ MAX_TRANSACTION = 2**63 - 1
 class Command(NamedTuple):
     """One line of a workload.
 
-    `user` is None for a DUMPLOG of all users. `value` is what the command has beside user and symbol, as written: an
+    `user` is None for a DUMPLOG of all users. `value` is the command's field besides user and symbol, as written: an
     amount, a price or a file name.
     """
 
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
 
 
 class WorkloadError(Exception):
-    """A workload file that cannot be used; `problems` are the first of its problems, in the order of lines."""
+    """A workload file that cannot be used; `problems` are the first of its problems, by line."""
 
     def __init__(self, source: str, problems: list[Problem], total: int) -> None:
         self.source = source
@@ -62,19 +62,19 @@ class WorkloadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The commands of a file, in its order; `mended` is how many of its lines were untidy."""
+    """The commands of a file, in order; `mended` is how many of its lines were untidy."""
 
     source: str
     commands: list[Command]
     mended: int = 0
 
     def users(self) -> list[str]:
-        """Return the users, each once, in the order in which they first appear."""
+        """Return the users, each once, in order of first appearance."""
         return list(dict.fromkeys(command.user for command in self.commands if command.user is not None))
 
 
 def load(path: Path, *, strict: bool = False) -> Workload:
-    """Return the workload in a file. Raises WorkloadError, also when the file cannot be read."""
+    """Return the workload in a file. Raises WorkloadError, also if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return parse(file, str(path), strict=strict)
@@ -85,7 +85,7 @@ def load(path: Path, *, strict: bool = False) -> Workload:
 def parse(file: BinaryIO, source: str = "workload", *, strict: bool = False) -> Workload:
     """Return the workload in an open file, read line by line.
 
-    Raises WorkloadError naming every bad line; with `strict` also those that would be mended.
+    Raises WorkloadError naming every bad line; with `strict` also those that would be fixed.
     """
     commands: list[Command] = []
     problems: list[Problem] = []
@@ -130,9 +130,9 @@ def write(commands: Iterable[Command], file: BinaryIO) -> int:
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines with their numbers, their ends and trailing blanks cut; blank lines only inside the file.
+    """Yield the lines with their numbers, without line ends and trailing blanks; blank lines only inside the file.
 
-    A line that is too long comes cut just above the limit, and its rest is skipped: memory stays bounded.
+    A line that is too long is cut just above the limit and its rest is skipped, so memory is bounded.
     """
     number = 0
     blank: list[int] = []
@@ -161,7 +161,7 @@ _BLANKS = b" \t"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ABSENT = 5
 _SHAPES: dict[tuple[str, int], tuple[int, int, int]] = {}
-"""By name and number of fields: which group of _LINE is the user, the symbol and the value; _ABSENT is none."""
+"""By name and number of fields: the groups of _LINE that are the user, the symbol and the value; _ABSENT is none."""
 
 for _name, _form in (*COMMANDS.items(), ("DUMPLOG", WHOLE_LOG)):
     _fields = _form.fields
@@ -173,7 +173,7 @@ for _name, _form in (*COMMANDS.items(), ("DUMPLOG", WHOLE_LOG)):
 
 
 def _parse_line(raw: bytes) -> Command | str:
-    """Return the command in a line, or why there is none."""
+    """Return the command in a line, or why it is not one."""
     try:
         line = raw.decode()
     except UnicodeDecodeError as error:
@@ -203,7 +203,7 @@ def _has_blank(groups: tuple[str | None, ...]) -> bool:
 
 
 def _mended(raw: bytes, number: int) -> bytes | None:
-    """Return an untidy line as it is meant, empty when it means nothing; None when nothing can be mended."""
+    """Return an untidy line fixed, empty if it means nothing; None if it cannot be fixed."""
     if len(raw) > MAX_LINE_BYTES:
         return None
     text = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
@@ -217,7 +217,7 @@ def _mended(raw: bytes, number: int) -> bytes | None:
 
 
 def _diagnose(line: str, length: int) -> str:
-    """Return why a line that is not a command is none; `length` is that of the line in bytes."""
+    """Return why a line is not a command; `length` is that of the line in bytes."""
     if length > MAX_LINE_BYTES:
         return f"the line is longer than {MAX_LINE_BYTES} bytes"
     if not line:

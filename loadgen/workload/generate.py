@@ -1,9 +1,9 @@
-"""Generated workloads of the same form and mix as recorded ones, the same for the same seed.
+"""Generated workloads with the format and mix of recorded ones; the same seed gives the same workload.
 
-The mix and what follows what were counted in recorded workloads of 10,000 commands: half of all orders are committed
-by the next command, two thirds of all trigger amounts get their price at once, and commits, cancels and triggers
-come without anything to work on as well, so that rejections are part of the load. So are the turns: each command is any
-user's, from the first on, and of ten users each has a tenth of the commands, give or take 4 %.
+The mix and the sequences were counted in recorded workloads of 10,000 commands: half of all orders are committed by the
+next command, two thirds of all trigger amounts get their price at once, and commits, cancels and triggers also come
+with nothing to work on, so that rejections are part of the load. Each command is any user's, from the first on; of ten
+users each has a tenth of the commands, give or take 4 %.
 """
 
 import random
@@ -30,7 +30,7 @@ BASE_MIX: dict[str, int] = {
     "CANCEL_SET_SELL": 495,
     "DISPLAY_SUMMARY": 724,
 }
-"""How often each command comes, where it does not follow from the command before it."""
+"""How often each command comes, if it does not follow from the command before it."""
 
 FOLLOWERS: dict[str, dict[str, float]] = {
     "BUY": {"COMMIT_BUY": 0.46, "CANCEL_BUY": 0.06},
@@ -48,7 +48,7 @@ MAX_SYMBOLS = sum(26**length for length in (1, 2, 3))
 
 
 class GenerateError(ValueError):
-    """Numbers from which no workload can be made."""
+    """Numbers for which there is no workload."""
 
 
 def generate(users: int, commands: int, symbols: int, seed: int) -> Iterator[Command]:
@@ -72,7 +72,7 @@ def _commands(users: int, commands: int, symbols: int, source: random.Random) ->
 
 
 class _Trader:
-    """One user of the workload: remembers its command before, from which the next one may follow."""
+    """One user of the workload: remembers its previous command, from which the next one may follow."""
 
     __slots__ = ("_previous", "_source", "_user")
 
@@ -92,7 +92,7 @@ class _Trader:
         return self._previous
 
     def _next_name(self) -> tuple[str, str | None]:
-        """Return the name of the next command, and its symbol where it follows from the command before."""
+        """Return the name of the next command, and its symbol if it follows from the previous command."""
         if self._previous is None:
             return "ADD", None
         chance = self._source.random()
@@ -121,7 +121,7 @@ _BASE_WEIGHTS = [sum(list(BASE_MIX.values())[: index + 1]) for index in range(le
 
 
 def _turns(traders: list[_Trader], count: int, source: random.Random) -> Iterator[_Trader]:
-    """Yield whose turn it is: anybody's, each time and from the first on; one turn of everybody's is sure."""
+    """Yield whose turn it is: any user's, each time; every user has at least one turn."""
     sure = dict(zip(source.sample(range(count), len(traders)), traders, strict=True))
     for turn in range(count):
         yield sure.get(turn) or source.choice(traders)
@@ -136,7 +136,7 @@ def _names(count: int, source: random.Random) -> list[str]:
 
 
 def _symbols(count: int, source: random.Random) -> list[str]:
-    """Return different symbols of 1 to 3 letters: mostly 3, as on an exchange, fewer letters when these run out."""
+    """Return different symbols of 1 to 3 letters: mostly 3, as on an exchange, shorter ones when these run out."""
     symbols: dict[str, None] = {}
     for length, available in ((3, 26**3), (2, 26**2), (1, 26)):
         wanted = min(count - len(symbols), available)

@@ -1,7 +1,7 @@
-"""Workloads of any HTTP requests: one JSON object a line, `{"stream": "a", "method": "GET", "path": "/"}`.
+"""Workloads of arbitrary HTTP requests: one JSON object per line, `{"stream": "a", "method": "GET", "path": "/"}`.
 
-docs/loadgen.md describes the fields. A line without a stream is a barrier: it waits for all before it and holds all
-after it.
+docs/loadgen.md describes the fields. A line without a stream is a barrier: it waits for all before it, and all after it
+wait for it.
 """
 
 import json
@@ -23,7 +23,7 @@ _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "
 class HttpCall(NamedTuple):
     """One request of a workload.
 
-    `transaction` is its line number, `user` its stream (None: a barrier). `expect` are the statuses that it must have,
+    `transaction` is its line number, `user` its stream (None: a barrier). `expect` is the set of expected statuses,
     empty for any below 500. `key` names a header that makes it safe to repeat. `at_ms` is when it was recorded.
     """
 
@@ -40,11 +40,11 @@ class HttpCall(NamedTuple):
 
 
 class _LineError(ValueError):
-    """A line that is no request."""
+    """A line that is not a request."""
 
 
 def load_any(path: Path, *, strict: bool = False) -> tuple[Workload, bool]:
-    """Return the workload in a file, and whether it is one of HTTP requests. Raises WorkloadError."""
+    """Return the workload in a file, and whether it is HTTP requests. Raises WorkloadError."""
     try:
         with path.open("rb") as file:
             if file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
@@ -73,7 +73,7 @@ def parse(file: BinaryIO, source: str = "workload") -> Workload:
                 raw = file.readline(MAX_LINE_BYTES + 1)
     if problems:
         raise WorkloadError(source, problems, total)
-    # All that sends them looks only at what a command and a call have in common (`client.dialect.Item`).
+    # The sending code only uses what commands and calls have in common (`client.dialect.Item`).
     return Workload(source, cast("list[Command]", calls))
 
 
@@ -130,7 +130,7 @@ def _whole(line: dict[str, Any], name: str) -> int | None:
 
 
 def _body(value: Any) -> tuple[bytes, bool]:
-    """Return a body and whether it is JSON: a text is sent as it is, anything else as JSON."""
+    """Return a body and whether it is JSON: a string is sent as it is, anything else as JSON."""
     if value is None:
         return b"", False
     return (value.encode(), False) if isinstance(value, str) else (json.dumps(value).encode(), True)

@@ -1,4 +1,4 @@
-"""Which commands of a workload are sent: some users, from a command on, only so many, one machine's part."""
+"""Which commands of a workload are sent: some users, from a command on, a limited number, one machine's shard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from loadgen.workload.streams import WHOLE, Shard, owner
 
 
 class SelectionError(Exception):
-    """A selection that does not fit its workload."""
+    """A selection that does not fit the workload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is sent, chosen in this order: some users, `repeat` times, from a command on, `limit` of them, one shard.
+    """The selection, applied in this order: some users, `repeat` times, from a command on, `limit` of them, one shard.
 
-    `users` None is all, and with some the commands without a user are left out. `start` is the number of the first
+    `users` None is all; with some users, commands without a user are left out. `start` is the number of the first
     command.
     """
 
@@ -27,7 +27,7 @@ class Selection:
     repeat: int = 1
 
     def choose(self, workload: Workload) -> Workload:
-        """Return what is left before the machines part it. Raises SelectionError."""
+        """Return the selection before sharding. Raises SelectionError."""
         commands = workload.commands
         if self.users is not None:
             wanted, known = set(self.users), set(workload.users())
@@ -48,14 +48,14 @@ class Selection:
         return Workload(workload.source, commands)
 
     def part(self, chosen: Workload) -> Workload:
-        """Return this machine's part of what was chosen."""
+        """Return this machine's shard of the selection."""
         if self.shard.of == 1:
             return chosen
         mine = [command for command in chosen.commands if owner(command.user, self.shard) is not None]
         return Workload(chosen.source, mine)
 
     def figures(self) -> dict[str, Any]:
-        """Return it as a JSON object, from which `read` makes it again."""
+        """Return the selection as a JSON object that `read` understands."""
         users = None if self.users is None else list(self.users)
         return {
             "users": users,
@@ -67,14 +67,14 @@ class Selection:
 
     @classmethod
     def read(cls, figures: Mapping[str, Any]) -> Self:
-        """Return the selection with these figures. Raises KeyError and ValueError for other things."""
+        """Return the selection with these figures. Raises KeyError and ValueError for invalid input."""
         number, of = figures["shard"].split("/")
         shard = Shard(int(number) - 1, int(of))
         return cls(figures["users"], figures["from_transaction"], figures["limit"], shard, figures.get("repeat", 1))
 
 
 def _repeated(commands: Sequence[Command], times: int) -> list[Command]:
-    """Return commands several times, those of each further round with numbers above all before it."""
+    """Return commands several times, with numbers in each round above all those before."""
     span = max((command.transaction for command in commands), default=0)
     if span * times > MAX_TRANSACTION:
         raise SelectionError(f"the numbers of {times} rounds would pass {MAX_TRANSACTION}")

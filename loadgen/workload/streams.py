@@ -1,4 +1,4 @@
-"""A workload as streams that may run side by side, and which process of which machine sends which of them."""
+"""A workload as streams that may run in parallel, and which process of which machine sends each."""
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from loadgen.workload.files import Command
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Commands that must be sent one after another, each with its position in the workload, from 0."""
+    """Commands that must be sent in order, each with its position in the workload, from 0."""
 
     positions: "array[int]"
     commands: list[Command]
@@ -21,13 +21,13 @@ class Stream:
 
 
 class Shard(NamedTuple):
-    """One of `of` equal parts of the users, counted from 0."""
+    """One of `of` equal shards of the users, counted from 0."""
 
     number: int
     of: int
 
     def spell(self) -> str:
-        """Return it as `--shard` has it, counted from 1."""
+        """Return the shard as `--shard` takes it, counted from 1."""
         return f"{self.number + 1}/{self.of}"
 
 
@@ -37,7 +37,7 @@ WHOLE = Shard(0, 1)
 def owner(user: str | None, shard: Shard = WHOLE) -> int | None:
     """Return a number that says which process of a machine sends a user's commands, None if another machine does.
 
-    It is the same on every machine: a CRC of the name. Commands without a user are the first machine's.
+    It is the same on every machine: a CRC of the name. Commands without a user belong to the first machine.
     """
     value = 0 if user is None else crc32(user.encode())
     return value // shard.of if value % shard.of == shard.number else None
@@ -57,7 +57,7 @@ def owned(shard: Shard, process: Shard = WHOLE) -> Owned:
 
 
 def stages(commands: Sequence[Command]) -> Iterator[list[Stream]]:
-    """Yield the streams that may run side by side: one a user, and a command without a user all alone."""
+    """Yield the streams that may run in parallel: one per user; a command without a user is a stage of its own."""
     streams: dict[str, Stream] = {}
     for position, command in enumerate(commands):
         if command.user is not None:

@@ -16,21 +16,21 @@ MAX_FILENAME_BYTES = 200
 RECORDED_REFUSALS = frozenset(
     {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
 )
-"""The codes with which a command is refused that stands in the audit log all the same (SPEC.md section 6)."""
+"""The codes with which a command is refused but still audited (SPEC.md section 6)."""
 
 
 def spell_symbol(symbol: str | None) -> str | None:
-    """Return a symbol as the audit log has it, None for what is none."""
+    """Return a symbol as the audit log writes it, None for an invalid one."""
     return symbol.upper() if symbol is not None and _SYMBOL.fullmatch(symbol) else None
 
 
 def spell_filename(filename: str | None) -> str | None:
-    """Return a file name as the audit log has it, None for one that is too long."""
+    """Return a file name as the audit log writes it, None for one that is too long."""
     return filename if filename is not None and len(filename.encode()) <= MAX_FILENAME_BYTES else None
 
 
 def form_problems(command: Command) -> set[str]:
-    """Return the codes with which the form of a command may be refused; none when it is a command."""
+    """Return the codes with which a malformed command may be refused; empty for a valid command."""
     problems = set()
     if command.user is not None and not _USER.fullmatch(command.user):
         problems.add("invalid_user")

@@ -203,7 +203,7 @@ def test_a_comparison_of_other_than_two_sides_is_refused(save: Save, capsys: pyt
     path = str(save("a.json", 0.0))
     assert main(["compare", path]) == 2
     assert main(["compare", path, path, path]) == 2
-    assert "give two reports, or several a side" in capsys.readouterr().err
+    assert "give two reports, or several for each side" in capsys.readouterr().err
 
 
 def test_two_reports_are_compared_with_ratios_and_a_gate(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
