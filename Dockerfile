@@ -12,4 +12,4 @@ COPY infra infra
 
 USER trading
 EXPOSE 8000
-CMD ["python", "-m", "infra.servers.gateway", "--host", "0.0.0.0", "--port", "8000", "--workers", "1"]
+CMD ["python", "-m", "infra.servers.gateway", "--host", "0.0.0.0", "--port", "8000"]

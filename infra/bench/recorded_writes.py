@@ -53,7 +53,7 @@ def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, S
     recorder = _Recorder(SingleWriter(scratch["accounts"]))
     users: set[str] = set()
     trading = Trading(
-        store=Accounts(scratch, "gateway-1", RecentRecords(1_000_000), recorder),
+        store=Accounts(scratch, "gateway", RecentRecords(1_000_000), recorder),
         quotes=_Quotes(),
         dumps=_NoDumps(),
         clock=now_ms,

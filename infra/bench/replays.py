@@ -37,7 +37,7 @@ NEW_ACCOUNTS = ("--no-baseline",)
 class Setting:
     """What is replayed on what. `rate` is that of the open model, in commands a second; None is the closed model.
 
-    Several servers stand behind HAProxy, which balances as `balance` says. Without `keeps_accounts` they read the
+    Several workers stand behind HAProxy, which balances as `balance` says. Without `keeps_accounts` they read the
     account for each command.
     """
 
@@ -46,7 +46,6 @@ class Setting:
     workers: int = 1
     rate: float | None = None
     write_concern: str = WRITE_CONCERNS[0]
-    servers: int = 1
     balance: str = "user"
     keeps_accounts: bool = True
 
@@ -59,9 +58,7 @@ class Setting:
         """Return the setting in words."""
         said = [f"{self.commands:,} commands of {self.users:,} users"]
         if self.workers > 1:
-            said.append(f"{self.workers} workers")
-        if self.servers > 1:
-            said.append(f"{self.servers} servers, balanced by {self.balance}")
+            said.append(f"{self.workers} workers, balanced by {self.balance}")
         if not self.keeps_accounts:
             said.append("no account kept")
         if self.rate is not None:
@@ -97,7 +94,7 @@ def replay(folder: Path, sizes: Sizes, setting: Setting) -> Replayed:
     workload = place / "workload.txt"
     write_workload(workload, generate(setting.users, setting.commands, sizes.symbols, sizes.seed))
     environment = {"WRITE_CONCERN": setting.write_concern} | ({} if setting.keeps_accounts else FORGETFUL)
-    servers = [f"--workers={setting.workers}", f"--servers={setting.servers}", f"--balance={setting.balance}"]
+    servers = [f"--workers={setting.workers}", f"--balance={setting.balance}"]
     with bench_stack(place / "stack", *servers, environment=environment) as stack:
         found = replay_on(stack, place, workload, rate=setting.rate, more=NEW_ACCOUNTS)
     shutil.rmtree(place)

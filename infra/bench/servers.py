@@ -47,7 +47,7 @@ def server(
     """Run a server that takes --port; yields its port and its process id."""
     port = free_port()
     command = [sys.executable, "-m", module, "--port", str(port), *arguments]
-    part = Part("server", command, {**os.environ, **environment}, partial(why_not_healthy, port, 1), folder=PROJECT)
+    part = Part("server", command, {**os.environ, **environment}, partial(why_not_healthy, port), folder=PROJECT)
     with running(part, folder) as started:
         yield port, started.pid
 

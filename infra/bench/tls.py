@@ -22,7 +22,7 @@ from chalicelib.store.documents import Document
 from infra.bench.servers import mongod, redis, running
 from infra.cloud.aws_server import AWS, aws_server
 from infra.host.binaries import find_haproxy
-from infra.host.ports import HOST, free_port, listeners
+from infra.host.ports import HOST, free_port, listens
 from infra.local.process import Part
 
 _USER, _PASSWORD = "bench", "bench"  # of a database that lives for seconds
@@ -96,7 +96,7 @@ def _encrypted(folder: Path, pem: Path, plain: Mapping[str, str]) -> Iterator[Ma
 
 
 def _why_not_ready(ports: Collection[int]) -> str | None:
-    missing = [port for port in ports if not listeners(port)]
+    missing = [port for port in ports if not listens(port)]
     return f"nothing listens on {missing}" if missing else None
 
 

@@ -21,9 +21,9 @@ _RATIOS = (
     ("any-server", "two workers make {} or more of the rate of one", "rate.workers.2", "rate.workers.1", 0.7),
     (
         "any-server",
-        "two servers balanced by request {} or more of balanced by user",
+        "two workers balanced by request make {} or more of balanced by user",
         "rate.balance.request",
-        "rate.balance.user",
+        "rate.workers.2",
         0.7,
     ),
     (

@@ -1,7 +1,7 @@
-"""Which processor a worker runs on.
+"""Which processor a server runs on.
 
-A worker runs Python on one thread at a time, so it cannot use a second processor; but the kernel spreads its threads
-over all there are, and each hand-over of the interpreter then wakes another processor. Kept on one, a worker with 45
+A server runs Python on one thread at a time, so it cannot use a second processor; but the kernel spreads its threads
+over all there are, and each hand-over of the interpreter then wakes another processor. Kept on one, a server with 45
 busy connections took 0.43 to 0.47 ms of CPU a command and did 1,660 to 1,770 commands a second, and on two processors,
 in turn with those runs, 0.60 to 0.65 ms and 1,190 to 1,450 (two cores, with everything on them).
 """
@@ -12,25 +12,24 @@ import os
 ANY = "any"
 
 
-def stay_on(first: int | None, number: int) -> bool:
-    """Keep this process on one of the processors it may use: the worker `number`, from 1, on that of index `first`.
+def stay_on(index: int | None) -> bool:
+    """Keep this process on one of the processors it may use, by its index, round and round; return whether it stays.
 
-    Further workers take the next ones, round and round. None leaves it to the kernel, as do systems without the call.
-    Return whether it stays.
+    None leaves it to the kernel, as do systems without the call.
     """
-    if first is None or not hasattr(os, "sched_setaffinity"):
+    if index is None or not hasattr(os, "sched_setaffinity"):
         return False
     allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[(first + number - 1) % len(allowed)]})
+    os.sched_setaffinity(0, {allowed[index % len(allowed)]})
     return True
 
 
-def left_by(workers: int) -> list[int]:
-    """Return the processors of this process that so many workers, the first on that of index 0, leave alone.
+def left_by(servers: int) -> list[int]:
+    """Return the processors of this process that so many servers, the first on that of index 0, leave alone.
 
-    By the kernel's numbers; none when the workers take all, or where there is no such call.
+    By the kernel's numbers; none when the servers take all, or where there is no such call.
     """
-    return sorted(os.sched_getaffinity(0))[workers:] if hasattr(os, "sched_getaffinity") else []
+    return sorted(os.sched_getaffinity(0))[servers:] if hasattr(os, "sched_getaffinity") else []
 
 
 def parse_processor(text: str) -> int | None:

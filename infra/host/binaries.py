@@ -85,7 +85,8 @@ def find_haproxy() -> Path:
     """Return the path of HAProxy, which no wheel brings; raises BinaryMissingError when there is none."""
     on_path = shutil.which("haproxy") or shutil.which("haproxy", path=ADMINISTRATORS_PATH)
     if on_path is None:
-        raise BinaryMissingError("haproxy", "install the system's package of that name (apt-get install haproxy)")
+        remedy = "several servers or workers need it; install the system's package (apt-get install haproxy)"
+        raise BinaryMissingError("haproxy", remedy)
     return Path(on_path)
 
 

@@ -7,19 +7,14 @@ import random
 import socket
 import tempfile
 import threading
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import psutil
 
 HOST = "127.0.0.1"
 # Below the range that Linux hands to outgoing connections (32768 and up), so that none of those takes a port
 # between its choice here and its use by a server.
 _FREE_PORTS = range(20_000, 32_000)
-_TABLE = Path("/proc/net/tcp")
-_LISTEN = "0A"  # the state's number in it
+_ASK_SECONDS = 1.0
 _MOST_CLAIMS = 256  # of one process, each an open socket; the oldest is given up: its server listens by then
 
 
@@ -114,18 +109,8 @@ def reserve(port: int) -> socket.socket:
     return keeper
 
 
-def listeners(port: int) -> int:
-    """Return how many sockets listen on `port`: with SO_REUSEPORT, one for each worker that is ready to serve."""
-    try:
-        table = _TABLE.read_text().splitlines()[1:]
-    except FileNotFoundError:  # a system without /proc tells of each process, and of other people's not at all
-        return sum(map(partial(_listens_on, port), psutil.process_iter()))
-    address = f"0100007F:{port:04X}"
-    return sum(1 for line in table if (fields := line.split())[1] == address and fields[3] == _LISTEN)
-
-
-def _listens_on(port: int, process: psutil.Process) -> int:
-    with suppress(psutil.Error):
-        found = process.net_connections("tcp4")
-        return sum(one.status == psutil.CONN_LISTEN and one.laddr == (HOST, port) for one in found)
-    return 0
+def listens(port: int) -> bool:
+    """Return whether somebody takes connections on `port`."""
+    with socket.socket() as asking:
+        asking.settimeout(_ASK_SECONDS)
+        return asking.connect_ex((HOST, port)) == 0

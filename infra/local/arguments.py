@@ -41,6 +41,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--servers", type=whole(1, 16), default=1, help="more than one are put behind HAProxy (%(default)s)"
     )
     command.add_argument(
+        "--workers", type=whole(1, 64), default=1, help="processes for each server, which are servers too (%(default)s)"
+    )
+    command.add_argument(
         "--balance",
         choices=list(haproxy.BALANCES),
         default="user",
@@ -94,7 +97,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--login-seconds", type=whole(1, 86_400), default=login.DEFAULT_SECONDS, help="of its tokens (%(default)s)"
     )
     command.add_argument("--explain", action="store_true", help="print a token and how to use the stack, too")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command == "up":
+        options.servers *= options.workers
+    return options
 
 
 def _add_controls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -110,7 +110,7 @@ class RunningPart:
         return _describe(self._process.wait())
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM to the part's own process, which tells its workers itself; one that is paused goes on first."""
+        """Send SIGTERM to the part's own process, which tells what it started; one that is paused goes on first."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         self.resume()

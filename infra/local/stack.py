@@ -15,7 +15,7 @@ from chalicelib.config.settings import read_settings
 from chalicelib.quotes.sources import make_source
 from infra.host.affinity import left_by
 from infra.host.binaries import find_haproxy, find_mongod, find_redis_server
-from infra.host.ports import HOST, listeners
+from infra.host.ports import HOST, listens
 from infra.local.folder import StackFolder
 from infra.local.process import Part
 from infra.local.services import haproxy
@@ -72,7 +72,6 @@ class StackOptions:
     server: str = "gateway"
     servers: int = 1
     balance: str = "user"
-    workers: int = 1
     connections: int = DEFAULT_CONNECTIONS
     backlog: int = DEFAULT_BACKLOG
     quote_source: str = "simulated:1"
@@ -210,17 +209,17 @@ def check_programs(stack: Stack) -> Iterator[str]:
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
     """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
-    rest = _left_by_workers(stack.options)
+    rest = _left_by_servers(stack.options)
     serving = {server.name for server in stack.servers}
     for part in _parts(stack):
         yield part if part.name in serving else replace(part, processors=rest)
 
 
-def _left_by_workers(options: StackOptions) -> list[int]:
-    """Return the processors for all but the gateway's workers, which have theirs to themselves; none: all share."""
+def _left_by_servers(options: StackOptions) -> list[int]:
+    """Return the processors for all but the gateway's processes, which have theirs to themselves; none: all share."""
     # Of several members each does the work of one: they need all there is.
     is_shared_out = options.server == "gateway" and options.replicas == 1
-    return left_by(options.servers * options.workers) if is_shared_out else []
+    return left_by(options.servers) if is_shared_out else []
 
 
 def _parts(stack: Stack) -> Iterator[Part]:
@@ -287,7 +286,7 @@ def _network_part(stack: Stack) -> Part:
         NETWORK,
         command,
         dict(os.environ),
-        lambda: None if listeners(front) else f"nobody listens on port {front}",
+        lambda: None if listens(front) else f"nobody listens on port {front}",
         folder=PROJECT,
     )
 
@@ -358,7 +357,7 @@ def _traces_part(stack: Stack, port: int) -> Part:
         TRACES,
         command,
         dict(os.environ),
-        lambda: None if listeners(port) else f"nobody listens on port {port}",
+        lambda: None if listens(port) else f"nobody listens on port {port}",
         folder=PROJECT,
     )
 
@@ -371,15 +370,15 @@ def _server_part(stack: Stack, server: haproxy.ProxiedServer) -> Part:
         "-m",
         {"gateway": "infra.servers.gateway", "chalice": "infra.servers.chalice_server"}[kind],
     ]
-    command += ["--port", str(server.port), "--workers", str(options.workers), "--name", server.name]
+    command += ["--port", str(server.port), "--name", server.name]
     if options.servers > 1:
         command += ["--arrival-header", haproxy.ARRIVAL_HEADER]
     if kind == "gateway":
         command += ["--connections", str(options.connections)]
         command += ["--backlog", str(options.backlog)]
-        command += ["--processor", str(stack.servers.index(server) * options.workers)]
+        command += ["--processor", str(stack.servers.index(server))]
     environment = {"GROUP_COMMIT": GROUPED_WRITES, **app_environment(stack, server.name)}
-    why_not_ready = partial(why_not_healthy, server.port, options.workers)
+    why_not_ready = partial(why_not_healthy, server.port)
     part = Part(server.name, command, environment, why_not_ready, stop_seconds=20.0, folder=_code_of(stack, server))
     if options.servers == 1:
         return part
@@ -399,11 +398,8 @@ def _ticker_part(stack: Stack) -> Part:
     return Part(TICKER, command, app_environment(stack, TICKER), lambda: None, stop_seconds=30.0, folder=PROJECT)
 
 
-def why_not_healthy(port: int, workers: int) -> str | None:
-    """Return None when all workers listen and GET /health is a 200, else what is missing."""
-    listening = listeners(port)
-    if listening < workers:  # one alone would get all connections made until the others are there, for good
-        return f"{listening} of {workers} workers listen on port {port}"
+def why_not_healthy(port: int) -> str | None:
+    """Return None when GET /health is a 200, else what is missing."""
     connection = http.client.HTTPConnection(HOST, port, timeout=_HEALTH_SECONDS)
     try:
         connection.request("GET", "/health")

@@ -40,7 +40,6 @@ class RequestIds:
     """Unique ids in the form of a UUID: a random half for the process, a counter for the request."""
 
     def __init__(self) -> None:
-        # Before the worker processes part, they would all get the same half: make one after.
         self._process = os.urandom(8).hex()
         self._next = itertools.count(1).__next__
 

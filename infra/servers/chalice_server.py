@@ -1,6 +1,6 @@
-"""Chalice's own local server, with what it takes to be measured by: no 40 ms stall, several workers, a clean stop.
+"""Chalice's own local server, with what it takes to be measured by: no 40 ms stall, a clean stop.
 
-    python -m infra.servers.chalice_server --port 8000 --workers 2
+    python -m infra.servers.chalice_server --port 8000
 
 `chalice local` writes an answer's headers and body with two small sends. On a kept-alive connection the second waits
 for the acknowledgement of the first (Nagle's algorithm), which the client delays by 40 ms: 23 requests a second. One
@@ -23,7 +23,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,7 @@ from chalice.local import (
 )
 
 from chalicelib.http.headers import SECURITY_HEADERS
-from infra.host import guard
-from infra.host.arguments import add_examples, port, positive
+from infra.host.arguments import add_examples, port
 from infra.host.ports import HOST
 from infra.host.signals import STOP_SIGNALS
 from infra.host.sockets import has_hung_up
@@ -50,7 +48,6 @@ from infra.servers.gateway.problems import HttpAnswer, problem
 from infra.servers.gateway.requests import HttpRequest
 from infra.servers.request_parser import CONTINUE, RequestParser, RequestRefusedError
 from infra.servers.shutdown import finish_questions
-from infra.servers.workers import run_workers
 
 DEFAULT_STAGE = "local"
 DEFAULT_IDLE_SECONDS = 65.0
@@ -234,7 +231,7 @@ class _Handler(ChaliceRequestHandler):
 
 class _Server(ThreadedHTTPServer):
     request_queue_size = 1024  # the default of 5 drops a load generator's connections
-    allow_reuse_port = True  # each worker has its own socket, and Linux deals out the connections
+    allow_reuse_port = True  # somebody may keep the port for it (`infra.host.ports.reserve`)
 
 
 def make_server(options: argparse.Namespace) -> LocalDevServer:
@@ -254,9 +251,9 @@ def make_server(options: argparse.Namespace) -> LocalDevServer:
     return LocalDevServer(app, config, options.host, options.port, handler_cls=handler, server_cls=_Server)
 
 
-def serve(options: argparse.Namespace, number: int) -> None:
-    """Serve as one worker until a signal to stop, then finish what has begun."""
-    os.environ["SERVER_NAME"] = f"{options.name}-{number}"
+def serve(options: argparse.Namespace) -> None:
+    """Serve until a signal to stop, then finish what has begun."""
+    os.environ["SERVER_NAME"] = options.name
     server = make_server(options)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -268,21 +265,15 @@ def serve(options: argparse.Namespace, number: int) -> None:
     finish_questions()
 
 
-def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
-    guard.die_with_parent(parent_pid)
-    serve(options, number)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.servers.chalice_server", description="Serve as `chalice local`."
     )
-    add_examples(parser, "python -m infra.servers.chalice_server --port 8000 --workers 2")
+    add_examples(parser, "python -m infra.servers.chalice_server --port 8000")
     parser.add_argument("--host", default=HOST, help="(%(default)s)")
     parser.add_argument("--port", type=port, default=8000, help="(%(default)s)")
-    parser.add_argument("--workers", type=positive, default=1, help="processes (%(default)s)")
-    parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "chalice"), help="workers are NAME-1...")
+    parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "chalice"), help="(%(default)s)")
     parser.add_argument("--project", type=Path, default=Path.cwd(), help="folder of app.py and .chalice")
     parser.add_argument("--stage", default=DEFAULT_STAGE)
     parser.add_argument(
@@ -299,12 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "default a request arrives with its first byte",
     )
     options = parser.parse_args(arguments)
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for, in every worker too
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for
     with metrics.folder():
-        if options.workers > 1:
-            work = partial(_work, options, os.getpid())
-            return run_workers(work, options.name, options.workers, _GRACE_SECONDS)
-        serve(options, 1)
+        serve(options)
     return 0
 
 

@@ -106,7 +106,7 @@ class Counters:
 
 
 class GatewayCounters:
-    """Counts the connections of a worker of the gateway, and the time in which its loop stood still."""
+    """Counts the connections of the gateway, and the time in which its loop stood still."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
@@ -120,7 +120,7 @@ class GatewayCounters:
         self._connections = {state: connections.labels(state) for state in ("idle", "active")}
         self._stalls = Histogram(
             "gateway_loop_stall_seconds",
-            "Times in which the loop of a worker served nobody else, because one thing took so long.",
+            "Times in which the loop of a server served nobody else, because one thing took so long.",
             buckets=_DELAYS,
             registry=registry,
         )

@@ -11,9 +11,9 @@ SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-m
 
 @pytest.fixture(scope="session", params=["gateway", "chalice"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
-    """Return a stack with two workers that several tests share."""
+    """Return a stack that several tests share."""
     data = tmp_path_factory.mktemp("served") / request.param
     # No sweep: it would give back orders that one test left behind while another one looks at the accounts.
-    options = ("--server", request.param, "--workers", "2", "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
+    options = ("--server", request.param, "--quote-source", "fixed:10.00", "--trigger-seconds", "0")
     with running_stack(data, *options, *SMALL) as stack:
         yield stack

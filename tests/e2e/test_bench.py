@@ -109,7 +109,7 @@ def test_servers_that_share_users_or_not_are_measured_side_by_side(tmp_path: Pat
     record = measured(tmp_path / "record.json", 1, "any-server")
     assert record["complete"]
     found = values(record)
-    for key in ("workers.1", "workers.2", "balance.user", "balance.request", "forgetful"):
+    for key in ("workers.1", "workers.2", "balance.request", "forgetful"):
         assert found[f"any-server rate.{key}"][0] > 0
         assert found[f"any-server cpu.{key}"][0] > 0
 

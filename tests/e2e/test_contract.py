@@ -86,7 +86,7 @@ def test_the_document_is_served_without_a_token(served: BackgroundStack) -> None
     assert text == (PROJECT / "docs/openapi.json").read_text()
 
 
-def test_metrics_add_up_over_the_workers_and_are_for_operators(served: BackgroundStack) -> None:
+def test_metrics_count_commands_and_are_for_operators(served: BackgroundStack) -> None:
     before = counted(served, "ADD", "ok")
     token = served.trader_token("counted")
     for _ in range(40):

@@ -44,12 +44,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_server_with_a_wrong_setting_names_it_and_does_not_start(
-    server: str, workers: str, name: str, value: str
-) -> None:
-    command = [*SERVERS[server], "--port", str(free_port()), "--workers", workers]
+def test_a_server_with_a_wrong_setting_names_it_and_does_not_start(server: str, name: str, value: str) -> None:
+    command = [*SERVERS[server], "--port", str(free_port())]
     done = run(command, **GOOD | {name: value})
     assert done.returncode == 1
     said = done.stdout + done.stderr
@@ -90,7 +87,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
     environment = os.environ | GOOD | {"CORS_ORIGIN": "https://trade.example.com", "MONGO_TIMEOUT_MS": "100"}
 
     def why_not_ready() -> str | None:
-        return None if "503" in (reason := why_not_healthy(port, 1) or "503") else reason
+        return None if "503" in (reason := why_not_healthy(port) or "503") else reason
 
     command = [sys.executable, *SERVERS[request.param], "--port", str(port)]
     with contextlib.closing(reserve(port)):

@@ -187,23 +187,20 @@ def test_a_body_that_was_cut_off_is_not_executed(client: Client) -> None:
     assert client.account() is None
 
 
-def workers_of(stack: BackgroundStack) -> list[psutil.Process]:
-    server = next(name for name in stack.pids if name in {"gateway", "chalice"})
-    return psutil.Process(stack.pids[server]).children()
+def server_of(stack: BackgroundStack) -> psutil.Process:
+    return psutil.Process(next(pid for name, pid in stack.pids.items() if name in {"gateway", "chalice"}))
 
 
 def test_a_request_whose_client_has_hung_up_is_not_begun(client: Client) -> None:
     """The server stands still while it comes, as one that has no processor does."""
-    workers = workers_of(client.stack)
+    server = server_of(client.stack)
     try:
-        for worker in workers:
-            worker.send_signal(signal.SIGSTOP)
+        server.send_signal(signal.SIGSTOP)
         with client.connected() as connection:
             ours = connection.getsockname()[1]
             connection.sendall(client.add())
     finally:
-        for worker in workers:
-            worker.send_signal(signal.SIGCONT)
+        server.send_signal(signal.SIGCONT)
     end = time.monotonic() + SECONDS
     while any(one.raddr and one.raddr.port == ours for one in psutil.net_connections("tcp")):
         assert time.monotonic() < end

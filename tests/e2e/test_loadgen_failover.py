@@ -110,10 +110,10 @@ def second_server(running: BackgroundStack) -> Iterator[tuple[int, "subprocess.P
         "GROUP_COMMIT": "128",
         "SERVER_NAME": "second",
     }
-    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--workers", "1", "--name", "second"]
+    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--name", "second"]
     process = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: why_not_healthy(port, 1) is None)
+        until(lambda: why_not_healthy(port) is None)
         yield port, process
     finally:
         kill(process.pid)

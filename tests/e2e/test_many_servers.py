@@ -169,7 +169,7 @@ def test_any_server_takes_any_command_of_any_user(stack: BackgroundStack) -> Non
         assert len(client.topology_description.server_descriptions()) == 3
     assert account is not None
     assert state_of(account)["cash"] == 1000
-    assert {entry["srv"] for entry in state_of(account)["open"]} == {"gateway-1-1", "gateway-2-1"}
+    assert {entry["srv"] for entry in state_of(account)["open"]} == {"gateway-1", "gateway-2"}
 
 
 def test_haproxy_shows_a_page_of_how_it_sees_the_servers(stack: BackgroundStack) -> None:

@@ -156,7 +156,7 @@ def open_shop(mongo_uri: str, mongo_database: str, tmp_path: Path) -> Iterator[O
                 "DUMP_PLACE": str(dumps),
             }
             command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port)]
-            ready = partial(why_not_healthy, port, 1)
+            ready = partial(why_not_healthy, port)
             part = Part("gateway", command, os.environ | environment, ready, folder=PROJECT)
             gateway = stack.enter_context(own_server(part, port, tmp_path / "logs"))
             return Shop(port, gateway, dumps, operator_token(SECRET))

@@ -74,6 +74,7 @@ def added_cents(workload: Path) -> int:
     return sum(int(fields[2].strip().replace(".", "")) for fields in adds)
 
 
+@pytest.mark.usefixtures("haproxy_program")
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("server", ["gateway", "chalice"])
 def test_a_replay_is_exact_and_a_second_one_applies_the_file_again(
@@ -105,8 +106,9 @@ def test_twelve_hundred_users_in_one_load_generator(stack: StartStack, tmp_path:
     assert len([account for account in accounts(running) if account["_id"] != "operator"]) == 1200
 
 
+@pytest.mark.usefixtures("haproxy_program")
 def test_one_key_in_flight_on_two_workers_at_once_is_applied_once(stack: StartStack) -> None:
-    running = stack(*QUIET_STACK, "--workers", "2")
+    running = stack(*QUIET_STACK, "--workers", "2", "--balance", "request")
     headers = {"Authorization": f"Bearer {running.operator_token}", "Content-Type": "application/json"}
 
     def add(number: int) -> tuple[str, str | None, str]:

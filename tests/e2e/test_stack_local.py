@@ -52,15 +52,24 @@ def all_gone(processes: Sequence[psutil.Process]) -> bool:
     return not alive
 
 
-@pytest.mark.parametrize(("server", "workers"), [("gateway", 2), ("chalice", 1)])
-def test_a_stack_serves_commands_and_stops_without_a_trace(stack: StartStack, server: str, workers: int) -> None:
+TWO_GATEWAYS = ("gateway-1", "gateway-2", "haproxy")
+
+
+@pytest.mark.usefixtures("haproxy_program")
+@pytest.mark.parametrize(
+    ("server", "workers", "parts"),
+    [("gateway", 2, TWO_GATEWAYS), ("gateway", 1, ("gateway",)), ("chalice", 1, ("chalice",))],
+)
+def test_a_stack_serves_commands_and_stops_without_a_trace(
+    stack: StartStack, server: str, workers: int, parts: Sequence[str]
+) -> None:
     """Also asserts, in the fixture, exit status 0 and that no process is left."""
     running = stack("--server", server, "--workers", str(workers), "--quote-source", "fixed:10.00")
     status, answer = ask(running, "POST", "/users/jane/add", running.trader_token("jane"), {"amount": "100.00"})
     assert (status, answer["cash"]) == (200, "100.00")
     status, answer = ask(running, "GET", "/users/jane/quote/ABC", running.operator_token)
     assert (status, answer["price"]) == (200, "10.00")
-    assert set(running.pids) == {"arbiter", "mongod", "redis", server}
+    assert set(running.pids) == {"arbiter", "mongod", "redis", *parts}
     assert stat.S_IMODE((running.data / "stack.json").stat().st_mode) == 0o600
     assert [path for path in running.data.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
     claims = jwt.decode(running.operator_token, options={"verify_signature": False})
@@ -75,14 +84,14 @@ def test_the_stores_leave_the_workers_their_processors_where_there_are_others(
 ) -> None:
     running = stack(*options)
     first, *others = sorted(os.sched_getaffinity(0))
-    (worker, *_) = family_of(running.pids["gateway"])
-    assert processors_of(worker) == {first}
+    assert processors_of(psutil.Process(running.pids["gateway"])) == {first}
     pids = {name: pid for name, pid in running.pids.items() if name.startswith(("mongod", "redis"))}
     stores = {name: processors_of(psutil.Process(pid)) for name, pid in pids.items()}
     wanted = {first, *others} if options or not others else set(others)  # three members need all there are
     assert stores == dict.fromkeys(stores, wanted)
 
 
+@pytest.mark.usefixtures("haproxy_program")
 def test_a_second_start_finds_the_data_and_a_killed_stack_leaves_no_process(stack: StartStack) -> None:
     first = stack()
     ask(first, "POST", "/users/jane/add", first.operator_token, {"amount": "12.34"})
@@ -92,7 +101,7 @@ def test_a_second_start_finds_the_data_and_a_killed_stack_leaves_no_process(stac
     _, answer = ask(killed, "POST", "/users/jane/add", first.operator_token, {"amount": "1.00"})
     assert answer["cash"] == "13.34"
     family = family_of(killed.process.pid)
-    assert len(family) >= 6  # mongod, its arbiter, redis, the gateway and its two workers
+    assert len(family) >= 6  # mongod, its arbiter, redis, two gateways, haproxy
     killed.process.send_signal(signal.SIGKILL)
     assert all_gone(family)
     again = stack()

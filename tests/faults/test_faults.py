@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from pymongo import MongoClient
 
@@ -25,9 +26,9 @@ from infra.faults.judge import Check, JudgedSystem, all_well, judge
 from infra.faults.proxy import Front
 from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
-from infra.host.ports import HOST, free_port
+from infra.host.ports import HOST, free_port, reserve
 from infra.local import process as parts
-from infra.local.process import Part
+from infra.local.process import Part, RunningPart
 from infra.local.stack import DUMPS, GROUPED_WRITES, PROJECT, why_not_healthy
 from infra.tokens import operator_token
 
@@ -61,7 +62,7 @@ def test_a_replay_survives_faults_alone_and_together(tmp_path: Path, capsys: pyt
 
 @contextmanager
 def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Path) -> Iterator[JudgedSystem]:
-    """Run two servers' worth of an app: two workers that share nothing but the database."""
+    """Run two servers of an app that share nothing but the database, and a port: Linux deals the connections out."""
     port = free_port()
     environment = os.environ | {
         "MONGO_URI": mongo_uri,
@@ -72,14 +73,24 @@ def serving(app: str, mongo_uri: str, database: str, redis_url: str, folder: Pat
         "DUMP_PLACE": str(folder),
         "GROUP_COMMIT": GROUPED_WRITES,
     }
-    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--workers", "2", "--app", app]
-    part = Part("gateway", command, environment, lambda: why_not_healthy(port, 2), folder=PROJECT)
-    process = parts.start(part, folder)
-    try:
-        process.wait_until_ready()
-        yield JudgedSystem(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database, folder)
-    finally:
-        process.stop()
+    command = [sys.executable, "-m", "infra.servers.gateway", "--port", str(port), "--app", app]
+    processes: list[RunningPart] = []
+
+    def why_not_ready() -> str | None:
+        sockets = [one for process in processes for one in psutil.Process(process.pid).net_connections()]
+        listening = sum(one.status == psutil.CONN_LISTEN for one in sockets)
+        return why_not_healthy(port) if listening == len(processes) else "one does not listen yet"
+
+    with reserve(port):
+        try:
+            for name in ("gateway-1", "gateway-2"):
+                part = Part(name, [*command, "--name", name], environment, why_not_ready, folder=PROJECT)
+                processes.append(parts.start(part, folder))
+                processes[-1].wait_until_ready()
+            yield JudgedSystem(f"http://{HOST}:{port}", operator_token(SECRET), mongo_uri, database, folder)
+        finally:
+            for process in processes:
+                process.stop()
 
 
 @pytest.mark.parametrize(("app", "is_well", "give_up_seconds"), [(RIGHT, True, 60), (BROKEN, False, 15)])

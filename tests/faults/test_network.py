@@ -95,7 +95,7 @@ def wired(tmp_path: Path) -> Iterator[Wired]:
         member.close()
 
 
-APP = b"hello, I am day-trading gateway-1-1\0"
+APP = b"hello, I am day-trading gateway-1\0"
 OTHER = b"hello, I am somebody"
 
 
@@ -147,7 +147,7 @@ def test_the_servers_can_be_cut_off_while_others_get_through(wired: Wired) -> No
 
 
 def test_one_server_can_be_cut_off_while_the_others_get_through(wired: Wired) -> None:
-    others = (b"I am day-trading gateway-11-1\0", b"I am day-trading ticker\0", b"I am day-trading\0", OTHER)
+    others = (b"I am day-trading gateway-11\0", b"I am day-trading ticker\0", b"I am day-trading\0", OTHER)
     with opened(wired, APP) as cut, contextlib.ExitStack() as stack:
         connections = [stack.enter_context(opened(wired, first)) for first in others]
         network.cut(wired.control, wired.backs[0], of_server("gateway-1"))

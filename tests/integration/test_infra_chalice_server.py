@@ -5,7 +5,6 @@ import gzip
 import http.client
 import json
 import os
-import signal
 import socket
 import sys
 import time
@@ -14,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
-from infra.host.ports import HOST, free_port, listeners, reserve
+from infra.host.ports import HOST, free_port, listens, reserve
 from infra.local import process as parts
 from infra.local.process import Part, RunningPart
 from infra.local.stack import PROJECT, why_not_healthy
@@ -28,7 +26,7 @@ StartServer = Callable[..., tuple[RunningPart, int]]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[StartServer]:
-    """Return a function that starts so many workers and returns the part and its port."""
+    """Return a function that starts a server and returns the part and its port."""
     (tmp_path / ".chalice").mkdir()
     stages = {"local": {"environment_variables": {"OF_THE_STAGE": "yes"}}}
     (tmp_path / ".chalice" / "config.json").write_text(
@@ -39,13 +37,13 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
     )
     with contextlib.ExitStack() as started:
 
-        def start(workers: int, *arguments: str) -> tuple[RunningPart, int]:
+        def start(*arguments: str) -> tuple[RunningPart, int]:
             port = free_port()
             started.enter_context(contextlib.closing(reserve(port)))
             command = [sys.executable, "-m", "infra.servers.chalice_server", "--project", str(tmp_path)]
-            command += ["--port", str(port), "--workers", str(workers), "--name", "local", *arguments]
+            command += ["--port", str(port), "--name", "local", *arguments]
             environment = os.environ | {"BEGUN": str(tmp_path / "begun")}
-            ready = partial(why_not_healthy, port, workers)
+            ready = partial(why_not_healthy, port)
             part = Part("chalice", command, environment, ready, folder=PROJECT)
             running = parts.start(part, tmp_path)
             started.callback(running.kill)
@@ -55,24 +53,18 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
         yield start
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_health_is_answered_by_each_number_of_workers(serve: StartServer, workers: int) -> None:
-    part, port = serve(workers)
-    assert listeners(port) == workers
-    names: set[str] = set()
-    deadline = time.monotonic() + SECONDS
-    while len(names) < workers and time.monotonic() < deadline:
-        with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
-            connection.request("GET", "/server")
-            names.add(json.loads(connection.getresponse().read())["name"])
-    assert names == {f"local-{number}" for number in range(1, workers + 1)}
+def test_it_serves_by_its_name_until_it_stops(serve: StartServer) -> None:
+    part, port = serve()
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
+        connection.request("GET", "/server")
+        assert json.loads(connection.getresponse().read())["name"] == "local"
     assert part.stop()
-    assert listeners(port) == 0
+    assert not listens(port)
 
 
 def test_a_kept_alive_connection_is_not_stalled(serve: StartServer) -> None:
     """With Chalice's own handler each answer but the first ones comes 40 ms late, or later."""
-    _, port = serve(1)
+    _, port = serve()
     taken = []
     with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
         for _ in range(100):
@@ -84,7 +76,7 @@ def test_a_kept_alive_connection_is_not_stalled(serve: StartServer) -> None:
 
 
 def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
-    _, port = serve(1)
+    _, port = serve()
 
     def ask(number: int) -> None:
         word = f"w{number}"
@@ -98,7 +90,7 @@ def test_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
 
 
 def test_a_long_answer_is_compressed_for_who_takes_it(serve: StartServer) -> None:
-    _, port = serve(1)
+    _, port = serve()
     path = f"/echo/{'x' * 2000}"
     with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
         connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
@@ -112,7 +104,7 @@ def test_a_long_answer_is_compressed_for_who_takes_it(serve: StartServer) -> Non
 
 
 def test_what_is_encoded_in_a_path_without_need_is_the_same_as_plain(serve: StartServer) -> None:
-    _, port = serve(1)
+    _, port = serve()
     plain = "azAZ09-._~"
     encoded = "".join(f"%{ord(letter):02X}" for letter in plain)
     for sent, seen in (
@@ -128,7 +120,7 @@ def test_what_is_encoded_in_a_path_without_need_is_the_same_as_plain(serve: Star
 
 @pytest.mark.parametrize("arguments", [(), ("--arrival-header", "X-Request-Start")], ids=["alone", "behind a proxy"])
 def test_the_app_is_told_when_a_request_arrived(serve: StartServer, arguments: tuple[str, ...]) -> None:
-    _, port = serve(1, *arguments)
+    _, port = serve(*arguments)
     before = time.time() * 1_000
     with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=SECONDS)) as connection:
         connection.request("GET", "/echo/x", headers={"X-Request-Start": "1700000000000"})
@@ -142,7 +134,7 @@ def test_the_app_is_told_when_a_request_arrived(serve: StartServer, arguments: t
 @pytest.mark.parametrize("sent", ["", "GET /hea", "POST /echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n1"])
 def test_who_sends_a_request_by_drips_has_no_more_time_than_others(serve: StartServer, sent: str) -> None:
     """Each byte would give a connection its whole time again, if only silence counted."""
-    _, port = serve(1, "--idle-seconds", "1")
+    _, port = serve("--idle-seconds", "1")
     with contextlib.closing(socket.create_connection((HOST, port), timeout=0.2)) as connection:
         connection.sendall(sent.encode())
         deadline = time.monotonic() + SECONDS
@@ -159,14 +151,13 @@ def test_who_sends_a_request_by_drips_has_no_more_time_than_others(serve: StartS
                 break
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_stop_finishes_what_has_begun(serve: StartServer, workers: int, tmp_path: Path) -> None:
-    part, port = serve(workers)
+def test_a_stop_finishes_what_has_begun(serve: StartServer, tmp_path: Path) -> None:
+    part, port = serve()
     begun = tmp_path / "begun"
     begun.touch()
     with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as opened:
         connections = []
-        for _ in range(20):  # enough for each worker to have begun some
+        for _ in range(20):
             connection = http.client.HTTPConnection(HOST, port, timeout=SECONDS)
             opened.enter_context(contextlib.closing(connection))
             connection.request("GET", "/slow/1")
@@ -179,17 +170,3 @@ def test_a_stop_finishes_what_has_begun(serve: StartServer, workers: int, tmp_pa
         for connection in connections:
             assert json.loads(connection.getresponse().read()) == {"slept": "1"}
         assert stopping.result()
-
-
-def test_a_dead_worker_ends_the_server(serve: StartServer) -> None:
-    part, _ = serve(2)
-    psutil.Process(part.pid).children()[0].kill()
-    assert "chalice died (exit status 1)" in str(part.died())
-
-
-def test_workers_die_with_the_server(serve: StartServer) -> None:
-    part, _ = serve(2)
-    workers = psutil.Process(part.pid).children()
-    os.kill(part.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=SECONDS)
-    assert alive == []

@@ -11,7 +11,6 @@ import socket
 import struct
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import psutil
 import pytest
 
 from chalicelib.http.problems import UNCHANGED
-from infra.host.ports import HOST, free_port, listeners, reserve
+from infra.host.ports import HOST, free_port, listens, reserve
 from infra.local import process as parts
 from infra.local.process import Part, RunningPart
 from infra.local.stack import PROJECT, why_not_healthy
@@ -66,12 +65,12 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
     """Return a function that starts the gateway with the tiny app."""
     with contextlib.ExitStack() as started:
 
-        def start(*arguments: str, workers: int = 1, **environment: str) -> Server:
+        def start(*arguments: str, **environment: str) -> Server:
             port = free_port()
             started.enter_context(contextlib.closing(reserve(port)))
             command = [sys.executable, "-m", "infra.servers.gateway", "--app", "tests.integration.tiny_app:app"]
-            command += ["--port", str(port), "--workers", str(workers), *arguments]
-            ready = partial(why_not_healthy, port, workers)
+            command += ["--port", str(port), *arguments]
+            ready = partial(why_not_healthy, port)
             part = Part("gateway", command, os.environ | environment, ready, folder=PROJECT)
             server = Server(parts.start(part, tmp_path), port)
             started.callback(server.part.kill)
@@ -81,17 +80,12 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
         yield start
 
 
-def test_each_worker_stays_on_a_processor_unless_it_may_run_on_any(serve: StartServer) -> None:
+def test_a_server_has_its_name_and_stays_on_a_processor_unless_it_may_run_on_any(serve: StartServer) -> None:
     allowed = sorted(os.sched_getaffinity(0))
-    server = serve("--processor", "1", workers=2)
-    assert server.ask("GET", "/health")[0] == 200
-    of_workers = sorted(psutil.Process(server.part.pid).children(), key=lambda worker: worker.pid)
-    assert [processors_of(worker) for worker in of_workers] == [
-        {allowed[1 % len(allowed)]},
-        {allowed[2 % len(allowed)]},
-    ]
-    (anywhere,) = psutil.Process(serve().part.pid).children()
-    assert processors_of(anywhere) == set(allowed)
+    server = serve("--processor", "1", "--name", "front")
+    assert json.loads(server.ask("GET", "/server")[1])["name"] == "front"
+    assert processors_of(psutil.Process(server.part.pid)) == {allowed[1 % len(allowed)]}
+    assert processors_of(psutil.Process(serve().part.pid)) == set(allowed)
 
 
 def test_a_processor_that_is_none_is_refused(serve: StartServer) -> None:
@@ -99,22 +93,11 @@ def test_a_processor_that_is_none_is_refused(serve: StartServer) -> None:
         serve("--processor", "-1")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_health_is_answered_by_each_number_of_workers(serve: StartServer, workers: int) -> None:
-    server = serve(workers=workers)
+def test_health_is_answered_until_the_server_stops(serve: StartServer) -> None:
+    server = serve()
     assert server.ask("GET", "/health") == (200, b'{"status":"ok"}')
-    assert listeners(server.port) == workers
     assert server.part.stop()
-    assert listeners(server.port) == 0
-
-
-def test_workers_have_names_of_their_own(serve: StartServer) -> None:
-    server = serve("--name", "front", workers=2)
-    names: Counter[str] = Counter()
-    deadline = time.monotonic() + SECONDS
-    while len(names) < 2 and time.monotonic() < deadline:
-        names[json.loads(server.ask("GET", "/server")[1])["name"]] += 1
-    assert set(names) == {"front-1", "front-2"}
+    assert not listens(server.port)
 
 
 def test_600_concurrent_requests_get_their_own_answers(serve: StartServer) -> None:
@@ -230,7 +213,7 @@ def test_slow_clients_do_not_keep_others_from_being_served(serve: StartServer) -
 def test_who_sends_or_takes_nothing_is_closed_after_the_idle_time(serve: StartServer, sent: str) -> None:
     server = serve("--idle-seconds", "1")
     with contextlib.closing(server.raw(sent.encode())) as connection:
-        worker = psutil.Process(psutil.Process(server.part.pid).children()[0].pid)
+        worker = psutil.Process(server.part.pid)
         ours = connection.getsockname()[1]
         deadline = time.monotonic() + SECONDS
         while any(one.raddr and one.raddr.port == ours for one in worker.net_connections()):
@@ -292,7 +275,7 @@ def test_while_the_most_connections_are_all_busy_a_new_one_is_refused_at_once(
 
 def test_without_file_descriptors_the_longest_idle_connection_gives_way_and_the_log_says_so(serve: StartServer) -> None:
     server = serve()
-    (worker,) = psutil.Process(server.part.pid).children()
+    worker = psutil.Process(server.part.pid)
     with contextlib.ExitStack() as open_ones:
         idle = [open_ones.enter_context(contextlib.closing(server.raw(get("/health")))) for _ in range(3)]
         for connection in idle:
@@ -469,10 +452,9 @@ def test_a_stop_does_not_wait_for_clients_that_send_nothing(serve: StartServer, 
         assert server.part.stop()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_server_that_stood_still_goes_on_and_forgets_who_has_left(serve: StartServer, workers: int) -> None:
+def test_a_server_that_stood_still_goes_on_and_forgets_who_has_left(serve: StartServer) -> None:
     """What waited to be accepted has closed its connection meanwhile, in every way there is."""
-    server = serve(workers=workers)
+    server = serve()
     kept = server.connect()
     kept.request("GET", "/health")
     assert kept.getresponse().read()
@@ -490,22 +472,3 @@ def test_a_server_that_stood_still_goes_on_and_forgets_who_has_left(serve: Start
     assert kept.getresponse().status == 200
     kept.close()
     assert server.part.stop()
-
-
-def test_a_dead_worker_ends_the_server(serve: StartServer) -> None:
-    server = serve(workers=2)
-    workers = psutil.Process(server.part.pid).children()
-    workers[0].kill()
-    psutil.wait_procs(workers, timeout=SECONDS)
-    message = str(server.part.died())
-    assert "gateway died (exit status 1)" in message
-    assert "gateway-1 died (exit code -9)" in message
-
-
-def test_workers_die_with_the_server(serve: StartServer) -> None:
-    server = serve(workers=2)
-    workers = psutil.Process(server.part.pid).children()
-    assert len(workers) == 2
-    os.kill(server.part.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=SECONDS)
-    assert alive == []

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
@@ -128,20 +127,6 @@ def test_a_private_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert json.loads(file.read_text()) == {"a": 2}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [file]
-
-
-def test_listeners_are_counted_on_a_system_without_proc_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ports.reserve(ports.free_port()) as first, socket.socket() as second:
-        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        second.bind(first.getsockname())
-        port = first.getsockname()[1]
-        for expected, listening in ((0, None), (1, first), (2, second)):
-            if listening is not None:
-                listening.listen()
-            with monkeypatch.context() as elsewhere:
-                assert ports.listeners(port) == expected
-                elsewhere.setattr(ports, "_TABLE", Path("/nowhere"))
-                assert ports.listeners(port) == expected
 
 
 def test_a_claim_is_gone_with_the_process_that_made_it() -> None:

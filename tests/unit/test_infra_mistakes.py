@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from infra import tokens
+from infra.host import binaries
+from infra.host.ports import free_port
 from infra.local import cli as local
 from infra.local import forget
 from infra.local import replay as local_replay
+from infra.local.arguments import parse
 from infra.local.folder import StackFolder, write_privately
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +44,20 @@ def test_a_port_that_is_none_is_refused_with_what_a_port_is(port: str, capsys: p
 )
 def test_a_size_that_is_none_is_refused_by_the_stack(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"argument {option.partition('=')[0]}: " in refused(local.main, "up", option, capsys=capsys)
+
+
+def test_workers_are_servers_and_without_haproxy_several_are_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse(["up", "--servers=2", "--workers=3"]).servers == 6
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(binaries, "ADMINISTRATORS_PATH", "/nowhere")
+    assert local.main(["up", "--workers=2", "--data", str(tmp_path / "s"), "--port", str(free_port())]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "no usable haproxy found: several servers or workers need it; install the system's package "
+        "(apt-get install haproxy)"
+    )
+    assert not list((tmp_path / "s").glob("logs/*"))
 
 
 @pytest.mark.parametrize("option", ["--users=0", "--commands=-1", "--symbols=none", "--workers=0"])

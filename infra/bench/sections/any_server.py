@@ -11,21 +11,20 @@ from infra.bench.sizes import Sizes
 
 
 def settings_of(sizes: Sizes) -> Mapping[str, Setting]:
-    """Return the replays by key: workers share a port, servers stand behind HAProxy, and one keeps no account."""
+    """Return the replays by key: by workers that share the users or the requests, and by one that keeps no account."""
     users, commands = sizes.shared_users, sizes.commands
     return {
         **{f"workers.{count}": Setting(users, commands, workers=count) for count in sizes.workers},
-        **{f"balance.{by}": Setting(users, commands, servers=2, balance=by) for by in ("user", "request")},
+        "balance.request": Setting(users, commands, workers=2, balance="request"),
         "forgetful": Setting(users, commands, keeps_accounts=False),
     }
 
 
 def words_of(setting: Setting) -> str:
     """Return what is particular to one of the replays."""
-    if setting.servers > 1:
-        return f"{setting.servers} servers, balanced by {setting.balance}"
-    workers = f"{setting.workers} worker{'s' * (setting.workers > 1)}"
-    return workers if setting.keeps_accounts else f"{workers}, no account kept"
+    if setting.workers > 1:
+        return f"{setting.workers} workers, balanced by {setting.balance}"
+    return "1 worker" if setting.keeps_accounts else "1 worker, no account kept"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from string import Template
 
 from chalicelib.http.problems import UNKNOWN, problem_body
 from infra.host.binaries import find_haproxy
-from infra.host.ports import HOST, listeners
+from infra.host.ports import HOST, listens
 from infra.host.unix_sockets import connect
 from infra.local.process import Part
 
@@ -136,7 +136,7 @@ def _ask(folder: Path, command: str) -> str:
 
 
 def _why_not_ready(folder: Path, port: int, servers: Sequence[ProxiedServer]) -> str | None:
-    if not listeners(port):
+    if not listens(port):
         return f"nobody listens on port {port}"
     try:
         states = seen(folder)

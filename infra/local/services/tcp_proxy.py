@@ -11,7 +11,8 @@ new ones are accepted and never answered. When it is healed, what was on its way
 
 The members of a set find each other through the same proxies. Who speaks says its name in its first message: the app's
 clients have the application name `day-trading NAME`, which tells them from members and one server from another. A cut
-is from all, or from those whose application name begins with what it says: from all servers, or from one.
+is from all, or from those whose application name, with the zero after it, begins with what it says: from all servers,
+or from one.
 
 With a delay all that is sent to a member or by it arrives so much later, in its order, as TCP would see to; what comes
 while something waits goes on together, up to twice as late.
@@ -36,7 +37,7 @@ ALL = "all"
 SERVERS = "day-trading"
 """What the application names of all servers begin with."""
 
-_APPLICATION = re.compile(rb"day-trading[^\0]*")
+_APPLICATION = re.compile(rb"day-trading[^\0]*\0")
 _CHUNK_BYTES = 256 * 1024
 _ANSWER_SECONDS = 5.0
 _LINE_BYTES = 4_096
@@ -175,8 +176,8 @@ def _obey(network: Network, line: bytes) -> dict[str, str]:
 
 
 def of_server(name: str) -> str:
-    """Return what the application names of one server of a stack begin with: its workers are NAME-1 and so on."""
-    return f"{SERVERS} {name}-"
+    """Return the application name of one server of a stack, with the end that it has in a message."""
+    return f"{SERVERS} {name}\0"
 
 
 def cut(socket: Path, back: int, strand: str) -> None:

@@ -1,7 +1,7 @@
 """Our own HTTP server for the Chalice app: a greenlet a connection, an adapter that speaks API Gateway's language.
 
 __main__.py   makes the standard library cooperative, before anything else is imported
-server.py     the program: options, worker processes
+server.py     the program: its options
 listener.py   one process that serves: its listening socket, its connections and their limits, its end
 connection.py one connection: read, parse (infra/servers/request_parser.py), answer, write
 requests.py   a request before it is anything of API Gateway's

@@ -4,8 +4,6 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import sys  # noqa: E402 - nothing may be imported before it is patched
+from infra.servers.gateway.server import main  # noqa: E402 - nothing may be imported before it is patched
 
-from infra.servers.gateway.server import main  # noqa: E402
-
-sys.exit(main())
+main()

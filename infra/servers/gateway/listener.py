@@ -31,7 +31,7 @@ _log = logging.getLogger("gateway")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How much a worker takes on; `arrival_header` is where a proxy in front says when a request arrived."""
+    """How much a server takes on; `arrival_header` is where a proxy in front says when a request arrived."""
 
     connections: int
     backlog: int
@@ -41,7 +41,7 @@ class ConnectionLimits:
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a socket that listens, beside those of the other workers: Linux deals the connections out."""
+    """Return a socket that listens, also on a port that somebody keeps for it (`infra.host.ports.reserve`)."""
     (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -58,7 +58,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class Watch(Protocol):
-    """Is told of a worker's state; see `infra.servers.counters.GatewayCounters`."""
+    """Is told of a server's state; see `infra.servers.counters.GatewayCounters`."""
 
     def connected(self, idle: int, active: int) -> None:
         """Note how many connections there are."""

@@ -1,9 +1,9 @@
-"""The gateway as a program: worker processes, each with the adapter behind its connections.
+"""The gateway as a program: one process, with the adapter behind its connections.
 
-    python -m infra.servers.gateway --port 8000 --workers 2
+    python -m infra.servers.gateway --port 8000
 
-A worker that dies is not replaced: the server stops with status 1, so that whoever runs it sees that something is
-wrong, instead of a crash that hides itself. Restarting is the supervisor's business, for every kind of part.
+It serves on one processor. A machine with more runs several, each on a port of its own, behind a proxy that keeps a
+user to one of them (`infra/local`).
 """
 
 import argparse
@@ -11,25 +11,21 @@ import gc
 import importlib
 import os
 import resource
-import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
+from typing import NoReturn
 
 import gevent
 from chalice.app import Chalice
 
-from infra.host import guard
 from infra.host.affinity import ANY, parse_processor, stay_on
 from infra.host.arguments import add_examples, port, positive, whole
 from infra.host.ports import HOST
-from infra.host.signals import STOP_SIGNALS
 from infra.servers import metrics
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
 from infra.servers.gateway.listener import ConnectionLimits, Worker, listen
 from infra.servers.shutdown import finish_questions
-from infra.servers.workers import run_workers
 
 DEFAULT_CONNECTIONS = 4_096
 DEFAULT_BACKLOG = 2_048
@@ -60,12 +56,7 @@ def load_handler(spec: str) -> Handler:
     return handler
 
 
-def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
-    """Be the worker `number`, from 1, of the server `parent_pid`."""
-    guard.die_with_parent(parent_pid)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    stay_on(options.processor, number)
-    os.environ["SERVER_NAME"] = f"{options.name}-{number}"
+def _serve(options: argparse.Namespace) -> None:
     handler = load_handler(options.app)
     from infra.servers.counters import GatewayCounters  # noqa: PLC0415 - the folder must be there first
 
@@ -80,8 +71,6 @@ def _work(options: argparse.Namespace, parent_pid: int, number: int) -> None:
     listener = listen(options.host, options.port, options.backlog)
     Worker(handler, limits, GatewayCounters()).serve(listener, _say)
     finish_questions()
-    sys.stdout.flush()
-    os._exit(0)  # what still waits for somebody has had its time
 
 
 def _collect_seldom() -> None:
@@ -96,15 +85,18 @@ def _collect_seldom() -> None:
     gc.set_threshold(OBJECTS_BEFORE_COLLECTION, 20, 20)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; what has begun is finished first. Returns 1 when a worker died."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Serve until SIGTERM or SIGINT; what has begun is finished first."""
     options = _parse(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import system takes strings
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file descriptor
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for
+    stay_on(options.processor)
+    os.environ["SERVER_NAME"] = options.name
     with metrics.folder():
-        return run_workers(partial(_work, options, os.getpid()), options.name, options.workers, options.grace_seconds)
+        _serve(options)
+    sys.stdout.flush()
+    os._exit(0)  # what still waits for somebody has had its time
 
 
 def _say(text: str) -> None:
@@ -113,19 +105,18 @@ def _say(text: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.servers.gateway", description="Serve the Chalice app.")
-    add_examples(parser, "python -m infra.servers.gateway --port 8000 --workers 2")
+    add_examples(parser, "python -m infra.servers.gateway --port 8000")
     parser.add_argument("--host", default=HOST, help="(%(default)s)")
     parser.add_argument("--port", type=port, default=8000, help="(%(default)s)")
     parser.add_argument("--app", default="app:app", help="module:attribute of the Chalice app (%(default)s)")
-    parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "gateway"), help="workers are NAME-1...")
+    parser.add_argument("--name", default=os.environ.get("SERVER_NAME", "gateway"), help="(%(default)s)")
     add_server_options(parser)
     parser.add_argument(
         "--processor",
         type=parse_processor,
         default=ANY,
         metavar="N|any",
-        help="index of the processor that worker 1 stays on, each further one on the next (%(default)s); for a machine "
-        "whose processors are this server's to share out",
+        help="index of the processor that it stays on (%(default)s)",
     )
     parser.add_argument(
         "--arrival-header",
@@ -141,12 +132,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the server's size, which the local stack hands on."""
-    parser.add_argument("--workers", type=positive, default=1, help="processes (%(default)s)")
     parser.add_argument(
         "--connections",
         type=positive,
         default=DEFAULT_CONNECTIONS,
-        help="open connections, a worker (%(default)s)",
+        help="open connections, a server (%(default)s)",
     )
     parser.add_argument(
         "--backlog", type=positive, default=DEFAULT_BACKLOG, help="connections not accepted yet (%(default)s)"
