@@ -1,8 +1,8 @@
-"""An OpenID Connect provider for development: everybody may be anybody. Part of the local stack with --login.
+"""An OpenID Connect provider for development: anybody can log in as anybody. Part of the local stack with --login.
 
-It is `oidc-provider-mock`, whose last version for Python 3.11 is behind what the page needs; added here, by hooks of
-Flask: PKCE, public clients, CORS, renewal that brings an ID token and a refresh token that is good once, and roles.
-Nobody is sent anywhere but to the page of the stack. Its keys are published without their private halves.
+It is `oidc-provider-mock`, whose last version for Python 3.11 lacks some of what the page needs; Flask hooks add it
+here: PKCE, public clients, CORS, refreshes that return an ID token and a one-time refresh token, and roles. Redirects
+go only to the stack's page. The published keys do not include their private halves.
 """
 
 import argparse
@@ -29,23 +29,23 @@ from infra.host.ports import HOST
 from infra.local.services.login import DEFAULT_SECONDS, issuer
 
 USERS: Mapping[str, str] = {"jane": "trader", "john": "trader", "operator": "operator"}
-"""Those that its page offers, with their roles; any other name is a trader."""
+"""The users that its page offers, with their roles; any other name is a trader."""
 
 _REMEMBERED = 1000
-"""Sign-ins under way, and renewals open, that are remembered; the oldest are forgotten."""
+"""The most logins in progress, and the most refresh tokens, that are kept; the oldest are dropped."""
 
 _PUBLIC = ("kty", "kid", "use", "alg", "n", "e")
 _FOREIGN_STYLE = re.compile(r'<link\s+rel="stylesheet"\s+href="https://[^>]*>')
-"""What the library's pages load from elsewhere, which would have somebody without the internet wait."""
+"""What the library's pages load from other hosts, which would delay a user without internet access."""
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 class Latest(OrderedDict[str, dict[str, str]]):
-    """What is remembered under a code or a token until it is taken, the latest of it only."""
+    """Values kept under a code or a token until they are taken; the oldest are dropped."""
 
     def add(self, key: str, value: dict[str, str]) -> None:
-        """Remember a value; the oldest one over the limit is forgotten."""
+        """Keep a value; drop the oldest one over the limit."""
         self[key] = value
         while len(self) > _REMEMBERED:
             self.popitem(last=False)
@@ -66,7 +66,7 @@ class Additions:
 
     def _before(self) -> flask.Response | None:
         request = flask.request
-        if request.host_url != f"{self._own}/":  # a name that somebody else has pointed at this machine
+        if request.host_url != f"{self._own}/":  # a name that somebody else has pointed at this machine (DNS rebinding)
             return _refusal("invalid_request", f"the provider is at {self._own}")
         match request.method, request.path:
             case _, "/oauth2/authorize":
@@ -129,13 +129,13 @@ class Additions:
         answer = parse_qs(urlsplit(response.location or "").query)
         if "code" in answer:
             self._challenges.add(answer["code"][0], {"challenge": request.args["code_challenge"]})
-        elif "state" not in answer and "state" in request.args:  # of a refusal: the library leaves it out
+        elif "state" not in answer and "state" in request.args:  # in an error: the library omits it
             response.location = f"{response.location}&{urlencode({'state': request.args['state']})}"
 
     def _tokens_given(self, request: flask.Request, response: flask.Response) -> None:
         form = request.form
         if form.get("grant_type") == "refresh_token":
-            # The library has found the token good, but its answer has no ID token: one of a new sign-in has.
+            # The library has accepted the token, but its answer has no ID token: that of a new login has one.
             known = self._renewals.pop(form["refresh_token"])
             tokens = self._signed_in(**known)
         else:
@@ -149,7 +149,7 @@ class Additions:
         response.set_data(json.dumps(tokens))
 
     def _signed_in(self, name: str, client: str) -> dict[str, Any]:
-        """Return the tokens of a sign-in that nobody has to be asked for."""
+        """Return the tokens of a login without asking the user."""
         verifier = base64.urlsafe_b64encode(os.urandom(32)).decode()
         back = {"redirect_uri": self._pages[0], "client_id": client}
         asked = {"response_type": "code", "scope": "openid", "code_challenge_method": "S256", **back}
@@ -177,8 +177,8 @@ def _refusal(error: str, description: str) -> flask.Response:
 
 
 def make_app(own: str, pages: Sequence[str], token_seconds: int) -> flask.Flask:
-    """Return the provider's app; `pages` are the addresses that people may be sent back to."""
-    os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # on this machine, as the library's own command line has it
+    """Return the provider's app; `pages` are the permitted redirect addresses."""
+    os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # on this machine, as in the library's own command line
     import oidc_provider_mock  # type: ignore[import-untyped]  # noqa: PLC0415 - it is without types; see the line above
 
     users = [oidc_provider_mock.User(sub=name, claims={"role": role}) for name, role in USERS.items()]
@@ -192,11 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {__spec__.name}", description=__doc__)
     add_examples(parser, f"python -m {__spec__.name} --port 9400 --page-port 8000")
     parser.add_argument("--port", type=port, required=True)
-    parser.add_argument("--page-port", type=port, required=True, help="of the page that people are sent back to")
+    parser.add_argument("--page-port", type=port, required=True, help="of the page to redirect to")
     parser.add_argument("--token-seconds", type=whole(1, 86_400), default=DEFAULT_SECONDS, help="(%(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig()
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # addresses hold state and nonce
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # URLs contain state and nonce
     pages = [f"http://{host}:{options.page_port}/" for host in (HOST, "localhost")]
     app = make_app(issuer(options.port), pages, options.token_seconds)
     werkzeug.serving.make_server(HOST, options.port, app, threaded=True).serve_forever()

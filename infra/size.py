@@ -1,6 +1,6 @@
-"""How many lines of Python there are, without blank ones and comments, and whether they stay under their ceilings.
+"""Counts lines of Python, without blank lines and comments, and compares them with their ceilings.
 
-The ceilings stand in CONTRIBUTING.md, a line each: `| chalicelib | 8,000 |`. Documentation strings count.
+The ceilings are in CONTRIBUTING.md, one line each: `| chalicelib | 8,000 |`. Docstrings count.
 """
 
 import re
@@ -25,7 +25,7 @@ _NO_CODE = frozenset(
 
 
 def lines_of(path: Path) -> int:
-    """Return the lines of a module that have code or documentation on them."""
+    """Return how many lines of a module have code or docstrings."""
     used: set[int] = set()
     with path.open("rb") as file:
         for token in tokenize.tokenize(file.readline):
@@ -36,18 +36,18 @@ def lines_of(path: Path) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """Return the lines of all modules in a folder and its folders."""
+    """Return the lines of all modules in a folder, recursively."""
     return sum(lines_of(path) for path in folder.rglob("*.py"))
 
 
 def ceilings(text: str) -> dict[str, int]:
-    """Return the most lines of each folder, from the lines of CONTRIBUTING.md that say so."""
+    """Return each folder's ceiling, from the text of CONTRIBUTING.md."""
     rows = re.findall(r"^\| `?(\w+)`? \| ([\d,]+) \|$", text, re.MULTILINE)
     return {folder: int(most.replace(",", "")) for folder, most in rows}
 
 
 def main() -> int:
-    """Print the size of each folder that has a ceiling; return 1 when one is above it."""
+    """Print the size of each folder with a ceiling; return 1 if one exceeds it."""
     above = False
     for folder, most in ceilings(CEILINGS.read_text()).items():
         size = size_of(PROJECT / folder)

@@ -19,7 +19,7 @@ _USER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def trader_token(secret: str, user: str, hours: float = DEFAULT_HOURS) -> str:
-    """Return a token for one trader; raises ValueError for a name that no user can have."""
+    """Return a token for one trader; raises ValueError for an invalid user id."""
     if not _USER.fullmatch(user):
         raise ValueError(f"user {user!r}: a name is 1 to 64 of A-Z a-z 0-9 _ -")
     return _token(secret, user, "trader", hours)
@@ -31,7 +31,7 @@ def operator_token(secret: str, hours: float = DEFAULT_HOURS) -> str:
 
 
 class RenewedToken:
-    """A token that is made anew when half of its life is over: who takes the current one can use it for as long."""
+    """A token that is renewed after half of its lifetime: the current one is valid for at least the other half."""
 
     def __init__(
         self, make: Callable[[], str], hours: float = DEFAULT_HOURS, now: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class RenewedToken:
 
 
 def page_link(url: str, token: str) -> str:
-    """Return the address of the trader's page that signs in; browsers send no server what stands behind the `#`."""
+    """Return the page's URL with the token; browsers do not send the part after `#` to the server."""
     return f"{url.rstrip('/')}/#token={token}"
 
 
@@ -61,9 +61,9 @@ def _token(secret: str, subject: str, role: str, hours: float) -> str:
 
 
 def find_secret(folder: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the secret of the stack in `folder`; without a folder, of the default one, else AUTH_SECRET.
+    """Return the secret of the stack in `folder`; without a folder, that of the default one, else AUTH_SECRET.
 
-    Raises SecretMissingError when there is none.
+    Raises SecretMissingError if there is none.
     """
     try:
         return existing_secret(folder or DEFAULT_FOLDER)

@@ -88,9 +88,8 @@ class Accounts:
         read can return them. Raises UnknownOutcomeError if the database does not answer, and UnknownDataVersionError.
         """
         self._registry.check()
-        block = (
-            None if self._recent.is_worth_it else block_of(key)
-        )  # read the whole filter, for the keys of later commands
+        # A record that is kept is read with its whole filter, for the keys of later commands.
+        block = None if self._recent.is_worth_it else block_of(key)
         document = self._reader.read(user, block, with_latest=with_latest)
         record = new_record(user) if document is None else record_from_document(document, block)
         return self._recent.note_read(record)

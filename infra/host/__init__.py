@@ -1,1 +1,1 @@
-"""What touches the operating system: ports, signals, sockets, processors, programs."""
+"""Operating system helpers: ports, signals, sockets, processors, programs."""

@@ -1,4 +1,4 @@
-"""What command lines have in common: an example in every help, and numbers that say what they may be."""
+"""Shared by command lines: examples in each help, and numbers with their bounds."""
 
 import argparse
 import math
@@ -9,7 +9,7 @@ _WIDTH = 96
 
 
 def add_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
-    """End a parser's help with examples. What is on lines of its own in the description keeps them."""
+    """Append examples to a parser's help. Separate lines of the description stay separate."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     description = (parser.description or "").strip()
     parser.description = description if "\n" in description else textwrap.fill(description, _WIDTH)
@@ -18,7 +18,7 @@ def add_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return a type of arguments: a whole number from `least` to `most`."""
+    """Return an argument type: a whole number from `least` to `most`."""
 
     def number(text: str) -> int:
         try:
@@ -34,14 +34,14 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
-    """Return a type of arguments: a number from `least` to `most` of a unit."""
+    """Return an argument type: a number from `least` to `most` of a unit."""
 
     def number(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not least <= value <= most:  # nor when it is no number
+        if not least <= value <= most:  # also if it is NaN
             raise argparse.ArgumentTypeError(f"takes {unit} from {least:g} to {most:g}, not {text!r}")
         return value
 

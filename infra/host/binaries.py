@@ -1,7 +1,7 @@
-"""Find the real servers: on PATH first, where their version will do, else inside the wheels that `make setup` installs.
+"""Finds the real servers: on PATH if the version will do, else inside the wheels that `make setup` installs.
 
-Each is asked for its version before it is used: one that cannot be loaded says then which library it lacks, and not in
-the log of a stack that does not start.
+Each is asked for its version first: one that cannot be loaded then reports the missing library here, and not in the log
+of a stack that does not start.
 """
 
 import importlib.metadata
@@ -16,31 +16,31 @@ from functools import cache
 from pathlib import Path
 
 ADMINISTRATORS_PATH = "/usr/sbin:/usr/local/sbin"
-"""Where Debian puts servers, and the PATH of a plain user does not look."""
+"""Where Debian puts servers, which is not on a plain user's PATH."""
 
 _VERSION_SECONDS = 20.0
 _LIBRARY = re.compile(r"error while loading shared libraries: ([\w.+-]+):|Library not loaded: (\S+)")
 _PACKAGES = {"libcurl.so.4": "curl", "libssl.so.3": "openssl", "libcrypto.so.3": "openssl"}
-"""What brings a library, by the names of Debian and Ubuntu."""
+"""The packages of libraries, by their Debian and Ubuntu names."""
 
 
 class BinaryMissingError(Exception):
-    """No program of a server that will do is to be found; says what would help."""
+    """No usable program of a server was found; says what would help."""
 
     def __init__(self, name: str, remedy: str) -> None:
         super().__init__(f"no usable {name} found: {remedy}")
 
 
 class _UnusableError(Exception):
-    """A program that is there and cannot be used; says why."""
+    """A program that exists and cannot be used; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """A server's program that runs here.
 
-    `wheel` is the package that brought it, None for one on PATH. `passed_over` says what else was found, and why it
-    would not do, a sentence each.
+    `wheel` is the package that it came from, None for one on PATH. `passed_over` says what else was found and why it
+    was not used, one sentence each.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Program:
     passed_over: tuple[str, ...] = ()
 
     def remarks(self) -> Iterator[str]:
-        """Yield what who starts it should know: that it is not the one that is tested, or that another is not used."""
+        """Yield remarks for the user: that this version is not the tested one, or that another program was not used."""
         yield from (f"not used: {reason}" for reason in self.passed_over)
         if self.wheel is None:
             yield f"using {self.path}, version {self.version}, from PATH"
@@ -57,7 +57,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What a server's programs are called, how they say their version, and the least that will do."""
+    """A server's program names, its version output, and the least usable version."""
 
     names: tuple[str, ...]
     version: re.Pattern[str]
@@ -72,17 +72,17 @@ _CACHE = _Server(("valkey-server", "redis-server"), re.compile(r"[Ss]erver v=(\d
 
 
 def find_mongod() -> Program:
-    """Return a mongod that runs; raises BinaryMissingError when there is none."""
+    """Return a mongod that runs; raises BinaryMissingError."""
     return _find(_MONGOD, os.environ.get("PATH", os.defpath))
 
 
 def find_redis_server() -> Program:
-    """Return a valkey-server or redis-server that runs; raises BinaryMissingError when there is none."""
+    """Return a valkey-server or redis-server that runs; raises BinaryMissingError."""
     return _find(_CACHE, os.environ.get("PATH", os.defpath))
 
 
 def find_haproxy() -> Path:
-    """Return the path of HAProxy, which no wheel brings; raises BinaryMissingError when there is none."""
+    """Return the path of HAProxy, which no wheel provides; raises BinaryMissingError."""
     on_path = shutil.which("haproxy") or shutil.which("haproxy", path=ADMINISTRATORS_PATH)
     if on_path is None:
         remedy = "several servers or workers need it; install the system's package (apt-get install haproxy)"
@@ -91,7 +91,7 @@ def find_haproxy() -> Path:
 
 
 def find_chromium() -> Path:
-    """Return the path of Chromium, which no wheel brings; raises BinaryMissingError when there is none."""
+    """Return the path of Chromium, which no wheel provides; raises BinaryMissingError."""
     on_path = shutil.which("chromium") or shutil.which("chromium-browser")
     if on_path is None:
         raise BinaryMissingError("chromium", "install the system's package of that name (apt-get install chromium)")
@@ -124,8 +124,8 @@ def _on_path(server: _Server, path: str) -> Iterator[tuple[None, Path]]:
 
 
 def _in_wheels(server: _Server) -> Iterator[tuple[str, Path]]:
-    """Yield the programs of the server that wheels have brought, with their wheels; they can be run."""
-    # The wheels' own modules are not imported: they would start a server-finding machinery of their own.
+    """Yield the server's programs in installed wheels, made executable, with their wheels."""
+    # The wheels' own modules are not imported: they would start their own search for servers.
     for wheel in server.wheels:
         try:
             files = importlib.metadata.files(wheel) or []
@@ -133,13 +133,13 @@ def _in_wheels(server: _Server) -> Iterator[tuple[str, Path]]:
             continue
         for program in (Path(str(file.locate())) for file in files if file.name in server.names):
             if program.is_file():
-                if not os.access(program, os.X_OK):  # a wheel does not keep the run bit
+                if not os.access(program, os.X_OK):  # a wheel does not keep the executable bit
                     program.chmod(program.stat().st_mode | stat.S_IXUSR)
                 yield wheel, program
 
 
 def _version(server: _Server, program: Path) -> str:
-    """Return the version that a program says it is; raises _UnusableError when it does not run."""
+    """Return the version that a program reports; raises _UnusableError if it does not run."""
     try:
         done = subprocess.run(
             [program, "--version"],

@@ -1,4 +1,4 @@
-"""A bound on the CPU time of a process, as the kernel keeps it for containers: Linux's control groups."""
+"""A CPU quota for a process, enforced by the kernel as for containers (Linux control groups)."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,25 +8,24 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 PERIOD_US = 20_000
-"""A process that has had its share of a period waits for the next one."""
+"""A process that has used its share of a period waits for the next one."""
 
 _NUMBERS = count()
 _ENTER = ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"')
 
 
 class CpuQuotaError(Exception):
-    """CPU time cannot be bounded here; says why."""
+    """A CPU quota cannot be set here; says why."""
 
 
 @contextmanager
 def cpu_quota(cores: float, groups: Path = GROUPS) -> Iterator[Sequence[str]]:
-    """Yield what to put before a command, whose process then has the CPU time of so many cores at most.
+    """Yield the prefix of a command line whose process then gets the CPU time of at most `cores` cores.
 
-    The process must have ended before the block does. Raises CpuQuotaError where there are no control groups that this
-    user may make.
+    The process must end before the block does. Raises CpuQuotaError if this user cannot create control groups.
     """
     share_us = round(cores * PERIOD_US)
-    if (groups / "cpu").is_dir():  # version 1: a tree for each resource
+    if (groups / "cpu").is_dir():  # version 1: one tree per resource
         folder, written = groups / "cpu", {"cpu.cfs_period_us": f"{PERIOD_US}", "cpu.cfs_quota_us": f"{share_us}"}
     else:
         folder, written = groups, {"cpu.max": f"{share_us} {PERIOD_US}"}

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Ask for SIGKILL when the calling thread's parent `parent_pid` is gone; exit at once when it already is."""
+    """Request SIGKILL for when the calling thread's parent `parent_pid` dies; exit at once if it is already dead."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before the request was made
@@ -33,12 +33,12 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def guarded(*command: str) -> list[str]:
-    """Return the command line of a program that is to die with this process; call it from the thread that starts it."""
+    """Return a command line that dies with this process; it must be started by the calling thread."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
 def main() -> None:
-    """Become the command; exits 127 when there is no such program."""
+    """Become the command; exits 127 if there is no such program."""
     parent_pid, *command = sys.argv[1:]
     die_with_parent(int(parent_pid))
     if command[0] == "--on":

@@ -1,4 +1,4 @@
-"""TCP ports on the loopback interface: which are free, and one kept for us alone."""
+"""TCP ports on the loopback interface: which are free, and claims on them."""
 
 import errno
 import fcntl
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
-# Below the range that Linux hands to outgoing connections (32768 and up), so that none of those takes a port
-# between its choice here and its use by a server.
+# Below Linux's range for outgoing connections (32768 and up), so that none of those takes a port between its choice
+# here and its use by a server.
 _FREE_PORTS = range(20_000, 32_000)
 _ASK_SECONDS = 1.0
 _MOST_CLAIMS = 256  # of one process, each an open socket; the oldest is given up: its server listens by then
@@ -28,7 +28,7 @@ _claims_lock = threading.Lock()
 
 
 class PortTakenError(Exception):
-    """The port that was asked for is used by somebody else, or not ours to use."""
+    """The requested port is in use, or may not be used by us."""
 
     def __init__(self, port: int, why: str = "is taken by another program: stop it, or choose another port") -> None:
         super().__init__(f"port {port} on {HOST} {why}")
@@ -45,7 +45,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(owner: str | None = None) -> int:
-    """Return a port that nobody listens on or has chosen, claimed for `owner` (see `claim`)."""
+    """Return a port that nobody listens on or has claimed, claimed for `owner` (see `claim`)."""
     for port in random.sample(_FREE_PORTS, k=len(_FREE_PORTS)):
         if claim(port, owner):
             return port
@@ -53,11 +53,11 @@ def free_port(owner: str | None = None) -> int:
 
 
 def claim(port: int, owner: str | None = None) -> bool:
-    """Choose `port` for a server that will listen later; False when it is not free or somebody else's choice.
+    """Claim `port` for a server that will listen later; return False if it is in use or claimed by another.
 
-    Between its choice and its use a port looks free to all: a claim is what tells the others, in this process and in
-    the stacks beside it. It is a locked file, let go with the process that locked it, however that ends. An `owner` of
-    ours may claim its port again.
+    Between its choice and its use a port looks free to all; a claim tells the others, in this process and in other
+    stacks. It is a locked file, released when the process that locked it ends, however that happens. Our own `owner`
+    may claim its port again.
     """
     if not is_free(port):
         return False
@@ -81,20 +81,20 @@ def _claims_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"day-trading-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "this folder is for our locks, and somebody else's", str(folder))
+        raise PermissionError(errno.EPERM, "this folder, which is for our locks, belongs to another user", str(folder))
     return folder
 
 
 def reserve(port: int) -> socket.socket:
-    """Return a socket that keeps `port` for servers of ours; raises PortTakenError.
+    """Return a socket that keeps `port` for our servers; raises PortTakenError.
 
-    While it is open, servers that set SO_REUSEPORT (all of ours do) can listen on the port, and a second `reserve`
-    of it fails. So two stacks can never share a port unnoticed, which SO_REUSEPORT alone would let them do.
+    While it is open, servers that set SO_REUSEPORT (all of ours do) can listen on the port, and a second `reserve` of
+    it fails. So two stacks can never share a port unnoticed, which SO_REUSEPORT alone would allow.
     """
     keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Set for the bind, so that connections a server before us left in TIME_WAIT do not count; not after it,
-        # so that the next one's bind does count us.
+        # Set for the bind, so that connections which an earlier server left in TIME_WAIT do not count; not after it, so
+        # that the next one's bind does count us.
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         keeper.bind((HOST, port))
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

@@ -1,13 +1,13 @@
-"""What a connected socket says of its other end."""
+"""What a connected socket knows about its peer."""
 
 import socket
 
 _TCP_ESTABLISHED = 1
-"""Of Linux's `tcpi_state`, the first byte of TCP_INFO."""
+"""The value of Linux's `tcpi_state`, the first byte of TCP_INFO."""
 
 
 def has_hung_up(connection: socket.socket) -> bool:
-    """Return whether the other end has closed the connection, or its half of it, and all that it sent was read."""
+    """Return whether the peer has closed the connection, or its half, and everything it sent was read."""
     if _is_established(connection):
         return False
     timeout = connection.gettimeout()
@@ -23,10 +23,10 @@ def has_hung_up(connection: socket.socket) -> bool:
 
 
 def _is_established(connection: socket.socket) -> bool:
-    """Return whether both ends are surely open: at half of what it costs to look for bytes that are not there."""
+    """Return whether both ends are certainly open: half the cost of looking for bytes that are not there."""
     if not hasattr(socket, "TCP_INFO"):
         return False
     try:
         return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
-    except OSError:  # not one of TCP, or none any more
+    except OSError:  # not TCP, or no longer connected
         return False

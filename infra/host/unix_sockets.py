@@ -1,4 +1,4 @@
-"""Unix sockets in folders of any depth: kernels take some 100 bytes of path, and folders of tests are longer."""
+"""Unix sockets in folders of any depth: kernels accept about 100 bytes of path, and test folders have longer ones."""
 
 import os
 import socket
@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _MOST_BYTES = 103
-"""What Linux (107) and macOS take."""
+"""The limits are 107 on Linux and 103 on macOS."""
 
 
 @contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """Give a path of the file that is short enough for a socket's address: its own, else by its folder's descriptor.
+    """Yield a path of the file that is short enough for a socket: its own, else one by its folder's descriptor.
 
-    Only Linux has the latter; elsewhere the folder has to be a shorter one.
+    Only Linux has the latter; elsewhere the folder needs a shorter path.
     """
     if len(os.fsencode(path)) <= _MOST_BYTES:
         yield str(path)
@@ -40,7 +40,7 @@ def connect(path: Path, timeout_seconds: float) -> socket.socket:
 
 
 def listen(path: Path) -> socket.socket:
-    """Return a listening socket at `path`, for its owner only; what was there before goes."""
+    """Return a listening socket at `path`, for its owner only; an existing file is replaced."""
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -21,7 +21,7 @@ _EXAMPLE_PART = "gateway-1"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the command line says: its `command`, and for `up` each of the fields of StackOptions."""
+    """Parse the command line: its `command`, and for `up` the fields of StackOptions."""
     parser = argparse.ArgumentParser(
         prog=_PROG,
         description="The local stack: MongoDB, Redis and the server, started and stopped in order.",
@@ -37,9 +37,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     command.add_argument("--server", choices=["gateway", "chalice"], default="gateway", help="(%(default)s)")
     add_server_options(command)
-    command.add_argument(
-        "--servers", type=whole(1, 16), default=1, help="more than one are put behind HAProxy (%(default)s)"
-    )
+    command.add_argument("--servers", type=whole(1, 16), default=1, help="several are put behind HAProxy (%(default)s)")
     command.add_argument(
         "--workers", type=whole(1, 64), default=1, help="processes for each server, which are servers too (%(default)s)"
     )
@@ -47,7 +45,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--balance",
         choices=list(haproxy.BALANCES),
         default="user",
-        help="which of several servers gets a request: by its user, or each one in turn (%(default)s)",
+        help="how HAProxy picks a server: by user, or each in turn (%(default)s)",
     )
     command.add_argument(
         "--replicas", type=int, choices=[1, 3, 5], default=1, help="members of the replica set (%(default)s)"
@@ -56,7 +54,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--election-ms",
         type=whole(500, 60_000),
         default=DEFAULT_ELECTION_MS,
-        help="after so long without a primary a new set elects another (%(default)s)",
+        help="how long a new set is without a primary before it elects one (%(default)s)",
     )
     command.add_argument("--proxied", action="store_true", help="put a proxy that can be cut before each member")
     command.add_argument(
@@ -65,23 +63,23 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument(
         "--linked-code",
         action="store_true",
-        help="for tests: the server NAME runs the code in the folder that DATA/code/NAME links to when it starts",
+        help="for tests: the server NAME runs the code that DATA/code/NAME links to at its start",
     )
     command.add_argument(
         "--settable-clocks",
         action="store_true",
-        help="for tests: add what stands in DATA/clocks/NAME, in ms, to the clock of the server NAME and the ticker",
+        help="for tests: add the ms in DATA/clocks/NAME to the clock of the server NAME and of the ticker",
     )
     command.add_argument(
         "--quote-source",
         default="simulated:1",
-        help=f"as QUOTE_SOURCE, or {LEGACY}: a quote server of the stack's own (%(default)s)",
+        help=f"as QUOTE_SOURCE, or {LEGACY}: the stack's own quote server (%(default)s)",
     )
     command.add_argument(
         "--quote-delay", type=_delay, default=DEFAULT_DELAY, help="of that server's answers (%(default)s)"
     )
     command.add_argument(
-        "--quote-fail", type=decimal(0, 1, "a share"), default=DEFAULT_FAIL_RATE, help="how often it does (%(default)s)"
+        "--quote-fail", type=decimal(0, 1, "a share"), default=DEFAULT_FAIL_RATE, help="share that fails (%(default)s)"
     )
     command.add_argument("--quote-price", metavar="SOURCE", help="of that server: fixed:PRICE or simulated:SEED")
     command.add_argument(
@@ -92,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--mongo-oplog-mb", type=whole(1, 1_000_000), default=DEFAULT_OPLOG_MB, help="(%(default)s)")
     command.add_argument("--redis-memory-mb", type=whole(1, 1_000_000), default=DEFAULT_MEMORY_MB, help="(%(default)s)")
-    command.add_argument("--login", action="store_true", help="start a provider at which people sign in to the page")
+    command.add_argument("--login", action="store_true", help="start a login provider for the page")
     command.add_argument(
         "--login-seconds", type=whole(1, 86_400), default=login.DEFAULT_SECONDS, help="of its tokens (%(default)s)"
     )
@@ -104,7 +102,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_controls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands that go to a running stack."""
+    """Add the commands for a running stack."""
     for name, says in {
         "status": "show the parts of a running stack",
         "env": "print the settings of a running stack, for `eval` in a shell",
@@ -141,7 +139,7 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _trace_id(text: str) -> str:
     if re.fullmatch("[0-9a-f]{32}", text.lower()) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a trace: 32 hexadecimal digits")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a trace id: needs 32 hexadecimal digits")
     return text.lower()
 
 

@@ -1,4 +1,4 @@
-"""A local stack as a child process, for as long as a block of code needs it."""
+"""A local stack as a child process, for the duration of a block."""
 
 import contextlib
 import json
@@ -21,12 +21,12 @@ _STOP_SECONDS = 120.0
 
 
 class StackFailedError(Exception):
-    """The stack did not start, or did not stop as it should; its standard error says why."""
+    """The stack did not start, or did not stop properly; its standard error says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundStack:
-    """A stack that serves: how to reach it, and its process."""
+    """A running stack: how to reach it, and its process."""
 
     process: "subprocess.Popen[str]"
     data: Path
@@ -53,17 +53,17 @@ class BackgroundStack:
 def running_stack(
     data: Path, *arguments: str, environment: Mapping[str, str] | None = None, project: Path = PROJECT
 ) -> Iterator[BackgroundStack]:
-    """Run `infra.local up` with `arguments` on a free port, or the one they name; stop it at the end.
+    """Run `infra.local up` with `arguments`, on a free port unless they name one; stop it at the end.
 
-    `environment` is added to ours: settings of the app, say. `project` is the tree whose code runs. Raises
-    StackFailedError when it does not become ready, or does not exit with 0 although it was only asked to stop.
+    `environment` is added to ours, for example settings of the app. `project` is the tree whose code runs. Raises
+    StackFailedError if it does not become ready, or does not exit with 0 when asked to stop.
     """
     process = _start(data, arguments, environment or {}, project)
     try:
         yield _wait_until_ready(process, data)
     finally:
         status = _stop(process)
-    if status not in {0, -signal.SIGKILL}:  # who kills it knows
+    if status not in {0, -signal.SIGKILL}:  # whoever kills it knows
         raise StackFailedError(f"the stack ended with exit status {status}")
 
 
@@ -72,7 +72,7 @@ def _stop(process: "subprocess.Popen[str]") -> int:
         process.send_signal(signal.SIGTERM)
         return process.wait(_STOP_SECONDS)
     finally:
-        process.kill()  # when it took too long or we were interrupted: its parts die with it
+        process.kill()  # if it took too long or we were interrupted: its parts die with it
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
@@ -91,7 +91,7 @@ def _start(
         text=True,
         cwd=project,
         env={**os.environ, **environment},
-        start_new_session=True,  # a Ctrl-C is ours: we stop it
+        start_new_session=True,  # a Ctrl-C is for us: we stop it
     )
 
 
@@ -99,7 +99,7 @@ def _wait_until_ready(process: "subprocess.Popen[str]", data: Path) -> Backgroun
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("ready "):
-            facts: dict[str, Any] = {"quote_source": ""}  # an older tree does not say
+            facts: dict[str, Any] = {"quote_source": ""}  # an older tree does not have it
             facts |= json.loads((data / "stack.json").read_text())
             return BackgroundStack(process, data, **facts)
     raise StackFailedError(f"the stack ended with exit status {process.wait(_STOP_SECONDS)} before it was ready")

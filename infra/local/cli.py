@@ -36,7 +36,7 @@ from infra.traces.files import read_trace
 from infra.traces.waterfall import waterfall
 
 _PRIVATE = 0o077
-"""What others may do with the files of a stack: nothing."""
+"""The umask of a stack's files: no access for others."""
 
 
 _EXPLANATION = """
@@ -52,7 +52,7 @@ Ctrl-C stops everything."""
 
 
 def up(options: StackOptions, data: Path, *, explain: bool = False) -> int:
-    """Run a stack until a signal to stop (0), or until it cannot start or a part dies (1, after saying why).
+    """Run a stack until a signal to stop (0), or until it cannot start or a part dies (1, after a message).
 
     With `explain` it also prints how to use it.
     """
@@ -117,7 +117,7 @@ def _explanation(stack: Stack, token: str) -> str:
 
 @contextlib.contextmanager
 def _announced(stack: Stack, supervisor: Supervisor) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Say in stack.json how to reach the stack; yields the operator's token, and what keeps the file up to date."""
+    """Write how to reach the stack to stack.json; yields the operator's token, and a function that updates the file."""
     token = RenewedToken(partial(operator_token, stack.folder.secret()))
     file = stack.folder.stack_file
     written: tuple[dict[str, int], str] | None = None
@@ -150,7 +150,7 @@ def _announced(stack: Stack, supervisor: Supervisor) -> Iterator[tuple[str, Call
 
 
 def show_environment(data: Path) -> int:
-    """Print the settings of a running stack for a shell to `eval`; return the exit status."""
+    """Print a running stack's settings for a shell to `eval`; return the exit status."""
     folder = data.resolve()
     try:
         facts = json.loads((folder / "stack.json").read_text())
@@ -163,14 +163,14 @@ def show_environment(data: Path) -> int:
             "DUMP_PLACE": str(folder / DUMPS),
         }
     except (OSError, ValueError, KeyError):
-        print(f"no stack serves from {folder}: start one, or name its folder with --data", file=sys.stderr)
+        print(f"no stack runs in {folder}: start one, or name its folder with --data", file=sys.stderr)
         return 1
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
     return 0
 
 
 def show_trace(trace: str, data: Path) -> int:
-    """Print a trace that the stack in `data` has kept, whether it runs or not; return the exit status."""
+    """Print a trace kept by the stack in `data`, which need not run; return the exit status."""
     folder = data.resolve() / TRACES
     spans = read_trace(folder, trace)
     if not spans:
@@ -185,7 +185,7 @@ def show_trace(trace: str, data: Path) -> int:
 
 
 def tell(what: str, name: str, data: Path, seconds: float) -> int:
-    """Tell a running stack what to do with a part, wait until that is done and show it; return the exit status."""
+    """Tell a running stack what to do with a part, wait for it and show the part; return the exit status."""
     try:
         parts = control.ask(data, what, name)
         if what != "status":

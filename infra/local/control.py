@@ -1,7 +1,7 @@
-"""A running stack, told what to do with one of its parts: over a socket in its folder that only its owner can use.
+"""Controls the parts of a running stack, over a socket in its folder that only its owner can use.
 
-One line of JSON per connection in each direction. A request is answered as soon as it is begun; its progress is seen in
-the status. The stack polls the socket ten times a second, takes a few requests each time, and gives each a second.
+It is one line of JSON per connection in each direction. A request is answered as soon as it is begun; the status shows
+its progress. The stack polls the socket ten times a second, takes a few requests each time, and gives each a second.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ SOCKET = "control.sock"
 _REQUEST_BYTES = 4_096
 _REQUEST_SECONDS = 1.0
 _REQUESTS_A_POLL = 8
-_ANSWER_SECONDS = 30.0  # the stack may be asking a part that does not answer whether it is ready
+_ANSWER_SECONDS = 30.0  # the stack may be waiting for a part that does not answer its readiness check
 _POLL_SECONDS = 0.1
 
 ACTIONS: Mapping[str, Callable[[Supervisor, str], None]] = {
@@ -32,11 +32,11 @@ ACTIONS: Mapping[str, Callable[[Supervisor, str], None]] = {
 
 
 class ControlError(Exception):
-    """A request that was not carried out; says why."""
+    """A request that failed; says why."""
 
 
 class ControlSocket:
-    """The stack's end."""
+    """The stack's end of the socket."""
 
     def __init__(self, folder: Path, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -45,7 +45,7 @@ class ControlSocket:
         self._listening.setblocking(False)
 
     def poll(self) -> None:
-        """Answer who is waiting; called by the thread that owns the supervisor."""
+        """Answer waiting requests; called by the thread that owns the supervisor."""
         for _ in range(_REQUESTS_A_POLL):
             try:
                 connection, _ = self._listening.accept()
@@ -56,7 +56,7 @@ class ControlSocket:
                 connection.sendall(json.dumps(self._answer(_read_line(connection))).encode() + b"\n")
 
     def close(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self._listening.close()
         self._path.unlink(missing_ok=True)
 
@@ -106,7 +106,7 @@ def ask(folder: Path, what: str, name: str = "") -> list[PartStatus]:
 
 
 def wait_for(folder: Path, name: str, state: State, seconds: float) -> PartStatus:
-    """Return once a part has a state; raises ControlError when it takes longer, or the part has died."""
+    """Return once a part is in a state; raises ControlError if it takes too long or the part has died."""
     deadline = time.monotonic() + seconds
     while True:
         part = next(part for part in ask(folder, "status") if part.name == name)

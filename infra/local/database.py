@@ -1,4 +1,4 @@
-"""The database of a local stack alone, for what is done to its data while nobody trades."""
+"""The database of a local stack on its own, for work on its data while nobody trades."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from infra.local.supervisor import StopSignals, Supervisor
 
 
 class NoDatabaseError(Exception):
-    """The folder holds no data."""
+    """The folder has no data."""
 
 
 @contextlib.contextmanager
 def running_database(data: Path) -> Iterator[str]:
-    """Run the members that a folder has the data of, in this process's care; yields their address.
+    """Run the replica set members whose data are in a folder, supervised by this process; yields their address.
 
-    Raises NoDatabaseError, FolderInUseError, PartError, BinaryMissingError, and StopRequestedError for a signal that
-    comes while they start.
+    Raises NoDatabaseError, FolderInUseError, PartError, BinaryMissingError, and StopRequestedError if a signal comes
+    while they start.
     """
     members = [path for path in data.glob("mongod*") if path.is_dir()]
     if not members:

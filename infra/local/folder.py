@@ -1,4 +1,4 @@
-"""The folder of one stack: its lock, its secret, the ports it remembers, and the file that says how to reach it."""
+"""The folder of one stack: its lock, its secret, its ports, and the file that says how to reach it."""
 
 import contextlib
 import fcntl
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.1
 
 
 class FolderInUseError(Exception):
-    """Another stack runs on the folder."""
+    """Another stack runs in the folder."""
 
     def __init__(self, folder: Path, owner: str) -> None:
         super().__init__(f"{folder} is in use by the stack with process id {owner}: stop it, or use another --data")
@@ -33,7 +33,7 @@ class SecretMissingError(Exception):
 
 
 class StackFolder:
-    """A folder in which one stack at a time keeps all it has. Raises FolderError when it cannot be used."""
+    """A folder in which one stack at a time keeps its data. Raises FolderError if it cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self.path = make_folder(path, 0o700)
@@ -46,15 +46,15 @@ class StackFolder:
 
     @property
     def stack_file(self) -> Path:
-        """Exists while a stack serves from the folder; says how to reach it."""
+        """Exists while a stack runs in the folder; says how to reach it."""
         return self.path / "stack.json"
 
     @contextlib.contextmanager
     def locked(self, pause: Callable[[float], None] = time.sleep) -> Iterator[int]:
-        """Hold the folder; yields the lock's file descriptor. Raises FolderInUseError when a live stack holds it.
+        """Hold the folder's lock; yields its file descriptor. Raises FolderInUseError if a running stack holds it.
 
-        The lock belongs to the open file, and every part inherits it: when a stack was killed, the lock is free
-        only after the last of its parts is gone, so the next stack cannot meet a mongod that is still dying.
+        The lock belongs to the open file, which every part inherits: after a stack was killed, the lock is free only
+        when its last part is gone, so the next stack cannot meet a mongod that is still dying.
         """
         with held(self.path / LOCK, pause) as descriptor:
             os.ftruncate(descriptor, 0)
@@ -62,14 +62,14 @@ class StackFolder:
             yield descriptor
 
     def secret(self) -> str:
-        """Return the secret that signs this stack's tokens, made on first use."""
+        """Return the secret that signs this stack's tokens, created on first use."""
         file = self.path / "secret"
         if not file.exists():
             _replace_privately(file, secrets.token_urlsafe(_SECRET_BYTES))
         return file.read_text()
 
     def port_of(self, part: str) -> int:
-        """Return the port that `part` had before if it is free and nobody's choice, else a free one, remembered."""
+        """Return the previous port of `part` if it is free, else a free one, and remember it."""
         file = self.path / "ports.json"
         ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
         owner = f"{part} of {self.path}"
@@ -81,7 +81,7 @@ class StackFolder:
 
 @contextlib.contextmanager
 def held(lock: Path, pause: Callable[[float], None] = time.sleep) -> Iterator[int]:
-    """Hold the lock of a folder, made if it is not there; yields its descriptor. Raises FolderInUseError."""
+    """Hold the lock of a folder, created if missing; yields its descriptor. Raises FolderInUseError."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _acquire(descriptor, lock.parent, pause)
@@ -105,17 +105,17 @@ def _acquire(descriptor: int, folder: Path, pause: Callable[[float], None]) -> N
 
 
 def existing_secret(folder: Path) -> str:
-    """Return the secret of the stack in `folder`; raises SecretMissingError when none was ever started there."""
+    """Return the secret of the stack in `folder`; raises SecretMissingError if no stack was ever started there."""
     try:
         return (folder / "secret").read_text()
     except (FileNotFoundError, NotADirectoryError):
-        raise SecretMissingError(f"{folder} holds no secret: no stack was started there yet") from None
+        raise SecretMissingError(f"{folder} has no secret: no stack was started there yet") from None
     except OSError as error:
         raise SecretMissingError(f"the secret in {folder} cannot be read: {error.strerror}") from error
 
 
 def write_privately(file: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON that only the owner can read, so that a reader finds the old file or the new one, never half."""
+    """Write JSON that only the owner can read, atomically: a reader finds the old file or the new one."""
     _replace_privately(file, json.dumps(content, indent=2) + "\n")
 
 
@@ -138,7 +138,7 @@ def _is_alive(pid: str) -> bool:
 
 
 def _close_to_others(folder: Path) -> None:
-    """Take from others what they may do in a folder that was there before, unless it is everybody's, as /tmp is."""
+    """Remove others' access to a folder that existed before, unless it is for everybody, like /tmp."""
     there = folder.stat()
     if there.st_uid == os.geteuid() and there.st_mode & 0o077 and not there.st_mode & stat.S_ISVTX:
         folder.chmod(0o700)

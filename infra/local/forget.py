@@ -1,4 +1,4 @@
-"""Remove a folder of data, but not from under a stack that runs in it."""
+"""Removes a folder of data, unless a stack runs in it."""
 
 import argparse
 import contextlib
@@ -13,7 +13,7 @@ from infra.local.folder import DEFAULT_FOLDER, LOCK, FolderInUseError, held
 
 
 class NoDataError(Exception):
-    """A folder that no stack has made: nothing in it is ours to remove."""
+    """A folder that no stack has created: nothing in it is ours to remove."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"{folder} holds no data of a stack: it is left alone")
@@ -22,7 +22,7 @@ class NoDataError(Exception):
 def forget(folder: Path) -> bool:
     """Remove the data in a folder; return whether there was any. Raises FolderInUseError and NoDataError.
 
-    In the default folder each kind of run has a folder of its own, some with a stack's in it.
+    In the default folder each kind of run has its own folder, some of them with a stack's folder inside.
     """
     if not folder.exists():
         return False
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     folder: Path = parser.parse_args(arguments).data
     try:
-        print(f"{'removed' if forget(folder) else 'there is no'} {shlex.quote(str(folder))}")
+        print(f"{'removed' if forget(folder) else 'nothing to remove at'} {shlex.quote(str(folder))}")
     except (FolderInUseError, NoDataError) as error:
         print(error, file=sys.stderr)
         return 1

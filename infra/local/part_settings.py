@@ -1,4 +1,4 @@
-"""Settings for tools that use a part of the system only, and have no use for the rest."""
+"""Settings for tools that use only a part of the system."""
 
 from chalicelib.config.settings import SAMPLES, Settings, read_settings
 
@@ -6,5 +6,5 @@ _NEEDED = {name: value for name, value in SAMPLES.items() if not name.startswith
 
 
 def settings_with(**given: str) -> Settings:
-    """Return settings with these values by name; raises SettingError for one that cannot be used."""
+    """Return settings with these values by name; raises SettingError for an invalid one."""
     return read_settings({**_NEEDED, **given})

@@ -1,4 +1,4 @@
-"""One process of the stack: start it, wait until it serves, read the end of its log, stop it for certain."""
+"""One process of the stack: start it, wait until it is ready, read the end of its log, stop it reliably."""
 
 import contextlib
 import os
@@ -18,15 +18,13 @@ _STANDS_SECONDS = 5.0
 _STANDS_POLL_SECONDS = 0.001
 _KILLED_SECONDS = 10.0
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
-"""A log longer than this is moved aside while its part runs; two files of this size a part are kept at most."""
+"""A longer log is rotated while its part runs; at most two files of this size are kept for each part."""
 
 
 class PartError(Exception):
-    """A part does not serve. Carries the end of its log: what it said is usually why.
+    """A part does not work. Has the end of its log, which usually says why.
 
-    PartError
-      PartDiedError      its process has ended
-      PartNotReadyError  it runs, and did not become ready in time
+    Subclasses: PartDiedError if its process has ended, PartNotReadyError if it runs but did not become ready in time.
     """
 
     def __init__(self, message: str, log: Path, tail: Sequence[str]) -> None:
@@ -35,24 +33,24 @@ class PartError(Exception):
 
 
 class PartDiedError(PartError):
-    """A part's process has ended though nobody stopped it."""
+    """A part's process has ended without being stopped."""
 
 
 class PartNotReadyError(PartError):
-    """A part runs, and did not become ready in time."""
+    """A part runs but did not become ready in time."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What to run, and how to know that it serves.
+    """What to run, and how to know that it works.
 
-    `why_not_ready` returns None when the part serves, else the reason in a few words; it is called again and again
-    and must come back within a second or two. `environment` is all that the process gets. It stays on the
-    `processors`, by the kernel's numbers; without them, on any.
+    `why_not_ready` returns None when the part is ready, else the reason in a few words; it is polled and must return
+    within a second or two. `environment` is the process's whole environment. The process is pinned to the `processors`
+    (the kernel's numbers), if any.
 
-    Of a `group` any one can go: the others do its work. `why_not_back` is asked instead of `why_not_ready` when the
-    part was started again in a running stack. `why_not_left` returns None once the part may be asked to stop, after
-    doing what keeps new work from it.
+    Any part of a `group` may fail: the others do its work. `why_not_back` replaces `why_not_ready` for a part that was
+    restarted in a running stack. `why_not_left` returns None once the part may be asked to stop, after keeping new work
+    away from it.
     """
 
     name: str
@@ -91,11 +89,11 @@ class RunningPart:
         return self._process.poll() is not None
 
     def died(self) -> PartDiedError:
-        """Return the error that tells how the process ended, with the end of its log."""
+        """Return an error that says how the process ended, with the end of its log."""
         return PartDiedError(f"{self.name} died ({_describe(self._process.wait())})", self.log, log_tail(self.log))
 
     def wait_until_ready(self, pause: Callable[[float], None] = time.sleep) -> None:
-        """Return when the part serves; raises PartDiedError or PartNotReadyError. `pause` waits some seconds."""
+        """Return when the part is ready; raises PartDiedError or PartNotReadyError. `pause` waits some seconds."""
         deadline = time.monotonic() + self.part.ready_seconds
         while (reason := self.part.why_not_ready()) is not None:
             if self.has_ended():
@@ -116,10 +114,10 @@ class RunningPart:
         self.resume()
 
     def pause(self) -> None:
-        """Let the process and all of its group stand still, in the middle of whatever they do.
+        """Suspend the process group (SIGSTOP).
 
-        A signal is on its way for a moment: this returns when the kernel says that the process stands, or has ended, or
-        after some seconds in which a disk does not let it.
+        A signal takes a moment: this returns when the kernel says that the process is stopped or has ended, or after
+        some seconds in which a disk operation prevents it.
         """
         self._signal_group(signal.SIGSTOP)
         deadline = time.monotonic() + _STANDS_SECONDS
@@ -129,7 +127,7 @@ class RunningPart:
                 time.sleep(_STANDS_POLL_SECONDS)
 
     def resume(self) -> None:
-        """Let the group go on."""
+        """Resume the process group."""
         self._signal_group(signal.SIGCONT)
 
     def _signal_group(self, number: signal.Signals) -> None:
@@ -137,32 +135,32 @@ class RunningPart:
             os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """End the process and all of its group at once, and wait until it is gone."""
+        """Kill the process group at once, and wait until the process is gone."""
         self._signal_group(signal.SIGKILL)
         self._process.wait(_KILLED_SECONDS)
 
     def stop(self, pause: Callable[[float], None] = time.sleep) -> bool:
-        """Stop the part, by force after its `stop_seconds`; return whether it went by itself."""
+        """Stop the part, by force after its `stop_seconds`; return whether it ended on its own."""
         self.ask_to_stop()
         deadline = time.monotonic() + self.part.stop_seconds
         while not self.has_ended() and time.monotonic() < deadline:
             pause(_POLL_SECONDS)
         by_itself = self.has_ended()
-        self.kill()  # also what a part that went by itself may have left in its group
+        self.kill()  # also whatever a part that ended on its own has left in its group
         return by_itself
 
     def bound_log(self) -> None:
-        """Move the log aside when it has grown too long; the part goes on writing to the same, now empty, file."""
+        """Rotate the log if it is too long; the part continues to write to the same, now empty, file."""
         if self.log.stat().st_size > LOG_LIMIT_BYTES:
             shutil.copyfile(self.log, _previous(self.log))
-            os.truncate(self.log, 0)  # right under its writer: the file is open for appending
+            os.truncate(self.log, 0)  # under its writer, which is safe: the file is open for appending
 
 
 def start(part: Part, logs: Path, keep_open: Collection[int] = ()) -> RunningPart:
-    """Start the part's process, its output going to a log in the folder `logs`; the log of the time before is kept.
+    """Start the part's process, with its output in the folder `logs`; the previous log is kept.
 
-    The process gets a session of its own, so that a Ctrl-C in the terminal reaches only the stack, which then stops
-    its parts in order. It inherits the file descriptors `keep_open`.
+    The process gets its own session, so a Ctrl-C in the terminal reaches only the stack, which then stops its parts in
+    order. It inherits the file descriptors `keep_open`.
     """
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{part.name}.log"
@@ -184,7 +182,7 @@ def start(part: Part, logs: Path, keep_open: Collection[int] = ()) -> RunningPar
 
 
 def log_tail(log: Path, lines: int = 20) -> list[str]:
-    """Return the last lines of a log; of an unreadable one, none."""
+    """Return the last lines of a log; empty if it cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""Generate a workload, start a stack, replay the workload against it, verify every account, stop the stack."""
+"""Generates a workload, starts a stack, replays the workload, verifies every account, and stops the stack."""
 
 import argparse
 import os
@@ -21,10 +21,10 @@ _INTERRUPTED = 130
 
 
 def replay(options: argparse.Namespace) -> int:
-    """Return the load generator's exit status: 0 when all was answered and every account is right."""
+    """Return the load generator's exit status: 0 if everything was answered and every account is correct."""
     folder = make_folder(options.data)
     workload, report, stack_folder = folder / "workload.txt", folder / "report.json", folder / "stack"
-    shutil.rmtree(stack_folder, ignore_errors=True)  # every replay starts from empty accounts
+    shutil.rmtree(stack_folder, ignore_errors=True)  # every replay starts with empty accounts
     report.unlink(missing_ok=True)
     size = [f"--users={options.users}", f"--commands={options.commands}", f"--symbols={options.symbols}"]
     status = _loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}")
@@ -55,7 +55,7 @@ def _replay(workload: Path, stack: BackgroundStack, report: Path) -> int:
 
 
 def _loadgen(*arguments: str, token: str = "") -> int:
-    """Run the load generator to its end; it dies with us. The token is not for the list of processes."""
+    """Run the load generator; it dies with us. The token must not appear in the process list."""
     command = guard.guarded(sys.executable, "-m", "loadgen", *arguments)
     return subprocess.run(command, cwd=PROJECT, env={**os.environ, "LOADGEN_TOKEN": token}, check=False).returncode
 
@@ -72,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--quote-source", default="fixed:10.00")
     where = DEFAULT_FOLDER / "replay"
-    parser.add_argument("--data", type=Path, default=where, help="its stack is made anew (%(default)s)")
+    parser.add_argument("--data", type=Path, default=where, help="its stack is recreated (%(default)s)")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C: in order
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop in order, as for Ctrl-C
     try:
         return replay(options)
     except (StackFailedError, FolderError) as error:

@@ -1,8 +1,8 @@
-"""Start parts in order, watch them, stop them in reverse: one thread, and signals as something it waits for.
+"""Starts parts in order, watches them, stops them in reverse: one thread, which polls for signals.
 
-While the stack runs, any part can be stopped, killed, paused and started again (`infra.local.control`).
-Nothing of that blocks: each look at the parts moves each of them on by a step, and the parts are started by the same
-thread as ever, because they die with the thread that starts them.
+While the stack runs, any part can be stopped, killed, paused and restarted (`infra.local.control`). None of that
+blocks: each check advances every part by one step, and the same thread always starts the parts, because they die with
+the thread that starts them.
 """
 
 import signal
@@ -24,18 +24,18 @@ _LEAVE_SECONDS = 15.0
 
 
 class StopRequestedError(Exception):
-    """Somebody asked the process to stop: Ctrl-C, SIGTERM, or the terminal is gone."""
+    """The process was asked to stop: Ctrl-C, SIGTERM, or the terminal closed."""
 
 
 class NoSuchPartError(Exception):
-    """There is no part of that name, or it cannot do that now."""
+    """There is no part with that name, or it cannot do that now."""
 
 
 class StopSignals:
-    """Within it, a signal to stop interrupts nothing: it waits until `pause` takes it.
+    """Blocks the signals to stop: one that comes waits until `pause` takes it.
 
-    So there is no moment at which a signal could come between starting a process and knowing of it. Enter it before
-    other threads are started: they then block the signals too.
+    So no signal can come between starting a process and recording it. Enter it before other threads are started: they
+    then block the signals too.
     """
 
     def __enter__(self) -> Self:
@@ -46,11 +46,11 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while comes(STOP_OR_HANG_UP, 0):
-            pass  # asked again while it was stopping: it has stopped
+            pass  # another signal while it was stopping: it has stopped
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
     def pause(self, seconds: float) -> None:
-        """Wait; raises StopRequestedError when a signal to stop has come."""
+        """Wait; raises StopRequestedError if a signal to stop has come."""
         if comes(STOP_OR_HANG_UP, seconds):
             raise StopRequestedError
 
@@ -59,17 +59,17 @@ class State(StrEnum):
     """What a part is doing."""
 
     STARTING = "starting"
-    """It runs, and does not serve yet."""
+    """It runs but is not ready yet."""
     RUNNING = "running"
     PAUSED = "paused"
     LEAVING = "leaving"
-    """It still serves what it has begun, and gets nothing new."""
+    """It finishes its requests and gets no new ones."""
     STOPPING = "stopping"
     """It was asked to stop."""
     STOPPED = "stopped"
-    """It has ended because somebody wanted it to."""
+    """It has ended because it was asked to."""
     DEAD = "dead"
-    """It has ended by itself, and others do its work."""
+    """It has ended on its own, and others do its work."""
 
 
 GONE = frozenset({State.STOPPED, State.DEAD})
@@ -77,7 +77,7 @@ GONE = frozenset({State.STOPPED, State.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """A part as it is now; `detail` is what it waits for, or how it ended."""
+    """A part's current status; `detail` is what it waits for, or how it ended."""
 
     name: str
     state: State
@@ -86,7 +86,7 @@ class PartStatus:
 
 
 class _Watched:
-    """A part and what becomes of it."""
+    """A part and what is being done to it."""
 
     def __init__(self, running: RunningPart) -> None:
         self.running = running
@@ -113,7 +113,7 @@ class _Watched:
 
 
 class Supervisor:
-    """The parts that run. Use it from one thread only: the parts die with the thread that starts them."""
+    """The running parts. Use it from one thread only: the parts die with the thread that starts them."""
 
     def __init__(self, logs: Path, signals: StopSignals, keep_open: Collection[int] = ()) -> None:
         self._logs = logs
@@ -123,17 +123,17 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The process id of each part that runs."""
+        """The process id of each running part."""
         return {one.running.name: one.running.pid for one in self._watched if one.state not in GONE}
 
     def status(self) -> list[PartStatus]:
-        """Return every part as it is now, in the order of their start."""
+        """Return the status of every part, in order of their start."""
         return [one.status() for one in self._watched]
 
     def start(self, part: Part) -> None:
-        """Start a part and wait until it serves.
+        """Start a part and wait until it is ready.
 
-        Raises PartDiedError when it, or one before it, has ended, PartNotReadyError, or StopRequestedError.
+        Raises PartDiedError if it or an earlier part has ended, PartNotReadyError, or StopRequestedError.
         """
         watched = _Watched(parts.start(part, self._logs, self._keep_open))
         self._watched.append(watched)
@@ -141,10 +141,10 @@ class Supervisor:
         watched.goes(State.RUNNING)
 
     def watch(self, look: Callable[[], None] = lambda: None) -> None:
-        """Watch the parts until one ends that is needed (PartDiedError) or a signal to stop comes (StopRequestedError).
+        """Watch the parts until a required one ends (PartDiedError) or a signal to stop comes (StopRequestedError).
 
-        The end of a part that another one of its group can stand in for is reported, and the rest goes on. `look` is
-        called at every look at the parts, and may call the methods below.
+        The end of a part whose group has others is reported, and the rest goes on. `look` is called at every check, and
+        may call the methods below.
         """
         while True:
             self._signals.pause(_WATCH_SECONDS)
@@ -153,7 +153,7 @@ class Supervisor:
                 self._move_on(one)
 
     def stop_part(self, name: str) -> None:
-        """Begin to stop a part in order; raises NoSuchPartError."""
+        """Begin to stop a part; raises NoSuchPartError."""
         one = self._find(name)
         one.again = False
         if one.state not in GONE:
@@ -168,7 +168,7 @@ class Supervisor:
             one.goes(State.STOPPED, one.running.ending())
 
     def restart_part(self, name: str) -> None:
-        """Begin to stop a part, unless it has ended, and to start it again; raises NoSuchPartError."""
+        """Begin to stop a part, unless it has ended, and to restart it; raises NoSuchPartError."""
         one = self._find(name)
         if one.state in GONE:
             self._start_again(one)
@@ -177,7 +177,7 @@ class Supervisor:
             self._begin_to_stop(one)
 
     def pause_part(self, name: str) -> None:
-        """Let a part stand still (SIGSTOP) until it is resumed; raises NoSuchPartError."""
+        """Suspend a part (SIGSTOP) until it is resumed; raises NoSuchPartError."""
         one = self._find(name)
         if one.state is not State.RUNNING:
             raise NoSuchPartError(f"{name} is {one.state}")
@@ -185,7 +185,7 @@ class Supervisor:
         one.goes(State.PAUSED)
 
     def resume_part(self, name: str) -> None:
-        """Let a paused part go on (SIGCONT); raises NoSuchPartError."""
+        """Resume a paused part (SIGCONT); raises NoSuchPartError."""
         one = self._find(name)
         if one.state is not State.PAUSED:
             raise NoSuchPartError(f"{name} is {one.state}, not paused")
@@ -215,7 +215,7 @@ class Supervisor:
         one.goes(State.STARTING, seconds=one.part.ready_seconds)
 
     def _move_on(self, one: _Watched) -> None:
-        """Look at a part, and do the next step of what is to become of it."""
+        """Check a part, and take its next step."""
         match one.state:
             case State.STOPPED | State.DEAD:
                 return
@@ -241,7 +241,7 @@ class Supervisor:
         one.running.bound_log()
 
     def _has_stopped(self, one: _Watched) -> None:
-        one.running.kill()  # also what a part that went by itself may have left in its group
+        one.running.kill()  # also whatever a part that ended on its own has left in its group
         one.goes(State.STOPPED, one.running.ending())
         if one.again:
             self._start_again(one)
@@ -262,9 +262,9 @@ class Supervisor:
                 raise one.running.died()
 
     def stop(self) -> None:
-        """Stop all parts, the last one first, each by force when it takes too long.
+        """Stop all parts, the last one first, each by force if it takes too long.
 
-        Asked again while at it (a second Ctrl-C), it kills what is left at once.
+        After another signal meanwhile (a second Ctrl-C) it kills the rest at once.
         """
         while self._watched:
             running = self._watched[-1].running

@@ -1,4 +1,4 @@
-"""What API Gateway (REST, payload version 1) would hand to a function for a request, made from the request."""
+"""Makes the event that API Gateway (REST, payload version 1) would pass to a function for a request."""
 
 import base64
 import itertools
@@ -37,7 +37,7 @@ class Context:
 
 
 class RequestIds:
-    """Unique ids in the form of a UUID: a random half for the process, a counter for the request."""
+    """Unique ids in the format of a UUID: a random half for the process, a counter for the request."""
 
     def __init__(self) -> None:
         self._process = os.urandom(8).hex()
@@ -58,7 +58,7 @@ def make_event(
     request_id: str,
     binary_types: Collection[str],
 ) -> dict[str, Any]:
-    """Return the event. A body that is not text arrives in base 64, as a binary media type always does."""
+    """Return the event. A body that is not text is base64-encoded, as a binary media type always is."""
     headers = request.headers
     text, is_base64 = _body_text(request.body, headers.get("content-type", ""), binary_types)
     lists = parse_qs(request.query, keep_blank_values=True) if request.query else None

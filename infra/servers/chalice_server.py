@@ -53,16 +53,16 @@ DEFAULT_STAGE = "local"
 DEFAULT_IDLE_SECONDS = 65.0
 _GRACE_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
-"""How long a client that was refused may go on sending."""
+"""How long a refused client may go on sending."""
 
 _SHORTEST_SECONDS = 0.001
 _RECEIVED_BYTES = 65_536
 _UNRESERVED = re.compile(r"%(2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])")
-"""What RFC 3986, section 2.3, says is the same encoded and plain: letters, digits, `-`, `.`, `_` and `~`."""
+"""Characters that mean the same encoded and plain (RFC 3986, section 2.3): letters, digits, `-`, `.`, `_` and `~`."""
 
 
 class _InFlight:
-    """Counts the requests that have begun and are not answered yet."""
+    """Counts the requests in progress."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -86,7 +86,7 @@ _in_flight = _InFlight()
 
 
 class _Events(LambdaEventConverter):
-    """Chalice's events, with a request's arrival where API Gateway puts it."""
+    """Chalice's events, with a request's arrival time where API Gateway puts it."""
 
     arrived_ms = 0
 
@@ -100,9 +100,9 @@ class _Events(LambdaEventConverter):
 
 
 class _Handler(ChaliceRequestHandler):
-    """One connection: whole requests of `RequestParser` to Chalice, in place of what http.server would have read."""
+    """One connection: passes whole requests from `RequestParser` to Chalice, instead of those of http.server."""
 
-    wbufsize = -1  # buffered: headers and body leave together, at the flush
+    wbufsize = -1  # buffered: headers and body are sent together, at the flush
     server_version = "chalice"
     sys_version = ""
     idle_seconds: float = DEFAULT_IDLE_SECONDS
@@ -111,7 +111,7 @@ class _Handler(ChaliceRequestHandler):
     app: Chalice
 
     def setup(self) -> None:
-        """Begin."""
+        """Set up the connection."""
         super().setup()
         self._parser = RequestParser(self.client_address[0], self.arrival_header)
         self._events = _Events(RouteMatcher(list(self.app.routes)), self.app.api.binary_types)
@@ -119,7 +119,7 @@ class _Handler(ChaliceRequestHandler):
 
     def handle_one_request(self) -> None:
         """Answer the next request, or end the connection."""
-        self._begin(HttpRequest("GET", "/", "", {}, {}, b"", "", is_last=True))  # what is refused is answered as this
+        self._begin(HttpRequest("GET", "/", "", {}, {}, b"", "", is_last=True))  # for refusals
         try:
             request = self._receive()
             if request is None:
@@ -131,7 +131,7 @@ class _Handler(ChaliceRequestHandler):
                     self.wfile.flush()
         except RequestRefusedError as refused:
             self._refuse(refused.answer)
-        except (OSError, UnicodeError):  # the client went, or the answer has what no header can hold
+        except (OSError, UnicodeError):  # the client went, or the answer has a character that no header may have
             self.close_connection = True
 
     def _begin(self, request: HttpRequest) -> None:
@@ -140,10 +140,10 @@ class _Handler(ChaliceRequestHandler):
         self.close_connection = request.is_last
 
     def _receive(self) -> HttpRequest | None:
-        """Return the next whole request, None when the client sends no more.
+        """Return the next whole request, or None if the client sends no more.
 
-        A client may be idle for its time, and take the same again for the whole of a request. Raises
-        RequestRefusedError, and TimeoutError.
+        A client may be idle for its time-out, and take the same again for each request. Raises RequestRefusedError, and
+        TimeoutError.
         """
         deadline = time.monotonic() + self.idle_seconds
         has_begun = self._parser.has_begun
@@ -175,8 +175,8 @@ class _Handler(ChaliceRequestHandler):
         self._generic_handle()
 
     def _own_answer(self, request: HttpRequest) -> HttpAnswer | None:
-        """Return what Chalice is not asked for."""
-        if not request.headers.get("authorization", "").isascii():  # Chalice's own refusals cannot be made from it
+        """Return the answers that Chalice does not give."""
+        if not request.headers.get("authorization", "").isascii():  # Chalice cannot refuse such a header itself
             return problem("unauthorized", "the Authorization header must be: Bearer TOKEN")
         if self.metrics_page is None or request.path != metrics.PATH:
             return None
@@ -192,10 +192,10 @@ class _Handler(ChaliceRequestHandler):
         self._send_http_response_with_body(answer.status, dict(answer.headers), answer.body)
 
     def _send_http_response_with_body(self, code: int, headers: Any, body: str | bytes) -> None:
-        """Send a whole answer; to HEAD without the body, which Chalice would send and the client not expect."""
+        """Send a whole answer; to HEAD without the body, which Chalice would send."""
         whole = body.encode() if isinstance(body, str) else body or b""
         accepts = self._request.headers.get("accept-encoding", "")
-        typed = {"Content-Type": "application/json", **headers}  # as Chalice takes it to be when nothing is said
+        typed = {"Content-Type": "application/json", **headers}  # Chalice's own default
         _, packed, body = compressed(accepts, HttpAnswer(code, list(typed.items()), whole))
         headers = dict(packed)
         if self.command != "HEAD":
@@ -206,12 +206,12 @@ class _Handler(ChaliceRequestHandler):
         self._send_headers(headers)
 
     def _send_headers(self, headers: Any) -> None:
-        """Send the headers of an answer; Chalice's own answers, such as to OPTIONS, lack those that all others have."""
+        """Send an answer's headers; Chalice's own answers, such as to OPTIONS, lack those that all others have."""
         closing = {"Connection": "close"} if self.close_connection else {}
         super()._send_headers({**SECURITY_HEADERS, **headers, **closing})
 
     def _refuse(self, answer: HttpAnswer) -> None:
-        """Send a refusal and wait for the client's end: closing at once would take the answer from it."""
+        """Send a refusal and wait for the client to close: closing at once would lose the answer."""
         self.close_connection = True
         try:
             self._send(answer)
@@ -226,7 +226,7 @@ class _Handler(ChaliceRequestHandler):
             return
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log no line a request: it costs more than the request."""
+        """Log nothing: a line per request costs more than the request."""
 
 
 class _Server(ThreadedHTTPServer):
@@ -236,11 +236,11 @@ class _Server(ThreadedHTTPServer):
 
 def make_server(options: argparse.Namespace) -> LocalDevServer:
     """Return a listening server for the Chalice project, with the stage's variables in the environment."""
-    factory = CLIFactory(str(options.project), environ=os.environ)  # by default it sets them in a copy nobody reads
+    factory = CLIFactory(str(options.project), environ=os.environ)  # by default it sets them in an unused copy
     config = factory.create_config_obj(chalice_stage_name=options.stage)
     app = config.chalice_app
     isolate_requests(app)
-    page = metrics.start(sys.modules["app"])  # Chalice imports the project's app.py under this name
+    page = metrics.start(sys.modules["app"])  # the name under which Chalice imports the project's app.py
     of_this_server = {
         "app": app,
         "metrics_page": None if page is None else staticmethod(page),

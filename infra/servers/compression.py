@@ -1,4 +1,4 @@
-"""Answers are sent compressed to clients that take it, as API Gateway does (`minimum_compression_size`)."""
+"""Compresses answers for clients that accept it, as API Gateway does (`minimum_compression_size`)."""
 
 import gzip
 from functools import lru_cache
@@ -6,10 +6,10 @@ from functools import lru_cache
 from infra.servers.gateway.problems import HttpAnswer
 
 LEAST_BYTES = 1024
-"""What is shorter fits into a packet or two as it is; the same number stands in `.chalice/config.json`."""
+"""A shorter body fits a packet or two as it is; `.chalice/config.json` has the same number."""
 
 MOST_BYTES = 1024 * 1024
-"""What is longer, a log, would hold up everybody else for too long."""
+"""Compressing a longer body, a log, would delay everybody else for too long."""
 
 _LEVEL = 6
 _TYPES = ("text/", "application/json", "application/problem+json")
@@ -17,7 +17,7 @@ _KEPT_ASSETS = 64
 
 
 def compressed(accept_encoding: str, answer: HttpAnswer) -> HttpAnswer:
-    """Return an answer with its body compressed, or as it is where that is no use or the client does not take it."""
+    """Return an answer with its body compressed, or unchanged if that is no use or the client does not accept it."""
     status, headers, body = answer
     if not LEAST_BYTES <= len(body) <= MOST_BYTES:
         return answer
@@ -34,7 +34,7 @@ def compressed(accept_encoding: str, answer: HttpAnswer) -> HttpAnswer:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether an Accept-Encoding header takes gzip (RFC 9110, section 12.5.3)."""
+    """Return whether an Accept-Encoding header accepts gzip (RFC 9110, section 12.5.3)."""
     weights: dict[str, str] = {}
     for item in accept_encoding.lower().split(","):
         coding, _, parameter = item.partition(";")
@@ -49,5 +49,5 @@ def _packed_asset(body: bytes) -> bytes:
 
 
 def _weak(name: str, value: str) -> tuple[str, str]:
-    """Make a strong entity tag a weak one: it stands for other bytes now (RFC 9110, section 8.8.3)."""
+    """Make a strong entity tag weak: it now stands for other bytes (RFC 9110, section 8.8.3)."""
     return name, f"W/{value}" if name.lower() == "etag" and not value.startswith("W/") else value

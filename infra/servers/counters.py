@@ -1,6 +1,6 @@
-"""The counters of commands, of sweeps and of the gateway, in the Prometheus form.
+"""Prometheus counters of commands, of sweeps and of the gateway.
 
-Import it only where the folder for them is (`infra.servers.metrics`).
+Import it only after their folder exists (`infra.servers.metrics`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from chalicelib.sweep.report import Report
 
 _STEPS_A_DECADE = 24
 _BUCKETS = tuple(round(0.001 * 10 ** (step / _STEPS_A_DECADE), 6) for step in range(4 * _STEPS_A_DECADE + 1))
-"""From 1 ms to 10 s, each 1.1 times the one before: a quantile that is read from them is right to 10 %."""
+"""From 1 ms to 10 s, each 1.1 times the one before: quantiles read from them are accurate to 10 %."""
 
 _DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Counters:
-    """Counts commands, and the time they took, of this process."""
+    """Counts this process's commands, and their times."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
@@ -97,7 +97,7 @@ class Counters:
             self._reads.inc()
         if seen.lost_races:
             self._lost_races.inc(seen.lost_races)
-        if seen.late_seconds:  # most are not, and an observation costs as much as all the rest of a command's
+        if seen.late_seconds:  # most are zero, and an observation costs as much as the rest of a command's counters
             self._late.observe(seen.late_seconds)
 
     def group_sent(self, operation: str, size: int) -> None:
@@ -126,17 +126,17 @@ class GatewayCounters:
         )
 
     def connected(self, idle: int, active: int) -> None:
-        """Note how many connections there are."""
+        """Record the number of connections."""
         self._connections["idle"].set(idle)
         self._connections["active"].set(active)
 
     def stood_still(self, seconds: float) -> None:
-        """Count a time in which the loop stood still."""
+        """Record a stall of the loop."""
         self._stalls.observe(seconds)
 
 
 class SweepCounters:
-    """Counts sweeps, and what they did, of this process."""
+    """Counts this process's sweeps, and what they did."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry or CollectorRegistry()
@@ -157,7 +157,7 @@ class SweepCounters:
         )
 
     def __call__(self, report: Report | None) -> None:
-        """Count one sweep, None for one that failed."""
+        """Count one sweep; None is one that failed."""
         self._sweeps["failed" if report is None else "ok"].inc()
         if report is not None:
             self._seconds.inc(report.seconds)
@@ -169,7 +169,7 @@ class SweepCounters:
 
 
 class _Server(Collector):
-    """Says whose counters these are."""
+    """Labels the counters with the server's name."""
 
     def __init__(self, name: str) -> None:
         self._name = name

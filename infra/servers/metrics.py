@@ -1,11 +1,11 @@
-"""GET /metrics of the local servers: what was seen of commands, over all processes of a server.
+"""GET /metrics of the local servers: metrics of commands, over all processes of a server.
 
-It is no route of the app: in the cloud each function would tell only of itself, and CloudWatch makes metrics from the
-log there. The same observation feeds both (`chalicelib/observe`).
+It is not a route of the app: in the cloud each function would report only itself, and CloudWatch makes metrics from the
+log there. Both use the same observations (`chalicelib/observe`).
 
-prometheus_client adds up over processes by files in a folder, and looks for it when it is imported: so the folder is
-made first, and the import is where a worker begins. What the stack's ticker counts, its sweeps, stands in a folder of
-its own: each server that knows it tells of that as well, for the ticker listens nowhere.
+prometheus_client adds up over processes by files in a folder, which must exist when it is imported: so the folder is
+created first, and the import is where a worker begins. The ticker's counters are in a folder of their own, which each
+server that knows it reports too: the ticker does not listen anywhere.
 """
 
 import logging
@@ -30,11 +30,11 @@ REFUSAL = problem("method_not_allowed", "this path takes GET, HEAD", ("Allow", "
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 SWEEPS_FOLDER = "TICKER_METRICS_DIR"
-"""Names, in a server's environment, the folder of the ticker's counters; without it a server tells of no sweeps."""
+"""The environment variable for the folder of the ticker's counters; without it a server reports no sweeps."""
 
 Page = Callable[[str | None], HttpAnswer]
 Apart = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
-"""Calls a function with arguments, perhaps on another thread, and returns what it returns."""
+"""Calls a function with arguments, perhaps on another thread, and returns its result."""
 
 
 def _here(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -43,7 +43,7 @@ def _here(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 @contextmanager
 def folder() -> Iterator[None]:
-    """Have a folder for the counters of this server's processes: the one in the environment, emptied, or a new one."""
+    """Create the folder of this server's counters: the one in the environment, emptied, or a temporary one."""
     given = os.environ.get(_FOLDER)
     path = Path(given or tempfile.mkdtemp(prefix="day-trading-metrics-"))
     path.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def folder() -> Iterator[None]:
 
 
 def start(module: ModuleType, apart: Apart = _here) -> Page | None:
-    """Start the app of a module in this process, if it has a `start`, and return its metrics page.
+    """Start a module's app in this process, if it has a `start`, and return its metrics page.
 
-    The page is put together by `apart`: it takes some 20 ms, which others need not wait for.
-    A setting that is wrong, and data of a form that this build does not know, end the process, after it has said so.
+    The page is rendered by `apart`: it takes some 20 ms, for which others need not wait. A wrong setting, and an
+    unsupported data version, end the process after a message.
     """
     if not hasattr(module, "start"):
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")

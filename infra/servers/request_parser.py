@@ -1,13 +1,13 @@
-"""From the bytes of a connection to whole requests: what our servers accept and refuse, said once for both.
+"""Parses the bytes of a connection into whole requests: what our servers accept and refuse, defined once for both.
 
-It does no input or output: a server feeds what it receives and asks for the next request.
+It does no I/O: a server feeds what it receives and asks for the next request.
 
     parser.feed(data)
     while (request := parser.next_request()) is not None: ...
 
-Heads are parsed when they are whole, so that one that was cut off is no request, and limits hold before anything is
-parsed. httptools (llhttp) parses heads and chunks strictly; what it lets through and API.md does not is refused here:
-each fault so has the same status and code on every server.
+Heads are parsed when they are complete, so a truncated one is no request, and limits apply before anything is parsed.
+httptools (llhttp) parses heads and chunks strictly; what it accepts and API.md does not is refused here, so each fault
+has the same status and code on every server.
 """
 
 import re
@@ -28,7 +28,7 @@ REQUEST_LINE_LIMIT_BYTES = 8 * 1024
 
 MOST_HEADERS = 100
 CHUNKED_LIMIT_BYTES = 8 * BODY_LIMIT_BYTES
-"""Of a chunked body, with what it has around its bytes."""
+"""The limit of a chunked body, including the framing of its chunks."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,7 +39,7 @@ _MAX_LENGTH_DIGITS = 9
 
 
 class RequestRefusedError(Exception):
-    """What came is no request that can be carried out; after `answer` the connection ends."""
+    """A request that cannot be executed; after `answer` the connection ends."""
 
     def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(answer.status)
@@ -57,14 +57,14 @@ class _Head:
     """Bytes of the body, None for a chunked one."""
 
     must_ask: bool
-    """Whether the client waits to be asked for the body."""
+    """Whether the client waits for `100 Continue`."""
 
 
 class RequestParser:
-    """The requests of one connection from `client`, in their order.
+    """The requests of one connection from `client`, in order.
 
-    A request's arrival is when its first byte was fed, or what the proxy in front says in the header `arrival_header`
-    (milliseconds since the epoch); without that name such a header is the client's and means nothing.
+    A request's arrival time is when its first byte was fed, or what the proxy in front says in the header
+    `arrival_header` (milliseconds since the epoch); without that name such a header is the client's and is ignored.
     """
 
     def __init__(self, client: str, arrival_header: str | None = None, clock: Callable[[], int] = now_ms) -> None:
@@ -72,7 +72,7 @@ class RequestParser:
         self._arrival_header = arrival_header
         self._clock = clock
         self._buffer = bytearray()
-        self._scanned = 0  # bytes of an unfinished head in which its end is not
+        self._scanned = 0  # bytes of an incomplete head that were searched for its end
         self._is_line_good = False
         self._arrived_ms: int | None = None
         self._fed_ms = 0
@@ -91,7 +91,7 @@ class RequestParser:
     # what a server calls
 
     def feed(self, data: bytes) -> None:
-        """Take what was received."""
+        """Add received data."""
         self._fed_ms = self._clock()
         if self._arrived_ms is None:
             self._arrived_ms = self._fed_ms
@@ -99,11 +99,11 @@ class RequestParser:
 
     @property
     def has_begun(self) -> bool:
-        """Return whether something of the next request is there, but not all of it."""
+        """Return whether the next request is there in part."""
         return self._head is not None or bool(self._buffer)
 
     def next_request(self) -> HttpRequest | None:
-        """Return the next whole request, None when more must be fed first; raises RequestRefusedError."""
+        """Return the next whole request, None if more must be fed first; raises RequestRefusedError."""
         if self._head is None:
             self._head = self._parse_head() if self._buffer else None
             if self._head is None:
@@ -120,14 +120,14 @@ class RequestParser:
         return request
 
     def asks_for_body(self) -> bool:
-        """Return, once a request, whether its client waits for `100 Continue` before it sends the body."""
+        """Return, once per request, whether its client waits for `100 Continue` before it sends the body."""
         if self._head is None or not self._head.must_ask or self._buffer or self._body:
             return False
         self._head.must_ask = False
         return True
 
     def end(self) -> HttpAnswer | None:
-        """Return what a client that sends no more is answered: None unless it broke off in a request."""
+        """Return the answer to a client that sends no more: None unless it broke off within a request."""
         if self._head is not None:
             return problem("invalid_json", "the body ends before its announced length")
         return problem("invalid_header", "the head of the request is incomplete") if self._buffer else None
@@ -187,7 +187,7 @@ class RequestParser:
             raise _refused("invalid_header", f"the request is not well formed: {error}") from error
 
     def _checked(self) -> _Head:
-        """Return a parsed head that has nothing wrong with it; raises RequestRefusedError."""
+        """Return the parsed head if it is valid; raises RequestRefusedError."""
         headers, version = self._headers, self._parser.get_http_version()
         if self._header_lines > MOST_HEADERS:
             raise _refused("invalid_header", f"a request has at most {MOST_HEADERS} headers")
@@ -223,7 +223,7 @@ class RequestParser:
             if coding.lower() != "chunked" or "transfer-encoding" in self._repeated:
                 raise _refused("not_supported", "transfer-encoding: only chunked is supported")
             return None
-        text = headers.get("content-length", "0")  # digits only: llhttp sees to that
+        text = headers.get("content-length", "0")  # digits only: llhttp checks that
         if len(text) > _MAX_LENGTH_DIGITS or int(text) > BODY_LIMIT_BYTES:
             raise _too_large()
         return int(text)
@@ -238,7 +238,7 @@ class RequestParser:
     # bodies
 
     def _take_body(self, length: int | None) -> bool:
-        """Move what is there of the body out of the buffer; return whether it is whole."""
+        """Move available body data out of the buffer; return whether the body is complete."""
         if length is None:
             return self._take_chunks()
         if len(self._buffer) < length:
@@ -249,8 +249,8 @@ class RequestParser:
         return True
 
     def _take_chunks(self) -> bool:
-        # A chunked body ends with an empty line, so what is fed piece by piece up to each of those never reaches into
-        # the request that follows.
+        # A chunked body ends with an empty line, so feeding piece by piece, up to each empty line, never reaches into
+        # the next request.
         buffer = self._buffer
         while not self._is_complete and buffer:
             found = buffer.find(_HEAD_END)
@@ -273,7 +273,7 @@ class RequestParser:
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes | None) -> None:
-        """Take a header; those that follow a chunked body do not count (RFC 9110, section 6.5.1)."""
+        """Take a header; trailers of a chunked body are ignored (RFC 9110, section 6.5.1)."""
         if self._is_head_parsed:
             return
         self._header_lines += 1
@@ -284,7 +284,7 @@ class RequestParser:
         self._headers[key] = text
 
     def on_headers_complete(self) -> None:
-        """Go over to the body."""
+        """Begin the body."""
         self._is_head_parsed = True
 
     def on_body(self, piece: bytes) -> None:
@@ -294,13 +294,13 @@ class RequestParser:
         self._body += piece
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole, and what it says of the connection: afterwards llhttp has forgotten that."""
+        """Record that the request is complete, and what it says of the connection: llhttp forgets that afterwards."""
         self._is_complete = True
         self._keeps_alive = self._parser.should_keep_alive()
 
 
 def split_target(target: bytes) -> tuple[str, str, str]:
-    """Return the path, decoded, the query and the path as it was sent; a target may name the server too.
+    """Return the path, decoded, the query and the path as sent; a target may also name the server.
 
     RFC 9112, section 3.2.2.
     """
@@ -312,7 +312,7 @@ def split_target(target: bytes) -> tuple[str, str, str]:
 
 
 def _without_upgrade(head: bytes) -> bytes:
-    """Return a head without its offer of another protocol (RFC 9110, 7.8), which llhttp would take for accepted."""
+    """Return a head without its offer of another protocol (RFC 9110, 7.8), which llhttp would treat as accepted."""
     return _UPGRADE.sub(b"", head) if b"\r\nupgrade:" in head.lower() else head
 
 

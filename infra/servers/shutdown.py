@@ -1,12 +1,12 @@
-"""What is left to do when a server has answered all requests and stops."""
+"""What a server does after its last request, before it exits."""
 
 import sys
 
 
 def finish_questions() -> None:
-    """Wait for the questions to the quote source that are still open: their answers belong into the audit log.
+    """Wait for open questions to the quote source: their answers belong in the audit log.
 
-    Only an app that has parts, and made them, has any.
+    Only for an app whose runtime was made.
     """
     if (runtime := sys.modules.get("chalicelib.runtime")) is not None:
         runtime.finish_questions()

@@ -1,8 +1,8 @@
-"""The local stand-in for the cloud's schedule: sweep every TRIGGER_SECONDS until it is told to stop.
+"""The local substitute for the cloud's schedule: sweeps every TRIGGER_SECONDS until it is told to stop.
 
     TRIGGER_SECONDS=1 python -m infra.servers.ticker
 
-It needs the settings of the app in its environment.
+It needs the app's settings in its environment.
 """
 
 import argparse
@@ -37,10 +37,10 @@ def tick(
     count: Callable[[Report | None], None],
     now: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Sweep every `seconds`, counted from beginning to beginning, until `pause` says to stop.
+    """Sweep every `seconds`, counted from start to start, until `pause` says to stop.
 
-    One sweep at a time: one that took longer is followed by the next at once, and what was missed is not made up for.
-    Whatever goes wrong is logged, and the next sweep tries again. `count` is told of each, of a failed one by None.
+    One sweep at a time: one that took longer is followed by the next at once, and missed ones are not made up for.
+    Failures are logged, and the next sweep tries again. `count` is called with each report, or None for a failed sweep.
     """
     with contextlib.suppress(StopRequestedError):
         while True:
@@ -57,14 +57,14 @@ def tick(
 
 
 def run(settings: Settings, pause: Pause) -> None:
-    """Tick until a signal to stop; a sweep that is under way then begins nothing new and ends.
+    """Tick until a signal to stop; a sweep in progress then begins nothing new and ends.
 
-    The signals are blocked, in this thread and in those that are started here, the driver's among them, and looked at
-    where it is safe to stop. A thread that does not block them would get them, and end the process.
+    The signals are blocked, in this thread and in those started here, including the driver's, and polled where it is
+    safe to stop. A thread that does not block them would get them, and end the process.
     """
     runtime = make_runtime(settings)
     try:
-        with contextlib.suppress(StoreError, PermanentError, LoginRefusedError):  # the sweeps will say
+        with contextlib.suppress(StoreError, PermanentError, LoginRefusedError):  # the sweeps will report it
             runtime.registry.check()
         with metrics.folder():
             from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
@@ -78,7 +78,7 @@ def run(settings: Settings, pause: Pause) -> None:
 
 
 def stop_is_requested() -> bool:
-    """Tell whether a signal to stop waits to be taken."""
+    """Return whether a signal to stop is pending."""
     return is_pending(STOP_OR_HANG_UP)
 
 

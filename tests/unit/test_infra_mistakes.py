@@ -80,7 +80,7 @@ def test_a_folder_for_data_that_is_a_file_is_named(tmp_path: Path, capsys: pytes
         assert local_replay.main(["--data", str(data)]) == 1
         assert said in capsys.readouterr().err
         assert tokens.main(["--operator", "--data", str(data)]) == 2
-        assert "holds no secret" in capsys.readouterr().err
+        assert "has no secret" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_named(
@@ -120,7 +120,7 @@ def test_without_a_running_stack_there_are_no_settings(tmp_path: Path, capsys: p
     said = capsys.readouterr()
     assert (said.out, said.err) == (
         "",
-        f"no stack serves from {tmp_path}: start one, or name its folder with --data\n",
+        f"no stack runs in {tmp_path}: start one, or name its folder with --data\n",
     )
 
 

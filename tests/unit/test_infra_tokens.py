@@ -71,7 +71,7 @@ def test_a_named_folder_without_a_secret_is_not_replaced_by_another_secret(
 ) -> None:
     monkeypatch.setenv("AUTH_SECRET", SECRET)
     assert tokens.main(["--operator", "--data", "mistyped"]) == 2
-    assert "mistyped holds no secret" in capsys.readouterr().err
+    assert "mistyped has no secret" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a" * 65, "jané", "a/b", "jane\n"])

@@ -1,4 +1,4 @@
-"""HAProxy in front of several servers: its configuration from a template, its state, and taking a server out of it."""
+"""HAProxy in front of several servers: its configuration, its state, and draining a server."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from infra.local.process import Part
 
 NAME = "haproxy"
 ARRIVAL_HEADER = "x-arrival-ms"
-"""Has the time at which a request arrived, in milliseconds since the epoch; servers behind it believe it."""
+"""The time at which a request arrived, in milliseconds since the epoch; servers behind HAProxy trust it."""
 
 BALANCES: Mapping[str, str] = {"user": "uri depth 2", "request": "roundrobin"}
-"""By user (`/users/NAME`): a server then knows the accounts it is asked for. By request: each server in turn."""
+"""By user (`/users/NAME`): a server then has the accounts it needs in memory. By request: each server in turn."""
 
 _TEMPLATE = Path(__file__).with_suffix(".cfg")
 _SOCKET = "haproxy.sock"
@@ -36,7 +36,7 @@ class ProxiedServer:
 
 @dataclass(frozen=True, slots=True)
 class SeenServer:
-    """How HAProxy sees a server: its state (such as UP, DOWN, DRAIN), requests under way, and those it got so far."""
+    """A server as HAProxy sees it: its state (such as UP, DOWN, DRAIN), its requests in progress, and its total."""
 
     state: str
     current: int
@@ -51,14 +51,14 @@ def haproxy_part(
     balance: str,
     environment: Mapping[str, str],
 ) -> Part:
-    """Return a HAProxy on `port` that spreads requests over the servers, ready when one of them is well.
+    """Return a HAProxy on `port` in front of the servers, ready when one of them is up.
 
-    Its configuration and its socket are in `folder`. Raises BinaryMissingError.
+    Its configuration and socket are in `folder`. Raises BinaryMissingError.
     """
     program = find_haproxy()
     file = folder / "haproxy.cfg"
     file.write_text(configuration(port, statistics_port, servers, balance))
-    # A path relative to its folder: an address of a Unix socket is short.
+    # Relative to its folder, because the address of a Unix socket must be short.
     command = [str(program), "-db", "-f", file.name]
     return Part(
         NAME,
@@ -91,7 +91,7 @@ def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServ
 
 
 def seen(folder: Path) -> dict[str, SeenServer]:
-    """Return how the HAProxy of `folder` sees each of its servers; raises OSError when it does not answer."""
+    """Return the state of each server as the HAProxy in `folder` sees it; raises OSError if it does not answer."""
     rows = csv.DictReader(_ask(folder, "show stat").removeprefix("# ").splitlines())
     found: dict[str, SeenServer] = {}
     for row in rows:
@@ -104,17 +104,17 @@ def seen(folder: Path) -> dict[str, SeenServer]:
 
 
 def why_not_drained(folder: Path, name: str) -> str | None:
-    """Give a server no more requests; return None once it has none under way, else how many."""
+    """Drain a server; return None once it has no request in progress, else how many."""
     try:
         _set_state(folder, name, "drain")
         current = seen(folder)[name].current
     except OSError:
-        return None  # without HAProxy nothing comes through it
+        return None  # without HAProxy no requests come through it
     return f"{current} requests are under way" if current else None
 
 
 def why_not_taken_back(folder: Path, name: str) -> str | None:
-    """Let a server have requests again; return None once HAProxy finds it well."""
+    """Give a server requests again; return None once HAProxy sees it up."""
     try:
         _set_state(folder, name, "ready")
         state = seen(folder)[name].state

@@ -1,4 +1,4 @@
-"""The provider for signing in, as a part of the local stack."""
+"""The login provider as a part of the local stack."""
 
 import http.client
 import sys
@@ -11,7 +11,7 @@ from infra.local.process import Part
 
 NAME = "login-provider"
 CLIENT = "day-trading"
-"""The client id of the page, and so the `aud` of ID tokens."""
+"""The page's client id, and so the `aud` of ID tokens."""
 
 DEFAULT_SECONDS = 300
 _PROJECT = Path(__file__).parents[3]
@@ -19,12 +19,12 @@ _PROBE_SECONDS = 2.0
 
 
 def issuer(port_number: int) -> str:
-    """Return the provider's issuer, under which everything else of it is discovered."""
+    """Return the provider's issuer, from which everything else is discovered."""
     return f"http://{HOST}:{port_number}"
 
 
 def app_settings(port_number: int) -> dict[str, str]:
-    """Return the settings of an app whose people sign in here."""
+    """Return the settings of an app whose users log in here."""
     return {
         "AUTH_JWKS_URL": f"{issuer(port_number)}/jwks",
         "AUTH_ISSUER": issuer(port_number),
@@ -39,7 +39,7 @@ def app_settings(port_number: int) -> dict[str, str]:
 
 
 def login_provider_part(port_number: int, page_port: int, seconds: int, environment: Mapping[str, str]) -> Part:
-    """Return a provider for the page on a port, ready when it can be discovered."""
+    """Return a provider for the page, ready when it can be discovered."""
     command = [sys.executable, "-m", "infra.login_provider", "--port", str(port_number), "--page-port", str(page_port)]
     command += ["--token-seconds", str(seconds)]
     return Part(NAME, command, environment, partial(_why_not_discovered, port_number), folder=_PROJECT)

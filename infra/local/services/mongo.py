@@ -1,17 +1,17 @@
-"""mongod as a replica set on this machine: its command line, its birth as a set, its move to other ports.
+"""mongod as a replica set on this machine: its command line, initiation, and moving to other ports.
 
-How long a set is without a primary after its primary's death is set by `electionTimeoutMillis`: so long the others wait
-for a sign of life before they elect. MongoDB's own default of 10 s suits networks between data centres; on one machine
-2 s are long. Below that, a machine that is merely busy would lose its primary again and again.
+`electionTimeoutMillis` is how long a set is without a primary after its primary dies: the other members wait that long
+for a heartbeat before they elect. MongoDB's default of 10 s suits networks between data centres; on one machine 2 s is
+long. With less, a machine that is merely busy would lose its primary again and again.
 
-A primary that is cut off, and not dead, takes longer: the new one first waits for its heartbeats, to catch up with what
-it may have and no majority has. Left alone it waits for `heartbeatTimeoutSecs`, 10 s. Nothing here was ever told that
-such a write was done, so `catchUpTimeoutMillis` ends that wait early.
+A primary that is cut off but alive takes longer: the new one first waits for its heartbeats, to catch up on writes that
+no majority has, by default for `heartbeatTimeoutSecs`, 10 s. No client here was told that such a write was done, so
+`catchUpTimeoutMillis` ends that wait early.
 
-A lone member has an arbiter, which votes and keeps no data. In a set with one vote a write waits, before it is flushed
-to the journal, until the oplog has no holes before it, and a thread that looks at most once a millisecond says so: half
-of what a small group of writes takes. In a set of two votes the majority's point itself stays behind every hole, so
-what is confirmed is as safe, and nobody waits for that thread (decision 35).
+A lone member has an arbiter, which votes and keeps no data. In a set with one vote, before a write is flushed to the
+journal it waits until the oplog has no holes before it, which a thread reports at most once a millisecond: half the
+time of a small group of writes. In a set with two votes the majority point stays behind every hole, so confirmed writes
+are as safe without that wait (decision 35).
 """
 
 import socket
@@ -36,10 +36,10 @@ _LEAST_CACHE_GB, _LEAST_OPLOG_MB = 0.25, 16
 _PROBE_MS = 2_000
 _NOT_YET_INITIALIZED = 94
 _SIGNS_OF_LIFE = 4
-"""Heartbeats within an election time-out: one that comes late is no reason for an election."""
+"""Heartbeats within an election time-out: a late one must not cause an election."""
 
 _QUIESCE_MS = 1_000
-"""For how long a member that stops still answers, so that clients leave it; MongoDB's 15 s are for slow networks."""
+"""How long a stopping member still answers, so that clients leave it; MongoDB's 15 s are for slow networks."""
 
 
 def mongo_uri(ports: Sequence[int]) -> str:
@@ -58,23 +58,23 @@ def mongod_part(
     name: str = "mongod",
     arbiter_port: int | None = None,
 ) -> Part:
-    """Return a mongod with its data in `folder`, ready when it is the primary of a set in which nobody else has data.
+    """Return a mongod with its data in `folder`, ready when it is the primary and only data member of a set.
 
-    `cache_gb` (0.25 or more) bounds its memory, `oplog_mb` its operation log on a first start. `arbiter_port` is that
-    of the set's arbiter, which must answer by then; None is a set without.
+    `cache_gb` (0.25 or more) bounds its memory, `oplog_mb` its oplog on a first start. `arbiter_port` is that of the
+    set's arbiter, which must answer by then; None is a set without one.
     """
     command = [
         *_command(folder, port, cache_gb, oplog_mb),
-        *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),  # there is no other that clients could go to
+        *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),  # there is no other member for clients
     ]
     return Part(name, command, environment, partial(why_no_primary, port, arbiter_port), stop_seconds=30.0)
 
 
 def arbiter_part(folder: Path, port: int, environment: Mapping[str, str]) -> Part:
-    """Return an arbiter, ready when it answers; `folder` is for the little that it keeps of the set."""
+    """Return an arbiter, ready when it answers; `folder` is for the little that it stores."""
     command = [
         *_command(folder, port, _LEAST_CACHE_GB, _LEAST_OPLOG_MB),
-        *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=1MB)"),  # it would be 300 MB of journal else
+        *("--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=1MB)"),  # instead of 300 MB of journal
     ]
     return Part(ARBITER, command, environment, partial(why_no_answer, port), stop_seconds=30.0)
 
@@ -89,10 +89,10 @@ def member_parts(
     oplog_mb: int = DEFAULT_OPLOG_MB,
     election_ms: int = DEFAULT_ELECTION_MS,
 ) -> Iterator[Part]:
-    """Yield the members of one replica set, by name and folder of their data; the last is ready when the set is.
+    """Yield the members of one replica set, by name and data folder; the last is ready when the set is.
 
-    They listen on `ports`, and are known to each other and to clients by `addresses`, which may be the ports of proxies
-    before them. `election_ms` is that of a new set.
+    They listen on `ports`, and know each other, as do clients, by `addresses`, which may be the ports of proxies.
+    `election_ms` is for a new set.
     """
     members = zip(folders.items(), ports, strict=True)
     for number, ((name, folder), port) in enumerate(members, 1):
@@ -125,19 +125,20 @@ def _command(folder: Path, port: int, cache_gb: float, oplog_mb: int) -> list[st
         "--nounixsocket",  # it would be /tmp/mongodb-PORT.sock, a place shared by all stacks
         *("--wiredTigerCacheSizeGB", f"{cache_gb:g}"),
         *("--oplogSize", str(oplog_mb)),
-        *("--setParameter", "diagnosticDataCollectionEnabled=false"),  # a sampler nobody here reads
-        # Nobody reads accounts as they were: by default all versions of five minutes are kept, and an account that is
-        # written a hundred times a second is a long chain of them, which each further write walks along.
+        *("--setParameter", "diagnosticDataCollectionEnabled=false"),  # nobody here reads it
+        # Nobody reads old versions of accounts. By default MongoDB keeps those of five minutes, and an account written
+        # a hundred times a second is a long chain of them, which every write walks.
         *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
     ]
 
 
 def why_no_primary(port: int, arbiter_port: int | None = None) -> str | None:
-    """Return None when the mongod on `port` is primary, else why not, after doing what it needs to become it.
+    """Return None if the mongod on `port` is primary, else why not, after doing what it needs to become it.
 
-    A new set is initiated. A set whose members had other addresses when it ran last, or that had no arbiter, is told
-    its members: they are part of its data, and one that does not find its own address among them refuses to take part.
-    With an arbiter it is told to stand for election: left alone it would first wait for a primary's sign of life, 10 s.
+    A new set is initiated. A set whose members had other addresses when it last ran, or that had no arbiter, gets its
+    members reconfigured: they are part of its data, and a member that does not find its own address refuses to take
+    part. With an arbiter it is told to stand for election: otherwise it would first wait 10 s for a heartbeat from a
+    primary.
     """
     hosts = [f"{HOST}:{port}"]
     arbiter = None if arbiter_port is None else f"{HOST}:{arbiter_port}"
@@ -157,7 +158,7 @@ def why_no_primary(port: int, arbiter_port: int | None = None) -> str | None:
 
 
 def why_no_set(ports: Sequence[int], addresses: Sequence[int], election_ms: int) -> str | None:
-    """Return None when each member is primary or secondary, else why not, after initiating or moving the set."""
+    """Return None if each member is primary or secondary, else why not, after initiating or moving the set."""
     hosts = [f"{HOST}:{port}" for port in addresses]
     times = {
         "electionTimeoutMillis": election_ms,
@@ -174,13 +175,13 @@ def why_no_set(ports: Sequence[int], addresses: Sequence[int], election_ms: int)
 
 
 def why_no_member(port: int) -> str | None:
-    """Return None when the member on `port` is primary or secondary."""
+    """Return None if the member on `port` is primary or secondary."""
     state = role(port)
     return None if state in {PRIMARY, SECONDARY} else f"it is {state}"
 
 
 def why_no_answer(port: int) -> str | None:
-    """Return None when the mongod on `port` answers."""
+    """Return None if the mongod on `port` answers."""
 
     def ask(client: "MongoClient[dict[str, Any]]") -> None:
         client.admin.command("ping")
@@ -192,7 +193,7 @@ PRIMARY, SECONDARY = "primary", "secondary"
 
 
 def role(port: int) -> str:
-    """Return what the mongod on `port` is: primary, secondary, or something else in a few words."""
+    """Return the role of the mongod on `port`: primary, secondary, or something else in a few words."""
     found: list[str] = []
 
     def ask(client: "MongoClient[dict[str, Any]]") -> None:
@@ -203,7 +204,7 @@ def role(port: int) -> str:
 
 
 def _asked(port: int, ask: "Callable[[MongoClient[dict[str, Any]]], str | None]") -> str | None:
-    """Return what `ask` says of the mongod on `port`, or why it cannot be asked."""
+    """Return the result of `ask` on the mongod on `port`, or why it cannot be asked."""
     if not _listens(port):
         return f"port {port} does not answer"
     client: MongoClient[dict[str, Any]] = MongoClient(
@@ -225,7 +226,7 @@ def _asked(port: int, ask: "Callable[[MongoClient[dict[str, Any]]], str | None]"
 def _give_addresses(
     client: "MongoClient[dict[str, Any]]", hosts: Sequence[str], times: Mapping[str, int], arbiter: str | None = None
 ) -> str | None:
-    """Initiate the set, or tell it its members' addresses, when that is needed; say so."""
+    """Initiate the set, or update its members' addresses, if necessary; return a message if so."""
     members: list[dict[str, Any]] = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     if arbiter is not None:
         members.append({"_id": len(members), "host": arbiter, "arbiterOnly": True})
@@ -238,7 +239,7 @@ def _give_addresses(
         client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members, **settings})
         return "the replica set was initiated just now"
     if len(config["members"]) == len(hosts) < len(members) and not client.admin.command("hello")["isWritablePrimary"]:
-        members.pop()  # the arbiter comes later: it is let in when a default for durability was set, on the primary
+        members.pop()  # the arbiter is added later, when the primary has a default write concern
     if [member["host"] for member in config["members"]] != [member["host"] for member in members]:
         moved = config | {"members": members, "version": config["version"] + 1}
         client.admin.command("replSetReconfig", moved, force=True)
@@ -247,7 +248,7 @@ def _give_addresses(
 
 
 def _default_to_majority(client: "MongoClient[dict[str, Any]]") -> None:
-    """See to it that who says nothing about durability gets a majority's: in a set with an arbiter it would be none."""
+    """Make majority the default write concern: in a set with an arbiter it would be 1."""
     if client.admin.command("getDefaultRWConcern").get("defaultWriteConcernSource") != "global":
         client.admin.command("setDefaultRWConcern", defaultWriteConcern={"w": "majority"})
 

@@ -21,13 +21,13 @@ def quote_source(port: int) -> str:
 
 
 def quote_server_part(port: int, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Part:
-    """Return a quote server with more `arguments` of its command line, ready when it answers for its counts."""
+    """Return a quote server with further command line `arguments`, ready when it answers a statistics request."""
     command = [sys.executable, "-m", "infra.quote_server", "--port", str(port), *arguments]
     return Part("quote-server", command, environment, partial(_why_no_answer, port), stop_seconds=10.0, folder=_PROJECT)
 
 
 def server_statistics(port: int) -> dict[str, Any]:
-    """Return what the quote server on `port` has counted; raises OSError when it does not answer."""
+    """Return the statistics of the quote server on `port`; raises OSError if it does not answer."""
     with socket.create_connection((HOST, port), timeout=_PROBE_SECONDS) as connection:
         connection.sendall(b"STATS\n")
         with connection.makefile("rb") as answer:

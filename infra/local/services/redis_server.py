@@ -1,4 +1,4 @@
-"""valkey-server or redis-server as a cache on this machine: bounded, and nothing of it kept on disk."""
+"""valkey-server or redis-server as a cache on this machine: bounded, without persistence."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,9 +20,9 @@ def redis_url(port: int) -> str:
 
 
 def redis_part(folder: Path, port: int, environment: Mapping[str, str], *, memory_mb: int = DEFAULT_MEMORY_MB) -> Part:
-    """Return a valkey-server or redis-server that keeps at most `memory_mb` megabytes, ready when it answers a PING.
+    """Return a valkey-server or redis-server with at most `memory_mb` megabytes, ready when it answers a PING.
 
-    What it holds lives for a minute, so it saves nothing; when it is full, what was used least recently goes.
+    Its values live for a minute, so nothing is saved; when it is full, the least recently used values are evicted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [

@@ -1,4 +1,4 @@
-"""A network that can be cut: a TCP proxy before each member of a replica set, as a part of the local stack.
+"""A network that can be cut: a TCP proxy in front of each replica set member, as a part of the local stack.
 
     python -m infra.local.services.tcp_proxy --socket DIR/network.sock 21001:21011 21002:21012 21003:21013
 
@@ -6,16 +6,16 @@ Each FRONT:BACK listens on FRONT and connects to BACK. Over the socket it takes 
 `{}`: `{"cut": BACK, "from": "all"}`, `{"cut": BACK, "from": "day-trading"}`, `{"delay": BACK, "ms": 100}` or
 `{"heal": BACK}`.
 
-A cut is that of a cable: nothing arrives any more, in either direction, and nobody is told. Connections stay open and
-new ones are accepted and never answered. When it is healed, what was on its way arrives, late, as TCP would see to.
+A cut works like an unplugged cable: nothing arrives in either direction, and nobody is told. Connections stay open, and
+new ones are accepted and never answered. After healing, data in flight arrives late, as with TCP.
 
 The members of a set find each other through the same proxies. Who speaks says its name in its first message: the app's
 clients have the application name `day-trading NAME`, which tells them from members and one server from another. A cut
 is from all, or from those whose application name, with the zero after it, begins with what it says: from all servers,
 or from one.
 
-With a delay all that is sent to a member or by it arrives so much later, in its order, as TCP would see to; what comes
-while something waits goes on together, up to twice as late.
+With a delay, everything sent to or by a member arrives that much later, in order, as with TCP; what comes while
+something is waiting is sent with it, up to twice as late.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from infra.host.unix_sockets import connect, listen
 
 ALL = "all"
 SERVERS = "day-trading"
-"""What the application names of all servers begin with."""
+"""The common prefix of the servers' application names."""
 
 _APPLICATION = re.compile(rb"day-trading[^\0]*\0")
 _CHUNK_BYTES = 256 * 1024
@@ -44,7 +44,7 @@ _LINE_BYTES = 4_096
 
 
 class _Strand:
-    """One connection: whose it is, where it goes, and whether anything gets through."""
+    """One connection: its client, its member, and whether data gets through."""
 
     def __init__(self, back: int, origin: int | None, application: str) -> None:
         self._back = back
@@ -54,7 +54,7 @@ class _Strand:
         self.delay_seconds = 0.0
 
     def obey(self, cuts: Mapping[int, str], delays: Mapping[int, float]) -> None:
-        """Be cut or whole, and as slow, as the member at either end is."""
+        """Apply the cuts and delays of the members at both ends."""
         self.delay_seconds = max(delays.get(self._back, 0.0), delays.get(self._origin or 0, 0.0))
         cut_from = cuts.get(self._back)
         is_cut_off = cut_from is not None and (cut_from == ALL or self._application.startswith(cut_from))
@@ -65,7 +65,7 @@ class _Strand:
 
 
 class Network:
-    """All wires between members and those who talk to them."""
+    """All connections between members and their clients."""
 
     def __init__(self, backs: Sequence[int]) -> None:
         self._backs = backs
@@ -74,21 +74,21 @@ class Network:
         self._strands: set[_Strand] = set()
 
     def cut(self, back: int, strand: str) -> None:
-        """Cut a member off from all or from some servers; raises KeyError for what is none of these."""
+        """Cut a member off from all or from some servers; raises KeyError for an unknown one."""
         if back not in self._backs or not (strand == ALL or strand.startswith(SERVERS)):
             raise KeyError(back)
         self._cuts[back] = strand
         self._obey()
 
     def delay(self, back: int, seconds: float) -> None:
-        """Let all that a member sends or gets be late; raises KeyError for what is none."""
+        """Delay all data to and from a member; raises KeyError for an unknown one."""
         if back not in self._backs:
             raise KeyError(back)
         self._delays[back] = seconds
         self._obey()
 
     def heal(self, back: int) -> None:
-        """Put a member's wires together again, and let what goes over them be in time."""
+        """End a member's cut and delay."""
         self._cuts.pop(back, None)
         self._delays.pop(back, None)
         self._obey()
@@ -118,7 +118,7 @@ class Network:
                     end.close()
 
     def _strand(self, back: int, first: bytes) -> _Strand:
-        """Return the strand of a connection whose first message this is: members say where they listen in theirs."""
+        """Return the type of a connection with this first message: members say in theirs where they listen."""
         origin = next((other for other in self._backs if b":%d\0" % other in first), None)
         name = _APPLICATION.search(first)
         strand = _Strand(back, origin, name[0].decode(errors="replace") if name else "")
@@ -181,17 +181,17 @@ def of_server(name: str) -> str:
 
 
 def cut(socket: Path, back: int, strand: str) -> None:
-    """Cut the member that listens on `back` off from all, or from some servers (SERVERS, of_server); raises OSError."""
+    """Cut the member on `back` off from all, or from some servers (SERVERS, of_server); raises OSError."""
     _tell(socket, {"cut": back, "from": strand})
 
 
 def delay(socket: Path, back: int, milliseconds: int) -> None:
-    """Let all that the member on `back` sends or gets be so late; raises OSError."""
+    """Delay everything that the member on `back` sends or gets; raises OSError."""
     _tell(socket, {"delay": back, "ms": milliseconds})
 
 
 def heal(socket: Path, back: int) -> None:
-    """Put a member's wire together again; raises OSError."""
+    """Heal a member's connections; raises OSError."""
     _tell(socket, {"heal": back})
 
 
@@ -208,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.services.tcp_proxy", description=__doc__)
     add_examples(parser, "python -m infra.local.services.tcp_proxy --socket network.sock 27018:27017")
-    parser.add_argument("--socket", type=Path, required=True, help="where it takes requests")
+    parser.add_argument("--socket", type=Path, required=True, help="the control socket")
     parser.add_argument("pairs", nargs="+", type=_pair, metavar="FRONT:BACK")
     options = parser.parse_args(arguments)
     asyncio.run(serve(options.pairs, options.socket))

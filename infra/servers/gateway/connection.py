@@ -71,7 +71,7 @@ class ServerConnection:
         self._rest()
 
     def serve(self) -> None:
-        """Serve until either side has had enough."""
+        """Serve until either side closes the connection."""
         with closing(self._socket), suppress(OSError):  # the client went, or had its time
             refusal = self._serve()
             if refusal is not None:
