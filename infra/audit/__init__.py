@@ -1,1 +1,1 @@
-"""Tools around the audit log: check a dump, make a large journal, measure a dump of it, archive old parts."""
+"""Tools for the audit log: check a log, generate a large journal, measure its dump, archive old parts."""

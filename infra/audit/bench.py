@@ -1,4 +1,4 @@
-"""A dump of a large journal, measured: `python -m infra.audit bench` (docs/audit.md has a record)."""
+"""Measures the dump of a large journal: `python -m infra.audit bench` (docs/audit.md has a record)."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ _LINK_SECONDS = 3_600
 
 @dataclass(frozen=True, slots=True)
 class MeasuredDump:
-    """What a dump took. CPU and memory are those of the process that writes the log, without mongod's."""
+    """The cost of a dump. CPU and memory are those of the process that writes the log, without mongod."""
 
     machine: str
     python: str
@@ -46,12 +46,12 @@ class MeasuredDump:
 
 
 def bench(mongo_uri: str, database: str, users: int, commands: int, place: str | None) -> MeasuredDump:
-    """Make the journal of so many users and commands, write the log of all of it, and return what that took."""
+    """Generate a journal of so many users and commands, dump it, and return the cost."""
     maker = multiprocessing.get_context("spawn").Process(target=_make, args=(mongo_uri, database, users, commands))
-    maker.start()  # a process of its own: what it needs is not what a dump needs
+    maker.start()  # in its own process: its memory must not count for the dump
     maker.join()
     if maker.exitcode != 0:
-        raise ValueError(f"the journal could not be made: exit code {maker.exitcode}")
+        raise ValueError(f"the journal could not be generated: exit code {maker.exitcode}")
     with tempfile.TemporaryDirectory() as folder:
         return _measure(_connect(mongo_uri, database), users, commands, place or folder)
 
@@ -91,9 +91,9 @@ def _measure(database: Database[dict[str, Any]], users: int, commands: int, plac
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has had.
+    """Return the peak memory of this process.
 
-    Linux says so in /proc. What `getrusage` says there is never below what the process had that started this one.
+    From /proc on Linux, where `getrusage` never reports less than the parent process had.
     """
     status = Path("/proc/self/status")
     if not status.exists():

@@ -1,4 +1,4 @@
-"""What a check has found: counted by rule, the first of each rule shown."""
+"""The findings of a check: counted by rule, the first of each rule shown."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ SHOWN_OF_A_RULE = 10
 
 @dataclass(slots=True)
 class AuditFindings:
-    """Findings, bounded however many there are. `where` is the number of an event, counted from 1, or a user."""
+    """Findings, limited in number. `where` is the number of an event, counted from 1, or a user."""
 
     counts: Counter[str] = field(default_factory=Counter)
     shown: list[str] = field(default_factory=list)
 
     def add(self, rule: str, where: str, what: str) -> None:
-        """Note that a rule is broken."""
+        """Record that a rule is broken."""
         self.counts[rule] += 1
         if self.counts[rule] <= SHOWN_OF_A_RULE:
             self.shown.append(f"{rule}: {where}: {what}")
 
     def lines(self) -> list[str]:
-        """Return what there is to say, a line each."""
+        """Return the findings, one per line."""
         more = [
             f"{rule}: {count - SHOWN_OF_A_RULE} more"
             for rule, count in sorted(self.counts.items())

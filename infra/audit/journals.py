@@ -1,4 +1,4 @@
-"""Large journals, made directly in MongoDB: what the store would hold after so many commands."""
+"""Generates large journals directly in MongoDB: what the store would have after so many commands."""
 
 import random
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _MIX = {
     CommandName.SET_SELL_TRIGGER: 1,
     CommandName.DISPLAY_SUMMARY: 2,
 }
-"""How often each command comes, of a hundred."""
+"""How often each command comes, per hundred."""
 
 _NO_SYMBOL = {
     CommandName.ADD,
@@ -72,8 +72,8 @@ def make_journals(
 ) -> int:
     """Add the accounts and journals of `users` who gave `commands` to a database; return the last time.
 
-    `per_second` is how fast they came, `first` the number of the first user: none of them may be there yet. `keys` is
-    whether they had idempotency keys. The same arguments make the same journals.
+    `per_second` is the rate of commands, `first` the number of the first user: none of them may exist yet. `keys` is
+    whether commands had idempotency keys. The same arguments generate the same journals.
     """
     quick = database.with_options(write_concern=WriteConcern(1, j=False))
     safe = database.with_options(write_concern=WriteConcern("majority", j=True))
@@ -95,7 +95,7 @@ def make_journals(
         quick["journal"].insert_many(parts, ordered=False)
     documents = (_account_document(journal) for journal in journals if journal.written)
     while batch := [document for _, document in zip(range(_BATCH), documents, strict=False)]:
-        # Nothing is read before a majority has it, and with these it has all that was written before.
+        # Nothing is read before a majority has it; once it has these, it has everything before.
         safe["accounts"].insert_many(batch, ordered=False)
     return now_ms
 

@@ -1,4 +1,4 @@
-"""Reads the events of an audit log, one at a time, validating its form on the way."""
+"""Reads the events of an audit log, one at a time, and validates them against the schema."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ class LogfileEvent:
 
 @contextmanager
 def opened(source: str) -> Iterator[BinaryIO]:
-    """Open a file, a URL, or `-` for standard input, packed with gzip or not. Raises UnreadableLogError."""
+    """Open a file, a URL, or `-` for standard input, gzipped or not. Raises UnreadableLogError."""
     try:
         with _raw(source) as raw, io.BufferedReader(raw, 1 << 20) as file:
             if file.peek(2)[:2] == _GZIP:
@@ -59,14 +59,14 @@ def _raw(source: str) -> Any:
 
 
 def events(file: BinaryIO, findings: AuditFindings) -> Iterator[LogfileEvent]:
-    """Yield the events of a log, noting where its form is broken; memory does not grow with it.
+    """Yield the events of a log and record violations of its schema, in bounded memory.
 
-    It ends where the file is no XML any more.
+    It ends where the file is no longer XML.
     """
     schema = etree.XMLSchema(etree.parse(SCHEMA))
     number = 0
     for some in _elements(file, schema, findings):
-        # A parser that is given the schema remembers something of every element: some are validated at a time instead.
+        # A parser with a schema remembers something of every element, so elements are validated in batches instead.
         if not schema.validate(_log_of(some)):
             _note(some, number, schema, findings)
         for element in some:
@@ -75,7 +75,7 @@ def events(file: BinaryIO, findings: AuditFindings) -> Iterator[LogfileEvent]:
 
 
 def _elements(file: BinaryIO, schema: Any, findings: AuditFindings) -> Iterator[list[Any]]:
-    """Yield the elements in the root, taken out of it, some at a time; check the root, and that all of it is there."""
+    """Yield the root's elements in batches, detached from it; check the root, and that it is complete."""
     if b"<!DOCTYPE" in file.peek(_BEGINNING):  # type: ignore[attr-defined]
         findings.add("form", "event 0", "a log has no document type; it was not read")
         return
@@ -90,7 +90,7 @@ def _elements(file: BinaryIO, schema: Any, findings: AuditFindings) -> Iterator[
                 if not schema.validate(element):
                     findings.add("form", "the root", str(schema.error_log.last_error.message))
             elif parent.getparent() is None:
-                if len(complete) == _AT_ONCE:  # without this one: what follows it is still to be read
+                if len(complete) == _AT_ONCE:  # without this one: its tail has not been read yet
                     yield complete
                     complete = []
                 complete.append(element)
@@ -106,7 +106,7 @@ def _log_of(elements: Iterable[Any]) -> Any:
 
 
 def _note(elements: Iterable[Any], before: int, schema: Any, findings: AuditFindings) -> None:
-    """Note which of the elements, numbered from the one after `before`, break the form."""
+    """Record which elements, numbered from the one after `before`, violate the schema."""
     for number, element in enumerate(list(elements), start=before + 1):
         if not schema.validate(_log_of([element])):
             for entry in schema.error_log:

@@ -1,7 +1,7 @@
-"""The rules that the events of a log keep among each other (docs/audit.md), checked in one pass.
+"""The rules between the events of a log (docs/audit.md), checked in one pass.
 
-What is remembered grows with the users, not with the events: each user's cash, pending buys and active triggers, and
-the commands of one moment.
+Memory grows with the users, not with the events: it holds each user's cash, pending buys and active triggers, and the
+commands of one moment.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ class _Command:
 
 @dataclass(slots=True)
 class LogReplay:
-    """Accounts as the log says they are, after the events taken so far."""
+    """The accounts according to the log, after the events processed so far."""
 
     findings: AuditFindings
     now_ms: int
@@ -50,7 +50,7 @@ class LogReplay:
     _open: dict[str, _Command] = field(default_factory=dict)
 
     def take(self, event: LogfileEvent) -> None:
-        """Check the next event of a log; fields that cannot be read are left out: form is checked elsewhere."""
+        """Check the next event of a log; unreadable fields are skipped: the schema is checked elsewhere."""
         self.kinds[event.kind] += 1
         at = _whole(event.fields.get("timestamp"))
         if at is not None:
@@ -148,7 +148,7 @@ class LogReplay:
             self._found("rejection", event, f"{name} {transaction} of {user} was rejected and moved cash")
 
     def _settle(self, user: str) -> None:
-        """Apply the latest command of a user: no errorEvent came, so it was done."""
+        """Apply a user's latest command: without an errorEvent, it was executed."""
         command = self._open.pop(user, None)
         if command is None:
             return
@@ -203,7 +203,7 @@ _TRADES_OF_NOBODY = frozenset({"QUOTE", "DISPLAY_SUMMARY", "DUMPLOG"})
 
 @dataclass(slots=True)
 class Comparison:
-    """How the accounts of a log compare with summaries asked for later."""
+    """How the accounts of a log compare with summaries requested later."""
 
     replay: LogReplay
     equal: int = 0
@@ -214,9 +214,8 @@ class Comparison:
     def take(self, user: str, summary: Mapping[str, Any]) -> None:
         """Compare an account with a summary.
 
-        Giving expired buys back moves money from pending buys to cash, so their sum is compared. A user who traded
-        after the log, or whose trigger fired since, cannot be compared and is only counted. Raises ValueError for what
-        is no summary.
+        Releasing expired buys moves money from pending buys to cash, so their sum is compared. A user who traded after
+        the log, or whose trigger fired since, is only counted. Raises ValueError for what is not a summary.
         """
         replay = self.replay
         logged, cash = replay.cash.get(user, 0), _must_be_cents(summary.get("cash"))
@@ -232,7 +231,7 @@ class Comparison:
             replay.findings.add("summary", user, what)
 
     def take_holding(self, user: str, held: Mapping[str, int], told: Mapping[str, int] | None) -> None:
-        """Compare what a user holds with what the history tells; None is a history of which some is archived."""
+        """Compare a user's holdings with those of the history; None is a history of which some is archived."""
         if told is None:
             self.archived += 1
             return
@@ -271,7 +270,7 @@ def _cents(text: str | None) -> int | None:
 def _must_be_cents(value: Any) -> int:
     cents = _cents(value) if isinstance(value, str) else None
     if cents is None:
-        raise ValueError(f"{value!r} is no amount of money")
+        raise ValueError(f"{value!r} is not an amount of money")
     return cents
 
 

@@ -1,4 +1,4 @@
-"""Accounts to compare with: asked of a server, or read from a file with one JSON object a line."""
+"""Accounts for comparison: requested from a server, or read from a file with one JSON object per line."""
 
 import http.client
 import json
@@ -13,11 +13,11 @@ from infra.audit.logfile import UnreadableLogError
 _TIMEOUT_SECONDS = 30.0
 _PAGE = 200
 _TRADES = frozenset({"order_committed", "trigger_fired"})
-"""Kinds of events by which shares change hands."""
+"""The kinds of events in which shares change hands."""
 
 
 def from_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield user and summary from a file of summaries as `GET /users/{user}/summary` answers them."""
+    """Yield user and summary from a file of summaries, in the format of `GET /users/{user}/summary`."""
     number = 0
     try:
         with path.open(encoding="utf-8") as file:
@@ -30,15 +30,15 @@ def from_file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class _History:
-    """What a user holds, from the events of a history, the newest first."""
+    """What a user holds, from the events of a history, newest first."""
 
     def __init__(self) -> None:
         self._shares: Counter[str] = Counter()
         self._latest: dict[str, int] = {}
-        """Whether an order or trigger is there, by the latest that happened to it."""
+        """Whether an order or trigger exists, by its latest event."""
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take the event before the last one."""
+        """Take the next older event."""
         kind, side = event["kind"], event.get("side")
         if kind in _TRADES:
             self._shares[f"shares of {event['symbol']}"] += event["shares"] if side == "buy" else -event["shares"]
@@ -48,7 +48,7 @@ class _History:
             self._latest.setdefault(_trigger(side, event), int(kind == "trigger_set"))
 
     def holding(self) -> dict[str, int]:
-        """Return counts by what is counted."""
+        """Return counts of shares, orders and triggers."""
         return {what: count for what, count in (self._shares | self._latest).items() if count}
 
 
@@ -61,7 +61,7 @@ def _trigger(side: str | None, fields: Mapping[str, Any]) -> str:
 
 
 class AskedServer:
-    """A server that is asked one thing after the other, over one connection. Raises UnreadableLogError."""
+    """A server that is asked over one connection. Raises UnreadableLogError."""
 
     def __init__(self, url: str, token: str) -> None:
         address = urlsplit(url)
@@ -79,13 +79,13 @@ class AskedServer:
         self._connection.close()
 
     def summary(self, user: str) -> dict[str, Any]:
-        """Return the summary of a user, which is a command."""
+        """Return a user's summary, which is a command."""
         return self._get(user, "summary")
 
     def holding(self, user: str) -> tuple[dict[str, int], dict[str, int] | None]:
-        """Return what a user holds by the account, and by the history; no history when some of it is archived.
+        """Return what a user holds by the account and by the history, None for a history of which some is archived.
 
-        Each is a count by what is counted: shares of a symbol, an open order, a trigger.
+        Each is a count by item: shares of a symbol, an open order, a trigger.
         """
         account = self._get(user, "account")
         held = {f"shares of {symbol}": position["shares"] for symbol, position in account["positions"].items()}

@@ -1,7 +1,7 @@
-"""Retention that moves old parts of journals to archives while all the rest goes wrong, and somebody whose they are.
+"""Retention that archives old parts of journals during the faults, and a user whose journal it archives.
 
-Retention counts in days and leaves what keys are remembered in. So it runs with a clock that is a day ahead, but for as
-long as a command may be tried, and on the journal of a user whose commands have no keys.
+Retention counts in days and keeps entries whose keys are still remembered. So it runs with a clock that is almost a day
+ahead, on the journal of a user whose commands have no keys.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from infra.local.part_settings import settings_with
 from infra.local.stack import DUMPS
 
 KEYLESS = "keyless"
-"""The user whose journal is archived: a command whose answer was lost may have been done, so nobody knows its cash."""
+"""The user whose journal is archived. An unanswered command without a key may have been executed, so its cash is
+unknown."""
 
 CENTS = 1
 UNSETTLED_MS = 25_000
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Archiving:
-    """Archives meanwhile; `entries` counts those that were moved, `failed` the runs that a fault ended."""
+    """Archives during a run; `entries` counts archived entries, `failed` the runs that a fault ended."""
 
     def __init__(self, stack: BackgroundStack) -> None:
         self._stack = stack
@@ -50,7 +51,7 @@ class Archiving:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Trade and archive meanwhile, and archive what is left once nobody trades any more."""
+        """Trade and archive during the block, then archive the rest."""
         over = threading.Event()
         stop = self._trader.begin(f"/users/{KEYLESS}/add", {"amount": f"{CENTS / 100:.2f}"}, 1, _PACE_SECONDS)
         with self._retention(UNSETTLED_MS) as retention:
@@ -72,7 +73,7 @@ class Archiving:
                 time.sleep(_PAUSE_SECONDS)
 
     def wrong(self, cash_cents: int) -> str:
-        """Return what is wrong with what was archived, or with the cash of the user; nothing when all is well."""
+        """Return what is wrong with the archives or with the user's cash; empty if nothing is."""
         least, most = self._trader.statuses[200] * CENTS, self._trader.sent * CENTS
         if not self.entries or not self._is_finished:
             return (
@@ -83,7 +84,7 @@ class Archiving:
         return self._trader.wrong()
 
     def _await_enough(self) -> None:
-        """Let the user of a short run trade until there is something that can be archived."""
+        """In a short run, let the user trade until there is something to archive."""
         deadline = time.monotonic() + _TRIES * _PAUSE_SECONDS
         while self._trader.statuses[200] < _LEAST_COMMANDS and time.monotonic() < deadline:
             time.sleep(_PACE_SECONDS)
@@ -96,7 +97,7 @@ class Archiving:
         try:
             self.entries += retention.run().entries
         except (PyMongoError, OSError) as error:
-            log.info("retention: %s", error)  # what it has begun the next run finishes
+            log.info("retention: %s", error)  # the next run finishes what this one began
             self.failed += 1
             return False
         return True

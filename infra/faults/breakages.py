@@ -1,4 +1,4 @@
-"""The faults, one by one: how each begins, how long it lasts, how it ends. What comes back is awaited by the run."""
+"""The faults: how each begins, how long it lasts, how it ends. The run waits for recovery."""
 
 import contextlib
 import errno
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site
+from infra.faults.cluster import MEMBERS, SERVERS, Cluster, NotWholeError
 from infra.local.services.tcp_proxy import ALL, of_server
 from infra.local.services.tcp_proxy import SERVERS as FROM_SERVERS
 from infra.local.stack import PROJECT, numbered
@@ -18,7 +18,7 @@ from infra.local.stack import PROJECT, numbered
 _BALLAST = "ballast"
 _BLOCK_BYTES = 1024 * 1024
 _MORE_MB = 8
-"""What has no room in the files of a member: what traders write meanwhile may have."""
+"""Does not fit the member's files, which may have room for what traders write meanwhile."""
 
 _TRIES, _TRY_SECONDS = 100, 0.2
 BUSY, BUSY_AT_ONCE, LOGS_AT_ONCE = "busy", 16, 2
@@ -33,18 +33,18 @@ NO_DESCRIPTORS = "no-descriptors"
 
 @dataclass(frozen=True, slots=True)
 class Breakage:
-    """A fault that has begun: what was hit, and what ends it."""
+    """A fault in progress: its target, and what ends it."""
 
     target: str
     end: Callable[[], None]
 
 
-Begin = Callable[[Site, random.Random], Breakage]
+Begin = Callable[[Cluster, random.Random], Breakage]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault. Of two that hit the same `thing` at the same time, no majority would be left."""
+    """A kind of fault. Two kinds with the same `thing` at the same time would leave no majority."""
 
     name: str
     says: str
@@ -53,88 +53,88 @@ class Kind:
     begin: Begin
 
 
-def _killed(site: Site, name: str) -> Breakage:
-    site.tell("kill", name)
-    return Breakage(name, lambda: site.tell("restart", name))
+def _killed(cluster: Cluster, name: str) -> Breakage:
+    cluster.tell("kill", name)
+    return Breakage(name, lambda: cluster.tell("restart", name))
 
 
-def _paused(site: Site, name: str) -> Breakage:
-    site.tell("pause", name)
-    return Breakage(name, lambda: site.tell("resume", name))
+def _paused(cluster: Cluster, name: str) -> Breakage:
+    cluster.tell("pause", name)
+    return Breakage(name, lambda: cluster.tell("resume", name))
 
 
-def _cut(site: Site, name: str, strand: str) -> Breakage:
-    site.cut(name, strand)
-    return Breakage(name, lambda: site.heal(name))
+def _cut(cluster: Cluster, name: str, strand: str) -> Breakage:
+    cluster.cut(name, strand)
+    return Breakage(name, lambda: cluster.heal(name))
 
 
-def _cut_from_one_server(site: Site, source: random.Random) -> Breakage:
+def _cut_from_one_server(cluster: Cluster, source: random.Random) -> Breakage:
     server = _a_server(source)
-    cut = _cut(site, site.primary(), of_server(server))
+    cut = _cut(cluster, cluster.primary(), of_server(server))
     return Breakage(f"{cut.target} from {server}", cut.end)
 
 
-def _disk_stalled(site: Site, _: random.Random) -> Breakage:
-    name = site.primary()
-    return Breakage(name, site.hold_up_writes(name))
+def _disk_stalled(cluster: Cluster, _: random.Random) -> Breakage:
+    name = cluster.primary()
+    return Breakage(name, cluster.hold_up_writes(name))
 
 
 def _a_server(source: random.Random) -> str:
     return source.choice(numbered("gateway", SERVERS))
 
 
-def _sent_twice(site: Site, _: random.Random) -> Breakage:
-    site.front.twice = True
+def _sent_twice(cluster: Cluster, _: random.Random) -> Breakage:
+    cluster.proxy.twice = True
 
     def end() -> None:
-        site.front.twice = False
+        cluster.proxy.twice = False
 
     return Breakage("every request", end)
 
 
-def _clock_stepped(site: Site, source: random.Random) -> Breakage:
+def _clock_stepped(cluster: Cluster, source: random.Random) -> Breakage:
     name, step_ms = _a_server(source), source.choice(CLOCK_STEPS_MS)
-    site.step_clock(name, step_ms)
-    return Breakage(f"{name} by {step_ms / 1000:+g} s", lambda: site.step_clock(name, 0))
+    cluster.step_clock(name, step_ms)
+    return Breakage(f"{name} by {step_ms / 1000:+g} s", lambda: cluster.step_clock(name, 0))
 
 
-def _late_requests(site: Site, source: random.Random) -> Breakage:
+def _late_requests(cluster: Cluster, source: random.Random) -> Breakage:
     name = _a_server(source)
-    site.tell("pause", name)
-    stop = site.late.begin()
+    cluster.tell("pause", name)
+    stop = cluster.late.begin()
 
     def end() -> None:
         stop()
-        site.tell("resume", name)
+        cluster.tell("resume", name)
 
     return Breakage(name, end)
 
 
-def _other_code(site: Site, source: random.Random) -> Breakage:
-    assert site.older is not None, "there is an upgrade only from an older version"
+def _other_code(cluster: Cluster, source: random.Random) -> Breakage:
+    assert cluster.older is not None, "there is an upgrade only from an older version"
     name = _a_server(source)
-    site.run_code(name, site.older.folder)
+    cluster.run_code(name, cluster.older.folder)
 
     def end() -> None:
-        site.count_older(name)
-        site.run_code(name, PROJECT)
+        cluster.count_older(name)
+        cluster.run_code(name, PROJECT)
 
-    return Breakage(f"{name} on {site.older.name}", end)
+    return Breakage(f"{name} on {cluster.older.name}", end)
 
 
-def _all_members_killed(site: Site, _: random.Random) -> Breakage:
+def _all_members_killed(cluster: Cluster, _: random.Random) -> Breakage:
     names = numbered("mongod", MEMBERS)
     for name in names:
-        site.tell("kill", name)
+        cluster.tell("kill", name)
 
     def end() -> None:
         for name in names:
-            site.tell("restart", name)
+            cluster.tell("restart", name)
 
     return Breakage(", ".join(names), end)
 
 
-def _members_changed(site: Site, source: random.Random) -> Breakage:
+def _members_changed(cluster: Cluster, source: random.Random) -> Breakage:
     gone: list[dict[str, Any]] = []
 
     def remove(members: list[dict[str, Any]], primary: str) -> None:
@@ -147,54 +147,54 @@ def _members_changed(site: Site, source: random.Random) -> Breakage:
     def end() -> None:
         for _ in range(_TRIES):
             with contextlib.suppress(NotWholeError):
-                site.change_members(add)
+                cluster.change_members(add)
                 return
             time.sleep(_TRY_SECONDS)
-        site.change_members(add)
+        cluster.change_members(add)
 
-    site.change_members(remove)
+    cluster.change_members(remove)
     return Breakage(gone[0]["host"], end)
 
 
-def _primary_slow(site: Site, _: random.Random) -> Breakage:
-    name = site.primary()
-    site.delay(name, DELAY_MS)
-    return Breakage(name, lambda: site.heal(name))
+def _primary_slow(cluster: Cluster, _: random.Random) -> Breakage:
+    name = cluster.primary()
+    cluster.delay(name, DELAY_MS)
+    return Breakage(name, lambda: cluster.heal(name))
 
 
-def _no_descriptors(site: Site, source: random.Random) -> Breakage:
+def _no_descriptors(cluster: Cluster, source: random.Random) -> Breakage:
     name = _a_server(source)
-    return Breakage(name, site.limit_descriptors(name))
+    return Breakage(name, cluster.limit_descriptors(name))
 
 
-def _spoiled(site: Site, source: random.Random) -> Breakage:
-    site.spoil_cache(source)
-    return Breakage("redis", lambda: site.spoil_cache(source))
+def _spoiled(cluster: Cluster, source: random.Random) -> Breakage:
+    cluster.spoil_cache(source)
+    return Breakage("redis", lambda: cluster.spoil_cache(source))
 
 
-def _quotes_away(site: Site, _: random.Random) -> Breakage:
-    broken = _killed(site, "quote-server")
-    site.empty_cache()  # or the quotes in it would outlast the outage
+def _quotes_away(cluster: Cluster, _: random.Random) -> Breakage:
+    broken = _killed(cluster, "quote-server")
+    cluster.empty_cache()  # or its quotes would outlast the outage
     return broken
 
 
-def _disk_full(site: Site, _: random.Random) -> Breakage:
-    assert site.disk is not None, "the disk can be full only where a small one could be mounted"
-    ballast = site.disk / _BALLAST
-    member, primary = site.disk.name, site.primary()
+def _disk_full(cluster: Cluster, _: random.Random) -> Breakage:
+    assert cluster.disk is not None, "the disk can be full only where a small one could be mounted"
+    ballast = cluster.disk / _BALLAST
+    member, primary = cluster.disk.name, cluster.primary()
     fill(ballast)
-    site.write_more(primary, _MORE_MB)
-    site.flush(member)
+    cluster.write_more(primary, _MORE_MB)
+    cluster.flush(member)
 
     def end() -> None:
-        site.wait_for_end_of(member)  # or it would come when there is room again, and other faults
+        cluster.wait_for_end_of(member)  # or it would die later, when there is room again, during other faults
         ballast.unlink()
 
     return Breakage(member, end)
 
 
 def fill(ballast: Path) -> None:
-    """Write until nothing more fits."""
+    """Write until the disk is full."""
     descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT, 0o600)
     with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)) as file:
         for size in (_BLOCK_BYTES, 4_096):
@@ -214,32 +214,36 @@ KINDS: Mapping[str, Kind] = {
             "the primary is killed (SIGKILL) and comes back",
             6.0,
             "member",
-            lambda site, _: _killed(site, site.primary()),
+            lambda cluster, _: _killed(cluster, cluster.primary()),
         ),
         Kind(
             "secondary-killed",
             "a secondary is killed (SIGKILL) and comes back",
             5.0,
             "member",
-            lambda site, source: _killed(site, source.choice(site.secondaries())),
+            lambda cluster, source: _killed(cluster, source.choice(cluster.secondaries())),
         ),
         Kind(
-            "redis-killed", "Redis is killed and comes back empty", 4.0, "redis", lambda site, _: _killed(site, "redis")
+            "redis-killed",
+            "Redis is killed and comes back empty",
+            4.0,
+            "redis",
+            lambda cluster, _: _killed(cluster, "redis"),
         ),
-        Kind("redis-paused", "Redis stands still", 5.0, "redis", lambda site, _: _paused(site, "redis")),
+        Kind("redis-paused", "Redis stands still", 5.0, "redis", lambda cluster, _: _paused(cluster, "redis")),
         Kind(
             "server-killed",
             "a server is killed (SIGKILL) and comes back",
             5.0,
             "server",
-            lambda site, source: _killed(site, _a_server(source)),
+            lambda cluster, source: _killed(cluster, _a_server(source)),
         ),
         Kind(
             "server-paused",
             "a server stands still, longer than HAProxy waits for it",
             9.0,
             "server",
-            lambda site, source: _paused(site, _a_server(source)),
+            lambda cluster, source: _paused(cluster, _a_server(source)),
         ),
         Kind(
             "quotes-away",
@@ -254,14 +258,14 @@ KINDS: Mapping[str, Kind] = {
             "the network between the servers and the primary is cut; the members still see each other",
             6.0,
             "member",
-            lambda site, _: _cut(site, site.primary(), FROM_SERVERS),
+            lambda cluster, _: _cut(cluster, cluster.primary(), FROM_SERVERS),
         ),
         Kind(
             "primary-cut-from-all",
             "the primary is cut off from everybody, and another one is elected",
             8.0,
             "member",
-            lambda site, _: _cut(site, site.primary(), ALL),
+            lambda cluster, _: _cut(cluster, cluster.primary(), ALL),
         ),
         Kind(
             "cut-from-one-server",
@@ -314,15 +318,17 @@ KINDS: Mapping[str, Kind] = {
             "one user sends requests over and over, 16 at a time",
             6.0,
             "user",
-            lambda site, _: Breakage(BUSY, site.pressure.begin(f"/users/{BUSY}/commit-buy", {}, BUSY_AT_ONCE)),
+            lambda cluster, _: Breakage(BUSY, cluster.pressure.begin(f"/users/{BUSY}/commit-buy", {}, BUSY_AT_ONCE)),
         ),
         Kind(
             "logs-asked-for",
             "an operator has the log of all users written over and over, two at a time",
             6.0,
             "logs",
-            lambda site, _: Breakage("DUMPLOG", site.pressure.begin("/dumplog", {"filename": "asked"}, LOGS_AT_ONCE)),
+            lambda cluster, _: Breakage(
+                "DUMPLOG", cluster.pressure.begin("/dumplog", {"filename": "asked"}, LOGS_AT_ONCE)
+            ),
         ),
-        Kind("sent-twice", "every request is sent twice at the same time", 6.0, "front", _sent_twice),
+        Kind("sent-twice", "every request is sent twice at the same time", 6.0, "proxy", _sent_twice),
     )
 }

@@ -1,6 +1,6 @@
-"""Break everything while a workload is replayed, seed by seed.
+"""Inject faults while a workload is replayed, seed by seed.
 
-Exit status 0 when every fault was survived and every check is well, 1 when not.
+Exit status 0 if every fault was survived and every check passed, else 1.
 """
 
 import argparse
@@ -68,16 +68,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "python -m infra.faults --only primary-killed,sent-twice --commands 2000 --users 40",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the workload and the schedule (%(default)s)")
-    parser.add_argument("--runs", type=positive, default=1, help="so many, each with the next seed (%(default)s)")
+    parser.add_argument("--runs", type=positive, default=1, help="how many runs, each with the next seed (%(default)s)")
     parser.add_argument("--commands", type=positive, default=20_000, help="(%(default)s)")
     parser.add_argument("--users", type=positive, default=200, help="(%(default)s)")
     parser.add_argument("--symbols", type=positive, default=60, help="(%(default)s)")
-    parser.add_argument("--rounds", type=positive, default=3, help="with several faults at the same time (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of simultaneous faults (%(default)s)")
     parser.add_argument("--only", type=_kinds, metavar="KIND,...", help=f"of {', '.join(KINDS)} (all)")
     parser.add_argument(
         "--older",
         metavar="COMMIT",
-        help="what a rolling upgrade is from (the newest tag before this commit, else the last change of the code)",
+        help="what a rolling upgrade starts from (the newest tag before this commit, else the last change of the code)",
     )
     parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER / "faults", help="(%(default)s)")
     return parser.parse_args(arguments)

@@ -24,7 +24,7 @@ from infra.faults.archiving import Archiving
 from infra.faults.late_requests import LateRequests
 from infra.faults.older_version import OlderCode
 from infra.faults.pressure import Pressure
-from infra.faults.proxy import Front
+from infra.faults.proxy import PacedProxy
 from infra.host.ports import HOST
 from infra.local import control
 from infra.local.background import BackgroundStack
@@ -37,7 +37,7 @@ from infra.local.supervisor import State
 SERVERS = 2
 MEMBERS = 3
 DISK_MB = 640
-"""Of the file system that a member's data are on, so that it can be full."""
+"""The size of the file system with a member's data, so that it can be filled."""
 
 WHOLE_SECONDS = 90.0
 _END_SECONDS = 30.0
@@ -48,21 +48,21 @@ _COMMANDS = re.compile(r"^trading_commands_total\{.*\} ([0-9.e+]+)$", re.MULTILI
 
 
 class NotWholeError(Exception):
-    """The system did not come back to what it was."""
+    """The system did not recover."""
 
 
-class Site:
-    """One stack of two servers and three members, with the front before it.
+class Cluster:
+    """One stack of two servers and three members, behind the proxy.
 
-    `late` gives commands of its own, `disk` is the folder that can be full, `older` another version of the code;
-    `older_commands` counts what servers with that answered.
+    `late` sends commands of its own, `disk` is the folder that can be filled, `older` another version of the code;
+    `older_commands` counts what servers with that version answered.
     """
 
     def __init__(
-        self, stack: BackgroundStack, front: Front, late: LateRequests, disk: Path | None, older: OlderCode | None
+        self, stack: BackgroundStack, proxy: PacedProxy, late: LateRequests, disk: Path | None, older: OlderCode | None
     ) -> None:
         self.stack = stack
-        self.front = front
+        self.proxy = proxy
         self.late = late
         self.disk = disk
         self.older = older
@@ -72,11 +72,11 @@ class Site:
         self._ports: dict[str, int] = json.loads((stack.data / "ports.json").read_text())
 
     def tell(self, what: str, name: str) -> None:
-        """Have a part stopped, killed, paused, resumed or restarted."""
+        """Stop, kill, pause, resume or restart a part."""
         control.ask(self.stack.data, what, name)
 
     def pid(self, name: str) -> int:
-        """Return the process that a part is now; raises NotWholeError when it is none."""
+        """Return the current process of a part; raises NotWholeError if it has none."""
         found = next(part.pid for part in control.ask(self.stack.data, "status") if part.name == name)
         if found is None:
             raise NotWholeError(f"{name} has no process")
@@ -87,7 +87,7 @@ class Site:
         return {name: role(self._ports[name]) for name in numbered("mongod", MEMBERS)}
 
     def primary(self) -> str:
-        """Return the name of the primary; raises NotWholeError when there is none."""
+        """Return the name of the primary; raises NotWholeError if there is none."""
         for name, found in self.members().items():
             if found == PRIMARY:
                 return name
@@ -102,14 +102,14 @@ class Site:
         network.cut(self.stack.data / NETWORK_SOCKET, self._ports[member], strand)
 
     def hold_up_writes(self, member: str) -> Callable[[], None]:
-        """Let nothing be written to a member's disk (`fsyncLock`); return what ends it. Raises NotWholeError."""
+        """Block writes to a member's disk (`fsyncLock`); return what ends it. Raises NotWholeError."""
         try:
             self._of_member(member, "fsync", lock=True)
         except PyMongoError as error:
             raise NotWholeError(f"{member} does not hold up its writes: {error}") from error
 
         def end() -> None:
-            with contextlib.suppress(PyMongoError):  # one that was started again meanwhile holds nothing up
+            with contextlib.suppress(PyMongoError):  # a member that was restarted meanwhile blocks nothing
                 self._of_member(member, "fsyncUnlock")
 
         return end
@@ -121,15 +121,15 @@ class Site:
             client.admin.command(command, 1, **arguments)
 
     def heal(self, member: str) -> None:
-        """Put a member's wires together again."""
+        """End a member's cut and delay."""
         network.heal(self.stack.data / NETWORK_SOCKET, self._ports[member])
 
     def delay(self, member: str, milliseconds: int) -> None:
-        """Let all that a member sends or gets be late."""
+        """Delay all data to and from a member."""
         network.delay(self.stack.data / NETWORK_SOCKET, self._ports[member], milliseconds)
 
     def change_members(self, change: Callable[[list[dict[str, Any]], str], None]) -> None:
-        """Have the set reconfigured by a change of its members, of which one is the primary's; raises NotWholeError."""
+        """Reconfigure the set by a change of its members, given the primary's address; raises NotWholeError."""
         try:
             with MongoClient[dict[str, Any]](
                 HOST, self._ports[self.primary()], directConnection=True, serverSelectionTimeoutMS=_TROUBLED_MS
@@ -142,7 +142,7 @@ class Site:
             raise NotWholeError(f"the set does not take other members: {error}") from error
 
     def limit_descriptors(self, server: str) -> Callable[[], None]:
-        """Let the processes of a server open nothing beyond what they have open; return what ends it.
+        """Let a server's processes open no further file descriptors; return what ends it.
 
         Raises NotWholeError while the server does not run.
         """
@@ -165,7 +165,7 @@ class Site:
         return end
 
     def spoil_cache(self, source: random.Random) -> None:
-        """Put garbage and wrong types in the place of all that is in Redis, and of locks, which never end."""
+        """Replace everything in Redis with garbage of any type, and locks with ones that never expire."""
         with (
             contextlib.suppress(RedisError),
             Redis.from_url(self.stack.redis_url, socket_timeout=_TROUBLED_MS / 1000) as cache,
@@ -182,16 +182,16 @@ class Site:
                         cache.hset(key, "a", "hash")
 
     def step_clock(self, server: str, offset_ms: int) -> None:
-        """Let the clock of a server be off by so much from now on."""
+        """Set the clock of a server off by that much."""
         set_offset(clock_file(self.stack.data, server), offset_ms)
 
     def run_code(self, server: str, code: Path) -> None:
-        """Have a server stopped in order, and started with the code in a folder."""
+        """Stop a server in order and restart it with the code in a folder."""
         link_code(self.stack.data, server, code)
         self.tell("restart", server)
 
     def count_older(self, server: str) -> None:
-        """Add what a server has answered since its start; one that does not say has answered nothing."""
+        """Add the commands a server has answered since its start; if it does not answer, none."""
         headers = {"Authorization": f"Bearer {self.stack.operator_token}"}
         request = urllib.request.Request(f"http://{HOST}:{self._ports[server]}/metrics", headers=headers)
         with (
@@ -202,7 +202,7 @@ class Site:
             self.older_commands += round(sum(map(float, counts)))
 
     def empty_cache(self) -> None:
-        """Empty Redis; one that does not answer has other troubles."""
+        """Empty Redis, unless it does not answer."""
         with (
             contextlib.suppress(RedisError),
             Redis.from_url(self.stack.redis_url, socket_timeout=_TROUBLED_MS / 1000) as cache,
@@ -210,12 +210,12 @@ class Site:
             cache.flushall()
 
     def flush(self, member: str) -> None:
-        """Have a member write its data files now; one that ends itself over it has other troubles."""
+        """Make a member write its data files now, unless it ends itself over it."""
         with contextlib.suppress(PyMongoError):
             self._of_member(member, "fsync")
 
     def write_more(self, primary: str, megabytes: int) -> None:
-        """Write to all members what cannot be compressed; one that ends itself over it has other troubles."""
+        """Write incompressible data to all members, unless one ends itself over it."""
         some = [{"bytes": os.urandom(1024 * 1024)} for _ in range(megabytes)]
         with (
             contextlib.suppress(PyMongoError),
@@ -226,11 +226,11 @@ class Site:
             client.faults.more.insert_many(some)
 
     def wait_for_end_of(self, name: str) -> None:
-        """Return when a part has ended by itself; raises ControlError when it does not."""
+        """Return when a part has ended on its own; raises ControlError if it does not."""
         control.wait_for(self.stack.data, name, State.DEAD, _END_SECONDS)
 
     def why_not_whole(self) -> str | None:
-        """Return None when every part does its work, else what does not."""
+        """Return None if every part works, else what does not."""
         for part in control.ask(self.stack.data, "status"):
             if part.state is not State.RUNNING:
                 return f"{part.name} is {part.state}: {part.detail}"
@@ -243,7 +243,7 @@ class Site:
         return None
 
     def wait_until_whole(self) -> None:
-        """Return when every part does its work; what has died meanwhile is started again. Raises NotWholeError."""
+        """Return when every part works; dead parts are restarted. Raises NotWholeError."""
         deadline = time.monotonic() + WHOLE_SECONDS
         while (reason := self.why_not_whole()) is not None:
             if time.monotonic() > deadline:
@@ -256,18 +256,18 @@ class Site:
             time.sleep(_POLL_SECONDS)
 
     def wait_for_answers(self, count: int, still_running: Callable[[], bool]) -> None:
-        """Return when the system has given so many further final answers, or there are none to give any more."""
-        until = self.front.answered + count
+        """Return when the system has given that many further final answers, or no more are to come."""
+        until = self.proxy.answered + count
         deadline = time.monotonic() + WHOLE_SECONDS
-        while self.front.answered < until and still_running():
+        while self.proxy.answered < until and still_running():
             if time.monotonic() > deadline:
-                raise NotWholeError(f"{until - self.front.answered} answers are missing of {count}")
+                raise NotWholeError(f"{until - self.proxy.answered} answers are missing of {count}")
             time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a small file system at a folder, for what is done in here; gives None where that is not allowed."""
+    """Mount a small file system at a folder; yields None if that is not permitted."""
     folder.mkdir(parents=True)
     mounted = os.geteuid() == 0 and _runs("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=700", "tmpfs", folder)
     try:
@@ -278,7 +278,7 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 
 
 def release(folder: Path) -> None:
-    """Unmount what a run that was killed has left at a folder."""
+    """Unmount what a killed run has left at a folder."""
     if folder.is_mount():
         _runs("umount", "--lazy", folder)
 

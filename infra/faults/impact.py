@@ -1,4 +1,4 @@
-"""What faults did to the commands that were under way: from the times that the load generator recorded of each."""
+"""What faults did to the commands in progress, from the times that the load generator recorded."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One or more faults at the same time. Times are milliseconds since 1970.
+    """One or more simultaneous faults. Times are milliseconds since 1970.
 
-    It began with the first fault and ended with the last; `whole_ms` is when every part did its work again, None when
-    that did not come about in time, `trouble` then says what did not.
+    It began with the first fault and ended with the last; `whole_ms` is when every part worked again, None if that took
+    too long; `trouble` then says what did not work.
     """
 
     kinds: Sequence[str]
@@ -29,11 +29,10 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the commands met that were under way in an episode, until all was whole again.
+    """What an episode did to the commands in progress, until full recovery.
 
-    `longest_seconds` is how long the slowest of them took, from its first try to its answer; `silent_seconds` the
-    longest time without any answer to anybody; `retried` how many needed more than one try; `errors` how many got no
-    answer.
+    `longest_seconds` is the time of the slowest of them, from its first try to its answer; `silent_seconds` the longest
+    time without any answer to anybody; `retried` how many needed more than one try; `errors` how many got no answer.
     """
 
     commands: int
@@ -46,10 +45,10 @@ class Effect:
 def effect(
     episode: Episode, answers: Sequence[Mapping[str, Any]], since_ms: int = 0, until_ms: float = math.inf
 ) -> Effect:
-    """Return what an episode did to the commands that were answered in it.
+    """Return the impact of an episode on the commands answered in it.
 
-    What went before `since_ms`, when all was whole after the episode before, or after `until_ms`, when the next one
-    began, was not its doing: of commands that were under way then, only the time between counts.
+    Only time from `since_ms`, the recovery from the previous episode, to `until_ms`, the beginning of the next one,
+    counts, also of commands in progress at either.
     """
     end_ms = episode.whole_ms or max((answer["received"] for answer in answers), default=episode.ended_ms)
     met = [answer for answer in answers if answer["received"] >= episode.began_ms and answer["sent"] <= end_ms]

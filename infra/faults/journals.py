@@ -1,7 +1,7 @@
-"""Whether each account is what its journal leads to: entry by entry, by the load generator's model of the rules.
+"""Whether each account is what its journal leads to, entry by entry, by the load generator's model of the rules.
 
-Cash, shares, orders, triggers, average costs and gain are compared, and no entry may be missing, also not from a part
-that was closed or archived. It reads the database and the archives, so it finds what was changed there by hand.
+Cash, shares, orders, triggers, average costs and gain are compared, and no entry may be missing, including those of
+closed and archived parts. It reads the database and the archives, so it also finds manual changes there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +30,7 @@ class GapError(Exception):
 
 
 def differences(database: Database[Document], archives: Archives, price_cents: int) -> Iterator[str]:
-    """Yield what is wrong with accounts or journals, by user; what is archived was traded at the one price there is."""
+    """Yield what is wrong with accounts or journals, by user; archived trades were at the only price there is."""
     for document in database["accounts"].find():
         user, state = document["_id"], state_of(document)
         parts = database["journal"].find({"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}).sort("_id")
@@ -49,7 +49,7 @@ def differences(database: Database[Document], archives: Archives, price_cents: i
 
 
 def _entries(parts: Iterable[Document], version: int) -> Iterator[Entry]:
-    """Yield the entries from the first on, each once: while it is moved, one may stand in two places."""
+    """Yield the entries from the first, each once: while an entry is moved, it may be in two places."""
     expected = 1
     for part in parts:
         if part["from"] > expected:
@@ -91,7 +91,7 @@ def _carry_out(account: Account, entry: Entry, price_cents: int) -> None:
 
 
 def _shown(account: StoredAccount) -> Account:
-    """Return an account of the database as the model has it."""
+    """Return an account of the database as the model represents it."""
 
     def orders(some: Iterable[PendingOrder]) -> list[Order]:
         return [

@@ -1,6 +1,6 @@
-"""What must be true after a run: each check is a name and what it found, empty when all is well.
+"""What must be true after a run: each check has a name and a finding, empty if it passed.
 
-The load generator's verification and the check of the audit log are programs of their own; neither knows the other.
+The load generator's verification and the check of the audit log are separate programs; neither knows the other.
 """
 
 import json
@@ -34,7 +34,7 @@ _CHECK_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class JudgedSystem:
-    """The system to judge, reached directly and not through what disturbs it."""
+    """The system to judge, accessed directly, without the proxies."""
 
     url: str
     token: str
@@ -45,7 +45,7 @@ class JudgedSystem:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that must be true, and why it is not; empty when it is."""
+    """A condition, and why it does not hold; empty if it does."""
 
     name: str
     wrong: str = ""
@@ -61,14 +61,14 @@ def judge(
     late_cents: Mapping[str, int],
     archiving: Archiving | None = None,
 ) -> list[Check]:
-    """Check a run whose report and answers the load generator has written, and which ended with an exit status.
+    """Check a run whose report and answers the load generator has written, with its exit status.
 
     `late_cents` is the cash that the users of `infra/faults/late_requests.py` must have; `archiving` has moved journals
     to archives meanwhile.
     """
     try:
         log = _dump(target, folder)
-    except OSError as error:  # an HTTP status among them
+    except OSError as error:  # including HTTP statuses
         unsound = not_once = f"the server gives no audit log: {error}"
     else:
         unsound, not_once = _unsound(target, log, folder), "; ".join(_not_once(log, answers))
@@ -98,7 +98,7 @@ def _verified(report: Mapping[str, Any], status: int) -> Check:
 
 
 def _dump(target: JudgedSystem, folder: Path) -> Path:
-    """Have the audit log of all users written; return it. Raises OSError when the server gives none."""
+    """Request the audit log of all users; return it. Raises OSError if the server does not write one."""
     request = urllib.request.Request(  # noqa: S310  # our own server
         f"{target.url}/dumplog",
         json.dumps({"filename": "faults.xml"}).encode(),
@@ -120,7 +120,7 @@ def _late_wrong(target: JudgedSystem, late_cents: Mapping[str, int]) -> str:
 
 
 def _archived(target: JudgedSystem, archiving: Archiving) -> Check:
-    """See that entries were archived at all; that none is lost, the journals and the log tell."""
+    """Check that entries were archived at all; the journals and the log tell whether any is lost."""
     with MongoClient[dict[str, Any]](target.mongo_uri) as client:
         account = client[target.mongo_database]["accounts"].find_one({"_id": KEYLESS})
     name = f"journals were archived ({archiving.entries:,} entries; {archiving.failed} runs failed)"
@@ -143,7 +143,7 @@ def _not_led_to(target: JudgedSystem) -> str:
 
 
 def worth_cents(account: Mapping[str, Any]) -> int:
-    """Return cash, reserved cash and shares at the one price there is, of a document of `accounts`."""
+    """Return cash, reserved cash and shares at the only price there is, of a document of `accounts`."""
     state = state_of(account)
     reserved = sum(order["value"] for order in state["pending_buys"])
     reserved += sum(trigger["amount"] for trigger in state["buy_triggers"].values())
@@ -153,7 +153,7 @@ def worth_cents(account: Mapping[str, Any]) -> int:
 
 
 def added_cents(workload: Path) -> int:
-    """Return what the ADDs of a generated workload add; all of them are carried out."""
+    """Return what the ADDs of a generated workload add; all of them are executed."""
     adds = [line.split(",") for line in workload.read_text().splitlines() if "] ADD," in line]
     return sum(int(fields[2].strip().replace(".", "")) for fields in adds)
 
@@ -176,7 +176,7 @@ def _unsound(target: JudgedSystem, log: Path, folder: Path) -> str:
 
 
 def _not_once(log: Path, answers: Path) -> Iterator[str]:
-    """Compare what was acknowledged with the commands in the log, by their numbers."""
+    """Compare what was acknowledged with the commands in the log, by number."""
     logged = Counter(_numbers(log))
     for answer in recorded(answers):
         count = logged[answer["n"]]
@@ -202,7 +202,7 @@ def _numbers(log: Path) -> Iterator[int]:
 
 
 def recorded(answers: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers that the load generator recorded, a command each."""
+    """Yield the answers that the load generator recorded, one per command."""
     with answers.open() as lines:
         for line in lines:
             answer = json.loads(line)
@@ -211,5 +211,5 @@ def recorded(answers: Path) -> Iterator[dict[str, Any]]:
 
 
 def all_well(checks: Sequence[Check]) -> bool:
-    """Return whether nothing is wrong."""
+    """Return whether every check passed."""
     return not any(check.wrong for check in checks)

@@ -1,8 +1,8 @@
-"""Requests with keys that stand still in a server, while their user goes on through the others.
+"""Requests with keys that are stuck in a suspended server, while their user goes on through the others.
 
-A client sends some commands through HAProxy to all servers, of which one stands still with what it got. HAProxy has
-them done by the others, the client goes on with newer keys, and then the server is let go: it must do none again.
-Everything is sent again with its key until it is answered, so how much the user must have at the end is known.
+A client sends commands through HAProxy to all servers, one of which is suspended and keeps what it got. HAProxy sends
+them to the others, the client goes on with newer keys, and then the server is resumed: it must execute none of them
+again. Everything is retried with its key until it is answered, so each user's final cash is known.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 HELD = 4
-"""So many go out at once: with two servers in turn, about half of them meet the one that stands still."""
+"""How many are sent at once: with two servers in turn, about half of them meet the suspended one."""
 
 NEWER = 1_000
-"""So many of a user's keys are remembered, however long ago (SPEC.md section 7)."""
+"""How many of a user's keys are remembered, however old (SPEC.md section 7)."""
 
 HELD_CENTS = 100_000
 _AT_ONCE = 4
@@ -30,7 +30,7 @@ _ANSWER_SECONDS = 60.0
 
 
 class NotAnsweredError(Exception):
-    """A command got no final answer, so that nobody can say what its user must have."""
+    """A command got no final answer, so its user's final cash is unknown."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _User:
 
 
 class LateRequests:
-    """Gives commands of users of its own; `expected_cents` says what each must have in the end."""
+    """Sends commands of its own users; `expected_cents` says what each must have in the end."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
@@ -51,9 +51,9 @@ class LateRequests:
         self._threads = ThreadPoolExecutor(_MOST_THREADS, "late")
 
     def begin(self) -> Callable[[], None]:
-        """Let a new user give commands, the first of which should meet a server that stands still; return what ends it.
+        """Let a new user send commands, the first of which should meet a suspended server; return what ends it.
 
-        What is under way then is still brought to its answer.
+        Commands in progress then are still brought to their answers.
         """
         user = _User(f"late-{len(self._users) + 1}")
         self._users.append(user)
@@ -64,19 +64,19 @@ class LateRequests:
         return user.stopping.set
 
     def expected_cents(self) -> dict[str, int]:
-        """Return what each user must have, once all that was sent has its answer; raises NotAnsweredError."""
+        """Return what each user must have once everything is answered; raises NotAnsweredError."""
         for user in self._users:
             user.stopping.set()
         return {user.name: sum(one.result() for one in user.sent) for user in self._users}
 
     def close(self) -> None:
-        """Give no more commands."""
+        """Send no more commands."""
         for user in self._users:
             user.stopping.set()
         self._threads.shutdown(cancel_futures=True)
 
     def _give(self, user: _User, commands: Iterator[tuple[str, int]], stopping: threading.Event | None) -> int:
-        """Give commands until there are no more, or it is to stop; return the cents they added."""
+        """Send commands until there are no more, or it is to stop; return the cents they added."""
         added = 0
         for key, cents in commands:
             self._insist(user.name, key, cents)

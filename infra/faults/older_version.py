@@ -1,4 +1,4 @@
-"""An older version of the code, taken from the repository, for a rolling upgrade and the way back."""
+"""An older version of the code, from the repository, for a rolling upgrade and a rollback."""
 
 import io
 import re
@@ -15,22 +15,22 @@ _VERSION = re.compile(r"^DATA_VERSION = (\d+)$", re.MULTILINE)
 
 
 class NoOlderCodeError(Exception):
-    """There is no older version of the code that could run beside this one; says why."""
+    """There is no older version of the code that can run beside this one; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class OlderCode:
-    """A version of the code: what it is called, and the folder that it is in."""
+    """A version of the code: its name and its folder."""
 
     name: str
     folder: Path
 
 
 def older_code(project: Path, folder: Path, wanted: str | None = None) -> OlderCode:
-    """Put an older version into a folder: the wanted one, else the newest tag, else what was before the last change.
+    """Extract an older version into a folder: the wanted one, else the newest tag, else the one before the last change.
 
-    Raises NoOlderCodeError when there is none, or it works on data of another version: such builds never run side by
-    side (docs/operations.md).
+    Raises NoOlderCodeError if there is none, or if it uses another data version: such builds never run side by side
+    (docs/operations.md).
     """
     name = wanted or _tag(project) or _last_change(project)
     version = _VERSION.search(_git(project, "show", f"{name}:{_DOCUMENTS}").decode())
@@ -38,7 +38,7 @@ def older_code(project: Path, folder: Path, wanted: str | None = None) -> OlderC
     if found != f"version {DATA_VERSION}":
         raise NoOlderCodeError(f"{name} works on data of {found}, this code on version {DATA_VERSION}")
     with tarfile.open(fileobj=io.BytesIO(_git(project, "archive", "--format=tar", name))) as archive:
-        # As the library's documentation has it for versions of Python with and without filters.
+        # As the library's documentation recommends, for Python versions with and without filters.
         archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
         archive.extractall(folder)  # noqa: S202  # git's own archive of our own repository
     return OlderCode(name, folder)
@@ -52,7 +52,7 @@ def _tag(project: Path) -> str | None:
 
 
 def _last_change(project: Path) -> str:
-    """Return the commit before the last one that changed what servers run."""
+    """Return the commit before the last one that changed the servers' code."""
     commits = _git(project, "rev-list", "-n", "1", "--abbrev-commit", "HEAD", "--", *_CODE).decode().split()
     if not commits:
         raise NoOlderCodeError("no commit has changed the code")

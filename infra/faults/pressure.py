@@ -1,4 +1,4 @@
-"""Requests that are sent over and over while something else goes wrong: one busy user, or logs of all users."""
+"""Repeated requests during a fault: one busy user, or logs of all users."""
 
 import contextlib
 import http.client
@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 _ANSWER_SECONDS = 30.0
 _PAUSE_SECONDS = 0.05
 _FAILURES_OF_OURS = frozenset({500, 501})
-"""What a fault around the servers is no reason for; 502, 503 and 504 it may be."""
+"""Statuses for which a fault around the servers is no excuse; for 502, 503 and 504 it is."""
 
 
 class Pressure:
-    """Sends requests of its own; `sent` counts them, `statuses` how they were answered."""
+    """Sends its own requests; `sent` counts them, `statuses` how they were answered."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
@@ -27,7 +27,7 @@ class Pressure:
         self.statuses: Counter[int] = Counter()
 
     def begin(self, path: str, body: Mapping[str, str], at_once: int, pause_seconds: float = 0.0) -> Callable[[], None]:
-        """Send a POST over and over, so many at the same time; return what ends it, but for what is under way."""
+        """Repeat a POST, `at_once` at the same time; return what ends it, except for requests in progress."""
         over = threading.Event()
         for _ in range(at_once):
             thread = threading.Thread(target=self._repeat, args=(path, body, over, pause_seconds), daemon=True)
@@ -36,12 +36,12 @@ class Pressure:
         return over.set
 
     def settle(self) -> None:
-        """Return when what was ended has its answers: other faults may have to end before that."""
+        """Return when ended requests have their answers: other faults may have to end before that."""
         for thread in self._threads:
             thread.join()
 
     def wrong(self) -> str:
-        """Return what is wrong with the answers, nothing when all may be."""
+        """Return what is wrong with the answers; empty if nothing is."""
         failed = {status: count for status, count in self.statuses.items() if status in _FAILURES_OF_OURS}
         return f"{failed} among {dict(self.statuses)}" if failed else ""
 

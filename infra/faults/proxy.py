@@ -1,6 +1,6 @@
-"""A small HTTP proxy in front of the system: it keeps a pace that can be changed, and can send every request twice.
+"""A small HTTP proxy in front of the system: it sets a pace that can be changed, and can send every request twice.
 
-It expects what the load generator sends, whole requests with their length, one after the other on a connection.
+It expects what the load generator sends: whole requests with their length, one after the other on a connection.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _LIMIT_BYTES = 8 * 1024 * 1024
 _FINAL = frozenset({200, 400, 409, 422})
 _TURNS_TO_CONVERSE = 4
-"""Of the event loop, from a connection that the kernel has accepted to the task that serves it, and one to close it."""
+"""Turns of the event loop from a connection accepted by the kernel to the task that serves it, and one to close it."""
 
 
-class Front:
-    """Runs in a thread of its own; `rate` (requests a second, None for no limit) and `twice` may be set at any time.
+class PacedProxy:
+    """Runs in its own thread; `rate` (requests per second, None for no limit) and `twice` may be changed at any time.
 
-    `answered` counts final answers, `doubled` the requests that were sent a second time.
+    `answered` counts final answers, `doubled` the requests that were sent twice.
     """
 
     def __init__(self, to_port: int) -> None:
@@ -39,15 +39,15 @@ class Front:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its URL."""
         return f"http://{HOST}:{self.port}"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Serve meanwhile."""
+        """Serve during the block."""
         loop = asyncio.new_event_loop()
         ready, stop = threading.Event(), asyncio.Event()
-        thread = threading.Thread(target=lambda: loop.run_until_complete(self._serve(ready, stop)), name="front")
+        thread = threading.Thread(target=lambda: loop.run_until_complete(self._serve(ready, stop)), name="proxy")
         thread.start()
         try:
             ready.wait()
@@ -70,7 +70,7 @@ class Front:
             await asyncio.sleep(0)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry the requests of one connection, each in full and then its answer in full."""
+        """Relay the requests of one connection, each in full and then its answer in full."""
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._keep(asyncio.current_task())
         try:
@@ -83,7 +83,7 @@ class Front:
                 upstream[1].write(request)
                 answer = await _read_message(upstream[0])
                 if answer is None:
-                    return  # the system hung up without an answer, and so do we
+                    return  # the system closed without an answer, and so do we
                 self._count(answer)
                 writer.write(answer)
                 await writer.drain()
@@ -109,7 +109,7 @@ class Front:
         task.add_done_callback(self._tasks.discard)
 
     async def _copy(self, request: bytes) -> None:
-        """Send a request over another connection at the same time; nobody waits for its answer."""
+        """Send a request over another connection at the same time; its answer is discarded."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await self._connect()
             with contextlib.closing(writer):
@@ -129,7 +129,7 @@ class Front:
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes | None:
-    """Return a whole request or answer, None when the other side has closed before one."""
+    """Return a whole request or answer, or None if the peer closed first."""
     try:
         head = await reader.readuntil(_LINE_END * 2)
     except asyncio.IncompleteReadError as error:

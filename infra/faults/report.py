@@ -1,4 +1,4 @@
-"""A run as a table, as a page of its own and as JSON."""
+"""A run as a table, as a self-contained page and as JSON."""
 
 import html
 import json
@@ -13,7 +13,7 @@ from infra.faults.impact import Effect, Episode
 from infra.faults.judge import Check
 
 STALL_SECONDS = 15.0
-"""The longest that a command may take when the primary dies."""
+"""The longest that a command may take if the primary dies."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
@@ -28,7 +28,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; }
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that is known of a run."""
+    """Everything known about a run."""
 
     seed: int
     commands: int
@@ -44,13 +44,13 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Return whether every fault was survived and every check is well."""
+        """Return whether every fault was survived and every check passed."""
         survived = all(verdict(episode, effect) == "survived" for episode, effect in self.episodes)
         return survived and not self.trouble and not any(check.wrong for check in self.checks)
 
 
 def verdict(episode: Episode, effect: Effect) -> str:
-    """Return what is to be said of one episode."""
+    """Return the verdict on one episode."""
     if episode.trouble:
         return f"not whole again: {episode.trouble}"
     if effect.errors:
@@ -61,7 +61,7 @@ def verdict(episode: Episode, effect: Effect) -> str:
 
 
 def lines(run: Run) -> list[str]:
-    """Return the run as a table of text."""
+    """Return the run as a text table."""
     widths = (58, 40, 9, 8, 9, 9, 9, 8)
     heads = ("fault", "what was hit", "at", "lasted", "commands", "retried", "longest", "silent")
     table = ["".join(f"{head:<{width}}" for head, width in zip(heads, widths, strict=True)) + "verdict"]
@@ -91,7 +91,7 @@ def _cells(run: Run, episode: Episode, effect: Effect) -> list[str]:
 
 
 def write(run: Run, folder: Path) -> None:
-    """Write report.json and report.html, which needs nothing but itself."""
+    """Write report.json and the self-contained report.html."""
     (folder / "report.json").write_text(json.dumps(_as_json(run), indent=1) + "\n")
     (folder / "report.html").write_text(_page(run))
 

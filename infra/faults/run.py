@@ -1,4 +1,4 @@
-"""A run: a workload is replayed through the front while faults come and go, and is judged afterwards."""
+"""A run: a workload is replayed through the proxy while faults come and go, and the result is judged."""
 
 import contextlib
 import json
@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.faults.breakages import KINDS, NO_DESCRIPTORS, ROLLING_UPGRADE, Breakage, Kind
-from infra.faults.cluster import MEMBERS, SERVERS, NotWholeError, Site, small_disk
+from infra.faults.cluster import MEMBERS, SERVERS, Cluster, NotWholeError, small_disk
 from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, JudgedSystem, judge, recorded
 from infra.faults.late_requests import LateRequests, NotAnsweredError
 from infra.faults.older_version import NoOlderCodeError, OlderCode, older_code
-from infra.faults.proxy import Front
+from infra.faults.proxy import PacedProxy
 from infra.faults.report import Run
 from infra.host import guard
 from infra.local.background import running_stack
@@ -31,7 +31,7 @@ from infra.local.stack import DUMPS, LEGACY, PROJECT
 DISK_FULL = "disk-full"
 MEMBER_WITH_SMALL_DISK = f"mongod-{MEMBERS}"
 _EPISODE_SECONDS = 12.0
-"""About how long an episode takes with what comes back after it: the pace is such that commands last for all."""
+"""About how long an episode takes, including recovery: the pace is such that the commands last for all."""
 
 _TOGETHER = 3
 _STAGGER_SECONDS = 2.0
@@ -58,14 +58,14 @@ STACK = (
 
 
 class RunFailedError(Exception):
-    """A run that could not be carried out."""
+    """A run that could not be completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is made of. `rounds` is how often several faults come at the same time, after each came alone.
+    """The options of a run. `rounds` is how often several faults come at the same time, after each came alone.
 
-    `older` is the version of the code that a rolling upgrade is from, by default the last one before this.
+    `older` is the version of the code that a rolling upgrade starts from, by default the last one before this.
     """
 
     seed: int
@@ -78,18 +78,18 @@ class RunOptions:
 
 
 def run(options: RunOptions, folder: Path) -> Run:
-    """Carry out a run in an empty folder; return all that is known of it. Raises RunFailedError."""
+    """Run in an empty folder; return everything known about the run. Raises RunFailedError."""
     workload = folder / "workload.txt"
     size = [f"--users={options.users}", f"--commands={options.commands}", f"--symbols={options.symbols}"]
     if _run_loadgen("generate", *size, f"--seed={options.seed}", f"--out={workload}") != 0:
-        raise RunFailedError("no workload could be made")
+        raise RunFailedError("no workload could be generated")
     data = folder / "stack"
     with contextlib.ExitStack() as things:
         wanted = DISK_FULL in options.kinds
         disk = things.enter_context(small_disk(data / MEMBER_WITH_SMALL_DISK)) if wanted else None
         stack = things.enter_context(running_stack(data, *STACK))
-        front = Front(urlsplit(stack.url).port or 0)
-        things.enter_context(front.running())
+        proxy = PacedProxy(urlsplit(stack.url).port or 0)
+        things.enter_context(proxy.running())
         late = things.enter_context(contextlib.closing(LateRequests(stack.url, stack.operator_token)))
         skipped: dict[str, str] = {}
         if wanted and disk is None:
@@ -102,34 +102,34 @@ def run(options: RunOptions, folder: Path) -> Run:
                 older = older_code(PROJECT, folder / "older", options.older)
             except NoOlderCodeError as error:
                 skipped[ROLLING_UPGRADE] = str(error)
-        return _run(options, Site(stack, front, late, disk, older), workload, folder, skipped)
+        return _run(options, Cluster(stack, proxy, late, disk, older), workload, folder, skipped)
 
 
-def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped: Mapping[str, str]) -> Run:
+def _run(options: RunOptions, cluster: Cluster, workload: Path, folder: Path, skipped: Mapping[str, str]) -> Run:
     source = random.Random(options.seed)  # noqa: S311  # repeatable, no secret
     kinds = [KINDS[name] for name in options.kinds if name not in skipped]
     plan = _plan(kinds, options.rounds, source)
     answers, report = folder / "answers.jsonl", folder / "loadgen.json"
     began, began_ms = time.monotonic(), _now_ms()
     trouble = ""
-    with _replaying(site, workload, answers, report, folder / "loadgen.txt") as replay, site.archiving.running():
+    with _replaying(cluster, workload, answers, report, folder / "loadgen.txt") as replay, cluster.archiving.running():
         episodes: list[Episode] = []
         try:
-            # It reads every account first, and that is no command.
-            site.wait_for_answers(options.users, lambda: replay.poll() is None)
+            # It reads every account first, which are no commands.
+            cluster.wait_for_answers(options.users, lambda: replay.poll() is None)
             for number, together in enumerate(plan):
-                left = max(1, options.commands - site.front.answered)
-                site.front.rate = left / (_EPISODE_SECONDS * (len(plan) - number))
-                site.wait_for_answers(_BETWEEN_ANSWERS, lambda: replay.poll() is None)
+                left = max(1, options.commands - cluster.proxy.answered)
+                cluster.proxy.rate = left / (_EPISODE_SECONDS * (len(plan) - number))
+                cluster.wait_for_answers(_BETWEEN_ANSWERS, lambda: replay.poll() is None)
                 if replay.poll() is not None:
                     trouble = f"the replay ended before {' + '.join(kind.name for kind in together)}"
                     break
-                episodes.append(_carry_out(together, site, source))
+                episodes.append(_carry_out(together, cluster, source))
         except (NotWholeError, ControlError) as error:
             trouble = str(error)
-        site.front.rate = None
+        cluster.proxy.rate = None
         status = replay.wait(_END_SECONDS)
-        site.pressure.settle()
+        cluster.pressure.settle()
     if not report.exists():
         raise RunFailedError(f"the load generator ended with {status}; see {folder / 'loadgen.txt'}")
     figures: dict[str, Any] = json.loads(report.read_text())
@@ -141,19 +141,19 @@ def _run(options: RunOptions, site: Site, workload: Path, folder: Path, skipped:
         seconds=time.monotonic() - began,
         episodes=_with_effects(episodes, answers),
         checks=[
-            *_judged(site, workload, answers, figures, status, folder),
-            *_older_checks(site),
-            *_pressure_checks(site),
+            *_judged(cluster, workload, answers, figures, status, folder),
+            *_older_checks(cluster),
+            *_pressure_checks(cluster),
         ],
         skipped=[f"{name}: {why}" for name, why in skipped.items()],
-        doubled=site.front.doubled,
+        doubled=cluster.proxy.doubled,
         figures={key: figures.get(key) for key in ("seconds", "rate", "retries", "retry_reasons", "latency_ms")},
         trouble=trouble,
     )
 
 
 def _plan(kinds: Sequence[Kind], rounds: int, source: random.Random) -> list[list[Kind]]:
-    """Return the episodes: each kind alone, in any order, then several together that hit different things."""
+    """Return the episodes: each kind alone, in random order, then several together with different targets."""
     plan = [[kind] for kind in source.sample(kinds, len(kinds))]
     for _ in range(rounds):
         by_thing: dict[str, Kind] = {}
@@ -163,43 +163,43 @@ def _plan(kinds: Sequence[Kind], rounds: int, source: random.Random) -> list[lis
     return plan
 
 
-def _carry_out(together: Sequence[Kind], site: Site, source: random.Random) -> Episode:
-    """Begin the faults, one soon after the other, end each after its time, and wait until all is whole."""
+def _carry_out(together: Sequence[Kind], cluster: Cluster, source: random.Random) -> Episode:
+    """Begin the faults, one soon after the other, end each after its time, and wait for recovery."""
     began_ms = _now_ms()
     begun: list[tuple[float, Breakage]] = []
     for number, kind in enumerate(together):
         if number:
             time.sleep(source.uniform(0, _STAGGER_SECONDS))
-        # Which member is primary changes under way: a moment without one is no reason to hit nobody.
-        begun.append((time.monotonic() + kind.seconds, _insist(kind, site, source)))
+        # The primary changes meanwhile: a moment without one is no reason to skip a fault.
+        begun.append((time.monotonic() + kind.seconds, _insist(kind, cluster, source)))
     for ends, breakage in sorted(begun, key=lambda one: one[0]):
         time.sleep(max(0.0, ends - time.monotonic()))
         breakage.end()
     ended_ms = _now_ms()
     names, targets = [kind.name for kind in together], [breakage.target for _, breakage in begun]
     try:
-        site.wait_until_whole()
+        cluster.wait_until_whole()
     except NotWholeError as error:
         return Episode(names, targets, began_ms, ended_ms, None, str(error))
     return Episode(names, targets, began_ms, ended_ms, _now_ms())
 
 
-def _insist(kind: Kind, site: Site, source: random.Random) -> Breakage:
+def _insist(kind: Kind, cluster: Cluster, source: random.Random) -> Breakage:
     for _ in range(50):
         with contextlib.suppress(NotWholeError):
-            return kind.begin(site, source)
+            return kind.begin(cluster, source)
         time.sleep(0.2)
-    return kind.begin(site, source)
+    return kind.begin(cluster, source)
 
 
 @contextlib.contextmanager
 def _replaying(
-    site: Site, workload: Path, answers: Path, report: Path, output: Path
+    cluster: Cluster, workload: Path, answers: Path, report: Path, output: Path
 ) -> "Iterator[subprocess.Popen[bytes]]":
-    """Replay the workload through the front meanwhile."""
+    """Replay the workload through the proxy during the block."""
     command = [
         *_loadgen("replay", str(workload)),
-        *(f"--url={site.front.url}", f"--json={report}", f"--answers={answers}", "--verify", "--quiet"),
+        *(f"--url={cluster.proxy.url}", f"--json={report}", f"--answers={answers}", "--verify", "--quiet"),
         *(f"--threads={_THREADS}", "--retries=200", "--give-up=240"),
     ]
     with (
@@ -207,7 +207,7 @@ def _replaying(
         subprocess.Popen(
             command,
             cwd=PROJECT,
-            env=os.environ | {"LOADGEN_TOKEN": site.stack.operator_token},
+            env=os.environ | {"LOADGEN_TOKEN": cluster.stack.operator_token},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -230,28 +230,28 @@ def _with_effects(episodes: Sequence[Episode], answers: Path) -> list[tuple[Epis
 
 
 def _judged(
-    site: Site, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
+    cluster: Cluster, workload: Path, answers: Path, report: Mapping[str, Any], status: int, folder: Path
 ) -> list[Check]:
-    stack = site.stack
+    stack = cluster.stack
     target = JudgedSystem(stack.url, stack.operator_token, stack.mongo_uri, stack.mongo_database, stack.data / DUMPS)
     try:
-        late_cents = site.late.expected_cents()
+        late_cents = cluster.late.expected_cents()
     except NotAnsweredError as error:
         return [Check("late requests are answered", str(error))]
-    return judge(target, workload, answers, report, status, folder, late_cents, site.archiving)
+    return judge(target, workload, answers, report, status, folder, late_cents, cluster.archiving)
 
 
-def _older_checks(site: Site) -> list[Check]:
-    """See that the older version was in use at all; a server that was just upgraded may have answered nothing."""
-    if site.older is None:
+def _older_checks(cluster: Cluster) -> list[Check]:
+    """Check that the older version was in use at all; a server that was just upgraded may have answered nothing."""
+    if cluster.older is None:
         return []
-    wrong = "" if site.older_commands else "it answered none"
-    return [Check(f"{site.older.name} answered commands, too ({site.older_commands:,})", wrong)]
+    wrong = "" if cluster.older_commands else "it answered none"
+    return [Check(f"{cluster.older.name} answered commands, too ({cluster.older_commands:,})", wrong)]
 
 
-def _pressure_checks(site: Site) -> list[Check]:
-    asked = site.pressure.statuses.total()
-    return [Check(f"requests over and over met no fault of ours ({asked:,})", site.pressure.wrong())] if asked else []
+def _pressure_checks(cluster: Cluster) -> list[Check]:
+    asked = cluster.pressure.statuses.total()
+    return [Check(f"repeated requests met no fault of ours ({asked:,})", cluster.pressure.wrong())] if asked else []
 
 
 def _loadgen(*arguments: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Takes the data of older builds over: see `docs/operations.md`, upgrade and way back."""
+"""Migrates the data of older builds: see `docs/operations.md`, upgrade and rollback."""

@@ -1,12 +1,12 @@
-"""Take the data of an older build over, with all servers stopped.
+"""Migrate the data of an older build, with all servers stopped.
 
-python -m infra.migrate --dry-run                # what is there, and whether it can be taken over; changes nothing
+python -m infra.migrate --dry-run                # what is there, and whether it can be migrated; changes nothing
 python -m infra.migrate                          # the database that MONGO_URI and MONGO_DATABASE name
 python -m infra.migrate --data .data             # that of the local stack in this folder, which must not be running
 
-Interrupted, it is begun again and goes on; done, it does nothing. Make a backup first: an older build cannot read what
-was taken over. Exit status 0: the data are of this build's version (with --dry-run: they can be); 1: they are not, and
-it was said why; 2: wrong arguments or settings; 130: interrupted.
+After an interruption, run it again and it continues; when it is done, it does nothing. Make a backup first: an older
+build cannot read migrated data. Exit status 0: the data have this build's version (with --dry-run: they can be
+migrated); 1: they do not, and it says why; 2: wrong arguments or settings; 130: interrupted.
 """
 
 import argparse
@@ -47,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _database(options) as database:
             return _run(database, options)
     except (KeyboardInterrupt, StopRequestedError):
-        print("interrupted: nothing is lost; the same command again goes on", file=sys.stderr)
+        print("interrupted: nothing is lost; run the same command again to continue", file=sys.stderr)
         return _INTERRUPTED
     except (InvalidURI, ConfigurationError, _SettingMissingError) as error:
         print(error, file=sys.stderr)
         return 2
     except PyMongoError as error:
-        print(f"the database failed: {error}\nnothing is lost; the same command again goes on", file=sys.stderr)
+        print(f"the database failed: {error}\nnothing is lost; run the same command again to continue", file=sys.stderr)
     except (MigrationError, NoDatabaseError, FolderInUseError, PartError, BinaryMissingError) as error:
         print(error, file=sys.stderr)
     return 1
@@ -107,7 +107,7 @@ def _run(database: Database[Document], options: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Says once a second how far it is."""
+    """Prints the progress once a second."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _PROGRESS_SECONDS

@@ -1,11 +1,11 @@
-"""The forms that accounts have had, and how each becomes that of this build (`chalicelib/store/documents.py`).
+"""The formats that accounts have had, and their conversion to that of this build (`chalicelib/store/documents.py`).
 
 1  the fields of the state in the document itself (before commit 33d2616)
 2  the state as the one element of an array, `state`
 3  the same, in an array named `v3`, with a filter of the idempotency keys in place of `closed`, the hashes of those in
    closed parts
 
-What came without a new number was added, and is read leniently where it is missing.
+Additions without a new number are read leniently where they are missing.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ _FORM_2 = "state"
 
 
 class UnknownFormError(Exception):
-    """A document of `accounts` that no build has made."""
+    """A document of `accounts` that no build has written."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         super().__init__(f"the account {document['_id']!r} has a form that no build has made: {sorted(document)[:8]}")
 
 
 def form_of(document: Mapping[str, Any]) -> int:
-    """Return the number of an account's form; raises UnknownFormError."""
+    """Return the version of an account's format; raises UnknownFormError."""
     if STATE in document:
         return DATA_VERSION
     if isinstance(document.get(_FORM_2), list):
@@ -36,7 +36,7 @@ def form_of(document: Mapping[str, Any]) -> int:
 
 
 def converted(document: Document) -> Document:
-    """Return an account of an older form in that of this build; raises UnknownFormError."""
+    """Return an account of an older format in that of this build; raises UnknownFormError."""
     match form_of(document):
         case 1:
             state = {name: value for name, value in document.items() if name != "_id"}
@@ -48,7 +48,7 @@ def converted(document: Document) -> Document:
 
 
 def _with_filter(state: Mapping[str, Any]) -> Document:
-    """Return a state with a filter of its idempotency keys; it had hashes of those in closed parts, newest first."""
+    """Return a state with a filter of its idempotency keys, from the hashes of those in closed parts, newest first."""
     keys = KeyFilter()
     for part in reversed(state.get("closed", ())):
         for place in range(0, len(part["keys"]), HASH_BYTES):
@@ -61,7 +61,7 @@ def _with_filter(state: Mapping[str, Any]) -> Document:
 
 
 def unchanged(document: Document) -> Document:
-    """Return the filter that finds an account of an older form as long as nothing was written to it."""
+    """Return a filter that matches an account of an older format as long as it is unchanged."""
     if form_of(document) == 1:
         return {"_id": document["_id"], "version": document["version"]}
     return {"_id": document["_id"], f"{_FORM_2}.version": document[_FORM_2][0]["version"]}

@@ -1,7 +1,7 @@
-"""Takes a database to the form of this build, account by account; begun again, it goes on where it was.
+"""Migrates a database to this build's data version, account by account; after an interruption it continues.
 
-While it is at work the version of the data says so, and no build of ours trades on them. An account that somebody
-writes to all the same is taken over as it is afterwards: each is replaced on the condition that it is unchanged.
+Meanwhile the data version says so, and no build of ours trades on the data. An account that somebody writes all the
+same is migrated as it is afterwards: each is replaced on the condition that it is unchanged.
 """
 
 from collections import Counter
@@ -21,35 +21,35 @@ from chalicelib.store.registry import DATA, META
 from infra.migrate.forms import UnknownFormError, converted, form_of, unchanged
 
 APP_NAMES = "^day-trading( |$)"
-"""By which servers say who they are when they connect; older ones without a name of their own."""
+"""The application names of servers; older ones have no name of their own."""
 
 _BATCH = 200
 _SHOWN = 5
 
 Progress = Callable[[int, int], None]
-"""Told how many accounts were looked at, of about how many."""
+"""Called with how many accounts were processed, of about how many."""
 
 
 class MigrationError(Exception):
-    """The data cannot be taken over; says why, and what to do."""
+    """The data cannot be migrated; says why, and what to do."""
 
 
 @dataclass(slots=True)
 class MigrationOutcome:
-    """How many accounts of each older form there were, and which had a form that is not known, the first few."""
+    """How many accounts of each older format there were, and the first few of unknown formats."""
 
     found: Counter[int] = field(default_factory=Counter)
     unknown: list[str] = field(default_factory=list)
 
 
 def version_of(database: Database[Document]) -> int | None:
-    """Return the version that the data bear, None when they bear none."""
+    """Return the data version, or None."""
     found = database[META].find_one({"_id": DATA}, {"version": 1})
     return None if found is None else int(found["version"])
 
 
 def servers_of(database: Database[Document]) -> list[str]:
-    """Return the addresses from which servers are connected; none where this user may not know."""
+    """Return the addresses of connected servers; empty if this user may not list them."""
     pipeline: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": True, "idleConnections": True}},
         {"$match": {"appName": {"$regex": APP_NAMES}}},
@@ -62,14 +62,14 @@ def servers_of(database: Database[Document]) -> list[str]:
 
 
 def look(database: Database[Document], progress: Progress) -> MigrationOutcome:
-    """Convert every account of an older form in mind only; return what was found."""
+    """Convert every account of an older format without writing it; return what was found."""
     return _each_batch(database, lambda _: None, progress)
 
 
 def migrate(database: Database[Document], progress: Progress) -> MigrationOutcome:
-    """Take all accounts over, then the indexes, then the version.
+    """Migrate all accounts, then the indexes, then the data version.
 
-    Raises MigrationError for accounts of a form that is not known; nothing is lost then, and nobody can trade.
+    Raises MigrationError for accounts of an unknown format; nothing is lost then, and nobody can trade.
     """
     database[META].update_one(
         {"_id": DATA}, {"$set": {"version": MIGRATING}, "$setOnInsert": {"processes": 0}}, upsert=True
@@ -82,7 +82,7 @@ def migrate(database: Database[Document], progress: Progress) -> MigrationOutcom
         if outcome.unknown:
             raise MigrationError("; ".join(outcome.unknown))
         if not outcome.found:
-            break  # what was written to meanwhile was met again
+            break  # accounts written meanwhile were visited again
     make_account_indexes(database)
     database[META].update_one({"_id": DATA}, {"$set": {"version": DATA_VERSION}})
     return whole
@@ -116,7 +116,7 @@ def _replace(database: Database[Document], batch: list[Document]) -> None:
 
 
 def _drop_old_indexes(database: Database[Document]) -> None:
-    """Drop those of ours that are of another form: ours could not be made beside them."""
+    """Drop our indexes of another data version: the new ones could not be created beside them."""
     there = database["accounts"].index_information()
     ours = {model.document["name"] for model in ACCOUNT_INDEXES}
     for name in set(missing_indexes(database)) & ours & there.keys():

@@ -1,1 +1,1 @@
-"""Mutation testing: small faults put into the code one at a time, and whether the tests notice (`make mutants`)."""
+"""Mutation testing: small faults put into the code one at a time, to see whether the tests notice (`make mutants`)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
-"""The faults that change nothing a test could see, each with the reason."""
+"""Equivalent mutants, which no test can notice, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,12 @@ AREAS = (
 
 
 def files_of(root: Path, patterns: tuple[str, ...]) -> list[str]:
-    """Return the files of tests that match, in the order of the patterns."""
+    """Return the test files that match, in the order of the patterns."""
     found = (path for pattern in patterns for path in sorted((root / "tests").glob(pattern)))
     return list(dict.fromkeys(str(path.relative_to(root)) for path in found))
 
 
 def equivalents() -> dict[str, str]:
-    """Return the names of the faults that are none, and why."""
+    """Return the names of equivalent mutants, and why they are equivalent."""
     listed = tomllib.loads(EQUIVALENT.read_text()).get("equivalent", [])
     return {one["fault"]: one["reason"] for one in listed}

@@ -1,4 +1,4 @@
-"""The command line: draws a fixed sample of faults, tries each, and says which the tests did not notice."""
+"""The command line: draws a fixed sample of faults, tries each, and lists those that the tests did not notice."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ _LEAST_PERCENT = 95.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 when enough of the faults were noticed, 1 when not, 2 when the tests cannot be run."""
+    """Return 0 if enough of the faults were noticed, 1 if not, 2 if the tests cannot be run."""
     options = _parser().parse_args(arguments)
     areas = [area for area in AREAS if not options.area or area.name in options.area]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -39,13 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.mutants", description=__doc__)
     add_examples(parser, "python -m infra.mutants --area domain --sample 20")
     names = [area.name for area in AREAS]
-    parser.add_argument("--area", action="append", choices=names, help="only this one (may be given several times)")
+    parser.add_argument("--area", action="append", choices=names, help="only this area (repeatable)")
     parser.add_argument(
-        "--sample", type=positive, default=50, metavar="N", help="faults an area (default: %(default)s)"
+        "--sample", type=positive, default=50, metavar="N", help="faults for each area (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1, help="draws another sample (default: %(default)s)")
-    parser.add_argument("--file", metavar="TEXT", default="", help="only faults of modules whose path has this in it")
-    parser.add_argument("--no-servers", action="store_true", help="unit tests alone must notice")
+    parser.add_argument("--file", metavar="TEXT", default="", help="only faults of modules whose path contains TEXT")
+    parser.add_argument("--no-servers", action="store_true", help="use only the unit tests")
     parser.add_argument(
         "--processes", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: %(default)s"
     )
@@ -54,20 +54,20 @@ def _parser() -> argparse.ArgumentParser:
         type=decimal(0, 100, "per cent"),
         default=_LEAST_PERCENT,
         metavar="PERCENT",
-        help="to be killed (default: %(default)s)",
+        help="the least share that must be killed (default: %(default)s)",
     )
     return parser
 
 
 def sample_of(area: Area, size: int, seed: int, only: str = "") -> list[Fault]:
-    """Draw faults of an area: the same ones as long as the functions that they are in stay the same."""
+    """Draw faults of an area: the same ones as long as their functions do not change."""
     files = sorted({str(path.relative_to(PROJECT)) for path in (PROJECT / area.folder).rglob("*.py")} | {*area.also})
     faults = [fault for file in files if only in file for fault in faults_of(PROJECT, file)]
     return sorted(faults, key=lambda fault: fault.rank(seed))[:size]
 
 
 def _try_area(area: Area, copies: "SimpleQueue[Copy]", options: argparse.Namespace) -> float:
-    """Try a sample of an area's faults, print what became of them, and return the percentage that was killed."""
+    """Try a sample of an area's faults, print the outcomes, and return the percentage that was killed."""
     reasons = equivalents()
     drawn = sample_of(area, options.sample, options.seed, options.file)
     faults = [fault for fault in drawn if fault.name not in reasons]

@@ -1,4 +1,4 @@
-"""The faults that can be put into a module: each is one expression or statement of it, written otherwise."""
+"""The faults that can be put into a module: each changes one expression or statement."""
 
 import ast
 import hashlib
@@ -33,13 +33,13 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.RShift: ast.LShift,
 }
 _OTHER_FUNCTION = {"min": "max", "max": "min", "any": "all", "all": "any"}
-_MOST_KEYWORDS = 3  # a call with more makes a record: without one of its fields, it fails wherever it is run
-_NO_BEHAVIOUR = frozenset({"annotation", "returns", "decorator_list", "bases"})  # fields whose code is about types
+_MOST_KEYWORDS = 3  # a call with more makes a record: without one of its fields it fails anywhere
+_NO_BEHAVIOUR = frozenset({"annotation", "returns", "decorator_list", "bases"})  # fields that concern types
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: `old`, at these bytes of the file, becomes `new`. `name` stays the same while its function does."""
+    """One fault: `old`, at these bytes of the file, becomes `new`. `name` is stable while its function is unchanged."""
 
     name: str
     file: str
@@ -54,12 +54,12 @@ class Fault:
         return source[: self.start] + self.new.encode() + source[self.end :]
 
     def rank(self, seed: int) -> str:
-        """Return what faults are drawn by: a change of other functions leaves the rest of a sample as it was."""
+        """Return a key to draw faults by, so that changes in other functions leave the rest of a sample as it was."""
         return hashlib.sha256(f"{seed} {self.name}".encode()).hexdigest()
 
 
 def faults_of(root: Path, file: str) -> Iterator[Fault]:
-    """Yield all faults that a module can be given, in the order of its text."""
+    """Yield all faults for a module, in the order of its text."""
     source = (root / file).read_bytes()
     starts = [0]
     for line in source.splitlines(keepends=True):
@@ -88,7 +88,7 @@ def _change(old: str, node: ast.AST, text: str, new: ast.AST) -> str:
 
 
 def _variants(node: ast.AST, where: str) -> Iterator[tuple[str, ast.expr | ast.stmt, ast.expr | ast.stmt]]:
-    """Yield the function that a node stands in, the node, and what it can become."""
+    """Yield a node's function, the node, and its possible replacements."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         where = f"{where}.{node.name}".removeprefix(".")
     elif _is_left_alone(node):
@@ -109,7 +109,7 @@ def _variants(node: ast.AST, where: str) -> Iterator[tuple[str, ast.expr | ast.s
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Tell what is no behaviour: documentation, types, assertions, logging, and texts for people."""
+    """Return whether a node has no behaviour: documentation, types, assertions, logging, and messages."""
     match node:
         case ast.Assert() | ast.JoinedStr() | ast.Expr(value=ast.Constant()):
             return True
@@ -145,7 +145,7 @@ def _other_constants(node: ast.Constant) -> Iterator[ast.expr]:
             yield ast.Constant(not value)
         case ast.Constant(int() | float() as number):
             yield ast.Constant(number + 1)
-        case ast.Constant(str() as text) if text and " " not in text:  # a code or a field; what has blanks is prose
+        case ast.Constant(str() as text) if text and " " not in text:  # a code or a field; text with blanks is prose
             yield ast.Constant(f"{text}X")
 
 

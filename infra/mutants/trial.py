@@ -1,4 +1,4 @@
-"""One fault at a time in a copy of the project, and the tests that must notice it run there."""
+"""Tries one fault at a time in a copy of the project, with the tests that must notice it."""
 
 import enum
 import os
@@ -21,7 +21,7 @@ _SHOWN_CHARACTERS = 4000
 
 
 class TrialOutcome(enum.Enum):
-    """What became of a fault."""
+    """The outcome of a fault."""
 
     UNIT = "killed by a unit test"
     SERVERS = "killed by a test on servers"
@@ -35,7 +35,7 @@ class TrialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of the project in a folder of its own; the project itself is never touched."""
+    """A copy of the project in its own folder; the project itself is never touched."""
 
     root: Path
 
@@ -52,7 +52,7 @@ class Copy:
         return cls(root)
 
     def baseline(self, area: Area, *, servers: bool) -> dict[tuple[str, ...], float]:
-        """Return how long the tests of an area take. Raises TrialError when they fail with nothing wrong."""
+        """Return how long the tests of an area take. Raises TrialError if they fail without a fault."""
         taken = {}
         for patterns in (area.unit, area.servers if servers else ()):
             tests = files_of(self.root, patterns)
@@ -64,7 +64,7 @@ class Copy:
         return taken
 
     def outcome(self, fault: Fault, area: Area, baseline: dict[tuple[str, ...], float]) -> TrialOutcome:
-        """Put a fault in, run the tests until one fails, and take it out again."""
+        """Insert a fault, run the tests until one fails, and remove the fault."""
         file = self.root / fault.file
         sound = file.read_bytes()
         file.write_bytes(fault.put_into(sound))
@@ -79,9 +79,9 @@ class Copy:
             file.write_bytes(sound)
 
     def _run(self, tests: Sequence[str], limit_seconds: float) -> tuple[int | None, str]:
-        """Run tests to the first that fails; return what pytest made of it and the end of what it said.
+        """Run tests up to the first failure; return pytest's exit code and the end of its output.
 
-        That is 0 when all passed, 1 when one failed, 2 when one cannot be imported, None when they came to no end.
+        The code is 0 if all passed, 1 if one failed, 2 if one cannot be imported, None if they did not end.
         """
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
         command = [sys.executable, "-B", "-m", "pytest", *options, *tests]
@@ -101,7 +101,7 @@ class Copy:
 
 
 def _end_all_of(process: "subprocess.Popen[bytes]") -> None:
-    """End what the tests may have left, too: they are a session of their own."""
+    """Also end what the tests may have left: they are a session of their own."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,1 +1,1 @@
-"""Our own server of the legacy quote protocol, as slow and unreliable as it is told to be."""
+"""A server of the legacy quote protocol, as slow and unreliable as configured."""

@@ -1,4 +1,4 @@
-"""How slow and how unreliable the server is: drawn for each question from a seeded source."""
+"""How slow and unreliable the server is, drawn for each question from a seeded source."""
 
 import random
 import re
@@ -10,8 +10,8 @@ MAX_DELAY_SECONDS = 60.0
 MAX_SKEW_MS = 86_400_000
 
 RECORDED = ((0.69, 0.009), (0.14, 1.0), (0.08, 2.0), (0.05, 3.0), (0.04, 4.0))
-"""How often the course's quote server took how many seconds, in two recordings of 1,200 and 1,728 answers: 66 to 71 %
-about 9 ms, then whole seconds."""
+"""Shares and seconds of the course's quote server, from two recordings of 1,200 and 1,728 answers: 66 to 71 % took
+about 9 ms, the others whole seconds."""
 
 _JITTER_SECONDS = 0.003
 _NUMBER = r"[0-9]{1,3}(?:\.[0-9]{1,6})?"
@@ -24,21 +24,21 @@ Delay = Callable[[random.Random], float]
 
 
 class Failure(StrEnum):
-    """A way not to answer."""
+    """A way to fail."""
 
     SILENT = "silent"
-    """Nothing, with the connection left open."""
+    """No answer; the connection stays open."""
     RESET = "reset"
     """The connection is reset."""
     GARBAGE = "garbage"
-    """A line that is not an answer to the question."""
+    """A line that does not answer the question."""
     HALF = "half"
-    """Only the beginning of the answer, and the connection is closed."""
+    """Only the beginning of the answer; then the connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What the server does to a question: how long it waits, and how often it fails, in which ways."""
+    """How the server treats a question: the delay, and how often and in which ways it fails."""
 
     delay: Delay
     fail_rate: float = 0.0
@@ -47,10 +47,10 @@ class Behaviour:
 
 
 def parse_delay(text: str) -> Delay:
-    """Return the distribution of `X` (always so long), `A:B` (uniform) or `exp:MEAN` (exponential), in seconds.
+    """Return the distribution `X` (constant), `A:B` (uniform) or `exp:MEAN` (exponential), in seconds.
 
-    `recorded` is that of the course's quote server. Raises ValueError for anything else, and beyond 60 s; longer draws
-    are cut to that.
+    `recorded` is that of the course's quote server. Raises ValueError for anything else, and for values above 60 s;
+    longer draws are cut to that.
     """
     if text == "recorded":
         return _recorded
@@ -75,12 +75,12 @@ def _recorded(source: random.Random) -> float:
 
 
 def beginning(answer: bytes) -> bytes:
-    """Return the part of an answer before its last field, which nobody can take for the whole."""
+    """Return an answer without its last field, which cannot be mistaken for the whole."""
     return answer[: answer.rindex(b",")]
 
 
 def garbage(answer: bytes, source: random.Random) -> bytes:
-    """Return a line that looks more or less like the answer and must not be taken for it."""
+    """Return a line that resembles the answer more or less and must not be accepted."""
     price, symbol, user, timestamp, cryptokey = answer.rstrip(b"\n").split(b",")
     lies = (
         bytes(source.randrange(256) for _ in range(source.randrange(1, 200))) + b"\n",

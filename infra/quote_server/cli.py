@@ -2,8 +2,8 @@
 
 python -m infra.quote_server --port 4444 --delay recorded --fail 0.05 --seed 1
 
-It prints `ready HOST:PORT` when it answers. Ask it as the legacy server is asked, `ABC,jane` and a line end, or ask for
-its counts with `STATS`. SIGTERM and SIGINT stop it; it ends by printing the counts.
+It prints `ready HOST:PORT` when it is ready. Ask it like the legacy server, with `ABC,jane` and a line end, or send
+`STATS` for its counts. SIGTERM and SIGINT stop it; it then prints the counts.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--delay",
         type=_delay,
         default=DEFAULT_DELAY,
-        help="of an answer in seconds: recorded (as the course's server), X, A:B (uniform) or exp:MEAN (%(default)s)",
+        help="of answers in seconds: recorded (like the course's server), X, A:B (uniform) or exp:MEAN (%(default)s)",
     )
     parser.add_argument(
         "--fail", type=_between(float, 0.0, 1.0), default=DEFAULT_FAIL_RATE, help="how often, 0 to 1 (%(default)s)"
@@ -82,7 +82,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=_failures,
         default=tuple(Failure),
         metavar="KIND,...",
-        help=f"in which ways, each as often as the others, of {', '.join(Failure)} (all)",
+        help=f"the ways to fail, equally often, of {', '.join(Failure)} (all)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of delays, failures and prices (%(default)s)")
     parser.add_argument(
@@ -98,7 +98,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--connections",
         type=_between(int, 1, 60_000),
         default=DEFAULT_CONNECTIONS,
-        help="open at a time; one more is reset (%(default)s)",
+        help="connections at a time; further ones are reset (%(default)s)",
     )
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
-"""What a quote costs with one try time or another, as a program: for the table in docs/quotes.md.
+"""Measures what a quote costs with different try times, for the table in docs/quotes.md.
 
-For each try time it asks a quote server of its own for so many quotes, some at a time, without Redis, and prints how
-long a quote took, how many questions it cost, and how many were not had within the limit.
+For each try time it asks its own quote server for quotes, several at a time, without Redis, and prints how long a quote
+took, how many questions it cost, and how many could not be had within the limit.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _MOST_OPEN = 10_000
 
 
 class _NoCache:
-    """Nothing is kept: each quote is asked for."""
+    """Caches nothing: each quote is asked for."""
 
     def read(self, symbol: str) -> QuoteAnswer | None:  # noqa: ARG002
         return None
@@ -38,19 +38,19 @@ class _NoCache:
         return Claim.NOBODY_KNOWS, None
 
     def release(self, symbol: str, token: str, answer: QuoteAnswer | None) -> None:
-        pass  # nothing was taken
+        pass  # nothing was claimed
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTries:
-    """What the quotes of one try time took, in ms, how many questions they cost, and how many could not be had."""
+    """The times of quotes with one try time in ms, the questions they cost, and how many could not be had."""
 
     took_ms: Sequence[float]
     questions: int
     not_had: int
 
     def line(self, retries: QuoteRetryPolicy) -> str:
-        """Return it as a line of a table."""
+        """Return a row of the table."""
         cuts = quantiles(self.took_ms, n=100)
         times = (fmean(self.took_ms), cuts[49], cuts[94], cuts[98])
         cost = self.questions / (len(self.took_ms) + self.not_had)
@@ -58,7 +58,7 @@ class MeasuredTries:
 
 
 def measure(port: int, retries: QuoteRetryPolicy, count: int, at_once: int) -> MeasuredTries:
-    """Ask for so many quotes, each of a symbol of its own, so many at once."""
+    """Ask for `count` quotes, each of its own symbol, `at_once` at a time."""
     questions = Questions(LegacySource(Address("127.0.0.1", port)), lambda _: None, moment, _MOST_OPEN)
     quotes = SharedQuotes(_NoCache(), questions, retries)
     before = server_statistics(port)["hits"]

@@ -1,4 +1,4 @@
-"""The conversations: a line in, a line out or a failure, one question a connection."""
+"""The quote server's connections: a line in, a line out or a failure, one question per connection."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a rese
 class QuoteServer:
     """Answers questions as `behaviour` says, with the prices of `prices`, and counts them.
 
-    A hit is a question that arrived in good form, answered or not. `STATS` instead of a question is ours and no part
-    of the legacy protocol: it answers the counts at once, as a line of JSON, and is not counted.
+    A hit is a well-formed question, answered or not. `STATS` instead of a question is our own addition to the legacy
+    protocol: it returns the counts at once, as a line of JSON, and is not counted.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class QuoteServer:
         return await asyncio.start_server(self._converse, host, port, limit=MAX_QUESTION_BYTES, backlog=1_024)
 
     async def finish(self, seconds: float) -> None:
-        """Let the answers under way go out, those that are due within so many seconds."""
+        """Wait for the answers in progress that are due within that many seconds."""
         self._stopping.set()
         if self._open:
             _, late = await asyncio.wait(self._open, timeout=seconds)
@@ -63,7 +63,7 @@ class QuoteServer:
             await asyncio.gather(*late, return_exceptions=True)
 
     def statistics(self) -> dict[str, object]:
-        """Return what was counted: hits, in all and by symbol, and what became of them."""
+        """Return the counts: hits, in all and by symbol, and their outcomes."""
         return {
             "hits": self._by_symbol.total(),
             "by_symbol": dict(sorted(self._by_symbol.items())),
@@ -99,7 +99,7 @@ class QuoteServer:
         symbol, user = question[1].decode(), question[2].decode()
         self._by_symbol[symbol] += 1
         behaviour, source = self._behaviour, self._source
-        # All that is drawn is drawn here: the draws of a question do not depend on how long others take.
+        # Everything random is drawn here: a question's draws do not depend on how long others take.
         delay = behaviour.delay(source)
         failure = source.choice(behaviour.failures) if source.random() < behaviour.fail_rate else None
         await asyncio.sleep(delay)
@@ -125,7 +125,7 @@ class QuoteServer:
         return f"{format_cents(quote.price_cents)},{symbol},{user},{made_ms},{quote.cryptokey}\n".encode("ascii")
 
     async def _say_nothing(self, reader: asyncio.StreamReader) -> None:
-        """Return when the client has given up, or the server has enough of it."""
+        """Return when the client has given up, or the server stops waiting."""
         hangs_up = asyncio.ensure_future(reader.read())
         stops = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -137,7 +137,7 @@ class QuoteServer:
 
 
 async def _read_question(reader: asyncio.StreamReader) -> bytes:
-    """Return one line; what is too long, or is no line, comes back as far as it came, or empty."""
+    """Return one line; a line that is too long or incomplete is returned as far as it came, perhaps empty."""
     try:
         async with asyncio.timeout(QUESTION_SECONDS):
             return await reader.readline()

@@ -1,4 +1,4 @@
-"""Takes spans by OTLP over HTTP (protobuf) and keeps them in a folder: what the stack's own traces are read from.
+"""Collects spans by OTLP over HTTP (protobuf) into a folder, from which the stack's traces are read.
 
 python -m infra.traces.collector --port 4318 --folder .data/traces
 """
@@ -24,17 +24,17 @@ from infra.traces.spans import Span
 
 PATH = "/v1/traces"
 MOST_BYTES = 8 * 1024 * 1024
-"""Of one export. The SDK sends 512 spans at a time, some 300 KB."""
+"""The limit of one export. The SDK sends 512 spans at a time, some 300 KB."""
 
 _IDLE_SECONDS = 30.0
 _GZIP = 16 + zlib.MAX_WBITS
 
 Keep = Callable[[Sequence[Span]], None]
-"""Takes spans that came."""
+"""Stores collected spans."""
 
 
 class Collector(ThreadingHTTPServer):
-    """Listens, on a free port for port 0; `keep` gets the spans of one request after the other."""
+    """An HTTP server, on a free port for port 0; `keep` gets the spans of each request."""
 
     daemon_threads = True
 
@@ -45,7 +45,7 @@ class Collector(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What OTEL_EXPORTER_OTLP_ENDPOINT is to be."""
+        """The value for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"http://{HOST}:{self.server_port}"
 
     def take(self, spans: Sequence[Span]) -> None:
@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Collector
 
     def do_POST(self) -> None:
-        """Take an export."""
+        """Accept an export."""
         told = self.headers.get("Content-Length", "")
         length = int(told) if told.isascii() and told.isdigit() and len(told) < 10 else MOST_BYTES + 1
         if self.path != PATH or length > MOST_BYTES:
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK)
 
     def _plain(self, body: bytes) -> bytes:
-        """Return a body as it was before it was compressed, MOST_BYTES of it at most; raises zlib.error."""
+        """Return the uncompressed body, MOST_BYTES of it at most; raises zlib.error."""
         if self.headers.get("Content-Encoding") != "gzip":
             return body
         return zlib.decompressobj(_GZIP).decompress(body, MOST_BYTES)
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # as it is called there
-        """Say nothing of each request."""
+        """Log nothing for each request."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

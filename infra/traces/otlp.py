@@ -1,4 +1,4 @@
-"""Spans from the bytes of OTLP (https://opentelemetry.io/docs/specs/otlp/)."""
+"""Parses OTLP (https://opentelemetry.io/docs/specs/otlp/)."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A span, as far as it is looked at here, and as a line of JSON."""
+"""A span, with the fields used here, and its line of JSON."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span. Its ids, and that of its parent, are hexadecimal; `parent` is empty for the first span of a trace.
+    """A span. Its id and its parent's are hexadecimal; `parent` is empty for the root span of a trace.
 
-    `service` is whose it is, `instance` which process of that; `failed` says that its status is an error.
+    `service` and `instance` say which process it is from; `failed` means that its status is an error.
     """
 
     trace: str
@@ -24,7 +24,7 @@ class Span:
     attributes: dict[str, Any]
 
     def line(self) -> str:
-        """Return it as a line of JSON."""
+        """Return the span as a line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":")) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A trace as text: a line a span, under that which it belongs to, with a bar for when it went on."""
+"""A trace as text: one line per span, below its parent, with a bar for its time."""
 
 import shutil
 from collections import defaultdict
@@ -16,7 +16,7 @@ _SHOWN = (
     "trading.cache.hit",
     "error.type",
 )
-"""Attributes that are shown, by the last part of their names."""
+"""The attributes that are shown, by the last part of their names."""
 
 _NARROWEST = 60
 _BAR = 24
@@ -24,9 +24,9 @@ _MS = 1_000_000
 
 
 def waterfall(spans: Sequence[Span], width: int | None = None) -> Iterator[str]:
-    """Yield the lines of a trace; `width` is that of the terminal unless it is given.
+    """Yield the lines of a trace; `width` is by default that of the terminal.
 
-    A span whose parent is not here stands at the left: that one is of a process that sent no spans, or not yet.
+    A span whose parent is missing is at the left: the parent's process has sent no spans, or not yet.
     """
     width = max(_NARROWEST, shutil.get_terminal_size().columns if width is None else width)
     began, ended = min(span.start_ns for span in spans), max(span.end_ns for span in spans)
@@ -55,7 +55,7 @@ def _in_order(spans: Sequence[Span]) -> Iterator[tuple[int, Span]]:
 
 
 def _is_elsewhere(span: Span, spans: Sequence[Span]) -> bool:
-    """Tell whether a span is of another process than its parent."""
+    """Return whether a span is from another process than its parent."""
     return any(one.id == span.parent and one.instance != span.instance for one in spans)
 
 

@@ -23,7 +23,7 @@ from infra.faults.breakages import KINDS, fill
 from infra.faults.cluster import DISK_MB, small_disk
 from infra.faults.impact import Effect, Episode, effect
 from infra.faults.judge import Check, JudgedSystem, all_well, judge
-from infra.faults.proxy import Front
+from infra.faults.proxy import PacedProxy
 from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
 from infra.host.ports import HOST, free_port, reserve
@@ -105,11 +105,11 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
     workload, report, answers = tmp_path / "workload.txt", tmp_path / "report.json", tmp_path / "answers.jsonl"
     assert _run_loadgen("generate", "--users=16", "--commands=600", "--symbols=5", "--seed=3", f"--out={workload}") == 0
     with serving(app, mongo_uri, mongo_database, redis_url, tmp_path) as target:
-        front = Front(int(target.url.rpartition(":")[2]))
-        front.twice = True
-        with front.running():
+        proxy = PacedProxy(int(target.url.rpartition(":")[2]))
+        proxy.twice = True
+        with proxy.running():
             status = _run_loadgen(
-                *("replay", str(workload), f"--url={front.url}", f"--token={target.token}", "--threads=8", "--quiet"),
+                *("replay", str(workload), f"--url={proxy.url}", f"--token={target.token}", "--threads=8", "--quiet"),
                 *(
                     f"--json={report}",
                     f"--answers={answers}",
@@ -118,7 +118,7 @@ def test_the_judge_passes_the_store_and_catches_one_without_its_guard(
                     f"--give-up={give_up_seconds}",
                 ),
             )
-        assert front.doubled >= 600
+        assert proxy.doubled >= 600
         said = json.loads(report.read_text())
         checks = judge(target, workload, answers, said, status, tmp_path, {})
         logless = judge(

@@ -93,14 +93,14 @@ def test_a_member_whose_writes_are_held_up_is_read_stays_primary_and_writes_when
     ):
         runs = client.test.runs
         runs.insert_one({"_id": 1})
-        site = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
-        name = site.primary()
-        end = site.hold_up_writes(name)
+        cluster = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
+        name = cluster.primary()
+        end = cluster.hold_up_writes(name)
         write = threads.submit(runs.insert_one, {"_id": 2})
         with pytest.raises(TimeoutError):
             write.result(1.0)
         assert runs.count_documents({}) == 1
-        assert site.primary() == name
+        assert cluster.primary() == name
         end()
         write.result(SECONDS)
         assert runs.count_documents({}) == 2
@@ -113,10 +113,10 @@ def test_a_member_whose_disk_is_full_ends_itself_when_it_has_something_to_write(
         if disk is None:
             pytest.skip("no small file system can be mounted here")
         with members(tmp_path, ports) as started:
-            site = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
+            cluster = site_on(tmp_path, dict(zip(NAMES, ports, strict=True)))
             fill(disk / "ballast")
-            site.write_more(site.primary(), megabytes=8)
-            site.flush(NAMES[-1])
+            cluster.write_more(cluster.primary(), megabytes=8)
+            cluster.flush(NAMES[-1])
             deadline = time.monotonic() + SECONDS
             while not started[-1].has_ended():
                 assert time.monotonic() < deadline

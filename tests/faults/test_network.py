@@ -1,4 +1,4 @@
-"""The network that can be cut, and the front that sends twice, between sockets of the test's own."""
+"""The network that can be cut, and the proxy that sends twice, between sockets of the test's own."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.faults.proxy import Front
+from infra.faults.proxy import PacedProxy
 from infra.host.ports import HOST, free_port
 from infra.host.unix_sockets import connect
 from infra.local.services import tcp_proxy as network
@@ -210,8 +210,8 @@ class _Counting(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def counted() -> Iterator[tuple[Front, list[tuple[str, bytes]]]]:
-    """Return a front, and what the server behind it has seen."""
+def counted() -> Iterator[tuple[PacedProxy, list[tuple[str, bytes]]]]:
+    """Return a proxy, and what the server behind it has seen."""
     seen: list[tuple[str, bytes]] = []
 
     class Handler(_Counting):
@@ -220,37 +220,39 @@ def counted() -> Iterator[tuple[Front, list[tuple[str, bytes]]]]:
     Handler.seen = seen
     server = ThreadingHTTPServer((HOST, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    front = Front(server.server_address[1])
-    with front.running():
-        yield front, seen
+    proxy = PacedProxy(server.server_address[1])
+    with proxy.running():
+        yield proxy, seen
     server.shutdown()
     server.server_close()
 
 
-def post(front: Front, key: str) -> bytes:
-    connection = http.client.HTTPConnection(HOST, front.port, timeout=SECONDS)
+def post(proxy: PacedProxy, key: str) -> bytes:
+    connection = http.client.HTTPConnection(HOST, proxy.port, timeout=SECONDS)
     with contextlib.closing(connection):
         connection.request("POST", "/", b"{}", {"Idempotency-Key": key})
         return connection.getresponse().read()
 
 
-def test_the_front_sends_a_request_once_and_when_told_twice(counted: tuple[Front, list[tuple[str, bytes]]]) -> None:
-    front, seen = counted
-    assert post(front, "one") == b"{}"
-    front.twice = True
-    assert post(front, "two") == b"{}"
+def test_the_proxy_sends_a_request_once_and_if_told_twice(
+    counted: tuple[PacedProxy, list[tuple[str, bytes]]],
+) -> None:
+    proxy, seen = counted
+    assert post(proxy, "one") == b"{}"
+    proxy.twice = True
+    assert post(proxy, "two") == b"{}"
     deadline = time.monotonic() + SECONDS
     while len(seen) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert sorted(seen) == [("one", b"{}"), ("two", b"{}"), ("two", b"{}")]
-    assert (front.answered, front.doubled) == (2, 1)
+    assert (proxy.answered, proxy.doubled) == (2, 1)
 
 
-def test_the_front_keeps_the_pace_it_is_told(counted: tuple[Front, list[tuple[str, bytes]]]) -> None:
-    front, _ = counted
-    front.rate = 20.0
+def test_the_front_keeps_the_pace_it_is_told(counted: tuple[PacedProxy, list[tuple[str, bytes]]]) -> None:
+    proxy, _ = counted
+    proxy.rate = 20.0
     began = time.monotonic()
     for number in range(6):
-        post(front, str(number))
+        post(proxy, str(number))
     assert time.monotonic() - began >= 5 / 20

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from infra.faults.cluster import NotWholeError, Site
+from infra.faults.cluster import Cluster, NotWholeError
 from infra.faults.pressure import Pressure
 from infra.host.ports import HOST
 from infra.local import control
@@ -90,11 +90,11 @@ def test_what_is_under_way_does_not_keep_an_end_from_coming() -> None:
         server.shutdown()
 
 
-def site_on(folder: Path, ports: dict[str, int] | None = None, **stack: Any) -> Site:
-    """Return a site whose stack is no more than what one of its faults touches."""
+def site_on(folder: Path, ports: dict[str, int] | None = None, **stack: Any) -> Cluster:
+    """Return a cluster whose stack is no more than what one of its faults touches."""
     (folder / "ports.json").write_text(json.dumps(ports or {}))
     facts = {"data": folder, "url": "http://127.0.0.1:1", "operator_token": "", **stack}
-    return Site(SimpleNamespace(**facts), None, None, None, None)  # type: ignore[arg-type]  # no more than is touched
+    return Cluster(SimpleNamespace(**facts), None, None, None, None)  # type: ignore[arg-type]  # no more than is touched
 
 
 def test_a_spoiled_cache_has_nothing_that_was_in_it_and_locks_that_never_end(tmp_path: Path, redis_url: str) -> None:
@@ -140,14 +140,14 @@ for line in sys.stdin:
             return process.stdout.readline().strip()
 
         assert asked() == "opened"
-        site = site_on(tmp_path)
+        cluster = site_on(tmp_path)
         for pid in (None, ended.pid):
             monkeypatch.setattr(control, "ask", lambda *_, pid=pid: [PartStatus("gateway-1", State.RUNNING, pid, "")])
             with pytest.raises(NotWholeError):
-                site.limit_descriptors("gateway-1")
+                cluster.limit_descriptors("gateway-1")
         now = [PartStatus("gateway-1", State.RUNNING, process.pid, "")]
         monkeypatch.setattr(control, "ask", lambda *_: now)
-        end = site.limit_descriptors("gateway-1")
+        end = cluster.limit_descriptors("gateway-1")
         assert asked() == os.strerror(24)
         end()
         assert asked() == "opened"
