@@ -1,1 +1,1 @@
-"""From the sources to a running stack in AWS: the artifact, the template, and how they get there."""
+"""From the sources to a running stack in AWS: the artifact, the template, and the deployment."""

@@ -1,12 +1,12 @@
-"""What goes to the cloud: Chalice's package, finished with the wheels and the bytecode of its runtime.
+"""The deployment artifact: Chalice's package, completed with the wheels and bytecode for its runtime.
 
-Chalice takes wheels for the Python that it runs on. `package` takes them for the runtime and the architecture that are
-named, so that a Mac, or a machine with another Python, makes the same artifact.
+Chalice takes wheels for the Python it runs on. `package` takes them for the given runtime and architecture, so a Mac,
+or a machine with another Python, makes the same artifact.
 
-Lambda's copy of a package cannot be written to, so nothing that a container compiles is kept: each cold start compiles
-some 400 modules again, which takes longer than everything else in it. Chalice's package has no bytecode of its own
-making, and `chalice deploy` leaves it so; `package` adds it for the modules that a start needs, and only for those,
-because the bytecode of everything would make the package larger by half.
+Lambda's copy of a package is read-only, so bytecode compiled in a container is lost: each cold start compiles some 400
+modules again, which takes longer than everything else in it. Chalice's package has no bytecode, also with `chalice
+deploy`; `package` adds it for the modules that a start needs, and only for those, because bytecode for everything would
+make the package half as large again.
 
 The same sources give the same bytes: what has not changed is not deployed again.
 """
@@ -61,20 +61,20 @@ for name in sys.stdin.read().splitlines():
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 """
-"""In a process of its own: bytecode marks interned strings, and one of a single character is shared by its whole
-process, so that whether anything imported before had interned it would be part of the artifact's bytes."""
+"""In its own process: bytecode marks interned strings, and single-character strings are shared by a process, so earlier
+imports would affect the artifact's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LambdaTarget:
-    """What an artifact is for: a runtime of Lambda and an architecture."""
+    """The target of an artifact: a Lambda runtime and an architecture."""
 
     runtime: str = RUNTIMES[-1]
     architecture: str = ARCHITECTURES[0]
 
     @classmethod
     def here(cls) -> "LambdaTarget":
-        """Return what this Python on this machine can run."""
+        """Return the target that this Python on this machine can run."""
         architecture = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
         return cls(f"python3.{sys.version_info.minor}", architecture)
 
@@ -85,18 +85,18 @@ class LambdaTarget:
 
     @property
     def platform(self) -> str:
-        """Return the platform of its wheels, as uv calls it: Amazon Linux 2 has a glibc of 2.26, 2023 one of 2.34."""
+        """Return the platform of its wheels, in uv's terms: Amazon Linux 2 has glibc 2.26, Amazon Linux 2023 2.34."""
         machine = "aarch64" if self.architecture == "arm64" else "x86_64"
         return f"{machine}-manylinux2014" if self.version == "3.11" else f"{machine}-manylinux_2_28"
 
 
 class PackageError(Exception):
-    """Chalice could not package the app; says what it said."""
+    """Chalice could not package the app; has its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A finished package: the zip of the functions' code and the template beside it."""
+    """A complete package: the zip of the functions' code, and the template."""
 
     code: Path
     template: Path
@@ -113,8 +113,8 @@ def package(
 ) -> Artifact:
     """Package the app into `folder`, its template merged with `resources`; raises PackageError.
 
-    `ca_file` becomes `ca.pem` beside the code: authorities to trust that the system of a function does not know.
-    `python` compiles the bytecode, and has to be of the runtime's version; without it one is looked for.
+    `ca_file` becomes `ca.pem` beside the code: certificate authorities that a function's system does not know. `python`
+    compiles the bytecode and must have the runtime's version; by default one is searched for.
     """
     target = target or LambdaTarget()
     compiler = python or find_python(target.version)
@@ -122,7 +122,7 @@ def package(
     with tempfile.TemporaryDirectory() as place:
         project, made, code = Path(place, "project"), Path(place, "made"), Path(place, "code")
         copy_sources(project)
-        (project / _REQUIREMENTS).write_text("")  # the wheels are ours to take
+        (project / _REQUIREMENTS).write_text("")  # we install the wheels ourselves
         _run_chalice(project, made, stage, resources)
         with zipfile.ZipFile(made / CODE) as archive:
             archive.extractall(code)
@@ -160,7 +160,7 @@ def _version_of(python: str) -> str | None:
 
 
 def _install(target: LambdaTarget, code: Path) -> None:
-    """Put the pinned wheels of a target beside the code."""
+    """Install a target's pinned wheels beside the code."""
     command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--target", str(code)]
     command += ["--python-version", target.version, "--python-platform", target.platform, "--only-binary", ":all:"]
     command += ["--link-mode", "copy", "--require-hashes", "--requirement", str(PROJECT / _REQUIREMENTS)]
@@ -175,7 +175,7 @@ def _install(target: LambdaTarget, code: Path) -> None:
 
 
 def copy_sources(folder: Path) -> None:
-    """Copy what Chalice packages, and nothing that running the project has left beside it."""
+    """Copy what Chalice packages, without files that running the project has left."""
     for name in _SOURCES:
         source, target = PROJECT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,13 +186,13 @@ def copy_sources(folder: Path) -> None:
 
 
 def chalice_environment() -> dict[str, str]:
-    """Return the environment in which Chalice imports the app: not that of a function, and leaving no bytecode."""
+    """Return the environment in which Chalice imports the app: not a function's, and without writing bytecode."""
     environment = {name: value for name, value in os.environ.items() if name != "AWS_LAMBDA_FUNCTION_NAME"}
     return {"AWS_DEFAULT_REGION": "us-east-1", **environment, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def chalice_command() -> str:
-    """Return the path of the command that is installed beside this Python."""
+    """Return the path of the `chalice` command installed beside this Python."""
     return str(Path(sys.executable).with_name("chalice"))
 
 
@@ -201,7 +201,7 @@ def _run_chalice(project: Path, made: Path, stage: str, resources: Path | None) 
     if resources is not None:
         command += ["--merge-template", str(resources.resolve())]
     environment = chalice_environment()
-    if resources is not None:  # a parameter of the template says later which origin it is, and whether there is one
+    if resources is not None:  # a template parameter later decides which origin it is, if any
         environment["CORS_ORIGIN"] = CORS_PLACEHOLDER
     command.append(str(made))
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -210,13 +210,13 @@ def _run_chalice(project: Path, made: Path, stage: str, resources: Path | None) 
 
 
 def _template_of(made: Path) -> Any:
-    """Return Chalice's template: a file of YAML when what it was merged with is, of JSON otherwise."""
+    """Return Chalice's template: YAML if it was merged with YAML, else JSON."""
     path = next(path for path in (made / "sam.yaml", made / TEMPLATE) if path.exists())
     return yaml.safe_load(path.read_text())  # JSON is YAML too
 
 
 def _compile_what_a_start_needs(code: Path, project: Path, python: str) -> None:
-    """Compile what is imported here, where the same versions are installed: another architecture's is not runnable."""
+    """Compile what is imported here, with the same versions: those of another architecture may not run here."""
     for cache in list(code.rglob("__pycache__")):
         shutil.rmtree(cache)
     command = [sys.executable, "-I", "-B", "-c", _OF_A_START, str(project)]

@@ -1,4 +1,4 @@
-"""A server that takes the place of AWS: moto's."""
+"""A substitute for AWS: moto's server."""
 
 import os
 import sys
@@ -19,12 +19,12 @@ AWS = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-"""Credentials that open nothing."""
+"""Credentials without access to anything."""
 
 
 @contextmanager
 def aws_server(folder: Path, server: Sequence[str] = ("-m", "moto.server")) -> Iterator[str]:
-    """Run the server, in a Python given these arguments; its log goes to the folder. Yields its address."""
+    """Run the server with these arguments to Python; its log goes to the folder. Yields its URL."""
     port = free_port()
     url = f"http://{HOST}:{port}"
 

@@ -1,4 +1,4 @@
-"""Deploy the stack to AWS, see what that would change and whether it works, go back to the one before, or remove it."""
+"""Deploy the stack to AWS, preview the changes, test it, roll it back, or remove it."""
 
 import argparse
 import os
@@ -46,13 +46,13 @@ _REFUSED = {
 
 
 class CloudUsageError(Exception):
-    """What was asked for cannot be begun: arguments, credentials, region."""
+    """The request cannot be started: wrong arguments, credentials or region."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Returns 0, 1 when AWS could not do it, 2 when it was not even begun, 130 when it was interrupted.
+    Returns 0, 1 if AWS failed, 2 if it was not started, 130 if it was interrupted.
     """
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -105,7 +105,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change of a stack to the template at `url`; its plan is None when nothing would change."""
+    """A change of a stack to the template at `url`; its plan is None if nothing would change."""
 
     session: Any
     account: str
@@ -149,7 +149,7 @@ def _invite(options: argparse.Namespace) -> int:
 
 def _smoke(options: argparse.Namespace) -> int:
     if urlsplit(options.url).scheme not in {"http", "https"}:
-        raise CloudUsageError(f"{options.url!r} is no address: the stack's output EndpointURL is one")
+        raise CloudUsageError(f"{options.url!r} is not a URL: use the stack's output EndpointURL")
     token, secret = os.environ.get("LOADGEN_TOKEN"), os.environ.get("AUTH_SECRET")
     if not (token or secret):
         raise CloudUsageError("needs a token: set LOADGEN_TOKEN to an operator's, or AUTH_SECRET to what signs them")
@@ -158,7 +158,7 @@ def _smoke(options: argparse.Namespace) -> int:
 
 
 def _packaged_change(options: argparse.Namespace) -> _Change:
-    """Package and upload, and return what would change, after telling it."""
+    """Package and upload, print what would change, and return the change."""
     session, account = _session(options)
     with tempfile.TemporaryDirectory() as folder:
         if options.template is None:
@@ -191,7 +191,7 @@ def _given(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _session(options: argparse.Namespace) -> tuple[Any, str]:
-    """Return boto3's session and the account it is for, after seeing that it can be used."""
+    """Return boto3's session and its account, after checking the credentials."""
     try:
         session = boto3.Session(region_name=options.region)
         region = session.region_name
@@ -201,7 +201,7 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
             raise CloudUsageError(f"there is no region {region!r}")
         account: str = _client(session, "sts").get_caller_identity()["Account"]
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, OSError) as error:
-        if isinstance(error, OfNetworkError):  # one of boto3's of a network, of which some are the system's too
+        if isinstance(error, OfNetworkError):  # boto3's network errors, some of which are also the system's
             raise
         raise CloudUsageError(
             f"no usable credentials for AWS ({error}): run `aws configure`, or set AWS_PROFILE"
@@ -216,7 +216,7 @@ def _session(options: argparse.Namespace) -> tuple[Any, str]:
 def _client(session: Any, service: str) -> Any:
     try:
         return session.client(service)
-    except ValueError as error:  # boto3 checks some of its variables by nothing better
+    except ValueError as error:  # boto3 raises nothing more specific for some of its variables
         raise CloudUsageError(
             f"a setting of boto3 is wrong ({error}): look at the variables AWS_* and ~/.aws/config"
         ) from error
@@ -246,7 +246,7 @@ def _agreed(options: argparse.Namespace, what: str) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise CloudUsageError(f"{what}? Nobody is there to ask: say --yes")
+        raise CloudUsageError(f"{what}? There is no terminal to ask on: give --yes")
     return input(f"{what}? [y/N] ").strip().lower() in {"y", "yes"}
 
 
@@ -258,7 +258,7 @@ def _stage(text: str) -> str:
 
 _PROG = "python -m infra.cloud"
 _STAGE = "[A-Za-z0-9][A-Za-z0-9-]{0,43}"
-"""A function is called after its stack, in 64 characters at most."""
+"""A function's name begins with its stack's and has at most 64 characters."""
 _SETTINGS = "--stage prod --set AlarmEmail=ops@example.com"
 
 
@@ -289,24 +289,24 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--architecture", choices=ARCHITECTURES, default=LambdaTarget().architecture, help="(%(default)s)"
             )
-            command.add_argument("--python", metavar="PATH", help="a Python of the runtime's version, to compile with")
-            command.add_argument("--ca", type=Path, metavar="FILE", help="authorities to trust, put beside the code")
+            command.add_argument("--python", metavar="PATH", help="a Python of the runtime's version, for bytecode")
+            command.add_argument("--ca", type=Path, metavar="FILE", help="also trust these authorities (PEM)")
         if name == "package":
             command.add_argument("--out", type=Path, default=Path(".data/cloud"), help="a folder (%(default)s)")
             continue
         command.add_argument("--region", default=os.environ.get("AWS_REGION"))
         command.add_argument(
-            "--poll", type=decimal(0.01, 3_600, "seconds"), default=2.0, help="seconds between two looks (%(default)g)"
+            "--poll", type=decimal(0.01, 3_600, "seconds"), default=2.0, help="seconds between polls (%(default)g)"
         )
         if name != "invite":
-            command.add_argument("--yes", action="store_true", help="do not ask")
+            command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         if name in {"diff", "deploy", "rollback"}:
             command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
         if name == "destroy":
-            command.add_argument("--unprotect", action="store_true", help="remove it although it is protected")
+            command.add_argument("--unprotect", action="store_true", help="also remove a protected stack")
         if name in {"diff", "deploy"}:
             command.add_argument("--template", type=Path, help="deploy this template instead of packaging")
-    command = commands.add_parser("smoke", help="see that a deployed stack works", description=smoke.__doc__)
+    command = commands.add_parser("smoke", help="check that a deployed stack works", description=smoke.__doc__)
     add_examples(command, f"AUTH_SECRET=... {_PROG} smoke https://abc.execute-api.eu-west-3.amazonaws.com/api")
     command.set_defaults(run=_smoke)
     command.add_argument("url", metavar="URL", help="the stack's output EndpointURL")

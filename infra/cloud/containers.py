@@ -1,4 +1,4 @@
-"""Containers of the deployed functions on this machine, under Lambda's own runtime client."""
+"""Containers of the deployed functions on this machine, with Lambda's own runtime client."""
 
 import importlib
 import os
@@ -13,7 +13,7 @@ from infra.cloud.runtime_api import RuntimeApi, runtime_api
 from infra.host import guard
 
 ISOLATED = (sys.executable, "-I", "-S", "-B")
-"""Python with nothing of what is installed here."""
+"""Python without the packages installed here."""
 
 SDK = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 RUNTIME = ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
@@ -27,7 +27,7 @@ main(sys.argv[1:])
 
 
 def put_on_board(folder: Path) -> Path:
-    """Put into a folder what Lambda brings along, the SDK and its side of the Runtime API, and return the folder."""
+    """Add to a folder what Lambda provides: the SDK and its Runtime API client; return the folder."""
     folder.mkdir(exist_ok=True)
     for name in (*SDK, *RUNTIME):
         file = Path(importlib.import_module(name).__file__ or "")
@@ -40,7 +40,7 @@ def put_on_board(folder: Path) -> Path:
 def contained(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path, **pipes: Any
 ) -> Iterator[Any]:
-    """Run a process that dies with this one, at the latest with the block."""
+    """Run a process that dies with this one, and at the latest with the block."""
     with log.open("ab") as file:
         pipes = {"stdout": file, "stderr": file, **pipes}
         process = subprocess.Popen(guard.guarded(*command), cwd=cwd, env=dict(environment), **pipes)
@@ -65,9 +65,9 @@ def containers(
     *more: Path,
     before: Sequence[str] = (),
 ) -> Iterator[RuntimeApi]:
-    """Run containers of one function (`app.app`) under Lambda's own runtime client; yields what they are invoked with.
+    """Run containers of one function (`app.app`) with Lambda's own runtime client; yields what invokes them.
 
-    `more` are further folders to import from, `before` what each one's command is put behind.
+    `more` are further folders to import from, `before` a prefix of each one's command line.
     """
     with ExitStack() as running:
         api, address = running.enter_context(runtime_api())

@@ -1,10 +1,9 @@
-"""What a deployed stack costs a month, with the arithmetic: AWS's list prices times what a command takes.
+"""The monthly cost of a deployed stack, with the arithmetic: AWS's list prices times the use of each command.
 
-What a command takes is what `make bench` measured last, with the CPU time that comes with the memory; each figure is
-printed with where it comes from. The prices are those of us-east-1 as they were known in November 2026: look them up
-before you rely on them, and give others with --price. What AWS gives away each month is not taken off. MongoDB, and the
-Redis of Network=none, are bought elsewhere: --mongodb and --redis say for how much. Not in it: what lies in S3, and
-people of a pool of Cognito.
+The use is what `make bench` last measured, with the CPU time that comes with the memory; each figure is printed with
+its source. The prices are those of us-east-1 in November 2026: look them up before you rely on them, and give others
+with --price. AWS's free tiers are not deducted. MongoDB, and the Redis of Network=none, are bought elsewhere: --mongodb
+and --redis give their prices. Not included: storage in S3, and the users of a Cognito pool.
 """
 
 import argparse
@@ -16,12 +15,12 @@ from infra.bench.record import Record, RecordError, figure, newest, read
 from infra.host.arguments import add_examples, decimal
 
 SECONDS = 30.44 * 24 * 3600
-"""Of a month."""
+"""Per month."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What something costs, and of which service it is: its page of prices says more."""
+    """A price and its service, whose pricing page says more."""
 
     dollars: float
     a: str
@@ -29,7 +28,7 @@ class Price:
 
     @property
     def page(self) -> str:
-        """Return where AWS says it."""
+        """Return the pricing page."""
         return f"https://aws.amazon.com/{self.service}/pricing/"
 
 
@@ -57,15 +56,15 @@ CACHE_NODES, ALARMS, SECRETS, SWEEP_METRICS = 2, 12, 2, 11
 _HOURS = SECONDS / 3600
 _SWEEPS = SECONDS / 60
 ROUND_TRIPS = 2
-"""Of a command, to the database: a read and a write."""
+"""Round trips of a command to the database: a read and a write."""
 
 LAMBDA_LOG_BYTES, GATEWAY_HEADER_BYTES = 370, 300
-"""What Lambda writes of an invocation (START, END, REPORT), and API Gateway adds to an answer: not measured."""
+"""What Lambda logs for an invocation (START, END, REPORT), and what API Gateway adds to an answer: not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What is used: commands a second, and what one takes."""
+    """The use: commands per second, and the resources of one command."""
 
     rate: float
     memory_mb: float
@@ -82,13 +81,13 @@ class Use:
 
     @property
     def commands(self) -> float:
-        """Return the commands of a month."""
+        """Return the commands per month."""
         return self.rate * SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the bill: what for, how it is worked out, dollars."""
+    """A line of the bill: the item, the calculation, dollars."""
 
     what: str
     how: str
@@ -107,7 +106,7 @@ def bill(use: Use, prices: Mapping[str, float], *, vpc: bool, mongodb: float, re
     yield _times("Lambda, starts", starts * use.start_ms / 1000 * gb, "GB-seconds", prices["gb-second"])
     yield _times("logs", (commands + _SWEEPS) * use.log_bytes / _BYTES_A_GB, "GB", prices["log-gb"])
     yield _times("answers to clients", commands * use.answer_bytes / _BYTES_A_GB, "GB", prices["out-gb"])
-    is_used = commands > 0  # a metric of which nothing is told costs nothing
+    is_used = commands > 0  # a metric without data points costs nothing
     yield _times("metrics of commands", use.metrics * is_used, "metrics", prices["metric"])
     yield _times("metrics of methods", use.method_metrics * is_used, "metrics", prices["metric"])
     yield _times("metrics of sweeps", SWEEP_METRICS, "metrics", prices["metric"])
@@ -139,7 +138,7 @@ def _api(millions: float, prices: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A figure, and where it is from."""
+    """A figure and its source."""
 
     value: float
     source: str
@@ -150,7 +149,7 @@ class NotMeasuredError(Exception):
 
 
 def measured(record: Record, name: str, memory_mb: float, network_ms: float) -> Mapping[str, Sourced]:
-    """Return what a record says of a function with so much memory, by option; raises NotMeasuredError."""
+    """Return a record's figures of a function with so much memory, by option; raises NotMeasuredError."""
 
     def of(key: str) -> float:
         found = figure(record, "functions", f"memory.{memory_mb:g}.{key}")
@@ -177,7 +176,7 @@ def measured(record: Record, name: str, memory_mb: float, network_ms: float) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the bill and where its figures are from; return the exit status."""
+    """Print the bill and the sources of its figures; return the exit status."""
     options = _parser().parse_args(arguments)
     unknown = sorted({name for name, _ in options.price} - set(PRICES))
     if unknown:
@@ -191,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prices = {name: price.dollars for name, price in PRICES.items()} | dict(options.price)
     use = Use(**{name.replace("-", "_"): found.value for name, found in figures.items()})
     lines = list(bill(use, prices, vpc=options.network == "vpc", mongodb=options.mongodb, redis=options.redis))
-    print(f"Network={options.network}, {use.rate:g} commands a second, a month:")
+    print(f"Network={options.network}, {use.rate:g} commands per second, per month:")
     for line in lines:
         print(f"{line.what:<24} {line.how:<46} ${line.dollars:>12,.2f}")
     print(f"{'in all':<24} {'':<46} ${sum(line.dollars for line in lines):>12,.2f}")
@@ -207,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _figures(options: argparse.Namespace) -> Mapping[str, Sourced]:
-    """Return the figures, by option: those given, then those measured, then those assumed."""
+    """Return the figures by option: those given, then those measured, then those assumed."""
     given = {name: getattr(options, name.replace("-", "_")) for name in (*_ASSUMED, *_MEASURED)}
     if any(given[name] is None for name in _MEASURED):
         path = newest()
@@ -241,7 +240,7 @@ _ASSUMED: Mapping[str, tuple[float, str, str]] = {
     "sweep-ms": (200.0, "billed for a sweep, one a minute", "assumed"),
     "traced": (0.0, "the part of commands that X-Ray samples, 0 to 1", "the parameter Tracing as it comes"),
 }
-"""What is taken for granted: how much, what it is, and why."""
+"""Assumptions: the value, its meaning, and why."""
 
 _MEASURED: Mapping[str, str] = {
     "command-ms": "billed for a command",
@@ -263,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=amount, metavar="N", help=f"{told} (as measured)")
     for name, default, told in (("mongodb", 60.0, "MongoDB"), ("redis", 0.0, "Redis, with Network=none")):
         parser.add_argument(
-            f"--{name}", type=amount, default=default, metavar="N", help=f"dollars a month for {told} (%(default)g)"
+            f"--{name}", type=amount, default=default, metavar="N", help=f"dollars per month for {told} (%(default)g)"
         )
     parser.add_argument(
         "--price", action="append", default=[], type=_price, metavar="NAME=DOLLARS", help=f"one of {', '.join(PRICES)}"

@@ -1,4 +1,4 @@
-"""People of the stack's pool: made by e-mail address, with a role; Cognito sends them their first password."""
+"""Users of the stack's Cognito pool: created by e-mail address, with a role; Cognito sends the first password."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ OUTPUT = "LoginPoolId"
 
 
 class NoPoolError(StackError):
-    """The stack has no pool of people."""
+    """The stack has no user pool."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has no pool of people: deploy it with the parameter LoginDomain first")
 
 
 def pool_of(stack: Mapping[str, Any] | None, name: str) -> str:
-    """Return the id of a stack's pool, from what CloudFormation knows of the stack; raises NoPoolError."""
+    """Return the id of a stack's user pool, from CloudFormation's description of the stack; raises NoPoolError."""
     outputs = {found["OutputKey"]: found["OutputValue"] for found in (stack or {}).get("Outputs", ())}
     if OUTPUT not in outputs:
         raise NoPoolError(name)
@@ -27,7 +27,7 @@ def pool_of(stack: Mapping[str, Any] | None, name: str) -> str:
 
 
 def invite(client: Any, pool: str, email: str, role: str) -> str:
-    """Make a person, or take the one there is, and give the role and no other; return the user id of their account."""
+    """Create a user, or take the existing one, and set its only role; return the user id of its account."""
     try:
         attributes = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
         client.admin_create_user(

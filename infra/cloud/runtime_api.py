@@ -1,6 +1,6 @@
-"""Lambda's Runtime API (2018-06-01) for containers of ours, and API Gateway in front of it, on this machine.
+"""Lambda's Runtime API (2018-06-01) for local containers, and an API Gateway in front of it.
 
-A container asks for its next invocation and waits; whoever has none to do takes the one that has waited longest. So one
+A container asks for its next invocation and waits; an idle one takes the invocation that has waited longest. So a
 container serves one request at a time, as in Lambda.
 """
 
@@ -25,7 +25,7 @@ _DEADLINE_MS = 4_000_000_000_000
 
 
 class FunctionError(Exception):
-    """A function, or its start, failed; carries what Lambda would tell."""
+    """A function, or its start, failed; has what Lambda would report."""
 
 
 class RuntimeApi:
@@ -55,16 +55,16 @@ class RuntimeApi:
         raise FunctionError("closed")
 
     def fail_start(self, said: str) -> None:
-        """Take that a container could not start."""
+        """Record that a container could not start."""
         if not self._failed_start.done():
             self._failed_start.set_result(said)
 
     def wait_for_failed_start(self) -> str:
-        """Return what a container said that could not start."""
+        """Return the message of a container that could not start."""
         return self._failed_start.result(TIMEOUT_SECONDS)
 
     def end(self, name: str, kind: str, body: bytes) -> None:
-        """Take what came of an invocation."""
+        """Record the result of an invocation."""
         answer = self._running.pop(name)
         if kind == "response":
             answer.set_result(json.loads(body))
@@ -83,7 +83,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *_arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -129,7 +129,7 @@ class Routes:
         self._patterns = [(re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), path) for path in self._paths]
 
     def event(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
-        """Return the event of a request; None when API Gateway would refuse it itself."""
+        """Return the event of a request, or None if API Gateway would refuse it itself."""
         address = urlsplit(url)
         for pattern, resource in self._patterns:
             match = pattern.fullmatch(address.path)
@@ -162,7 +162,7 @@ def _clients_side(api: RuntimeApi, routes: Routes) -> type[_Handler]:
 
 @contextmanager
 def serving(handler: type[_Handler]) -> Iterator[str]:
-    """Serve on a port of this machine; yields `host:port`."""
+    """Serve on a local port; yields `host:port`."""
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

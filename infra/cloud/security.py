@@ -1,8 +1,7 @@
-"""What a security linter remarks on in the packaged template; explained.yaml says why a remark is left as it is.
+"""Security checks of the packaged template; explained.yaml says why a finding is left as it is.
 
-Checks after those of checkov and cfn-nag that concern the kinds of resources that are here (docs/decisions/0032). A
-remark has a name, `CHECK resource`, under which it is explained; an explanation of a remark that is not made is wrong
-too.
+The checks follow those of checkov and cfn-nag that concern the kinds of resources used here (docs/decisions/0032). A
+finding is named `CHECK resource`, by which it is explained; an explanation without a finding is an error too.
 """
 
 import json
@@ -23,7 +22,7 @@ _ANYWHERE = {"0.0.0.0/0", "::/0"}
 
 
 def remarks(template: Template) -> set[str]:
-    """Return what there is to remark on."""
+    """Return the findings."""
     found = {f"secret-parameter {name}" for name in _open_secret_parameters(template)}
     for name, resource in template["Resources"].items():
         properties = _with_all_parts(resource.get("Properties", {}))
@@ -37,7 +36,7 @@ def remarks(template: Template) -> set[str]:
 
 
 def _with_all_parts(value: Any) -> Any:
-    """Return a value as it is when its conditions hold: with the network, the traces, the cache."""
+    """Return a value as if its conditions held: with the network, the traces, the cache."""
     if isinstance(value, list):
         return [_with_all_parts(part) for part in value]
     if not isinstance(value, dict):
@@ -48,7 +47,7 @@ def _with_all_parts(value: Any) -> Any:
 
 
 def explanations() -> dict[str, str]:
-    """Return the remarks that are explained, and how."""
+    """Return the explained findings, with their explanations."""
     written = yaml.safe_load(EXPLAINED.read_text())
     return {f"{check} {name}": said["why"] for check, said in written.items() for name in said["resources"]}
 
@@ -106,7 +105,7 @@ def _api(properties: Properties) -> Iterator[str]:
         yield "api-without-access-log"
     if not properties.get("TracingEnabled"):
         yield "api-without-tracing"
-    yield "api-without-a-firewall"  # a web ACL would be a resource of its own; there is none here
+    yield "api-without-a-firewall"  # a web ACL would be a separate resource; there is none here
 
 
 def _bucket(properties: Properties) -> Iterator[str]:
@@ -171,7 +170,7 @@ def _topic(properties: Properties) -> Iterator[str]:
 def _pool(properties: Properties) -> Iterator[str]:
     if not properties.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly"):
         yield "pool-that-anybody-may-join"
-    if properties.get("MfaConfiguration") != "ON":  # where it is optional, Cognito's own pages ask nobody for it
+    if properties.get("MfaConfiguration") != "ON":  # if it is optional, Cognito's own pages do not offer it
         yield "pool-without-a-second-factor"
     if properties.get("Policies", {}).get("PasswordPolicy", {}).get("MinimumLength", 8) < 12:
         yield "pool-with-short-passwords"

@@ -1,7 +1,7 @@
-"""See that a deployed stack works: its health, one command of each kind, and a small replay that is verified.
+"""Check that a deployed stack works: its health, one command of each kind, and a small replay that is verified.
 
-The commands are given to accounts of their own, whose names begin with `smoke-`; no other account is looked at. They
-stay, as every account does. The token is an operator's: LOADGEN_TOKEN, or one that is signed with AUTH_SECRET.
+The commands use their own accounts, whose names begin with `smoke-`; no other account is touched. They remain, as every
+account does. The token is an operator's: LOADGEN_TOKEN, or one signed with AUTH_SECRET.
 """
 
 import json
@@ -40,14 +40,14 @@ class SmokeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Asks the stack at `url`; what it refuses for now is asked again, a command with its key."""
+    """Sends requests to the stack at `url`; temporary failures are retried, commands with their key."""
 
     url: str
     token: str
     pause: Callable[[float], None] = time.sleep
 
     def __call__(self, method: str, path: str, fields: Mapping[str, str] | None = None) -> tuple[int, Any]:
-        """Return the status and the answer; raises SmokeError when there is none."""
+        """Return the status and the answer; raises SmokeError if there is none."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         headers |= {"Idempotency-Key": secrets.token_hex(16)} if method == "POST" else {}
         body = None if fields is None else json.dumps(fields).encode()
@@ -71,11 +71,11 @@ class Client:
 
 
 def smoke(url: str, token: str, say: Callable[[str], None]) -> None:
-    """Look at the stack at `url` as an operator and say what works; raises SmokeError at the first that does not."""
+    """Check the stack at `url` as an operator and report what works; raises SmokeError at the first failure."""
     client, name = Client(url.rstrip("/"), token), f"smoke-{secrets.token_hex(4)}"
     status, health = client("GET", "/health")
     if (status, health) != (200, {"status": "ok"}):
-        raise SmokeError(f"{url} is not well: {json.dumps(health)}")
+        raise SmokeError(f"{url} is unhealthy: {json.dumps(health)}")
     say("health: ok")
     done = _one_of_each(client, name)
     say(f"{len(done)} commands on the account {name}, one of each kind at least: all done")
@@ -84,7 +84,7 @@ def smoke(url: str, token: str, say: Callable[[str], None]) -> None:
 
 
 def _one_of_each(client: Client, user: str) -> list[str]:
-    """Give every command, in an order in which each can be done whatever the price is; return their names."""
+    """Send one command of each kind, in an order in which each succeeds whatever the price; return their names."""
 
     def give(name: str, **fields: str) -> Any:
         method = "GET" if name in {"summary", f"quote/{_SYMBOL}"} else "POST"
@@ -96,7 +96,7 @@ def _one_of_each(client: Client, user: str) -> list[str]:
 
     given: list[str] = []
     price = Decimal(give(f"quote/{_SYMBOL}")["price"])
-    # A price may move meanwhile: each order is worth several shares, and a trigger is far from it.
+    # The price may change meanwhile: each order is worth several shares, and a trigger is far from it.
     worth = {"symbol": _SYMBOL, "amount": f"{price * 20:.2f}"}
     small = {"symbol": _SYMBOL, "amount": f"{price * 5:.2f}"}
     give("add", amount=f"{price * 200:.2f}")
@@ -125,7 +125,7 @@ def _replay(url: str, token: str, name: str) -> None:
         _loadgen(
             "generate", f"--users={_USERS}", f"--commands={_COMMANDS + 1}", f"--symbols={_SYMBOLS}", f"--out={made}"
         )
-        lines = made.read_text().splitlines()[:-1]  # the last one is the log of everybody
+        lines = made.read_text().splitlines()[:-1]  # the last one is the log of all users
         sent.write_text("".join(f"{_of_user(line, name)}\n" for line in lines))
         _loadgen(
             "replay",
@@ -146,7 +146,7 @@ def _of_user(line: str, name: str) -> str:
 
 
 def _loadgen(*arguments: str, token: str = "") -> None:
-    """Run the load generator to its end; it dies with us. The token is not for the list of processes."""
+    """Run the load generator; it dies with us. The token must not appear in the process list."""
     command = guard.guarded(sys.executable, "-m", "loadgen", *arguments)
     environment = {**os.environ, "LOADGEN_TOKEN": token}
     try:
@@ -156,7 +156,7 @@ def _loadgen(*arguments: str, token: str = "") -> None:
     except subprocess.TimeoutExpired:
         raise SmokeError(f"the replay did not end within {REPLAY_SECONDS:g} s") from None
     if done.returncode != 0:
-        raise SmokeError(f"the replay found fault:\n{done.stdout}{done.stderr}".rstrip())
+        raise SmokeError(f"the replay failed:\n{done.stdout}{done.stderr}".rstrip())
 
 
 def _decoded(text: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""A stack of CloudFormation: what a change would do, the change itself with its events, and its end."""
+"""A CloudFormation stack: a preview of a change, the change itself with its events, and its end."""
 
 import hashlib
 import json
@@ -22,20 +22,19 @@ _A_CONSEQUENCE = re.compile(r"cancelled", re.IGNORECASE)
 
 
 class StackError(Exception):
-    """A stack that is not what was wished for.
+    """A stack operation failed.
 
-    StackError
-      ParameterError     a parameter is missing, or there is none of that name
-      StackFailedError   CloudFormation could not do it, and undid what it had done
+    Subclasses: ParameterError for a missing or unknown parameter, DeploymentFailedError if CloudFormation failed and
+    rolled back.
     """
 
 
 class ParameterError(StackError):
-    """A parameter is missing, or there is none of that name."""
+    """A parameter is missing or unknown."""
 
 
 class DeploymentFailedError(StackError):
-    """CloudFormation could not do it; carries the reasons it gave, the first one first."""
+    """CloudFormation failed; has the reasons it gave, the first one first."""
 
     def __init__(self, name: str, status: str, reasons: list[str]) -> None:
         said = "".join(f"\n  {reason}" for reason in reasons) or " it gave no reason"
@@ -44,7 +43,7 @@ class DeploymentFailedError(StackError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A change set that was made and not yet executed."""
+    """A change set that was created and not yet executed."""
 
     id: str
     stack_id: str
@@ -53,7 +52,7 @@ class Plan:
 
 @dataclass(slots=True)
 class CloudStack:
-    """One stack, by its name. `pause` waits between two looks; `say` tells the operator."""
+    """One stack, by name. `pause` waits between polls; `say` prints messages."""
 
     client: Any
     name: str
@@ -62,7 +61,7 @@ class CloudStack:
     _seen: set[str] = field(default_factory=set)
 
     def find(self, name: str | None = None) -> Mapping[str, Any] | None:
-        """Return what is known of the stack, None when there is none."""
+        """Return the stack's description, or None if it does not exist."""
         try:
             stacks = self.client.describe_stacks(StackName=name or self.name)["Stacks"]
         except ClientError as error:
@@ -75,7 +74,7 @@ class CloudStack:
     def plan(
         self, template: Mapping[str, Any], url: str, given: Mapping[str, str], tags: Mapping[str, str]
     ) -> Plan | None:
-        """Return what a template would change, None when that is nothing. Raises StackError."""
+        """Return what a template would change, or None for nothing. Raises StackError."""
         now = self.find()
         if now is not None and now["StackStatus"].endswith("_IN_PROGRESS") and now["StackStatus"] != _EMPTY:
             self.say(f"the stack {self.name} is {now['StackStatus']}: waiting for its end")
@@ -84,7 +83,7 @@ class CloudStack:
             now = self.find()
         if now is not None and now["StackStatus"] in _NEVER_MADE:
             status = now["StackStatus"]
-            raise StackError(f"the stack {self.name} is {status}: it is not whole. Remove it first (make destroy)")
+            raise StackError(f"the stack {self.name} is {status}: it is incomplete; remove it first (make destroy)")
         is_new = now is None or now["StackStatus"] == _EMPTY
         made = self.client.create_change_set(
             StackName=self.name,
@@ -118,14 +117,14 @@ class CloudStack:
         return Plan(change_set, stack_id, [_shown(change["ResourceChange"]) for change in changes])
 
     def drop(self, plan: Plan) -> None:
-        """Forget a plan, and the empty stack that one for a new stack has left."""
+        """Delete a plan, and the empty stack that it has created for a new stack."""
         self.client.delete_change_set(ChangeSetName=plan.id, StackName=self.name)
         now = self.find()
         if now is not None and now["StackStatus"] == _EMPTY:
             self.client.delete_stack(StackName=self.name)
 
     def apply(self, plan: Plan) -> Mapping[str, str]:
-        """Execute a plan, tell each event, and return the outputs. Raises StackFailedError."""
+        """Execute a plan, report each event, and return the outputs. Raises DeploymentFailedError."""
         self._mark_events(plan.stack_id)
         self.client.execute_change_set(ChangeSetName=plan.id, StackName=self.name)
         now = self._follow(plan.stack_id)
@@ -133,20 +132,20 @@ class CloudStack:
         return {found["OutputKey"]: found["OutputValue"] for found in now.get("Outputs", ())}
 
     def protect(self, *, on: bool = True) -> None:
-        """Let CloudFormation refuse to delete the stack, or no longer."""
+        """Turn the stack's termination protection on or off."""
         self.client.update_termination_protection(StackName=self.name, EnableTerminationProtection=on)
 
     def delete(self, *, unprotect: bool = False) -> bool:
-        """Delete the stack and tell each event; return whether there was one.
+        """Delete the stack and report each event; return whether it existed.
 
-        Raises StackError for one that is protected, unless that is to be taken from it, and StackFailedError.
+        Raises StackError for a protected one unless `unprotect`, and DeploymentFailedError.
         """
         now = self.find()
         if now is None:
             return False
         if now.get("EnableTerminationProtection"):
             if not unprotect:
-                raise StackError(f"the stack {self.name} is protected: to remove it all the same, say --unprotect")
+                raise StackError(f"the stack {self.name} is protected: to remove it, give --unprotect")
             self.protect(on=False)
         self._mark_events(now["StackId"])
         self.client.delete_stack(StackName=self.name)
@@ -154,10 +153,10 @@ class CloudStack:
         return True
 
     def _follow(self, stack_id: str) -> Mapping[str, Any]:
-        """Tell events until the stack stands still, and return what it is. Raises StackFailedError."""
+        """Report events until the stack is stable, and return its description. Raises DeploymentFailedError."""
         reasons: list[str] = []
         while True:
-            now = self.find(stack_id)  # before the events, so that none is missed when it stands still
+            now = self.find(stack_id)  # before the events, so that none is missed when it is stable
             for event in self._new_events(stack_id):
                 reason = event.get("ResourceStatusReason", "")
                 line = f"{event['ResourceStatus']:<32} {event['ResourceType']} {event['LogicalResourceId']}"
@@ -172,7 +171,7 @@ class CloudStack:
             self.pause()
 
     def _mark_events(self, stack_id: str) -> None:
-        """Know the events until now, which belong to something else."""
+        """Skip the events so far, which belong to something else."""
         self._seen.update(event["EventId"] for event in self._events(stack_id))
 
     def _new_events(self, stack_id: str) -> list[Any]:
@@ -186,11 +185,11 @@ class CloudStack:
 
 
 _EMPTY = "REVIEW_IN_PROGRESS"
-"""A stack that has a change set and nothing else."""
+"""The status of a stack that has a change set and nothing else."""
 
 
 def parameters(template: Mapping[str, Any], given: Mapping[str, str], now: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the parameters of a change: those given, else those that the stack has, else the defaults.
+    """Return the parameters of a change: those given, else the stack's current ones, else the defaults.
 
     Raises ParameterError.
     """
@@ -211,7 +210,7 @@ def parameters(template: Mapping[str, Any], given: Mapping[str, str], now: Mappi
 
 
 def _release(template: Mapping[str, Any], values: Mapping[str, str | None]) -> str:
-    """Return a digest of what functions are made of: a version is published only when a text changes."""
+    """Return a digest of what the functions consist of: a version is published only if it changes."""
     made = json.dumps([template["Resources"], dict(values)], sort_keys=True)
     return hashlib.sha256(made.encode()).hexdigest()
 

@@ -1,16 +1,16 @@
-"""What a parameter of the stack decides in the part of the template that Chalice writes."""
+"""Applies the stack's parameters to the part of the template that Chalice writes."""
 
 from typing import Any
 
 CORS_PLACEHOLDER = "https://origin.invalid"
-"""The origin that Chalice is given, in whose place the parameter's comes."""
+"""The origin given to Chalice, which the parameter replaces."""
 
 _NOTHING = {"Ref": "AWS::NoValue"}
 _SUB = "Fn::Sub"
 
 
 def finish(template: Any, runtime: str, architecture: str) -> Any:
-    """Return Chalice's template with the runtime, and, when it has our resources, what rests on their parameters."""
+    """Return Chalice's template with the runtime and, if it has our resources, what depends on their parameters."""
     resources = template["Resources"]
     for resource in resources.values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -26,14 +26,14 @@ def finish(template: Any, runtime: str, architecture: str) -> Any:
 
 
 def _call_the_alias(integration: Any) -> None:
-    """Call the version that the alias names: which one is what a rollout changes."""
+    """Call the version behind the alias, which a rollout changes."""
     uri = integration.get("uri")
     if uri is not None:
         uri[_SUB] = [uri[_SUB].replace("${APIHandler.Arn}", "${Live}"), {"Live": {"Ref": "APIHandler.Alias"}}]
 
 
 def _for_cors(operation: Any) -> Any:
-    """Answer preflights for the parameter's origin, and none without one."""
+    """Answer preflight requests for the parameter's origin, or none without one."""
     given = operation["x-amazon-apigateway-integration"]["responses"]["default"]["responseParameters"]
     given["method.response.header.Access-Control-Allow-Origin"] = {_SUB: "'${CorsOrigin}'"}
     return {"Fn::If": ["HasCors", operation, _NOTHING]}

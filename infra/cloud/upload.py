@@ -1,4 +1,4 @@
-"""The bucket that artifacts go through on their way to CloudFormation and Lambda."""
+"""The bucket through which artifacts get to CloudFormation and Lambda."""
 
 import hashlib
 import json
@@ -10,18 +10,18 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from infra.cloud.artifact import CODE, Artifact
 
 Owned = Mapping[str, str]
-"""A bucket's name and the account whose it has to be: anybody may have made one of that name."""
+"""A bucket's name and the account it must belong to: anybody may have created one with that name."""
 
 _PRIVATE = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 
 
 def upload(client: Any, account: str, region: str, artifact: Artifact) -> tuple[Mapping[str, Any], str]:
-    """Send an artifact; return its template, with the code's new place in it, and the template's address.
+    """Upload an artifact; return its template, with the code's new location, and the template's URL.
 
-    Raises OSError and ValueError for a file that is no template.
+    Raises OSError and ValueError for a file that is not a template.
 
-    Names are made from content: what is there already is not sent again, and the code of an older stack stays for a
-    way back.
+    Names are content hashes: existing objects are not uploaded again, and the code of an older stack stays for a
+    rollback.
     """
     template: dict[str, Any] = json.loads(artifact.template.read_text())
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
@@ -47,7 +47,7 @@ def _address(account: str, region: str, key: str) -> str:
 
 
 def note_deployed(client: Any, account: str, region: str, stack: str, url: str) -> None:
-    """Note the address of the template that a stack has now, and keep that of the one before it."""
+    """Record the URL of a stack's current template, and keep that of the previous one."""
     key = url.rpartition("/")[2]
     known = _deployed(client, account, region, stack)
     if key != known.get("now"):
@@ -56,7 +56,7 @@ def note_deployed(client: Any, account: str, region: str, stack: str, url: str) 
 
 
 def earlier(client: Any, account: str, region: str, stack: str) -> tuple[Mapping[str, Any], str] | None:
-    """Return the template that a stack had before the one it has, and its address; None when there is none known."""
+    """Return a stack's previous template and its URL, or None if it is not known."""
     key = _deployed(client, account, region, stack).get("before")
     if key is None:
         return None

@@ -1,9 +1,9 @@
-"""The command line: simulate many schedules, or one again.
+"""The command line: simulate many schedules, or repeat one.
 
 python -m infra.simulation --count 5000
 python -m infra.simulation --seed 4711
 
-Exit status 0 when every schedule was survived; else 1, and the command that shows the first one that was not.
+Exit status 0 if every schedule was survived; else 1, and the command that shows the first one that was not.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _CHUNK = 50
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What came of some schedules: how long they were, and what was wrong with the first that was not survived."""
+    """The result of some schedules: how long they were, and what was wrong with the first that was not survived."""
 
     count: int
     steps: int
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parse(arguments)
     size = Size(options.users, options.commands, options.servers)
-    logging.disable(logging.CRITICAL)  # what servers say of all this trouble
+    logging.disable(logging.CRITICAL)  # the servers' messages about injected faults
     try:
         return _show(options.seed, size) if options.seed is not None else _try_many(options, size)
     finally:
@@ -73,7 +73,7 @@ def _show(seed: int, size: Size) -> int:
 
 
 def _wrong(schedule: SimulatedSchedule) -> Sequence[str]:
-    """Return the findings; what the models cannot carry out, or the judge not read, is one too."""
+    """Return the findings, including what the models cannot do and the judge cannot read."""
     try:
         schedule.run()
         return findings(schedule)
@@ -105,11 +105,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.simulation", description=__doc__)
     add_examples(parser, "python -m infra.simulation --count 5000", "python -m infra.simulation --seed 4711")
     size = Size()
-    parser.add_argument("--seed", type=int, help="carry out this schedule only, and print every step")
+    parser.add_argument("--seed", type=int, help="run only this schedule, and print every step")
     parser.add_argument("--first", type=int, default=1, help="seed of the first of many (%(default)s)")
     parser.add_argument("--count", type=positive, default=5_000, help="how many (%(default)s)")
     parser.add_argument("--users", type=positive, default=size.users, help="(%(default)s)")
-    parser.add_argument("--commands", type=int, default=size.commands, help="of each user; 0 draws it (%(default)s)")
+    parser.add_argument("--commands", type=int, default=size.commands, help="for each user; 0: drawn (%(default)s)")
     parser.add_argument("--servers", type=positive, default=size.servers, help="(%(default)s)")
     parser.add_argument("--processes", type=positive, default=os.cpu_count() or 1, help="(%(default)s)")
     return parser.parse_args(arguments)

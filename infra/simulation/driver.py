@@ -1,7 +1,7 @@
-"""The driver of MongoDB as far as the store uses it, over a modelled network and replica set.
+"""The MongoDB driver, as far as the store uses it, over a modelled network and replica set.
 
-As the real one it sends what it may try again once more after a fault of the network, under one number, so that the
-database does it once: `update_one`, `insert_one`, `find_one_and_update` and reads, but not `command`.
+Like the real driver it retries once after a network error, with the same transaction number so that the database does
+it once: `update_one`, `insert_one`, `find_one_and_update` and reads, but not `command`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ MAJORITY_NS = 80_000_000
 """How long the database waits for a majority (wtimeout)."""
 
 Effect = Callable[[], tuple[Any, int | None]]
-"""What a statement does when it arrives: its value, and the moment of the oplog that a majority has to have."""
+"""The effect of a statement when it arrives: its value, and the optime that a majority must have."""
 
 
 @dataclass(slots=True)
 class _Statement:
-    """A statement under a number of its own, which the database carries out once, however often it arrives."""
+    """A numbered statement, which the database executes once, however often it arrives."""
 
     effect: Effect
     done: tuple[Any, int | None] | None = None
@@ -38,7 +38,7 @@ class _Statement:
 
 
 class Link:
-    """A server's way to the replica set."""
+    """A server's connection to the replica set."""
 
     def __init__(self, scheduler: Scheduler, weather: Weather, members: ReplicaSet) -> None:
         self.scheduler = scheduler
@@ -46,7 +46,7 @@ class Link:
         self.members = members
 
     def send(self, effect: Effect, *, again: bool) -> Any:
-        """Carry out a statement in the database; `again` says that the driver may send it twice."""
+        """Execute a statement in the database; `again` says that the driver may retry it."""
         statement = _Statement(effect)
         try:
             return self._send_once(statement)
@@ -102,7 +102,7 @@ def _raised(error: Exception) -> Any:
 
 
 def _unconfirmed(value: Any) -> Any:
-    """Return what a command answers that a majority did not confirm in time; an operation of the driver raises it."""
+    """Return a command's answer if no majority confirmed it in time; a driver operation raises it instead."""
     if isinstance(value, dict) and "nModified" in value:
         return {**value, "writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}
     raise WTimeoutError("waiting for replication timed out", 64, {"code": 64})
@@ -114,7 +114,7 @@ def _failure(details: Document) -> OperationFailure:
 
 
 class ModelledCursor:
-    """The documents that a query finds."""
+    """The documents found by a query."""
 
     def __init__(self, fetch: Callable[[], list[Any]]) -> None:
         self._fetch = fetch
@@ -126,7 +126,7 @@ class ModelledCursor:
         return self
 
     def batch_size(self, _size: int) -> Self:
-        """Take all in one batch: what is sent how often is the driver's own affair."""
+        """Ignored: how results are batched is the driver's own affair."""
         return self
 
     def __enter__(self) -> Self:
@@ -151,7 +151,7 @@ class ModelledCollection:
     read_concern: Any = field(default_factory=lambda: SimpleNamespace(document={"level": "majority"}))
 
     def with_options(self, codec_options: CodecOptions[Any]) -> "ModelledCollection":
-        """Return the same collection, its documents decoded otherwise."""
+        """Return the same collection with other decoding options."""
         return ModelledCollection(self.database, self.name, codec_options)
 
     def find(
@@ -160,13 +160,13 @@ class ModelledCollection:
         projection: Mapping[str, Any] | None = None,
         hint: str | None = None,  # noqa: ARG002 (only how it is found)
     ) -> ModelledCursor:
-        """Return a query, which is sent when its documents are asked for."""
+        """Return a query, which is sent when its documents are iterated."""
         return ModelledCursor(lambda: [bson.decode(raw, self.codec) for raw in self._find(query, projection)])
 
     def find_one(
         self, query: Mapping[str, Any], projection: Mapping[str, Any] | None = None, hint: str | None = None
     ) -> Any:
-        """Return the first document, None when there is none."""
+        """Return the first document, or None."""
         return next(iter(self.find(query, projection, hint)), None)
 
     def _find(self, query: Mapping[str, Any], projection: Mapping[str, Any] | None) -> list[bytes]:
@@ -181,7 +181,7 @@ class ModelledCollection:
         return found
 
     def distinct(self, path: str) -> list[Any]:
-        """Return the values that stand at a path."""
+        """Return the values at a path."""
         found = [bson.decode(raw) for raw in self._find({}, None)]
         every: set[Any] = set()
         for document in found:
@@ -233,7 +233,7 @@ class ModelledCollection:
         return changed
 
     def create_indexes(self, _indexes: Sequence[Any]) -> None:
-        """Ask the database for indexes: the model finds everything without."""
+        """Do nothing: the model needs no indexes."""
         self.database.link.send(lambda: (None, None), again=True)
 
 
@@ -247,7 +247,7 @@ class ModelledDatabase:
         return ModelledCollection(self, name)
 
     def command(self, command: Any, **_options: Any) -> Document:
-        """Send `hello`, a query or a group of updates as the command itself, which is not sent again."""
+        """Send `hello`, a query or a group of updates as a command, which is not retried."""
         if command == "hello":
             answer: Document = self.link.send(self._hello, again=False)
             return answer

@@ -1,7 +1,7 @@
 """What must be true after a schedule, whatever happened in it (SPEC.md sections 3, 4, 6 and 7).
 
-Money is added up by rules of the judge's own, from the events of the journal; the rules of trading are those that
-ship, each entry being decided again on the account that the entries before it lead to.
+Money is summed by the judge's own rules, from the events of the journal. The trading rules are the shipped ones: each
+entry is decided again on the account that the previous entries lead to.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from infra.simulation.server import RETRIES, TOLERANCE_MS, Asked
 from infra.simulation.storm import MS
 
 SLACK_MS = 2 * (TOLERANCE_MS + 100)
-"""By how much two servers that trade may differ: both clocks may be off, and a look at the time has its error."""
+"""By how much two trading servers may differ: both clocks may be off, and a clock check has an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Journal:
 
 
 def findings(schedule: SimulatedSchedule) -> list[str]:
-    """Return what is wrong, in words; nothing when all is well."""
+    """Return what is wrong, in words; empty if nothing is."""
     wrong = list(schedule.failures)
     results = {answer.entry.transaction: answer.entry.result for sent in schedule.sent for answer in sent.answers}
     journals: dict[str, _Journal] = {}
@@ -55,9 +55,9 @@ def findings(schedule: SimulatedSchedule) -> list[str]:
 def _journals(
     schedule: SimulatedSchedule, results: Mapping[int, Mapping[str, Any]], wrong: list[str]
 ) -> Iterator[_Journal]:
-    """Yield the journals, closed parts and open ones put together; note what is missing or there twice.
+    """Yield the journals, closed and open parts together; record missing and duplicate entries.
 
-    What a command without a key was answered is not in the journal: it is taken from the answer, where there is one.
+    The result of a command without a key is not in the journal: it is taken from the answer, if there is one.
     """
 
     def entry_of(document: Document) -> Entry:
@@ -89,7 +89,7 @@ def _journals(
 
 
 def _of_commands(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
-    """Every command that was acknowledged is in the journal once, as it was answered; no other is there twice."""
+    """Every acknowledged command is in the journal once, as it was answered; no other is there twice."""
     places: dict[int, list[int]] = {}
     for journal in journals.values():
         for place, entry in enumerate(journal.entries):
@@ -111,7 +111,7 @@ def _of_commands(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) 
         yield from _of_price(sent, entry, asked, name)
         if not sent.reached_in_time:
             yield f"{name} was carried out, and reached no server in its time"
-        if sent.acknowledged:  # for the others nobody waited: they may come late
+        if sent.acknowledged:  # nobody waited for the others: they may come late
             if there[0] < last.get(command.user, -1):
                 yield f"{name} was carried out before a command that was answered before it was given"
             last[command.user] = there[0]
@@ -136,7 +136,7 @@ def _of_answers(sent: Sent, entry: Entry, name: str) -> Iterator[str]:
 
 
 def _of_price(sent: Sent, entry: Entry, asked: Mapping[tuple[str, int], int], name: str) -> Iterator[str]:
-    """See that the price of a command was asked for, and was not too old when the command was given."""
+    """Check that the price of a command was asked for, and was not too old when the command was given."""
     if entry.command not in PRICED or entry.outcome != OK or "price_cents" not in entry.result:
         return
     at_ns = asked.get((entry.symbol or "", entry.result["price_cents"]))
@@ -144,12 +144,12 @@ def _of_price(sent: Sent, entry: Entry, asked: Mapping[tuple[str, int], int], na
         yield f"{name} has a price that the source never told"
         return
     age_ms = (sent.given_ns - at_ns) // MS
-    if age_ms > QUOTE_LIFETIME_MS + SLACK_MS + RETRIES.lock_ms:  # so late a quote may reach the cache
+    if age_ms > QUOTE_LIFETIME_MS + SLACK_MS + RETRIES.lock_ms:  # a quote may reach the cache this late
         yield f"{name} has a price that was {age_ms} ms old when the command was given"
 
 
 def _of_hits(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
-    """See that a hit on the source is in one journal at most, as the source told it."""
+    """Check that a hit on the source is in at most one journal, as the source gave it."""
     told = {one.quote.cryptokey: one.quote for one in schedule.source.asked}
     seen: Counter[str] = Counter()
     for journal in journals.values():
@@ -163,7 +163,7 @@ def _of_hits(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> I
 
 
 def _of_looks(schedule: SimulatedSchedule, journals: Mapping[str, _Journal]) -> Iterator[str]:
-    """See that whoever looked saw entries of the journal, none left out, and prices that were told."""
+    """Check that observers saw entries of the journal without gaps, and prices that the source gave."""
     prices = {one.quote.price_cents for one in schedule.source.asked}
     for look in schedule.looks:
         seen = [numbered.sequence for numbered in look.newest_first]
@@ -185,9 +185,9 @@ def _is_without_result(entry: Entry) -> bool:
 
 
 def _of_account(journal: _Journal, asked: Sequence[Asked]) -> Iterator[str]:
-    """Carry out the journal again from nothing: it leads to the very account, and no money came or went."""
+    """Replay the journal from an empty account: it leads to the same account, and no money came or went."""
     user, account = journal.user, journal.account
-    # Most journals are led to at the times that they tell; the many other possible ones are tried only then.
+    # Most journals fit the times in their entries; the many other possible times are tried only if not.
     if not_led_to := _replayed(journal, asked, 1) and _replayed(journal, asked, SLACK_MS):
         yield not_led_to
     moved = sum(_moved(event) for entry in journal.entries for event in entry.events)
@@ -209,7 +209,7 @@ def _moved(event: object) -> int:
 
 
 def _replayed(journal: _Journal, asked: Sequence[Asked], slack_ms: int) -> str:
-    """Return where carrying out the journal leads elsewhere, "" when it leads to the account."""
+    """Return where the replayed journal differs, "" if it leads to the account."""
     possible, marks = [Account(journal.user)], _marks(journal)
     for place, entry in enumerate(journal.entries):
         before = journal.entries[:place]
@@ -231,9 +231,9 @@ def _replayed(journal: _Journal, asked: Sequence[Asked], slack_ms: int) -> str:
 
 
 def _times(entry: Entry, before: Sequence[Entry], replica: Account, marks: set[int], slack_ms: int) -> Iterable[int]:
-    """Return when an entry may have been decided: one that is as late as the one before it was perhaps moved there.
+    """Return when an entry may have been decided: if it is as late as the one before it, it may have been moved there.
 
-    Of the times that lead to the same only one is looked at: they differ where an order runs out or is cut short.
+    Of times with the same outcome only one is tried: they differ only where an order expires or is cut short.
     """
     at_ms = entry.timestamp_ms
     if not before or before[-1].timestamp_ms < at_ms or slack_ms == 1:
@@ -245,7 +245,7 @@ def _times(entry: Entry, before: Sequence[Entry], replica: Account, marks: set[i
 
 
 def _marks(journal: _Journal) -> set[int]:
-    """Return the times at which something may be told apart: of entries, and at which orders run out that are shown."""
+    """Return the times that can make a difference: of entries, and at which visible orders expire."""
     marks = {entry.timestamp_ms for entry in journal.entries}
     marks |= {time + ORDER_LIFETIME_MS for time in marks}
     shown: list[Any] = [entry.result for entry in journal.entries]
@@ -265,7 +265,7 @@ def _is_same(decided: Entry, entry: Entry) -> bool:
 
 
 def _prices(entry: Entry, asked: Sequence[Asked]) -> Sequence[QuoteAnswer | None]:
-    """Return the quotes that an entry may have been decided with: that which it tells, or any, the latest first."""
+    """Return the quotes that an entry may have been decided with: the one it shows, or any, the latest first."""
     hits = [event.quote for event in entry.events if isinstance(event, QuoteHit)]
     if entry.command not in PRICED:
         return (None,)

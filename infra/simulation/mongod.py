@@ -1,8 +1,8 @@
-"""A replica set of MongoDB as far as the store uses one: documents, what a majority has of them, and failovers.
+"""A MongoDB replica set, as far as the store uses one: documents, what a majority has of them, and failovers.
 
-Each document is kept in all its versions. A write makes a new one at once, which a majority has some time later, or
-never, when the primary fails before. What the store does not use is not here, and says so (NotImplementedError). One
-suite of tests holds this model and a real mongod to the same behaviour (tests/faults/test_model_contract.py).
+Every version of a document is kept. A write makes a new one at once, which a majority has some time later, or never if
+the primary fails first. Unused features raise NotImplementedError. One test suite checks that this model and a real
+mongod behave alike (tests/faults/test_model_contract.py).
 """
 
 import operator
@@ -19,7 +19,7 @@ DUPLICATE_KEY = 11000
 
 
 class CommandError(Exception):
-    """A statement that the database refuses: a code and a message, as it answers them."""
+    """A statement that the database refuses, with its code and message."""
 
     def __init__(self, code: int, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A document from one moment of the oplog on; None is no document."""
+    """A document from one optime on; None is no document."""
 
     optime: int
     raw: bytes | None
@@ -42,7 +42,7 @@ class _Waiter:
 
 @dataclass(slots=True)
 class Updated:
-    """What an update came to."""
+    """The result of an update."""
 
     matched: int = 0
     modified: int = 0
@@ -50,21 +50,21 @@ class Updated:
 
 
 class ReplicaSet:
-    """The primary's documents. A majority has them as they were at the moment `confirmed` of the oplog."""
+    """The primary's documents. A majority has them as of the optime `confirmed`."""
 
     def __init__(self) -> None:
         self.optime = 0
         self.confirmed = 0
         self.term = 0
         self._ends: list[int] = []
-        """The last moment of each term that was kept."""
+        """The last optime of each term that was kept."""
         self._collections: dict[str, dict[Any, list[_Version]]] = {}
         self._waiters: list[_Waiter] = []
 
     # What a majority has
 
     def confirm(self, optime: int) -> None:
-        """Let a majority have everything up to this moment."""
+        """Let a majority have everything up to this optime."""
         self.confirmed = max(self.confirmed, min(optime, self.optime))
         due = [waiter for waiter in self._waiters if waiter.optime <= self.confirmed]
         self._waiters = [waiter for waiter in self._waiters if waiter.optime > self.confirmed]
@@ -72,23 +72,23 @@ class ReplicaSet:
             waiter.tell(True)
 
     def confirm_in(self, term: int, optime: int) -> None:
-        """Do so unless another member has become primary since: then those writes are gone."""
+        """Likewise, unless another member has become primary since: then those writes are gone."""
         if term == self.term:
             self.confirm(optime)
 
     def has_kept(self, term: int, optime: int | None) -> bool:
-        """Return whether what was done in a term by this moment is still there; what changed nothing is not."""
+        """Return whether the writes of a term up to this optime still exist; one that changed nothing counts as not."""
         return term == self.term or (optime is not None and optime <= self._ends[term])
 
     def when_confirmed(self, optime: int, tell: Callable[[bool], None]) -> None:
-        """Tell when a majority has this moment: True, or False when it was taken back."""
+        """Call `tell` when a majority has this optime: with True, or False if it was rolled back."""
         if optime <= self.confirmed:
             tell(True)
         else:
             self._waiters.append(_Waiter(optime, tell))
 
     def fail_over(self) -> None:
-        """Make another member primary, which has what a majority has and nothing else."""
+        """Make another member primary, which has exactly what a majority has."""
         for documents in self._collections.values():
             for versions in documents.values():
                 while versions and versions[-1].optime > self.confirmed:
@@ -110,7 +110,7 @@ class ReplicaSet:
         projection: Mapping[str, Any] | None = None,
         at: int | None = None,
     ) -> list[bytes]:
-        """Return the documents, in the order of their ids, as a majority had them at a moment, by default now."""
+        """Return the documents, ordered by id, as a majority had them at an optime, by default now."""
         moment = self.confirmed if at is None else at
         found: list[bytes] = []
         for name, versions in sorted(self._candidates(collection, query)):
@@ -136,10 +136,10 @@ class ReplicaSet:
             return list(documents.items())
         return [(wanted, documents[wanted])] if wanted in documents else []
 
-    # Writes, each of which is at the moment `optime` afterwards
+    # Writes, each of which sets `optime`
 
     def insert(self, collection: str, document: Mapping[str, Any]) -> None:
-        """Insert a document; raises CommandError when its id is taken."""
+        """Insert a document; raises CommandError if its id exists."""
         raw = bson.encode(document)
         name = bson.decode(raw)["_id"]
         if self._current(collection, name) is not None:
@@ -155,7 +155,7 @@ class ReplicaSet:
         upsert: bool = False,
         filters: Sequence[Mapping[str, Any]] = (),
     ) -> Updated:
-        """Update the document with an id, or make it; raises CommandError."""
+        """Update or upsert the document with an id; raises CommandError."""
         if set(query) != {"_id"}:
             raise NotImplementedError(f"an update by {query}")
         name = query["_id"]
@@ -204,7 +204,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def matches(document: Any, query: Mapping[str, Any]) -> bool:
-    """Return whether a document is one that a filter of the store means."""
+    """Return whether a document matches a filter of the store."""
     for path, condition in query.items():
         if path == "$or":
             if not any(matches(document, one) for one in condition):
@@ -226,7 +226,7 @@ def _one_matches(found: Sequence[Any], condition: Any) -> bool:
         return condition in spread
     if unknown := condition.keys() - _COMPARISONS.keys():
         raise NotImplementedError(f"a filter with {unknown}")
-    # Of an array each condition may be met by another element, as MongoDB has it.
+    # Each condition may be met by another element of the array, as in MongoDB.
     return all(
         any(value is not None and _COMPARISONS[name](value, wanted) for value in spread if _comparable(value, wanted))
         for name, wanted in condition.items()
@@ -240,7 +240,7 @@ def _comparable(value: Any, wanted: Any) -> bool:
 
 
 def values(document: Any, path: Sequence[str]) -> Iterable[Any]:
-    """Yield what stands at a path, through arrays too."""
+    """Yield the values at a path, also within arrays."""
     if not path:
         yield document
     elif isinstance(document, list):
@@ -260,7 +260,7 @@ class _Wanted:
 
 
 def project(document: Document, projection: Mapping[str, Any]) -> Document:
-    """Return the fields of a document that are wanted, and its id."""
+    """Return a document's projected fields and its id."""
     top = _Wanted()
     for path, wanted in projection.items():
         place = top
@@ -297,7 +297,7 @@ def _projected(value: Any, wanted: _Wanted) -> Any:
 
 
 def _apply(document: Document, change: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Change a document; which elements a filter means is told by what it was before any of the changes."""
+    """Change a document; array filters are evaluated on the document before any of the changes."""
     todo: list[tuple[Any, str, str, Any]] = []
     for operators, fields in change.items():
         for path, value in fields.items():
@@ -311,7 +311,7 @@ def _apply(document: Document, change: Mapping[str, Any], conditions: Mapping[st
 def _places(
     document: Any, way: Sequence[str], conditions: Mapping[str, Mapping[str, Any]], *, makes: bool
 ) -> Iterable[Any]:
-    """Yield the documents or arrays in which the last name of a path stands; all of those that a filter means."""
+    """Yield the documents or arrays that contain the last name of a path, for all elements that a filter matches."""
     if not way:
         yield document
         return
@@ -338,7 +338,7 @@ def _change(place: Any, name: str, operators: str, value: Any) -> None:
     if isinstance(place, list):
         if operators != "$set":
             raise NotImplementedError(f"{operators} of element {name}")
-        place.extend([None] * (int(name) - len(place)))  # as MongoDB fills what is missing before it
+        place.extend([None] * (int(name) - len(place)))  # as MongoDB pads missing elements
         place[int(name) : int(name) + 1] = [value]
         return
     match operators:

@@ -1,4 +1,4 @@
-"""What lies between servers, database and cache: requests take time, get lost, arrive late, and so do answers."""
+"""The network between servers, database and cache: requests take time, get lost or arrive late, and so do answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ from infra.simulation.scheduler import Scheduler
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What becomes of one request: how long it and its answer are on their way; None is for ever."""
+    """The fate of one request: how long it and its answer take; None is for ever."""
 
     there_ns: int | None
     back_ns: int | None
 
 
 class Weather(Protocol):
-    """Says what becomes of requests."""
+    """Decides the fate of requests."""
 
     def passage(self) -> Passage:
-        """Return what becomes of the next request of the current actor."""
+        """Return the fate of the current actor's next request."""
 
     def replication_ns(self) -> int:
         """Return how long it takes until a majority has a write."""
 
     def stale_moment(self, confirmed: int) -> int:
-        """Return the moment of the oplog that a read shows: the last one, or that of a primary that was deposed."""
+        """Return the optime that a read sees: the last one, or that of a deposed primary."""
 
 
 class Calm:
-    """Weather in which everything works."""
+    """A network in which everything works."""
 
     def passage(self) -> Passage:
-        """Return a short one."""
+        """Return a short delay."""
         return Passage(1_000_000, 1_000_000)
 
     def replication_ns(self) -> int:
@@ -49,14 +49,14 @@ class NoAnswerError(Exception):
 
 
 Answer = Callable[[Callable[[], Any]], None]
-"""Sends an answer: what is called where it arrives, which returns a value or raises."""
+"""Sends an answer: a function to call where it arrives, which returns a value or raises."""
 
 Serve = Callable[[Answer], None]
-"""Carries out a request where it arrives."""
+"""Executes a request where it arrives."""
 
 
 def ask(scheduler: Scheduler, weather: Weather, serve: Serve, limit_ns: int) -> Any:
-    """Send a request and return what it is answered; raises NoAnswerError, or what the answer raises."""
+    """Send a request and return its answer; raises NoAnswerError, or what the answer raises."""
     passage = weather.passage()
     token = scheduler.token()
 

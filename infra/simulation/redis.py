@@ -1,6 +1,6 @@
-"""Redis as far as the quotes use it, over a modelled network: keys with an expiry, sorted sets, and scripts in Lua.
+"""Redis, as far as the quotes use it, over a modelled network: keys with expiry, sorted sets, and Lua scripts.
 
-The scripts are carried out as they are, by Lua itself.
+The scripts are executed unchanged, by Lua itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def _bytes(value: object) -> bytes:
 
 
 class RedisServer:
-    """What stands in Redis, by its own clock, which is right."""
+    """The contents of Redis, by its own, correct clock."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -39,15 +39,15 @@ class RedisServer:
         return self._scheduler.now_ns // 1_000_000
 
     def forget_all(self) -> None:
-        """Lose everything, as when it is started again."""
+        """Lose everything, as in a restart."""
         self._values.clear()
 
     def keys(self) -> list[bytes]:
-        """Return the keys that are there."""
+        """Return the existing keys."""
         return [key for key in list(self._values) if self._there(key) is not None]
 
     def do(self, name: str, *arguments: Any) -> Any:
-        """Carry out a command; raises ResponseError."""
+        """Execute a command; raises ResponseError."""
         command: Callable[..., Any] = getattr(self, f"_{name.lower()}")
         return command(*(_bytes(argument) for argument in arguments))
 
@@ -132,7 +132,7 @@ class RedisServer:
         return _lua(script)(self._call, arguments[:keys], arguments[keys:])
 
     def _call(self, *arguments: Any) -> Any:
-        """Do what a script asks for; a failure comes back as its message, and nothing as False, as Redis has it."""
+        """Execute a script's command; errors are returned as messages, and nil as False, as in Redis."""
         name, *rest = arguments
         value = self.do(name.decode(), *(int(one) if isinstance(one, float) else one for one in rest))
         return False if value is None else value
@@ -170,7 +170,7 @@ def _lua(script: bytes) -> Callable[..., Any]:
 
 
 class ModelledRedis:
-    """A client as `redis.Redis`."""
+    """A client like `redis.Redis`."""
 
     def __init__(self, scheduler: Scheduler, weather: Weather, server: RedisServer) -> None:
         self._scheduler = scheduler
@@ -184,7 +184,7 @@ class ModelledRedis:
         return Pipeline(self)
 
     def eval(self, script: str, count: int, *arguments: Any) -> Any:
-        """Carry out a script."""
+        """Execute a script."""
         return self._alone("EVAL", script, count, *arguments)
 
     def zrange(self, key: str, least: object, most: object, *, byscore: bool) -> Any:
@@ -198,7 +198,7 @@ class ModelledRedis:
         return result
 
     def carry_out(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Send commands and return what each came to, a result or an error."""
+        """Send commands and return each result, a value or an error."""
 
         def serve(answer: Answer) -> None:
             results = [_result(self._server, command) for command in commands]
@@ -219,7 +219,7 @@ def _result(server: RedisServer, command: Sequence[Any]) -> Any:
 
 
 class Pipeline:
-    """Commands that are sent together."""
+    """Commands sent together."""
 
     def __init__(self, client: ModelledRedis) -> None:
         self._client = client

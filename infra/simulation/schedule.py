@@ -34,10 +34,10 @@ from infra.simulation.storm import MS, Storm
 from infra.simulation.waits import in_virtual_time
 
 KNOWN_KEYS = 32
-"""More than a user can give within the limit and the tolerance: each command takes 10 ms and more on its way."""
+"""More than a user can give within the time limit and the tolerance: each command takes at least 10 ms."""
 
 KNOWN_COMMANDS = 20
-"""How many commands later one is sent again at most: some less than KNOWN_KEYS, for sweeps write entries too."""
+"""After how many later commands one is repeated at most: fewer than KNOWN_KEYS, because sweeps write entries too."""
 
 CLIENT_NS = 600 * MS
 """How long a client waits for an answer before it sends its command again."""
@@ -48,7 +48,7 @@ MOST_STEPS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much happens in a schedule; 0 commands is a number drawn for it."""
+    """The size of a schedule; with 0 commands the number is drawn."""
 
     users: int = 2
     commands: int = 0
@@ -57,16 +57,16 @@ class Size:
 
 @dataclass(slots=True)
 class Sent:
-    """A command of a client, and what came of it."""
+    """A client's command and its outcome."""
 
     command: Command
     given_ns: int = 0
     answers: list[Answer] = field(default_factory=list)
-    """All that servers answered, whether the client still waited for them or not."""
+    """All answers of servers, whether the client still waited for them or not."""
     errors: list[BaseException] = field(default_factory=list)
     requests: int = 0
     reached_in_time: bool = False
-    """Whether a request with it reached a server within its time from when it arrived at the balancer."""
+    """Whether a request with it reached a server in time after it arrived at the balancer."""
     acknowledged: bool = False
 
     @property
@@ -77,7 +77,7 @@ class Sent:
 
 
 class SimulatedSchedule:
-    """Carries a schedule out. Afterwards `members`, `sent`, `source` and `looks` are there to be judged."""
+    """Runs a schedule. Afterwards `members`, `sent`, `source` and `looks` are there to be judged."""
 
     def __init__(self, seed: int, size: Size | None = None, *, say: Say | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 (repeatable, no secret)
@@ -104,17 +104,17 @@ class SimulatedSchedule:
 
     @property
     def steps(self) -> int:
-        """Return how often somebody went on."""
+        """Return how many steps were taken."""
         return self.scheduler.steps
 
     @property
     def sent(self) -> list[Sent]:
-        """Return every command that was given, a user's in their order."""
+        """Return every command that was given, each user's in order."""
         return [sent for client in self._clients for sent in client if sent.requests]
 
     def run(self) -> None:
-        """Carry it out until every command is answered or given up, and nothing is under way any more."""
-        shared_random.seed(self._seed)  # of the pauses between tries
+        """Run until every command is answered or given up, and nothing is in flight."""
+        shared_random.seed(self._seed)  # for the jitter between tries
         with ExitStack() as stack:
             stack.enter_context(in_virtual_time(self.scheduler))
             for module, name, value in (
@@ -139,7 +139,7 @@ class SimulatedSchedule:
         self.storm.calm_down()
         for server in self._servers:
             server.process.offset_ns = 0
-        self.scheduler.at(600_000 * MS, lambda: None)  # whatever is still on its way arrives
+        self.scheduler.at(600_000 * MS, lambda: None)  # whatever is in flight arrives
         while self.scheduler.is_busy:
             self.scheduler.run_one()
 
@@ -149,7 +149,7 @@ class SimulatedSchedule:
         draw, scheduler = self.random, self.scheduler
         for place, sent in enumerate(sents):
             if draw.random() < 0.05:
-                away_ns = draw.choice((1_000, 20_000, 70_000)) * MS  # orders and quotes run out
+                away_ns = draw.choice((1_000, 20_000, 70_000)) * MS  # orders and quotes expire
                 scheduler.at(draw.randint(0, away_ns), self._sweep)
                 scheduler.sleep(away_ns)
             sent.given_ns = scheduler.now_ns
@@ -164,13 +164,13 @@ class SimulatedSchedule:
                 scheduler.sleep(draw.randint(5 * MS, 40 * MS))
             if draw.random() < 0.1:
                 self._look(sent.command.user)
-            # A client that has forgotten the answer to a command sends it again, after later ones.
+            # A client that has forgotten an answer repeats the command, after later ones.
             earlier = draw.choice(sents[max(0, place - KNOWN_COMMANDS) : place + 1])
             if draw.random() < 0.05 and earlier.acknowledged and earlier.command.key is not None:
                 self._ask(earlier)
 
     def _ask(self, sent: Sent) -> Any:
-        """Send a command to one of the servers and return what it answers, None for nothing."""
+        """Send a command to a server and return its answer, or None."""
         draw, scheduler, storm = self.random, self.scheduler, self.storm
         token = scheduler.token()
         if draw.random() < 0.05:
@@ -182,7 +182,7 @@ class SimulatedSchedule:
             server = draw.choice(self._servers)
             passage = storm.passage()
             lies_ns = draw.choice((0, draw.randint(0, LIMIT_MS), 60_000)) * MS if copy else 0
-            # The balancer stamps the arrival, by a clock that is a little off; then it may lie in a socket for long.
+            # The balancer stamps the arrival, by a clock that is slightly off; then it may be delayed in a socket.
             arrived_ms = scheduler.now_ns // MS + draw.randint(-20, 20)
             sent.requests += 1
             answer = partial(self._answered, sent, token, passage.back_ns)
@@ -232,7 +232,7 @@ class SimulatedSchedule:
     # Trouble
 
     def _trouble(self) -> None:
-        """Do something to the servers, the database or the cache."""
+        """Inject a fault into the servers, the database or the cache."""
         draw = self.random
         if self.storm.is_calm or not self._servers:
             return
@@ -247,7 +247,7 @@ class SimulatedSchedule:
                 seconds = draw.choice((0.1, 0.5, 2, 60, 200)) * draw.uniform(0.5, 1.5)
                 self._note(f"{server.process.name} stands still for {seconds:.3f} s")
                 server.process.stands_until_ns = self.scheduler.now_ns + round(seconds * 1e9)
-                if draw.random() < 0.5:  # it is given up, and what it holds goes on beside its successor
+                if draw.random() < 0.5:  # it is replaced, and continues beside its successor later
                     self._servers[place] = self._start()
             case 3:
                 offset_ms = draw.choice((0, 20, -20, 5_000, -5_000, 90_000, -90_000))
@@ -273,7 +273,7 @@ class SimulatedSchedule:
         self.storm.is_partitioned = False
 
     def _spoil_the_cache(self) -> None:
-        """Put something into the cache that is none of ours."""
+        """Write a foreign value to the cache."""
         key = f"{NAMESPACE}:quote:{self.random.choice(SYMBOLS)}{self.random.choice(('', ':lock'))}"
         self._note(f"somebody writes to {key}")
         left_ms = self.redis.do("PTTL", key)
@@ -311,7 +311,7 @@ class SimulatedSchedule:
             self.failures.append(f"{actor.name}: {actor.error!r}")
 
     def _start(self) -> SimulatedServer:
-        """Return a server that has just been started: it remembers nothing."""
+        """Return a newly started server."""
         self._started += 1
         process = Process(f"server {self._started}", self._started)
         if self.storm.happens(3.0):
@@ -330,7 +330,7 @@ class SimulatedSchedule:
                 amount = draw.randint(500, 5_000)
             if name in {CommandName.SET_BUY_TRIGGER, CommandName.SET_SELL_TRIGGER}:
                 amount = draw.randint(80, 200)
-            # Most clients send keys; a command without one is sent again only when it surely changed nothing.
+            # Most clients send keys; a command without one is retried only if it certainly changed nothing.
             key = f"key-{transaction}" if draw.random() < 0.85 else None
             symbol = draw.choice(SYMBOLS) if name in _WITH_SYMBOL else None
             yield Command(name, user, transaction, symbol=symbol, amount_cents=amount, key=key)

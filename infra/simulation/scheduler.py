@@ -1,7 +1,7 @@
-"""Actors in virtual time: one runs until it waits, and time moves on only when nobody can go on.
+"""Actors in virtual time: one runs until it waits, and time advances only when none can continue.
 
-An actor is a greenlet, so code that knows nothing of it is suspended wherever it waits. Two runs from one seed are the
-same, step by step.
+An actor is a greenlet, so unmodified code is suspended wherever it waits. Two runs with one seed are the same, step by
+step.
 """
 
 import heapq
@@ -16,15 +16,15 @@ NS = 1_000_000_000
 
 
 class CrashedError(BaseException):
-    """The process that was carrying this out is gone: nothing in it may catch this."""
+    """The process that ran this has crashed; nothing in it may catch this."""
 
 
 class StuckError(Exception):
-    """Somebody waits for what nobody will do."""
+    """An actor waits for something that will never happen."""
 
 
 class Process:
-    """What crashes and stands still as one, and has a clock of its own, `offset_ns` ahead of the true time."""
+    """A process: crashes and stalls as one, and has its own clock, `offset_ns` ahead of the true time."""
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
@@ -33,11 +33,11 @@ class Process:
         self.is_dead = False
         self.stands_until_ns = 0
         self.actors: dict[int, Actor] = {}
-        """By their numbers, so that they are gone through in the same order in every run."""
+        """By number, so that every run iterates over them in the same order."""
 
 
 class Actor:
-    """Something that is carried out, in a process."""
+    """A thread of execution in a process."""
 
     def __init__(self, name: str, number: int, process: Process, work: Callable[[], Any], hub: greenlet) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Actor:
         self.error: BaseException | None = None
         self.is_done = False
         self.turn = 0
-        """Counts its waits: what would wake it from an earlier one comes too late."""
+        """Counts its waits: a wake-up for an earlier one comes too late."""
         self._work = work
         self.greenlet = greenlet(self._carry_out, parent=hub)
 
@@ -60,7 +60,7 @@ class Actor:
 
 
 class Scheduler:
-    """Carries actors out; `now_ns` is the true time, which no process sees but through its own clock."""
+    """Runs actors; `now_ns` is the true time, which processes see only through their own clocks."""
 
     def __init__(self, start_ms: int) -> None:
         self.now_ns = start_ms * 1_000_000
@@ -68,21 +68,21 @@ class Scheduler:
         self.ended: Callable[[Actor], None] = lambda _: None
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
-        self._hub = getcurrent()  # whoever carries the schedule out
+        self._hub = getcurrent()  # whoever runs the schedule
         self._by_greenlet: dict[greenlet, Actor] = {}
 
     @property
     def current(self) -> Actor | None:
-        """Return the actor that runs, None outside of all of them."""
+        """Return the running actor, None outside of all actors."""
         return self._by_greenlet.get(getcurrent())
 
     def at(self, delay_ns: int, action: Callable[[], None]) -> None:
-        """Do something after so long; what is due at one moment is done in the order in which it was asked for."""
+        """Call a function after a delay; those due at the same time are called in the order of their scheduling."""
         self._count += 1
         heapq.heappush(self._agenda, (self.now_ns + delay_ns, self._count, action))
 
     def begin(self, name: str, process: Process, work: Callable[[], Any]) -> Actor:
-        """Begin to carry something out; it takes its first step when it is its turn."""
+        """Start an actor; it takes its first step in its turn."""
         self._count += 1
         actor = Actor(name, self._count, process, work, self._hub)
         process.actors[actor.number] = actor
@@ -91,25 +91,25 @@ class Scheduler:
         return actor
 
     def run_until(self, is_over: Callable[[], bool]) -> None:
-        """Let time go on until it is over; raises StuckError when nothing is left to be done and it is not."""
+        """Let time advance until `is_over`; raises StuckError if nothing is left to do before that."""
         while not is_over():
             if not self._agenda:
                 raise StuckError("nobody has anything left to do")
             self.run_one()
 
     def run_one(self) -> None:
-        """Do what is due next."""
+        """Take the next step."""
         due_ns, _, action = heapq.heappop(self._agenda)
         self.now_ns = max(self.now_ns, due_ns)
         action()
 
     @property
     def is_busy(self) -> bool:
-        """Return whether something is left to be done."""
+        """Return whether anything is left to do."""
         return bool(self._agenda)
 
     def wait(self, limit_ns: int | None = None) -> Any:
-        """Wait to be woken, at most so long; return what the waker gave, None when the time was up."""
+        """Wait to be woken, at most that long; return what the waker gave, or None at the time-out."""
         actor = self.current
         if actor is None:
             raise StuckError("only an actor may wait")
@@ -123,23 +123,23 @@ class Scheduler:
         return given
 
     def sleep(self, delay_ns: int) -> None:
-        """Wait for so long."""
+        """Wait that long."""
         actor = self.current
         assert actor is not None
         self.wait(delay_ns)
 
     def token(self) -> tuple[Actor, int]:
-        """Return what wakes the current actor from its next wait, and from no later one."""
+        """Return a token that wakes the current actor from its next wait, and from no later one."""
         actor = self.current
         assert actor is not None
         return actor, actor.turn
 
     def wake(self, token: tuple[Actor, int], given: Any) -> None:
-        """Let an actor go on that waits, unless it does so already."""
+        """Wake an actor that waits, unless it was woken already."""
         self._wake_at(*token, 0, given)
 
     def crash(self, process: Process) -> None:
-        """End a process where it stands: nothing it was about to do is done."""
+        """Crash a process where it is: nothing further in it is executed."""
         process.is_dead = True
         for actor in list(process.actors.values()):
             if actor is not self.current:

@@ -50,20 +50,20 @@ SYMBOLS = ("A", "B")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that the quote source answered, at the true time."""
+    """A question that the quote source answered, and the true time."""
 
     quote: Quote
     at_ns: int
 
 
 class UnreliableSource:
-    """A quote source, slow and unreliable, that never tells the same price of a symbol twice."""
+    """A slow and unreliable quote source that never gives the same price of a symbol twice."""
 
     def __init__(self, random: Random, scheduler: Scheduler, storm: Storm) -> None:
         self._random, self._scheduler, self._storm = random, scheduler, storm
         self.asked: list[Asked] = []
         self.silent_until_ns = 0
-        """When it answers again."""
+        """The end of an outage."""
 
     def ask(self, symbol: str, user: str, timeout_seconds: float) -> Quote:
         """Ask once; raises FailedTryError."""
@@ -77,7 +77,7 @@ class UnreliableSource:
         if took_ns > timeout_seconds * 1e9 or storm.happens(0.5):
             raise FailedTryError("no answer")
         number = len(self.asked)
-        # The quote server's own clock is wrong, and decides nothing.
+        # The quote server's own clock is wrong, and must not matter.
         quote = Quote(symbol, 100 + number, user, START_MS + draw.randint(-300_000, 300_000), f"key{number}")
         self.asked.append(Asked(quote, asked_ns))
         return quote
@@ -85,7 +85,7 @@ class UnreliableSource:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What somebody saw who looked at an account, its journal and the prices of a symbol."""
+    """What a client saw of an account, its journal and a symbol's prices."""
 
     user: str
     version: int
@@ -100,7 +100,7 @@ class _NoDumps:
 
 
 class SimulatedServer:
-    """A process that serves commands and sweeps, put together as `chalicelib.runtime` does it."""
+    """A process that serves commands and sweeps, wired up like `chalicelib.runtime`."""
 
     def __init__(self, process: Process, draw: Random, database: Any, redis: Any, source: UnreliableSource) -> None:
         self.process = process
@@ -134,7 +134,7 @@ class SimulatedServer:
         )
 
     def look(self, user: str) -> Look:
-        """Look without a command, as the page does; raises StoreError."""
+        """Read without a command, as the page does; raises StoreError."""
         self.reads.version(user)
         snapshot = self.reads.snapshot(user)
         newest_first = list(self.reads.newest_first(snapshot))

@@ -1,4 +1,4 @@
-"""What goes wrong in one schedule: drawn from its seed, in a few schedules hardly anything, in others very much."""
+"""What goes wrong in one schedule, drawn from its seed: in a few schedules hardly anything, in others very much."""
 
 from random import Random
 
@@ -8,14 +8,14 @@ MS = 1_000_000
 
 
 class Storm:
-    """The weather of a schedule. `trouble` is the share of requests that something happens to."""
+    """The faults of a schedule. `trouble` is the share of requests that are affected."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self.trouble = random.choice((0.0, 0.02, 0.08, 0.25))
         self.is_calm = False
         self.oldest_moment = 0
-        """The last moment of the oplog that a member, deposed without knowing, has of a majority."""
+        """The last optime that an unknowingly deposed member has of a majority."""
         self.is_partitioned = False
 
     def calm_down(self) -> None:
@@ -24,11 +24,11 @@ class Storm:
         self.is_partitioned = False
 
     def happens(self, share: float = 1.0) -> bool:
-        """Return whether something goes wrong now, whose share of all trouble is given."""
+        """Return whether something goes wrong now; `share` scales the probability."""
         return not self.is_calm and self._random.random() < self.trouble * share
 
     def passage(self) -> Passage:
-        """Return what becomes of a request."""
+        """Return the fate of a request."""
         there, back = self._random.randint(4 * MS, 9 * MS), self._random.randint(2 * MS, 6 * MS)
         if not self.happens():
             return Passage(there, back)
@@ -49,7 +49,7 @@ class Storm:
         return self._random.randint(MS, 3 * MS)
 
     def stale_moment(self, confirmed: int) -> int:
-        """Return what a read shows."""
+        """Return the optime that a read sees."""
         if self.is_partitioned and self._random.random() < 0.5:
             return min(confirmed, self.oldest_moment)
         return confirmed

@@ -1,4 +1,4 @@
-"""What code waits with, in virtual time: put in place of `chalicelib.concurrency` and `chalicelib.clock`."""
+"""Synchronization primitives in virtual time: replace those of `chalicelib.concurrency` and `chalicelib.clock`."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ def _limit_ns(timeout: float | None) -> int | None:
 
 
 class Semaphore:
-    """So many may have it at a time; they get it in the order in which they came."""
+    """A semaphore; waiters get it in order of arrival."""
 
     def __init__(self, scheduler: Scheduler, value: int = 1) -> None:
         self._scheduler = scheduler
@@ -27,7 +27,7 @@ class Semaphore:
         self._waiting: deque[Token] = deque()
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
-        """Take it; return False when that was not possible in time."""
+        """Acquire it; return False if that was not possible in time."""
         if self._free:
             self._free -= 1
             return True
@@ -43,7 +43,7 @@ class Semaphore:
         return True  # it was handed over at that very moment
 
     def release(self) -> None:
-        """Give it to the next one."""
+        """Hand it to the next waiter."""
         while self._waiting:
             token = self._waiting.popleft()
             if not token[0].is_done and token[0].turn == token[1]:
@@ -59,10 +59,10 @@ class Semaphore:
 
 
 class Lock(Semaphore):
-    """One may have it at a time."""
+    """A lock."""
 
     def locked(self) -> bool:
-        """Return whether somebody has it."""
+        """Return whether it is held."""
         return not self._free
 
 
@@ -81,7 +81,7 @@ class Condition:
         self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let the lock go, wait to be told, and take it again; return whether one was told."""
+        """Release the lock, wait for a notification, and acquire it again; return whether there was one."""
         token = self._scheduler.token()
         self._waiting.append(token)
         self._lock.release()
@@ -92,7 +92,7 @@ class Condition:
         return told
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until something holds; return whether it does."""
+        """Wait until a predicate holds; return whether it does."""
         end_ns = None if timeout is None else self._scheduler.now_ns + round(timeout * NS)
         while not predicate():
             left = None if end_ns is None else (end_ns - self._scheduler.now_ns) / NS
@@ -102,18 +102,18 @@ class Condition:
         return True
 
     def notify(self, n: int = 1) -> None:
-        """Tell some of those who wait."""
+        """Wake some of the waiters."""
         told, self._waiting = self._waiting[:n], self._waiting[n:]
         for token in told:
             self._scheduler.wake(token, given=True)
 
     def notify_all(self) -> None:
-        """Tell all who wait."""
+        """Wake all waiters."""
         self.notify(len(self._waiting))
 
 
 class VirtualEvent:
-    """Is set once, and then nobody waits for it any more."""
+    """An event that is set once."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -132,7 +132,7 @@ class VirtualEvent:
         self._waiting.clear()
 
     def note_done(self, _: "Future[Any]") -> None:
-        """Set it, told by a future."""
+        """Set it; called by a future."""
         self.set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -160,14 +160,14 @@ class Thread:
         self._work = partial(target, *args)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the actor."""
         actor = self._scheduler.current
         assert actor is not None
         self._scheduler.begin(f"{self._name} of {actor.name}", actor.process, self._work)
 
 
 class NumberedFuture(Future[Any]):
-    """A result to come; in a set it has the same place in every run."""
+    """A future with a stable place in sets, the same in every run."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class NumberedFuture(Future[Any]):
 
 
 class ThreadPoolExecutor:
-    """Carries out so many calls at a time, in the order in which they were asked for."""
+    """Runs a limited number of calls at a time, in order of submission."""
 
     def __init__(self, scheduler: Scheduler, max_workers: int, thread_name_prefix: str = "") -> None:
         self._scheduler = scheduler
@@ -196,7 +196,7 @@ class ThreadPoolExecutor:
         _wait_for_all(self._scheduler, self._futures)
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        """Ask for a call."""
+        """Submit a call."""
         future = NumberedFuture(len(self._futures))
         self._futures.append(future)
 
@@ -211,7 +211,7 @@ class ThreadPoolExecutor:
         return future
 
     def map(self, work: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
-        """Ask for a call for each of the items, and yield the results in their order."""
+        """Submit a call for each item, and yield the results in order."""
         futures = [self.submit(work, *arguments) for arguments in zip(*items, strict=True)]
         for future in futures:
             _wait_for_all(self._scheduler, [future])
@@ -219,7 +219,7 @@ class ThreadPoolExecutor:
 
 
 class Waited(NamedTuple):
-    """Those that are done, and the others."""
+    """The futures that are done, and the others."""
 
     done: set["Future[Any]"]
     not_done: set["Future[Any]"]
@@ -252,7 +252,7 @@ def _wait(
 
 @contextmanager
 def in_virtual_time(scheduler: Scheduler) -> Iterator[None]:
-    """Let all that ships wait and tell the time by a scheduler while the block runs."""
+    """Let all shipped code wait and read clocks by a scheduler while the block runs."""
 
     def wall_ns() -> int:
         actor = scheduler.current

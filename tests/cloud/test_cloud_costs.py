@@ -106,7 +106,7 @@ def test_the_table_adds_up_and_every_figure_and_price_says_where_it_is_from() ->
     assert done.returncode == 0, done.stderr
     table, figures, prices = (part.splitlines() for part in done.stdout.split("\n\n"))
     head, *lines, total = table
-    assert head == "Network=none, 2 commands a second, a month:"
+    assert head == "Network=none, 2 commands per second, per month:"
     amounts: list[Any] = [float(line.rpartition("$")[2].replace(",", "")) for line in lines]
     assert float(total.rpartition("$")[2].replace(",", "")) == pytest.approx(sum(amounts), abs=0.1)
     assert next(line for line in lines if line.startswith("alarms")).endswith("24.00")

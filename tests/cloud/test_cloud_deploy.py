@@ -97,7 +97,7 @@ def test_a_stack_is_deployed_changed_and_removed(deployer: Deployer) -> None:
 
     refused = deployer("destroy", "--yes")
     assert (refused.returncode, deployer.stacks) == (1, ["UPDATE_COMPLETE"])
-    assert refused.stderr == f"the stack {deployer.name} is protected: to remove it all the same, say --unprotect\n"
+    assert refused.stderr == f"the stack {deployer.name} is protected: to remove it, give --unprotect\n"
     with pytest.raises(ClientError, match="TerminationProtection"):
         deployer.cloud.delete_stack(StackName=deployer.name)
     removed = deployer("destroy", "--yes", "--unprotect")

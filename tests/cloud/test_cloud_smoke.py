@@ -125,7 +125,7 @@ def test_money_that_is_not_as_it_should_be_is_found(stack: BackgroundStack) -> N
     with serving(through(stack, change)) as url:
         done = smoke(url, LOADGEN_TOKEN=stack.operator_token)
     assert (done.returncode, len(done.stdout.splitlines())) == (1, 2)
-    assert done.stderr.startswith("the replay found fault:")
+    assert done.stderr.startswith("the replay failed:")
 
 
 def test_what_is_refused_for_now_is_asked_again_with_its_key_and_not_for_ever() -> None:
@@ -148,7 +148,7 @@ def test_what_is_refused_for_now_is_asked_again_with_its_key_and_not_for_ever() 
     ("arguments", "environment", "said"),
     [
         (["https://x/api"], {}, "needs a token: set LOADGEN_TOKEN"),
-        (["x/api"], {"AUTH_SECRET": "0" * 32}, "'x/api' is no address"),
+        (["x/api"], {"AUTH_SECRET": "0" * 32}, "'x/api' is not a URL"),
     ],
 )
 def test_what_is_missing_is_said(arguments: list[str], environment: dict[str, str], said: str) -> None:
