@@ -26,7 +26,7 @@ from chalicelib import concurrency
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.errors import LogNotFoundError, LogTooLargeError
 from chalicelib.audit.events import HEAD, TAIL, events_of
-from chalicelib.audit.journal import SLICE_ENTRIES, Journals
+from chalicelib.audit.journal import FULL_SPEED, Journals, Pace
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceWriter
 from chalicelib.audit.refusals import Quota, refusal_document, refusal_from, refusal_of
@@ -85,10 +85,10 @@ class Dumps:
         clock: Clock,
         hand_over: HandOver | None = None,
         timer: Callable[[], float] = monotonic_seconds,
-        slice_entries: int = SLICE_ENTRIES,
+        pace: Pace = FULL_SPEED,
     ) -> None:
         self._dumps = database["dumps"]
-        self._journals = Journals(database, Archives(database, place), slice_entries)
+        self._journals = Journals(database, Archives(database, place), pace)
         self._place = place
         self._clock = clock
         self._timer = timer

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from heapq import merge
 from itertools import chain, pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from pymongo.database import Database
 from chalicelib import concurrency
 from chalicelib.audit.archives import INDEXES, Archives
 from chalicelib.audit.lines import JournalLine, Position, each_once, position
+from chalicelib.clock import monotonic_seconds
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.user_journal import PART_ENTRIES
 
@@ -29,6 +31,17 @@ log = logging.getLogger(__name__)
 
 SLICE_ENTRIES = 250_000
 """How many entries MongoDB sorts at once: about what fits the 100 MB of memory that a sort may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is asked of MongoDB: how many entries at once, and how long it rests, in multiples of what that took."""
+
+    slice_entries: int = SLICE_ENTRIES
+    rests: float = 0.0
+
+
+FULL_SPEED = Pace()
 
 SETTLED_MS = 60_000
 """Nothing is added to times older than this: a command is saved, or given up, long before."""
@@ -57,12 +70,12 @@ def no_bound() -> int | None:
 class Journals:
     """The journals of all users. Methods raise PyMongoError, and OSError if an archive cannot be read."""
 
-    def __init__(self, database: Database[Document], archives: Archives, slice_entries: int = SLICE_ENTRIES) -> None:
+    def __init__(self, database: Database[Document], archives: Archives, pace: Pace = FULL_SPEED) -> None:
         self._accounts = database["accounts"]
         self._journal = database["journal"]
         self._archive_documents = database["archives"]
         self._archives = archives
-        self._slice_entries = slice_entries
+        self._pace = pace
         self._indexed = False
 
     def lines(
@@ -134,7 +147,8 @@ class Journals:
         planned = self._plan(at_ms - SETTLED_MS)
         bounds: list[Bound] = [begin, *planned[bisect_right(planned, -1 if begin is None else begin) :], None]
         archived = _Archived(self._archives, begin)
-        with _opened_ahead(lambda part: self._open(*part, remaining_ms), list(pairwise(bounds))) as slices:
+        slices_of_time = list(pairwise(bounds))
+        with _opened_ahead(lambda part: self._open(*part, remaining_ms), slices_of_time, self._pace.rests) as slices:
             for (from_at, to_at), rows in slices:
                 others = archived.until(from_at, to_at)
                 lines = _lines(rows)
@@ -156,7 +170,7 @@ class Journals:
         A slice reads all accounts for their open parts, so with many accounts slices are larger, and sorted on disk.
         """
         accounts, parts = self._accounts.estimated_document_count(), self._journal.estimated_document_count()
-        slice_entries = max(self._slice_entries, accounts / _ACCOUNTS_A_SLICE)
+        slice_entries = max(self._pace.slice_entries, accounts / _ACCOUNTS_A_SLICE)
         at_most = PART_ENTRIES * (accounts + parts)
         if at_most <= slice_entries:
             return []
@@ -231,31 +245,38 @@ def sorted_parts(journal: Collection[Document], part_ids: Sequence[str]) -> Iter
 
 
 Slice = tuple[Bound, Bound]
+Rows = CommandCursor[Document]
 
 
 @contextmanager
 def _opened_ahead(
-    open_slice: Callable[[Slice], "CommandCursor[Document]"], slices: Sequence[Slice]
-) -> Iterator[Iterator[tuple[Slice, "CommandCursor[Document]"]]]:
-    """Yield slices with their rows; the next one is opened while one is read."""
-    ahead: list[Future[CommandCursor[Document]]] = []
+    open_slice: Callable[[Slice], Rows], slices: Sequence[Slice], rests: float
+) -> Iterator[Iterator[tuple[Slice, Rows]]]:
+    """Yield slices with their rows; while one is read, MongoDB rests `rests` times what it took, and opens the next."""
+    ahead: list[Future[tuple[Rows, float]]] = []
 
-    def opened() -> Iterator[tuple[Slice, CommandCursor[Document]]]:
+    def open_after(rest_seconds: float, bounds: Slice) -> tuple[Rows, float]:
+        if rest_seconds:
+            concurrency.sleep(rest_seconds)
+        began = monotonic_seconds()
+        return open_slice(bounds), monotonic_seconds() - began
+
+    def opened() -> Iterator[tuple[Slice, Rows]]:
         for number, bounds in enumerate(slices):
-            rows = ahead.pop().result()
+            rows, seconds = ahead.pop().result()
             if number + 1 < len(slices):
-                ahead.append(pool.submit(open_slice, slices[number + 1]))
+                ahead.append(pool.submit(open_after, rests * seconds, slices[number + 1]))
             with rows:
                 yield bounds, rows
 
     with concurrency.ThreadPoolExecutor(1, "slices") as pool:
-        ahead.append(pool.submit(open_slice, slices[0]))
+        ahead.append(pool.submit(open_after, 0.0, slices[0]))
         try:
             yield opened()
         finally:
             for waiting in ahead:
                 if not waiting.cancel() and waiting.exception() is None:
-                    waiting.result().close()
+                    waiting.result()[0].close()
 
 
 class _Archived:

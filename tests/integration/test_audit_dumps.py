@@ -1,5 +1,7 @@
 """DUMPLOG to a folder on a real MongoDB: everything once, in order, also while journals are cut, and all or nothing."""
 
+import os
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +12,15 @@ from typing import Any
 
 import pytest
 
+from chalicelib import concurrency
 from chalicelib.audit import dumps as dumps_module
+from chalicelib.audit import journal as journal_module
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.dumps import LEASE_MS, Dumps, HandOver
 from chalicelib.audit.folder import FileWriter, Folder
-from chalicelib.audit.journal import Bound, Journals, RemainingMs
+from chalicelib.audit.journal import Bound, Journals, Pace, RemainingMs
 from chalicelib.audit.lines import JournalLine
-from chalicelib.audit.process import write_apart
+from chalicelib.audit.process import NICENESS, let_others_go_first, write_apart
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
 from infra.audit.journals import FIRST_MS, make_journals
@@ -46,7 +50,7 @@ def trade(shop: Shop, users: int, commands: int) -> None:
 
 
 def lines_of(shop: Shop, user: str | None = None, slice_entries: int = 10**9) -> list[JournalLine]:
-    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), slice_entries)
+    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), Pace(slice_entries))
     return list(journals.lines(user, LATER_MS))
 
 
@@ -104,11 +108,32 @@ def test_slices_of_time_make_the_same_log_as_one_sort(shop: Shop) -> None:
     make_journals(shop.database, users=20, commands=8_000, per_second=50)
     whole = lines_of(shop)
     assert len(whole) == 8_000
-    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), slice_entries=500)
+    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), Pace(500))
     cuts = journals._plan(LATER_MS)
     assert len(cuts) > 5
     assert all(one < other for one, other in pairwise(cuts))
     assert list(journals.lines(None, LATER_MS)) == whole
+
+
+def test_a_log_written_at_a_pace_lets_mongodb_rest_after_each_slice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as long as the slice took; the first one has nothing to rest from."""
+    last_ms = make_journals(shop.database, users=20, commands=8_000, per_second=50)
+    done: list[tuple[str, float]] = []
+    seconds = count()
+    monkeypatch.setattr(journal_module, "monotonic_seconds", lambda: float(next(seconds)))
+
+    class Noting(Journals):
+        def _open(self, from_at: Bound, to_at: Bound, remaining_ms: RemainingMs) -> Any:
+            done.append(("open", 0.0))
+            return super()._open(from_at, to_at, remaining_ms)
+
+    monkeypatch.setattr(concurrency, "sleep", lambda seconds: done.append(("rest", seconds)))
+    archives = Archives(shop.database, Folder(Path("unused")))
+    assert len(list(Noting(shop.database, archives, Pace(500, rests=2.0)).lines(None, last_ms))) == 8_000
+    assert len(done) > 6
+    assert done == [("open", 0.0)] + [("rest", 2.0), ("open", 0.0)] * (len(done) // 2)
 
 
 def test_no_slice_but_the_last_reaches_into_the_last_minute(shop: Shop) -> None:
@@ -122,7 +147,7 @@ def test_no_slice_but_the_last_reaches_into_the_last_minute(shop: Shop) -> None:
             return super()._open(from_at, to_at, remaining_ms)
 
     archives = Archives(shop.database, Folder(Path("unused")))
-    assert len(list(Noting(shop.database, archives, slice_entries=500).lines(None, last_ms))) == 8_000
+    assert len(list(Noting(shop.database, archives, Pace(500)).lines(None, last_ms))) == 8_000
     ends = [to_at for _, to_at in asked]
     assert len(ends) > 4
     assert ends[-1] is None
@@ -133,7 +158,7 @@ def test_no_slice_but_the_last_reaches_into_the_last_minute(shop: Shop) -> None:
 def test_a_dump_goes_on_behind_any_line(shop: Shop) -> None:
     make_journals(shop.database, users=20, commands=4_000, per_second=50)
     whole = lines_of(shop)
-    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), slice_entries=500)
+    journals = Journals(shop.database, Archives(shop.database, Folder(Path("unused"))), Pace(500))
     for place in (0, 1, 63, 64, 1_000, 3_998, 3_999):
         assert list(journals.lines(None, LATER_MS, after=whole[place][:3])) == whole[place + 1 :]
 
@@ -381,6 +406,15 @@ def test_a_long_log_is_written_whole_by_a_process_of_its_own_and_never_begun_her
     assert [one.name for one in written.parent.iterdir()] == [written.name]
     here = dumps_of(shop, tmp_path / "here").write(dumplog(shop.now_ms, "user0", of_all=of_all), "user0", 2)
     assert here["events"] == result["events"]
+
+
+def test_a_process_that_writes_a_log_has_the_lowest_priority_in_its_session_and_that_among_sessions() -> None:
+    autogroup = Path("/proc/self/autogroup")
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        let_others_go_first(process.pid)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == NICENESS
+        if autogroup.exists():
+            assert Path(f"/proc/{process.pid}/autogroup").read_text().endswith(f" nice {NICENESS}\n")
 
 
 def test_a_short_log_beside_long_ones_is_written_at_once(

@@ -14,7 +14,7 @@ from chalice.test import Client
 from app import app
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.folder import FileWriter, Folder
-from chalicelib.audit.journal import Journals
+from chalicelib.audit.journal import Journals, Pace
 from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.places import PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
@@ -35,7 +35,7 @@ def retention(shop: Shop, folder: Path, *, days: int = 30, now_ms: int = LATER_M
 
 def lines_of(shop: Shop, folder: Path, user: str | None = None, slice_entries: int = 500) -> list[JournalLine]:
     """Return the lines of a log, without what archives leave out."""
-    journals = Journals(shop.database, Archives(shop.database, Folder(folder)), slice_entries)
+    journals = Journals(shop.database, Archives(shop.database, Folder(folder)), Pace(slice_entries))
     return [comparable(line) for line in journals.lines(user, LATER_MS)]
 
 
@@ -72,7 +72,7 @@ def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an
     assert lines_of(shop, tmp_path, slice_entries=10**9) == before
     assert lines_of(shop, tmp_path, "user0000003") == users_before
     for place in (0, 100, 2_500, 4_999):
-        journals = Journals(shop.database, Archives(shop.database, Folder(tmp_path)), 500)
+        journals = Journals(shop.database, Archives(shop.database, Folder(tmp_path)), Pace(500))
         rest = journals.lines(None, LATER_MS, after=before[place][:3])
         assert [comparable(line) for line in rest] == before[place + 1 :]
 

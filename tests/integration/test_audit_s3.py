@@ -21,6 +21,7 @@ from app import app
 from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
+from chalicelib.audit.journal import Pace
 from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, Place, PlaceError, PlaceWriter
 from chalicelib.domain.errors import DumpQuotaError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
@@ -276,7 +277,7 @@ def test_a_log_that_takes_longer_than_a_request_may_is_finished_by_the_function(
     function = Function()
     hand_over = HandOver(function, limit_ms=150_000)
     entry = dumplog(LATER_MS)
-    dumps = dumps_to(large_shop, place_in(bucket), hand_over, timer=slow_clock(), slice_entries=12_000)
+    dumps = dumps_to(large_shop, place_in(bucket), hand_over, timer=slow_clock(), pace=Pace(12_000))
     with pytest.raises(StoreUnavailableError, match=f"s3://{bucket.name}/all/log.xml") as raised:
         dumps.write(entry, "auditor", 1)
     assert raised.value.retry_after_seconds == 5
