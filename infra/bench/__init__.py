@@ -1,1 +1,1 @@
-"""The benchmark: one run on one machine, everything side by side, round after round (docs/performance.md)."""
+"""The benchmark: one run on one machine, everything side by side, in rounds (docs/performance.md)."""

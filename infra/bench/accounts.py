@@ -1,4 +1,4 @@
-"""A great many accounts, made quickly: one is decided by the system itself, the others are its copies by name."""
+"""A large number of accounts, created quickly: the system itself decides one, the others are renamed copies."""
 
 from collections.abc import Iterator
 
@@ -26,11 +26,11 @@ _COMMANDS = (
     (CommandName.SET_BUY_AMOUNT, _AMOUNT_CENTS),
     (CommandName.SET_BUY_TRIGGER, _TRIGGER_CENTS),
 )
-"""What every one of the users has done: there are shares, and a trigger that no price here makes due."""
+"""What every user has done: there are shares, and a trigger that no price here makes due."""
 
 
 def make_accounts(database: Database[Document], count: int) -> None:
-    """Add `count` accounts to a database, named as those of journals are, each with a few commands in its journal."""
+    """Add `count` accounts to a database, named like those of generated journals, each with a few journal entries."""
     quick = database.with_options(write_concern=WriteConcern(1, j=False))["accounts"]
     batch: list[RawBSONDocument] = []
     for raw in _documents(count):

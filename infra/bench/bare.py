@@ -1,4 +1,4 @@
-"""Reads and guarded writes as anybody makes them with the driver: what the system is compared with."""
+"""Reads and guarded writes with the bare driver, which the system is compared with."""
 
 from pymongo.collection import Collection
 
@@ -19,7 +19,7 @@ class BareDriver:
         self._accounts.find_one({"_id": user}, projection([block]))
 
     def write(self, write: GuardedWrite) -> None:
-        """Make a write; raises BenchFailedError when it was not applied."""
+        """Make a write; raises BenchFailedError if it was not applied."""
         one = write.statement()
         done = self._accounts.update_one(
             one["q"], one["u"], upsert=one.get("upsert", False), array_filters=one.get("arrayFilters")

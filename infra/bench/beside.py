@@ -1,9 +1,9 @@
-"""What traders notice of a DUMPLOG: the same replays on one stack, in turn without one and beside one of a long log.
+"""What traders notice of a DUMPLOG: the same replays on one stack, alternately without one and during a long one.
 
     python -m infra.bench.beside
 
-While a slice of the second kind runs, the log of all is written again and again. Nothing is verified. Prints the median
-figures of both kinds, and the median of the slices' ratios of p99.
+During a slice of the second kind, the log of all users is written again and again. Nothing is verified. Prints the
+median figures of both kinds, and the median of the slices' ratios of p99.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.beside", description=__doc__)
     add_examples(parser, "python -m infra.bench.beside --users 45 --rate 1000")
     parser.add_argument("--users", type=positive, default=10, metavar="N", help="(%(default)s)")
-    parser.add_argument("--commands", type=positive, default=5_000, help="in a slice (%(default)s)")
-    parser.add_argument("--rate", type=positive, help="commands a second (default: as fast as answers come)")
+    parser.add_argument("--commands", type=positive, default=5_000, help="per slice (%(default)s)")
+    parser.add_argument("--rate", type=positive, help="commands per second (default: as fast as answers come)")
     parser.add_argument("--slices", type=positive, default=5, help="of each kind (%(default)s)")
     parser.add_argument("--log", type=positive, default=200_000, metavar="N", help="commands in the log (%(default)s)")
     options = parser.parse_args(arguments)
@@ -74,7 +74,7 @@ def _slices(folder: Path, options: argparse.Namespace) -> tuple[list[Replayed], 
 
 @contextmanager
 def _dumping(stack: BackgroundStack) -> Iterator[None]:
-    """Have the log of all written again and again while the block runs; raises BenchFailedError."""
+    """Write the log of all users again and again during the block; raises BenchFailedError."""
     over = threading.Event()
     failures: list[OSError] = []
 

@@ -51,15 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_examples(parser, f"{_PROG} run --only replay --rounds 5", f"{_PROG} compare")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    one = commands.add_parser("run", help="measure, write a record, and say what holds")
+    one = commands.add_parser("run", help="measure, write a record, and print the verdicts")
     one.set_defaults(do=_run)
     _add_run_options(one)
     one.add_argument("--out", type=Path, metavar="FILE", help=f"the record (default: in {RESULTS.name}/, see below)")
     one.add_argument(
         "--keep", action="store_true", help="put these sections into the newest kept record, and on the page"
     )
-    one.add_argument("--page", action="store_true", help="write the page from it, when it is a whole one")
-    one.add_argument("--gate", action="store_true", help="exit 3 when something that must hold does not")
+    one.add_argument("--page", action="store_true", help="write the page from it, if it is complete")
+    one.add_argument("--gate", action="store_true", help="exit 3 if a demand is not met")
     one.epilog = (
         f"A whole run's record goes to bench/results/, one with --only or --quick, or interrupted, to {FOLDER}/; with "
         "--keep a whole run of some sections replaces theirs in the newest record there."
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add_examples(one, f"{_PROG} compare", f"{_PROG} compare OLD.json NEW.json")
     one.add_argument("records", type=Path, nargs="*", metavar="RECORD", help="OLD and NEW, or OLD alone, or neither")
     _add_run_options(one)
-    one.add_argument("--gate", action="store_true", help="exit 3 when a figure is worse by more than the spread")
+    one.add_argument("--gate", action="store_true", help="exit 3 if a figure is worse by more than the spread")
     return parser
 
 
@@ -107,9 +107,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check_to_keep(options: argparse.Namespace) -> None:
-    """Raise RecordError for a run of which no part of the page can be made."""
+    """Raise RecordError for a run that cannot be a part of the page."""
     if options.quick:
-        raise RecordError("--keep with --quick: figures of tiny sizes are of no worth")
+        raise RecordError("--keep with --quick: figures of tiny sizes are worthless")
     if options.only is None:
         raise RecordError("--keep without --only: a run of all sections is kept anyway")
     if TOGETHER & set(options.only) and not set(options.only) >= TOGETHER:
@@ -117,7 +117,7 @@ def _check_to_keep(options: argparse.Namespace) -> None:
 
 
 def _measured(options: argparse.Namespace, out: Path | None) -> tuple[Record, Path]:
-    """Run, write the record, and return it with its place."""
+    """Run, write the record, and return it with its path."""
     sections = _chosen(options.only)
     record = run(sections, QUICK if options.quick else FULL, options.rounds, quick=options.quick)
     is_whole = record["complete"] and not options.quick and len(sections) == len(SECTIONS)

@@ -1,6 +1,6 @@
 """How long a container of the artifact takes to start: import and secrets, then its first answer with connections.
 
-Runs the packaged code as `python -I -S -B`, as a container does.
+Runs the packaged code with `python -I -S -B`, like a container.
 """
 
 import json
@@ -32,9 +32,9 @@ _HEALTH = {
 
 
 def start(code: Path, environment: Mapping[str, str], before: Sequence[str] = ()) -> list[float]:
-    """Start a container and return the seconds of its import, and of its first answer with all connections.
+    """Start a container; return the seconds of its import, and of its first answer with all connections.
 
-    `before` is what its command is put behind.
+    `before` is a prefix of its command line.
     """
     command = [*before, *ISOLATED, "-c", _START, str(code), json.dumps(_HEALTH)]
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Two records side by side: a ratio a figure, and whether it is more than the rounds differ by themselves."""
+"""Compares two records: the ratio of each figure, and whether it exceeds the spread between rounds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _STYLES = {WITHIN: None, BETTER: "green", WORSE: "bold red", DIFFERENT: "yellow"
 
 @dataclass(frozen=True, slots=True)
 class ComparedFigure:
-    """One figure of both runs. `ratio` is the new median by the old one; `mark` is set when the spreads do not meet."""
+    """One figure of both runs. `ratio` is the new median over the old; `mark` is set if the spreads do not overlap."""
 
     section: str
     label: str
@@ -46,7 +46,7 @@ def _lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[ComparedF
 
 def _mark(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if min(len(old["rounds"]), len(new["rounds"])) < _LEAST_ROUNDS:
-        return WITHIN  # nobody knows the spread
+        return WITHIN  # the spread is not known
     if new["min"] <= old["max"] and old["min"] <= new["max"]:
         return WITHIN
     is_more = new["min"] > old["max"]
@@ -54,7 +54,7 @@ def _mark(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return in words what the runs do not share and what their figures depend on."""
+    """Return in words what the runs do not share and their figures depend on."""
     few = [name for name, run in (("old", old), ("new", new)) if run["settings"]["rounds"] < _LEAST_ROUNDS]
     pairs = [
         (f"{kind} {name}", old[kind].get(name), value)

@@ -1,4 +1,4 @@
-"""What the sections share: the sizes, a folder, and the replays of the round, each made once however many use it."""
+"""Shared by the sections: the sizes, a folder, and the round's replays, each run once however many sections use it."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from infra.bench.sizes import Sizes
 
 @dataclass(slots=True)
 class Bench:
-    """A run. `folder` is emptied at its end; `say` shows what is being done."""
+    """A run. `folder` is emptied at its end; `say` reports what is being done."""
 
     sizes: Sizes
     folder: Path
@@ -23,29 +23,29 @@ class Bench:
     _replays: dict[Setting, Replayed] = field(default_factory=dict)
 
     def next_round(self) -> None:
-        """Begin a round: nothing of the one before counts."""
+        """Begin a round: replays of earlier rounds are forgotten."""
         self.round += 1
         self._replays.clear()
 
     def setting(self) -> Setting:
-        """Return the replay that everything is compared with: that of `make replay`."""
+        """Return the replay that everything is compared with, that of `make replay`."""
         return Setting(self.sizes.users, self.sizes.commands)
 
     def replay(self, setting: Setting) -> Replayed:
-        """Return this round's replay with a setting; raises BenchFailedError when it does not verify."""
+        """Return this round's replay with a setting; raises BenchFailedError if it does not verify."""
         if setting not in self._replays:
             self.say(setting.words())
             self._replays[setting] = replay(self.folder, self.sizes, setting)
         return self._replays[setting]
 
     def top_rate(self) -> float:
-        """Return the best rate that a replay of a population has had in this round so far, in commands a second."""
+        """Return the best rate of this round's replays so far, in commands per second."""
         plain = [found.rate for setting, found in self._replays.items() if setting.is_plain]
         return max(plain, default=0.0) or self.replay(self.setting()).rate
 
 
 class Section(Protocol):
-    """A part of the benchmark. It may keep what it needs from round to round in the run's folder."""
+    """A part of the benchmark. It may keep files for later rounds in the run's folder."""
 
     @property
     def name(self) -> str:
@@ -53,18 +53,18 @@ class Section(Protocol):
 
     @property
     def measures(self) -> str:
-        """Return in a line what it measures."""
+        """Return in one line what it measures."""
 
     @property
     def seconds(self) -> float:
-        """Return roughly how long a round of it takes: for the time left, until one has been seen."""
+        """Return roughly how long a round of it takes, for the time left before one was measured."""
 
     @property
     def once(self) -> bool:
         """Return whether it is measured in the first round only."""
 
     def set_up(self, bench: Bench) -> None:
-        """Make what all rounds need; most need nothing."""
+        """Prepare what all rounds need; most need nothing."""
 
     def run(self, bench: Bench) -> Sequence[Measured]:
         """Measure once; raises BenchFailedError."""
@@ -76,7 +76,7 @@ def due(sections: Sequence[Section], round_number: int) -> list[Section]:
 
 
 class Progress:
-    """Says what is done and how much time is left, by what sections took so far."""
+    """Reports what is being done and how much time is left, from the times of the sections so far."""
 
     def __init__(self, sections: Sequence[Section], rounds: int) -> None:
         self._took = {section.name: section.seconds for section in sections}
@@ -91,12 +91,12 @@ class Progress:
         self._began = time.monotonic()
 
     def end(self, section: str) -> None:
-        """Count what a section took."""
+        """Record the time of a section."""
         self._took[section] = time.monotonic() - self._began
         self._left.remove(section)
 
     def say(self, what: str) -> None:
-        """Show what is being done."""
+        """Report what is being done."""
         left = max(0.0, sum(self._took[name] for name in self._left) - (time.monotonic() - self._began))
         minutes, seconds = divmod(round(left), 60)
         time_left = f"about {minutes}:{seconds:02d} left" if self._where else "before the first round"

@@ -1,10 +1,10 @@
-"""The floor as a program: the writes of a workload, by the bare driver, as many at a time as there are users.
+"""The floor as a program: a workload's writes with the bare driver, with as much concurrency as there are users.
 
     python -m infra.bench.driver --mongo-uri URI --users 45 --commands 10000
 
-First each update alone (`single`), then those that wait together in one message (`grouped`), each into a database of
-its own; it prints both as JSON. A thread a user makes that user's writes in their order, each when the one before is
-durable, as a client of the system waits for each answer.
+First each update alone (`single`), then concurrent ones in one message (`grouped`), each kind in its own database; it
+prints both as JSON. A thread per user makes that user's writes in order, each when the previous one is durable, as a
+client of the system waits for each answer.
 """
 
 import argparse
@@ -29,11 +29,11 @@ from infra.local.stack import GROUPED_WRITES
 from loadgen.workload.generate import generate
 
 KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}
-"""How many updates at most go out in one message."""
+"""The most updates in one message."""
 
 
 def drive(database: Database[Document], tapes: Sequence[Sequence[RecordedWrite]], most: int) -> dict[str, float]:
-    """Make the writes, a thread for each of the tapes, `most` at most in one message; return the figures."""
+    """Make the writes, with a thread for each tape and at most `most` in one message; return the figures."""
     accounts, journal = database["accounts"], database["journal"]
     writer = BareDriver(accounts) if most == 1 else GroupWriter(accounts, most)
     latencies: list[float] = []
@@ -43,7 +43,7 @@ def drive(database: Database[Document], tapes: Sequence[Sequence[RecordedWrite]]
     def write(tape: Sequence[RecordedWrite]) -> None:
         took = []
         try:
-            accounts.find_one({"_id": tape[0].guarded.user})  # its connection is made before the clock runs
+            accounts.find_one({"_id": tape[0].guarded.user})  # connects before the clock runs
             barrier.wait()
             for one in tape:
                 began = time.perf_counter()
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def applied(database: Database[Document]) -> int:
-    """Return how many writes the accounts have seen: their versions added up."""
+    """Return how many writes the accounts have seen: the sum of their versions."""
     accounts = database["accounts"].find({}, {f"{STATE}.version": 1})
     return sum(state_of(account)["version"] for account in accounts)
 

@@ -1,4 +1,4 @@
-"""What a section finds: named values, one a round, and their spread."""
+"""A section's measurements: named values, one per round, and their spread."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 MORE, LESS = "more", "less"
-"""Which way is better; None for a figure that is neither good nor bad."""
+"""Which direction is better; None for a figure that is neither good nor bad."""
 
 Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One value of one round. `key` tells it apart within its section, `label` says in words what it is."""
+    """One value of one round. `key` is unique within its section, `label` describes it."""
 
     key: str
     label: str
@@ -32,5 +32,5 @@ def add_round(figures: Figures, found: Sequence[Measured]) -> None:
 
 
 def _rounded(value: float) -> float:
-    """Return a value with more digits than any measurement here has, and no more."""
+    """Return a value with more digits than any measurement here has."""
     return float(f"{value:.6g}")

@@ -1,7 +1,7 @@
-"""Commands by containers of the deployed function, one request at a time, each to any container.
+"""Commands in containers of the deployed function, one request at a time, each to any container.
 
-As in Lambda, but for the network: the artifact under Lambda's own runtime client, real MongoDB and Redis. Beside it,
-the bare driver: the same reads and guarded writes without HTTP, framework or rules.
+As in Lambda, except for the network: the artifact with Lambda's own runtime client, real MongoDB and Redis. For
+comparison, the bare driver: the same reads and guarded writes without HTTP, framework or rules.
 """
 
 import json
@@ -45,11 +45,11 @@ _WELL = frozenset({200, 409})
 
 @dataclass(frozen=True, slots=True)
 class FunctionCost:
-    """What a command cost on average: times in ms, operations and bytes on the wire to and from MongoDB.
+    """The average cost of a command: times in ms, operations and bytes on the wire to and from MongoDB.
 
-    `cpu_ms` is the function's, `runtime_ms` what its process needs beside: the runtime's client, which decodes the
+    `cpu_ms` is the function's, `runtime_ms` that of the rest of its process: the runtime's client, which decodes the
     event and sends the answer. `billed_ms` is the time from the invocation to its answer, each rounded up as Lambda
-    bills it, and `p99_ms` the longest of 99 in 100 of those times. `log_bytes` and `answer_bytes` are what the function
+    bills it, and `p99_ms` the 99th percentile of these times. `log_bytes` and `answer_bytes` are what the function
     wrote and answered.
     """
 
@@ -67,7 +67,7 @@ class FunctionCost:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The artifact, unzipped, and what Lambda brings along."""
+    """The artifact, unzipped, and what Lambda provides."""
 
     code: Path
     on_board: Path
@@ -76,7 +76,7 @@ class Deployed:
     settings: Mapping[str, str]
 
     def environment(self, folder: Path, servers: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment of a function: what the template gives it, where its servers are, a price for all."""
+        """Return a function's environment: the template's, its servers' addresses, and one price for all symbols."""
         return {
             **self.settings,
             "PATH": os.environ["PATH"],
@@ -90,9 +90,9 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSite:
-    """Where containers run: what tells them of their servers, the mongod among them, a folder, CPU cores for each.
+    """Where containers run: their servers' variables, the mongod, a folder, and CPU cores for each.
 
-    Without `cores` they take all that they get.
+    Without `cores` the CPU time is not limited.
     """
 
     servers: Mapping[str, str]
@@ -102,16 +102,16 @@ class ContainerSite:
 
     @classmethod
     def plain(cls, uri: str, redis_url: str, folder: Path) -> "ContainerSite":
-        """Return one whose servers are reached without TLS."""
+        """Return a site whose servers are reached without TLS."""
         return cls({"MONGO_URI": uri, "REDIS_URL": redis_url, "AUTH_SECRET": TOKEN_SECRET}, uri, folder)
 
     def quota(self) -> AbstractContextManager[Sequence[str]]:
-        """Return what bounds the CPU time of one container; raises CpuQuotaError when it is entered."""
+        """Return the CPU quota of one container; raises CpuQuotaError when it is entered."""
         return nullcontext(()) if self.cores is None else cpu_quota(self.cores)
 
 
 def deploy(folder: Path) -> Deployed:
-    """Package the app and unzip it, as a container has it; what was packaged into the folder before is used again."""
+    """Package the app and unzip it, as in a container; an existing package in the folder is reused."""
     code, timed = folder / "task", folder / "timed"
     artifact = Artifact(folder / CODE, folder / TEMPLATE)
     if not folder.exists():
@@ -130,7 +130,7 @@ def deploy(folder: Path) -> Deployed:
 def by_containers(
     deployed: Deployed, count: int, commands: Sequence[Command], warm_up: int, site: ContainerSite
 ) -> FunctionCost:
-    """Give the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
+    """Send the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
     environment = deployed.environment(site.folder, site.servers)
     chosen = random.Random(count)  # noqa: S311  # the same containers in each run
     events = _events(deployed.routes, commands)
@@ -151,7 +151,7 @@ def by_containers(
                 before=before,
             )
             apis.append(running.enter_context(ways))
-        for api in apis:  # a command has only so long from its arrival: none waits for a start
+        for api in apis:  # a command's time limit counts from its arrival: none must wait for a start
             _timed(api, deployed.routes.event("GET", "/health", {}, b""))
         process_s = [0.0] * count
         for event in islice(events, warm_up):
@@ -180,12 +180,12 @@ def _bytes_in(folder: str) -> int:
 
 
 def _size(answer: Mapping[str, Any]) -> int:
-    """Return what an answer takes, without the headers that API Gateway adds."""
+    """Return the size of an answer, without the headers that API Gateway adds."""
     return len(answer["body"]) + sum(len(f"{name}: {value}\r\n") for name, value in answer["headers"].items())
 
 
 def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> FunctionCost:
-    """Read each command's account and make its write by the bare driver, one after the other in one thread."""
+    """Read each command's account and make its write with the bare driver, one after the other in one thread."""
     scratch = connect_database(settings_with(MONGO_URI=uri, MONGO_DATABASE=f"scratch_{time.time_ns()}"))
     tapes = {user: iter(tape) for user, tape in record(scratch, commands).items()}
     writes = [(line, next(tapes[line.user])) for line in commands if line.user is not None]
@@ -208,7 +208,7 @@ def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> FunctionCo
 
 
 class _Counters:
-    """What MongoDB has counted from now on."""
+    """MongoDB's counters, from now on."""
 
     def __init__(self, client: MongoClient[Document]) -> None:
         self._client = client
@@ -221,7 +221,7 @@ class _Counters:
         return operations["query"], operations["update"], wire
 
     def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> FunctionCost:
-        """Return what commands cost that took so many seconds each."""
+        """Return the average cost of commands that took these times."""
         commands = len(took)
         reads, writes, wire = ((now - before) / commands for now, before in zip(self._now(), self._before, strict=True))
         cpu_ms, runtime_ms = (seconds * 1000 / commands for seconds in (cpu_s, runtime_s))
@@ -229,7 +229,7 @@ class _Counters:
 
 
 def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
-    """Return what an invocation took (see `timed_function`), and the time until its answer was here."""
+    """Return an invocation's measurements (see `timed_function`), and the time until its answer arrived."""
     began = time.perf_counter()
     found: dict[str, Any] = api.invoke(event)
     found["invoked_s"] = time.perf_counter() - began
@@ -239,7 +239,7 @@ def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:
 
 
 def _events(routes: Routes, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
-    """Yield what API Gateway makes of the load generator's requests, each when it is wanted: it has its arrival."""
+    """Yield API Gateway's events for the load generator's requests, each made when it is needed, at its arrival."""
     target = parse_url("http://localhost")
     dialect = TradingDialect(RequestWriter(target, operator_token(TOKEN_SECRET)), target, RUN_ID)
     for command in commands:

@@ -1,4 +1,4 @@
-"""An app with the routes of the real one that does nothing: what the server and the framework cost, and their limit."""
+"""An app with the real routes that does nothing: the cost of the server and the framework, and their limit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The plots of a record, by file name; what the run did not measure is left out."""
+"""The plots of a record, by file name; what the run did not measure is omitted."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from loadgen.results import charts
 from loadgen.results.charts import Bar, Curve, Range, Spread, number
 
 KNOWN_SIX_SERVERS, KNOWN_HERE = 206, 34
-"""Commands per second that the best known system of this family claims for six servers, and what it did on a machine of
-two cores like this one. Neither was measured in the run: they are here to compare orders of magnitude."""
+"""Commands per second that the best known system of this kind claims for six servers, and what it did on a machine with
+two cores like this one. Neither was measured in this run: they show the order of magnitude."""
 
 
 def plots(record: Record) -> dict[str, str]:
@@ -21,12 +21,12 @@ def plots(record: Record) -> dict[str, str]:
 
 
 def plot(record: Record, name: str) -> str | None:
-    """Return one plot, None when the run did not measure what it shows."""
+    """Return one plot, or None if the run did not measure its figures."""
     return _DRAWING[name](record)
 
 
 def split(record: Record) -> dict[str, float] | None:
-    """Return the gateway's CPU time a command by what it is spent on, in microseconds; None without the figures.
+    """Return the gateway's CPU time per command by purpose, in microseconds; None without the figures.
 
     Nothing is measured inside the process: the parts are differences between servers that do more and more.
     """

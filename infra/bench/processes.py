@@ -1,4 +1,4 @@
-"""Processes that are measured: programs run to their end, and the CPU time and memory of others meanwhile."""
+"""Measured processes: programs run to their end, and the CPU time and memory of others meanwhile."""
 
 import os
 import subprocess
@@ -21,16 +21,16 @@ _SHOWN_LINES = 30
 _MEGABYTE = 1_000_000
 
 MACHINE = "machine"
-"""All work of the machine, whoever does it."""
+"""All work on the machine."""
 
 
 class BenchFailedError(Exception):
-    """Something of the benchmark did not work, or did not verify: its figures would be worth nothing."""
+    """A part of the benchmark failed or did not verify: its figures would be worthless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory of a part's processes in megabytes: the last that was seen, and the most of each added up."""
+    """Resident memory of a part's processes in megabytes: the last sample, and the sum of each process's peak."""
 
     resident_mb: float
     peak_mb: float
@@ -38,9 +38,9 @@ class Memory:
 
 @dataclass(slots=True)
 class Sampler:
-    """Looks at the parts of a stack again and again, so that the CPU time of any stretch can be told afterwards.
+    """Samples the parts of a stack, so that the CPU time of any period is known afterwards.
 
-    A sample costs some 0.2 ms. CPU time is counted in ticks of 10 ms, exact enough for stretches of a second.
+    A sample costs some 0.2 ms. CPU time is counted in ticks of 10 ms, precise enough for periods of a second.
     """
 
     roots: Mapping[str, int]
@@ -50,7 +50,7 @@ class Sampler:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Look while the block runs, and once more at its end."""
+        """Sample during the block, and once more at its end."""
         families = {name: family(pid) for name, pid in self.roots.items()}
 
         def look_again() -> None:
@@ -95,7 +95,7 @@ class Sampler:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that came from it; of one that is gone, itself."""
+    """Return a process and all its descendants; if it is gone, itself."""
     try:
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.NoSuchProcess:
@@ -103,7 +103,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has had, 0 when it is gone."""
+    """Return the CPU time of a process, 0 if it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -113,13 +113,13 @@ def cpu_seconds(pid: int) -> float:
 
 
 def machine_cpu_seconds() -> float:
-    """Return the CPU time that all processes of the machine have had."""
+    """Return the CPU time of all processes on the machine."""
     times = psutil.cpu_times()
     return float(times.user + times.system + times.nice)
 
 
 def memory_of(pid: int) -> Memory | None:
-    """Return the memory of a process, None when it is gone."""
+    """Return the memory of a process, or None if it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -134,9 +134,9 @@ def memory_of(pid: int) -> Memory | None:
 def program(
     log: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program of this project, its output going to `log`; it dies with us, and at the latest with the block.
+    """Run a program of this project, with its output in `log`; it dies with us, and at the latest with the block.
 
-    It has a session of its own: a Ctrl-C is ours, and we end it.
+    It has its own session: a Ctrl-C is for us, and we end it.
     """
     command = guard.guarded(sys.executable, "-m", module, *arguments)
     with log.open("wb") as output:
@@ -157,7 +157,7 @@ def program(
 
 
 def run_program(log: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run a program of this project to its end and return what it said; raises BenchFailedError when it fails."""
+    """Run a program of this project to its end and return its output; raises BenchFailedError if it fails."""
     with program(log, module, *arguments, environment=environment) as process:
         status = process.wait()
     said = log.read_text(errors="replace")
@@ -167,6 +167,6 @@ def run_program(log: Path, module: str, *arguments: str, environment: Mapping[st
 
 
 def failure(what: str, said: str) -> BenchFailedError:
-    """Return the error of a program that failed, with the end of what it said."""
+    """Return the error of a failed program, with the end of its output."""
     tail = "".join(f"\n  | {line}" for line in said.splitlines()[-_SHOWN_LINES:]) or " nothing"
     return BenchFailedError(f"{what}; its last lines:{tail}")

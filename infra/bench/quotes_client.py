@@ -1,7 +1,7 @@
 """What a quote costs in a process, as a program: `python -m infra.bench.quotes_client --redis-url URL`.
 
-It prints microseconds a quote as JSON: `warm` of a symbol asked for before, as a command gets it; `redis` the same read
-from Redis; `cold` of symbols that nobody has asked for, from a simulated source, with lock and cache.
+It prints microseconds per quote as JSON: `warm` for a symbol asked for before, as a command gets it; `redis` for the
+same read from Redis; `cold` for symbols that nobody has asked for, from a simulated source, with lock and cache.
 """
 
 import argparse

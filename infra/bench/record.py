@@ -1,4 +1,4 @@
-"""The record of a run as a JSON file: where, of what, how, and every figure of every round (docs/performance.md)."""
+"""The record of a run as JSON: machine, versions, command, and every figure of every round (docs/performance.md)."""
 
 import importlib.metadata
 import json
@@ -19,10 +19,10 @@ from infra.local.stack import PROJECT
 from loadgen.results import machine
 
 FORMAT = 1
-"""The version of a record's form."""
+"""The version of the record format."""
 
 RESULTS = PROJECT / "bench" / "results"
-"""Where the records are that are kept."""
+"""The folder of committed records."""
 
 _PACKAGES = ("chalice", "gevent", "httptools", "pymongo", "redis")
 
@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 
 class RecordError(Exception):
-    """A file that is not a record, or a record that is needed and not there."""
+    """A file that is not a record, or a record that is missing."""
 
 
 def begin(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool) -> Record:
@@ -65,9 +65,10 @@ def begin(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool
 
 
 def with_sections(kept: Record, run: Record, names: Sequence[str]) -> Record:
-    """Return a kept record with the sections of a later run in the place of its own, in the order of `names`.
+    """Return a record with some sections replaced by those of a later run, in the order of `names`.
 
-    Each of them says which run it is of. Raises RecordError for a run of other sizes: its figures are other figures.
+    Each of these says which run it is from. Raises RecordError for a run of other sizes, whose figures cannot be
+    compared.
     """
     old, new = (one["settings"]["sizes"] for one in (kept, run))
     if other := [name for name in old if name in new and old[name] != new[name]]:
@@ -79,17 +80,17 @@ def with_sections(kept: Record, run: Record, names: Sequence[str]) -> Record:
 
 
 def add(record: Record, section: str, found: Sequence[Measured]) -> None:
-    """Add what a section found in a round."""
+    """Add a section's measurements of a round."""
     add_round(record["sections"][section]["figures"], found)
 
 
 def load_average() -> float:
-    """Return how many processes ran or waited to run in the last minute, on average."""
+    """Return the average number of running or runnable processes in the last minute."""
     return round(os.getloadavg()[0], 2)
 
 
 def name_of(record: Record) -> str:
-    """Return the name of a record's file: its time and commit, so that names in order are records in order."""
+    """Return the file name of a record: its time and commit, so that names sort by time."""
     began = datetime.fromisoformat(record["started_at"])
     return f"{began:%Y-%m-%d-%H%M}-{record['commit'] or 'unknown'}.json"
 
@@ -114,7 +115,7 @@ def read(path: Path) -> Record:
 
 
 def newest(folder: Path = RESULTS, *, committed: bool = False) -> Path:
-    """Return the newest record in a folder, of those that git knows if wanted; raises RecordError."""
+    """Return the newest record in a folder, or only of committed ones; raises RecordError."""
     records = sorted(folder.glob("*.json"))
     if committed:
         known = _git("ls-files", str(folder))
@@ -125,7 +126,7 @@ def newest(folder: Path = RESULTS, *, committed: bool = False) -> Path:
 
 
 def figure(record: Mapping[str, Any], section: str, key: str) -> Mapping[str, Any] | None:
-    """Return a figure, None when the run did not measure it."""
+    """Return a figure, or None if the run did not measure it."""
     found: Mapping[str, Any] | None = record["sections"].get(section, {"figures": {}})["figures"].get(key)
     return found
 
@@ -135,7 +136,7 @@ def _names(listing: str) -> set[str]:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """Return the commit, short, and whether the files differ from it; None where git does not say."""
+    """Return the short commit, and whether the files differ from it; None if git does not know."""
     commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
     return (commit and commit.strip()), (None if changes is None else bool(changes.strip()))
 

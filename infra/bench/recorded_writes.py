@@ -1,4 +1,4 @@
-"""The writes that a workload really makes, taken down so that they can be made again without the app."""
+"""A workload's real writes, recorded so that they can be repeated without the app."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,21 +34,21 @@ def key_of(line: Line) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RecordedWrite:
-    """One command's write: a guarded update, and before it, once in 64, the closed part of the journal."""
+    """One command's write: a guarded update, preceded once in 64 by the closed part of the journal."""
 
     guarded: GuardedWrite
     part: RawBSONDocument | None
 
     @property
     def size_bytes(self) -> int:
-        """Return the size of what the update says, as BSON."""
+        """Return the size of the update as BSON."""
         return len(bson.encode(self.guarded.statement()))
 
 
 def record(scratch: Database[Document], lines: Iterable[Line]) -> Mapping[str, Sequence[RecordedWrite]]:
-    """Return each user's writes for the commands of a workload, as the system would make them, in their order.
+    """Return each user's writes for a workload's commands, in order, as the system makes them.
 
-    The system itself carries the commands out, on the database `scratch`, which has none of these users.
+    The system itself executes the commands on the database `scratch`, which must not have these users.
     """
     recorder = _Recorder(SingleWriter(scratch["accounts"]))
     users: set[str] = set()
@@ -90,14 +90,14 @@ def _command(line: Line, user: str) -> Command:
 
 
 class _Recorder:
-    """A writer that also takes down what it has written."""
+    """A writer that also records its writes."""
 
     def __init__(self, writer: AccountWriter) -> None:
         self.writes: dict[str, list[GuardedWrite]] = {}
         self._writer = writer
 
     def write(self, write: GuardedWrite) -> None:
-        """Make a write and take it down."""
+        """Make a write and record it."""
         self._writer.write(write)
         self.writes.setdefault(write.user, []).append(write)
 
@@ -107,7 +107,7 @@ class _Recorder:
 
 
 class _Quotes:
-    """One price, asked for once a symbol, as the cache would have it."""
+    """One price, asked for once per symbol, as through the cache."""
 
     def __init__(self) -> None:
         self._source = FixedSource(_PRICE_CENTS, now_ms)
@@ -122,13 +122,13 @@ class _Quotes:
         return QuoteAnswer(quote, cached=False)
 
     def is_current(self, answer: QuoteAnswer) -> bool:
-        """Return whether a quote is one of these."""
+        """Return whether it is one of these quotes."""
         return answer.quote.symbol in self._known
 
 
 class _NoDumps:
-    """A workload's DUMPLOG is of no user, and left out."""
+    """A DUMPLOG in a workload belongs to no user and is left out."""
 
     def write(self, entry: object, user: str, sequence: int, most_bytes: int | None = None) -> Mapping[str, object]:
-        """Refuse."""
+        """Fail."""
         raise AssertionError(f"a DUMPLOG of {user}: {entry}, {sequence}, {most_bytes}")

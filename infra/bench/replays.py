@@ -1,6 +1,6 @@
-"""A replay of a generated workload on a stack of its own, verified, with the CPU time and memory of every process.
+"""A replay of a generated workload on its own stack, verified, with the CPU time and memory of every process.
 
-The load generator runs as anybody would run it: in its own process, over HTTP, with --verify.
+The load generator runs as users run it: in its own process, over HTTP, with --verify.
 """
 
 import json
@@ -21,16 +21,16 @@ from loadgen.workload.generate import generate
 
 LOADGEN = "load generator"
 OTHERS = "others"
-"""The name under which work of the machine counts that is none of the replay's."""
+"""The name for work on the machine that does not belong to the replay."""
 
 STACK = ("--trigger-seconds", "0", "--quote-source", "fixed:10.00")
 """The stack of `make replay`."""
 
 FORGETFUL = {"RECENT_ACCOUNTS": "0"}
-"""Servers that keep no account in the process."""
+"""Servers that keep no accounts in the process."""
 
 NEW_ACCOUNTS = ("--no-baseline",)
-"""A summary of each user before the clock runs would make the accounts, and leave them in the server's process."""
+"""A summary of each user before the clock runs would create the accounts, and leave them in the server's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Setting:
 
     @property
     def is_plain(self) -> bool:
-        """Return whether it is as `make replay` has it, but for its size."""
+        """Return whether it is like `make replay`, except for its size."""
         return self == Setting(self.users, self.commands)
 
     def words(self) -> str:
@@ -70,9 +70,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The figures of one replay. `cpu_us` is by part and a command, `memory` by part; latencies are in ms.
+    """The figures of one replay. `cpu_us` is by part and per command, `memory` by part; latencies are in ms.
 
-    `others` is how many cores other work of the machine kept busy meanwhile.
+    `others` is how many cores other work on the machine kept busy meanwhile.
     """
 
     rate: float
@@ -87,7 +87,7 @@ class Replayed:
 
 
 def replay(folder: Path, sizes: Sizes, setting: Setting) -> Replayed:
-    """Generate, start a stack, replay, verify, stop the stack; raises BenchFailedError when anything is wrong."""
+    """Generate, start a stack, replay, verify, stop the stack; raises BenchFailedError if anything fails."""
     place = folder / "replay"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
@@ -178,12 +178,12 @@ def _figures(report: Mapping[str, Any], sampler: Sampler) -> Replayed:
 
 
 def _by_second(timeline: Mapping[str, Any]) -> Sequence[int]:
-    """Return the commands that ended in each second; where intervals are longer, spread evenly over theirs."""
+    """Return how many commands ended in each second; longer intervals are spread evenly."""
     length = timeline["seconds"]
     return [row["commands"] // length for row in timeline["rows"] for _ in range(length)]
 
 
 def _latency(figures: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return the latencies that count: those from the intended start where there is one."""
+    """Return the latencies that count: those from the intended start, if there is one."""
     found: Mapping[str, float] = figures["corrected_ms"] or figures["latency_ms"]
     return found

@@ -1,4 +1,4 @@
-"""A run: all sections, round after round, into a record; whole or as far as it came."""
+"""A run: all sections, round after round, into a record, complete or as far as it came."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ from infra.bench.verdicts import judge
 from infra.local.folder import DEFAULT_FOLDER
 
 FOLDER = DEFAULT_FOLDER / "bench"
-"""Where a run works, and where the records go that are not to be kept."""
+"""The folder of runs, and of records that are not to be committed."""
 
 _PREFIX = "run-"
 
 
 def run(sections: Sequence[Section], sizes: Sizes, rounds: int, *, quick: bool) -> Record:
-    """Measure and return the record; `complete` tells whether all was done and verified, `ended` why not."""
+    """Measure and return the record; `complete` says whether everything was done and verified, `ended` why not."""
     record = records.begin(sections, sizes, rounds, quick=quick)
     progress = Progress(sections, rounds)
     try:
@@ -58,7 +58,7 @@ def _round(record: Record, bench: Bench, sections: Sequence[Section], progress: 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Have a folder for the run, and remove those of runs that were killed."""
+    """Yield a folder for the run, and remove those of killed runs."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for left in FOLDER.glob(f"{_PREFIX}*"):
         if not psutil.pid_exists(int(left.name.removeprefix(_PREFIX))):
@@ -72,6 +72,6 @@ def _folder() -> Iterator[Path]:
 
 
 def say_how_it_ended(record: Record, path: Path) -> None:
-    """Say on stderr what a run that did not come to its end has done."""
+    """Report on stderr how far an unfinished run came."""
     done = sum(about["load_after"] is not None for about in record["rounds"])
     print(f"{record['ended']}; {done} whole rounds were done, what was measured is in {path}", file=sys.stderr)

@@ -20,7 +20,7 @@ from infra.local.stack import PROJECT, why_not_healthy
 
 @contextmanager
 def mongod(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Run a mongod as the stack's, empty, with more options; yields its address and its process id."""
+    """Run an empty mongod like the stack's, with more options; yields its address and its process id."""
     place, port, arbiter_port = folder / "mongod", free_port(), free_port()
     part = mongod_part(place, port, os.environ, arbiter_port=arbiter_port)
     with (
@@ -34,7 +34,7 @@ def mongod(folder: Path, *options: str) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """Run a Redis as the stack's, empty; yields its address."""
+    """Run an empty Redis like the stack's; yields its address."""
     port = free_port()
     with running(redis_part(folder / "redis", port, os.environ), folder):
         yield redis_url(port)
@@ -54,7 +54,7 @@ def server(
 
 @contextmanager
 def running(part: Part, folder: Path) -> Iterator[RunningPart]:
-    """Run a part, its log in the folder; raises BenchFailedError when it does not serve."""
+    """Run a part, with its log in the folder; raises BenchFailedError if it does not become ready."""
     started = parts.start(part, folder / "logs")
     try:
         started.wait_until_ready()

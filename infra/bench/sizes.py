@@ -1,14 +1,14 @@
-"""How much each section does: as a rule, and in a run that only tries whether all works."""
+"""How much each section does, normally and in a quick run that only tests whether everything works."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes of a run; a record carries them, since figures of other sizes are other figures.
+    """The sizes of a run; a record has them, since figures of other sizes cannot be compared.
 
-    `populations` are (users, commands) of the replays, `users` and `commands` those of the workload that everything
-    else uses, too: that of `make replay`.
+    `populations` are (users, commands) of the replays; `users` and `commands` are those of the workload that everything
+    else uses, that of `make replay`.
     """
 
     users: int

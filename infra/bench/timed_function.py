@@ -1,7 +1,7 @@
-"""A function in a container, with the time it took: what the benchmark's containers run around the deployed one.
+"""A function with timing, which the benchmark's containers run around the deployed one.
 
-Beside the answer it returns the seconds of the function, and the CPU time that it, and its whole process so far, has
-had: what is not the function's is that of Lambda's runtime client, whatever is deployed.
+Beside the answer it returns the seconds of the function, and the CPU time of the function and of its whole process so
+far: the difference is that of Lambda's runtime client, whatever is deployed.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""MongoDB, Redis and Secrets Manager as they are reached in the cloud: by TLS, MongoDB after a login."""
+"""MongoDB, Redis and Secrets Manager as in the cloud: with TLS, and a login for MongoDB."""
 
 import ipaddress
 import json
@@ -43,10 +43,10 @@ listen {name}
 
 @contextmanager
 def cloud(folder: Path, token_secret: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Run servers as a stack of AWS has them, empty; yields a plain address of the mongod and a function's variables.
+    """Run empty servers like those of a stack in AWS; yields a plain address of the mongod and a function's variables.
 
-    The function reads two secrets: what signs tokens, and the addresses. It trusts what it would in Lambda, and these
-    servers.
+    The function reads two secrets: the token secret, and the addresses. It trusts the authorities that Lambda does, and
+    these servers.
     """
     pem, trusted = folder / "server.pem", folder / "trusted.pem"
     _certify(pem)
@@ -82,7 +82,7 @@ def cloud(folder: Path, token_secret: str) -> Iterator[tuple[str, Mapping[str, s
 
 @contextmanager
 def _encrypted(folder: Path, pem: Path, plain: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-    """Put TLS before servers at `host:port`, by name; yields where each is then. Raises BinaryMissingError."""
+    """Put TLS in front of servers at `host:port`, by name; yields their TLS addresses. Raises BinaryMissingError."""
     place = folder / "tls"
     place.mkdir()
     ports = {name: free_port() for name in plain}
@@ -101,7 +101,7 @@ def _why_not_ready(ports: Collection[int]) -> str | None:
 
 
 def _certify(pem: Path) -> None:
-    """Write a key and its certificate, signed by itself and good for a day, for this machine's own address."""
+    """Write a key and its self-signed certificate, valid for a day, for this machine's loopback address."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
     now = datetime.now(UTC)

@@ -1,12 +1,12 @@
-"""Two trees of this project side by side: the same replays on stacks of each, in turn, on this machine.
+"""Compares two trees of this project: the same replays on stacks of each, alternately, on this machine.
 
     git worktree add /tmp/before COMMIT
     python -m infra.bench.trees --before /tmp/before
 
-Both stacks run all the time, and are replayed on in turn, in slices so short that what else the machine does, and how
-fast it is just then, is the same for both. Nothing is verified: an older tree cannot be asked as this one can. Nor is
-there a DUMPLOG: the log of a stack grows from slice to slice. Prints the medians of each, and the median of the slices'
-ratios of the rate and of the gateway's CPU time a command, which says more where other work keeps the machine busy.
+Both stacks run all the time, and the replays alternate in slices so short that the machine's speed and other work are
+the same for both. Nothing is verified: an older tree may lack what that needs. There is no DUMPLOG: the log of a stack
+grows from slice to slice. Prints the medians of each, and the median of the slices' ratios of the rate and of the
+gateway's CPU time per command, which is more meaningful on a busy machine.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_examples(parser, "python -m infra.bench.trees --before /tmp/before --users 45 10 --slices 21")
     parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the other tree")
     parser.add_argument("--users", type=positive, nargs="+", default=[45, 10], metavar="N")
-    parser.add_argument("--commands", type=positive, default=2_000, help="in a slice (%(default)s)")
+    parser.add_argument("--commands", type=positive, default=2_000, help="per slice (%(default)s)")
     parser.add_argument("--slices", type=positive, default=21, help="of each tree (%(default)s)")
     parser.add_argument("--stack", default="", metavar="OPTIONS", help="more options of `infra.local up`")
     options = parser.parse_args(arguments)

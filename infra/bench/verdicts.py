@@ -1,4 +1,4 @@
-"""What must hold of a run, and whether it does."""
+"""The demands on a run, and whether it meets them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _RATIOS = (
         0.6,
     ),
 )
-"""Section, demand, the figures that are divided, and the least that must come out."""
+"""Section, demand, the figures to divide, and the least ratio."""
 
 _OF_FUNCTIONS = (
     ("in {} a command takes {} or less of the bare driver's time for a read and a write", "wall", 1.3),
@@ -45,7 +45,7 @@ _MOST_OPERATIONS, _MOST_WIRE_BYTES = 1.05, 2_048
 
 @dataclass(frozen=True, slots=True)
 class DemandVerdict:
-    """One demand; `passed` is None when the run did not measure what it takes."""
+    """One demand; `passed` is None if the run did not measure its figures."""
 
     demand: str
     found: str
@@ -92,7 +92,7 @@ def _judge(record: Mapping[str, Any]) -> Iterator[DemandVerdict]:
 
 
 def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[DemandVerdict]:
-    """Judge a command by so many containers, of which each gets any command."""
+    """Judge commands in so many containers, each of which gets any command."""
     containers = f"{count} containers"
     for demand, key, most in _OF_FUNCTIONS:
         yield _most(

@@ -1,4 +1,4 @@
-"""Which parts make a stack, and what each is told of the others."""
+"""The parts of a stack, and what each is told about the others."""
 
 import http.client
 import os
@@ -42,19 +42,19 @@ DUMPS = "dumps"
 """The folder of audit logs."""
 
 LEGACY = "legacy"
-"""The quote source that is a quote server of the stack's own."""
+"""The quote source that is the stack's own quote server."""
 
 GROUPED_WRITES = "128"
-"""The gateway's GROUP_COMMIT: a message of so many writes costs hardly less a write than one of more."""
+"""The gateway's GROUP_COMMIT: larger groups hardly reduce the cost of a write."""
 
 NETWORK = "network"
-"""The part that carries what goes to the members of the replica set, and can be cut."""
+"""The proxy in front of the replica set's members, which can cut them off."""
 
 TICKER = "ticker"
 """The part that sweeps."""
 
 TRACES = "traces"
-"""The part that takes spans, and the folder in which it keeps them."""
+"""The part that collects spans, and the folder in which it keeps them."""
 
 TRACED_SHARE = "0.01"
 
@@ -66,7 +66,7 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """The size and kind of a stack; `infra.local` describes each."""
+    """The size and kind of a stack; `infra.local` describes each option."""
 
     port: int = 8000
     server: str = "gateway"
@@ -113,22 +113,22 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the server answers, or HAProxy for several."""
+        """The URL of the server, or of HAProxy in front of several."""
         return f"http://{HOST}:{self.options.port}"
 
     @property
     def statistics_url(self) -> str | None:
-        """Where HAProxy shows how it sees the servers."""
+        """The URL of HAProxy's statistics page."""
         return None if self.statistics_port is None else f"http://{HOST}:{self.statistics_port}/"
 
     @property
     def mongo_uri(self) -> str:
-        """Where the replica set answers."""
+        """The address of the replica set."""
         return mongo_uri(self.mongo_addresses)
 
     @property
     def redis_url(self) -> str:
-        """Where the cache answers."""
+        """The address of the cache."""
         return redis_url(self.redis_port)
 
     @property
@@ -138,12 +138,12 @@ class Stack:
 
     @property
     def traces_url(self) -> str | None:
-        """Where spans are taken by OTLP, to be kept in the folder `TRACES`; None when nobody takes them."""
+        """The OTLP endpoint whose spans are kept in the folder `TRACES`, or None."""
         return None if self.traces_port is None else f"http://{HOST}:{self.traces_port}"
 
     @property
     def metrics(self) -> Path:
-        """Where each part that counts has a folder for its counters."""
+        """The folder in which each part has a folder for its counters."""
         return self.folder.path / "metrics"
 
     @property
@@ -154,7 +154,7 @@ class Stack:
 
 
 class FolderMismatchError(Exception):
-    """The folder holds the data of a replica set of another size."""
+    """The folder has the data of a replica set of another size."""
 
     def __init__(self, folder: StackFolder, replicas: int) -> None:
         super().__init__(
@@ -164,12 +164,12 @@ class FolderMismatchError(Exception):
 
 
 def numbered(name: str, count: int) -> list[str]:
-    """Return the names of `count` parts of a kind: the kind's own when there is one, else NAME-1, NAME-2 and so on."""
+    """Return the names of `count` parts of a kind: the kind itself if there is one, else NAME-1, NAME-2 and so on."""
     return [name] if count == 1 else [f"{name}-{number}" for number in range(1, count + 1)]
 
 
 def plan(options: StackOptions, folder: StackFolder) -> Stack:
-    """Return the stack for `options` in `folder`, on the ports that it had before where they are free.
+    """Return the stack for `options` in `folder`, on its previous ports if they are free.
 
     Raises FolderMismatchError.
     """
@@ -194,13 +194,13 @@ def plan(options: StackOptions, folder: StackFolder) -> Stack:
 
 
 def check_settings(stack: Stack) -> None:
-    """Raise SettingError when the app could not use what it would be given: better said before anything starts."""
+    """Raise SettingError if the app could not use its settings, before anything starts."""
     settings = read_settings(app_environment(stack, stack.options.server))
     make_source(settings.quote_source, now_ms)
 
 
 def check_programs(stack: Stack) -> Iterator[str]:
-    """Yield what there is to say of the servers' programs; raises BinaryMissingError, before anything starts."""
+    """Yield remarks about the servers' programs; raises BinaryMissingError, before anything starts."""
     for program in (find_mongod(), find_redis_server()):
         yield from program.remarks()
     if stack.statistics_port is not None:
@@ -208,7 +208,7 @@ def check_programs(stack: Stack) -> Iterator[str]:
 
 
 def parts_in_order(stack: Stack) -> Iterator[Part]:
-    """Yield the parts, each after those it needs and on its processors; raises BinaryMissingError."""
+    """Yield the parts, each after those it needs, with its processors; raises BinaryMissingError."""
     rest = _left_by_servers(stack.options)
     serving = {server.name for server in stack.servers}
     for part in _parts(stack):
@@ -216,8 +216,8 @@ def parts_in_order(stack: Stack) -> Iterator[Part]:
 
 
 def _left_by_servers(options: StackOptions) -> list[int]:
-    """Return the processors for all but the gateway's processes, which have theirs to themselves; none: all share."""
-    # Of several members each does the work of one: they need all there is.
+    """Return the processors for all parts but the gateway's processes, which have their own; empty: all are shared."""
+    # With several members, each does as much work as a single one: they need all processors.
     is_shared_out = options.server == "gateway" and options.replicas == 1
     return left_by(options.servers) if is_shared_out else []
 
@@ -248,7 +248,7 @@ def _parts(stack: Stack) -> Iterator[Part]:
 
 
 def database_parts(stack: Stack) -> Iterator[Part]:
-    """Yield the members of the replica set, each to be started when the one before it is ready."""
+    """Yield the members of the replica set, each to be started when the previous one is ready."""
     options = stack.options
     folders = {name: stack.folder.path / name for name in numbered("mongod", options.replicas)}
     plain = dict(os.environ)
@@ -292,7 +292,7 @@ def _network_part(stack: Stack) -> Part:
 
 
 def link_code(folder: Path, server_name: str, code: Path) -> None:
-    """Have a server of a stack with linked code run the code in another folder, from its next start on."""
+    """Let a server of a stack with linked code run the code in another folder from its next start on."""
     links = folder / "code"
     links.mkdir(exist_ok=True)
     fresh = links / f"{server_name}.new"
@@ -302,7 +302,7 @@ def link_code(folder: Path, server_name: str, code: Path) -> None:
 
 
 def _code_of(stack: Stack, server: haproxy.ProxiedServer) -> Path:
-    """Return the folder that a server runs in, and so whose code."""
+    """Return the folder in which a server runs, and so whose code it runs."""
     if not stack.options.linked_code:
         return PROJECT
     link_code(stack.folder.path, server.name, PROJECT)
@@ -310,7 +310,7 @@ def _code_of(stack: Stack, server: haproxy.ProxiedServer) -> Path:
 
 
 def clock_file(folder: Path, server_name: str) -> Path:
-    """Return where a test puts by how much the clock of a server is to be off (`chalicelib.clock.set_offset`)."""
+    """Return the file in which a test sets the offset of a server's clock (`chalicelib.clock.set_offset`)."""
     return folder / "clocks" / server_name
 
 
@@ -330,7 +330,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "AUTH_SECRET": stack.folder.secret(),
         "DUMP_PLACE": str(stack.folder.path / DUMPS),
         "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
-        # Of the server: its own temporary one else. A server empties it when it starts, so each has one.
+        # A server empties this folder when it starts, so each has its own.
         "PROMETHEUS_MULTIPROC_DIR": str(stack.metrics / server_name),
         metrics.SWEEPS_FOLDER: str(stack.metrics / TICKER),
         "SERVER_NAME": server_name,
@@ -338,7 +338,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
 
 
 def _traces_environment(stack: Stack, server_name: str) -> dict[str, str]:
-    """Return where spans go, and how many: of the commands whose client says nothing of it a part, and every sweep."""
+    """Return where spans go and how many: every sweep's, and a share of commands whose client does not decide."""
     if stack.traces_url is None:
         return {}
     sampler = "parentbased_always_on" if server_name == TICKER else "parentbased_traceidratio"
@@ -363,7 +363,7 @@ def _traces_part(stack: Stack, port: int) -> Part:
 
 
 def _server_part(stack: Stack, server: haproxy.ProxiedServer) -> Part:
-    """Return a server; one of several is taken out of HAProxy before it stops, and put back when it is there again."""
+    """Return a server; one of several is drained in HAProxy before it stops, and put back when it is ready again."""
     options, kind = stack.options, stack.options.server
     command = [
         sys.executable,
@@ -392,14 +392,14 @@ def _server_part(stack: Stack, server: haproxy.ProxiedServer) -> Part:
 
 
 def _ticker_part(stack: Stack) -> Part:
-    """Return the scheduled sweep; it serves nobody, so it is ready at once."""
+    """Return the ticker; it does not listen, so it is ready at once."""
     command = [sys.executable, "-m", "infra.servers.ticker"]
-    # When it is told to stop, a quote and a write that have begun still end by their own limits.
+    # When it is told to stop, a quote and a write in progress still end by their own limits.
     return Part(TICKER, command, app_environment(stack, TICKER), lambda: None, stop_seconds=30.0, folder=PROJECT)
 
 
 def why_not_healthy(port: int) -> str | None:
-    """Return None when GET /health is a 200, else what is missing."""
+    """Return None if GET /health returns 200, else what is wrong."""
     connection = http.client.HTTPConnection(HOST, port, timeout=_HEALTH_SECONDS)
     try:
         connection.request("GET", "/health")

@@ -1,17 +1,17 @@
-"""Chalice's own local server, with what it takes to be measured by: no 40 ms stall, a clean stop.
+"""Chalice's own local server, fit to be measured: no 40 ms stall, and a clean stop.
 
     python -m infra.servers.chalice_server --port 8000
 
 `chalice local` writes an answer's headers and body with two small sends. On a kept-alive connection the second waits
-for the acknowledgement of the first (Nagle's algorithm), which the client delays by 40 ms: 23 requests a second. One
-buffered write has nothing to wait for. All else is Chalice's: a thread for each connection, its routing, its answers
-for unknown paths.
+for the acknowledgement of the first (Nagle's algorithm), which the client delays by 40 ms: 23 requests per second. One
+buffered write does not wait. Everything else is Chalice's: a thread per connection, its routing, its answers for
+unknown paths.
 
-Chalice looks at paths as they were sent; API Gateway, and the rest of the world, take `%41` for the same as `A`. So
-does this server: characters that mean nothing in a path are decoded first.
+Chalice matches paths as sent; API Gateway, like everybody else, takes `%41` as `A`. So does this server: unreserved
+characters are decoded first.
 
-What is received is parsed by `infra/servers/request_parser.py`, not by http.server beneath Chalice: that takes a head
-that was cut off for a whole one, the first of several lengths or keys, and any length, and knows no chunked bodies.
+Requests are parsed by `infra/servers/request_parser.py`, not by http.server, Chalice's base: that takes a truncated
+head as complete, the first of several lengths or keys, and any length, and does not know chunked bodies.
 """
 
 import argparse

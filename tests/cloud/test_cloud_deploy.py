@@ -140,7 +140,7 @@ def test_a_look_at_a_new_stack_leaves_nothing(deployer: Deployer) -> None:
 def test_without_a_terminal_nothing_is_applied_unasked(deployer: Deployer) -> None:
     done = deployer("deploy", "--set=Size=large")
     assert done.returncode == 2
-    assert "say --yes" in done.stderr
+    assert "give --yes" in done.stderr
     assert deployer.stacks in ([], ["REVIEW_IN_PROGRESS"])
 
 
@@ -186,7 +186,7 @@ def test_a_stack_that_fails_tells_the_cause_and_not_its_consequences(deployer: D
     assert "cancelled" in done.stdout  # among the events
     again = deployer("deploy", "--set=Size=large", "--yes")
     assert again.returncode == 1
-    assert "Remove it first" in again.stderr
+    assert "remove it first" in again.stderr
 
 
 def test_an_update_that_fails_is_reported_as_undone(deployer: Deployer) -> None:

@@ -285,7 +285,7 @@ def test_a_section_that_is_no_more_is_kept_no_longer(record: Record) -> None:
     ("arguments", "said"),
     [
         (["--only", "replay"], "compares ceiling, cost, floor, latency, memory, replay with each other"),
-        (["--only", "quotes", "--quick"], "of no worth"),
+        (["--only", "quotes", "--quick"], "worthless"),
         ([], "kept anyway"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The sections of the benchmark, in the order in which a round goes through them."""
+"""The sections of the benchmark, in the order in which a round runs them."""
 
 from infra.bench.context import Section
 from infra.bench.sections.any_server import AnyServer
@@ -33,4 +33,4 @@ SECTIONS: tuple[Section, ...] = (
 )
 
 TOGETHER = frozenset({"floor", "ceiling", "replay", "latency", "cost", "memory"})
-"""Sections whose figures are compared with each other, and so have to be of one run."""
+"""Sections whose figures are compared with each other and must be from one run."""

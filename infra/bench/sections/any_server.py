@@ -1,4 +1,4 @@
-"""Commands per second where a server meets users whom another one served just now."""
+"""Commands per second if a server gets users whom another one has just served."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def settings_of(sizes: Sizes) -> Mapping[str, Setting]:
 
 
 def words_of(setting: Setting) -> str:
-    """Return what is particular to one of the replays."""
+    """Return what is special about one of the replays."""
     if setting.workers > 1:
         return f"{setting.workers} workers, balanced by {setting.balance}"
     return "1 worker" if setting.keeps_accounts else "1 worker, no account kept"
@@ -36,7 +36,7 @@ class AnyServer(Plain):
     seconds: float = 45.0
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Replay by each of the sets of servers."""
+        """Replay on each set of servers."""
         return [
             one for key, setting in settings_of(bench.sizes).items() for one in self._of_setting(bench, key, setting)
         ]

@@ -1,4 +1,4 @@
-"""What most sections have in common."""
+"""The common part of most sections."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from infra.bench.context import Bench
 
 @dataclass(frozen=True)
 class Plain:
-    """A section that keeps nothing from round to round."""
+    """A section without state between rounds."""
 
     name: str = ""
     measures: str = ""
     seconds: float = 1.0
     once: bool = False
 
-    def set_up(self, bench: Bench) -> None:  # others use it
-        """Make nothing."""
+    def set_up(self, bench: Bench) -> None:  # subclasses use it
+        """Prepare nothing."""

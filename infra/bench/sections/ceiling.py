@@ -1,4 +1,4 @@
-"""The framework's own ceiling: routes that do nothing, behind the same gateway, and the bare HTTP server."""
+"""The framework's ceiling: routes that do nothing, behind the same gateway, and the bare HTTP server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

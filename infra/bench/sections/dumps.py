@@ -1,4 +1,4 @@
-"""How fast DUMPLOG writes, by the bench of the audit tools."""
+"""How fast DUMPLOG writes, measured by the audit tools."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class DumpSpeed(Plain):
     seconds: float = 10.0
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Make journals and write their log."""
+        """Generate journals and dump them."""
         sizes = bench.sizes
         bench.say(f"the log of {sizes.dump_commands:,} commands of {sizes.dump_users:,} users")
         size = [f"--users={sizes.dump_users}", f"--commands={sizes.dump_commands}"]

@@ -1,4 +1,4 @@
-"""What each write concern costs, which is what durability costs."""
+"""What each write concern costs: the price of durability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from infra.bench.sections.base import Plain
 
 @dataclass(frozen=True)
 class Durability(Plain):
-    """The same replay by each WRITE_CONCERN."""
+    """The same replay with each WRITE_CONCERN."""
 
     name: str = "durability"
     measures: str = "the same replay with each WRITE_CONCERN"

@@ -1,4 +1,4 @@
-"""The floor: what MongoDB and its bare driver can do with the same writes."""
+"""The floor: what MongoDB and its bare driver achieve with the same writes."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ _WORDS = {"single": "one update a command", "grouped": "updates grouped"}
 
 @dataclass(frozen=True)
 class Floor(Plain):
-    """The writes of the workload by the bare driver, one by one and grouped."""
+    """The workload's writes with the bare driver, one by one and grouped."""
 
     name: str = "floor"
     measures: str = "the same guarded, journaled updates by the bare driver, as many at a time as users"
     seconds: float = 14.0
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Make the writes of the workload, by each of the two ways."""
+        """Make the workload's writes in both ways."""
         sizes = bench.sizes
         bench.say("the writes of the workload by the bare driver")
         log = bench.folder / "driver.log"

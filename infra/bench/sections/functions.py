@@ -1,4 +1,4 @@
-"""What a command costs where it is a function's: one request at a time, any container."""
+"""What a command costs in a function: one request at a time, any container."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from loadgen.workload.generate import generate
 
 DRIVER = "driver"
 COMPRESSED = "compressors=zlib"
-"""Of an address of MongoDB: what the driver sends and gets is compressed."""
+"""An option of MongoDB addresses: the driver's traffic is compressed."""
 
 CORE_MB = 1_769
-"""The memory with which Lambda gives a function one virtual CPU; with less it gives less, in proportion."""
+"""The memory at which Lambda gives a function one virtual CPU; with less it gives proportionally less."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Functions(Plain):
     seconds: float = 120.0
 
     def set_up(self, bench: Bench) -> None:
-        """Package the app as it is deployed."""
+        """Package the app as for a deployment."""
         bench.say("packaging what is deployed")
         deploy(bench.folder / self.name)
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Give the same commands to the bare driver and to containers, on a database of their own each."""
+        """Send the same commands to the bare driver and to containers, each on its own database."""
         commands = _commands(bench, bench.sizes.function_commands)
         warm_up = len(commands) // 10
         deployed = deploy(bench.folder / self.name)
@@ -62,7 +62,7 @@ class Functions(Plain):
 
 
 def _in_the_cloud(bench: Bench, deployed: Deployed, site: ContainerSite) -> Iterator[Measured]:
-    """Start, and give commands, with servers as in the cloud: with all CPU time, then with that of some memory."""
+    """Start containers and send commands with servers as in the cloud: with all CPU time, then with some memory's."""
     bench.say("cold starts")
     words = ("cold start: import, two secrets read", "cold start: first answer, with TLS and login")
     for key, said, seconds in zip(("import", "answer"), words, _starts(bench, deployed, site), strict=True):
@@ -95,7 +95,7 @@ def _with_memory(bench: Bench, deployed: Deployed, site: ContainerSite, memory_m
 
 
 def _starts(bench: Bench, deployed: Deployed, site: ContainerSite) -> list[float]:
-    """Return the seconds of an import and of a first answer: the middle of some."""
+    """Return the seconds of an import and of a first answer: the median of some."""
     environment, starts = deployed.environment(site.folder, site.servers), []
     for _ in range(bench.sizes.cold_starts):
         with site.quota() as before:

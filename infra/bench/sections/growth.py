@@ -1,6 +1,6 @@
-"""Whether a command costs more where much has happened, or where many accounts are.
+"""Whether a command costs more with a long history or with many accounts.
 
-Servers keep no account in the process here, so every command also reads its account: the dearest case.
+Servers keep no accounts in the process here, so every command also reads its account: the most expensive case.
 """
 
 import statistics
@@ -27,7 +27,7 @@ from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 
 _PACE_PER_SECOND = 1
-"""How fast a user with a long past gave its commands."""
+"""The rate at which a user with a long history gave its commands."""
 
 _CLEARING_SWEEPS = 5
 _WARMING_PAST = 10
@@ -35,14 +35,14 @@ _WARMING_PAST = 10
 
 @dataclass(frozen=True)
 class Growth(Plain):
-    """Commands of users with a short and with a long past, and in small and in large systems."""
+    """Commands of users with a short and with a long history, and in small and in large systems."""
 
     name: str = "growth"
     measures: str = "the cost of a command by the past of its account, and by the accounts of the system"
     seconds: float = 30.0
 
     def set_up(self, bench: Bench) -> None:
-        """Make the systems, each in a folder of its own; the smallest has the users with a past, too."""
+        """Create the systems, each in its own folder; the smallest also has the users with a history."""
         for count in bench.sizes.systems:
             bench.say(f"a system with {count:,} accounts")
             with bench_stack(_folder(bench, count)) as stack, MongoClient[dict[str, Any]](stack.mongo_uri) as client:
@@ -52,7 +52,7 @@ class Growth(Plain):
                     for place, past in enumerate((*bench.sizes.pasts, _WARMING_PAST)):
                         make_journals(database, 1, past, per_second=_PACE_PER_SECOND, first=count + place)
                 database["accounts"].create_indexes(ACCOUNT_INDEXES)
-                client.admin.command("fsync")  # what is measured later does not write this
+                client.admin.command("fsync")  # so that it is not written during the measurement
 
     def run(self, bench: Bench) -> Sequence[Measured]:
         """Replay on each of the systems."""
@@ -94,14 +94,14 @@ def _figures(key: str, words: str, found: Replayed) -> Iterator[Measured]:
 
 
 def _replay(bench: Bench, stack: BackgroundStack, users: Sequence[str], commands: int) -> Replayed:
-    """Replay commands of these users, other ones each round; all but the audit log, which is long, is verified."""
+    """Replay commands of these users, others each round; everything except the long audit log is verified."""
     workload = bench.folder / "growth.txt"
     write_workload(workload, _commands(users, commands, bench))
     return replay_on(stack, bench.folder, workload, more=("--no-log",))
 
 
 def _commands(users: Sequence[str], commands: int, bench: Bench) -> Iterator[Command]:
-    """Yield generated commands under the names of users that there are."""
+    """Yield generated commands under the names of existing users."""
     names: dict[str, str] = {}
     free = iter(users)
     size = max(commands, len(users) + 1)
@@ -114,7 +114,7 @@ def _commands(users: Sequence[str], commands: int, bench: Bench) -> Iterator[Com
 
 
 def _sweep_ms(bench: Bench, stack: BackgroundStack) -> float:
-    """Return how long a sweep takes that finds nothing to do; one before it does what replays left behind."""
+    """Return how long a sweep takes that finds nothing to do, after one that does what replays left behind."""
     bench.say("a sweep with nothing due")
     settings = settings_with(MONGO_URI=stack.mongo_uri, MONGO_DATABASE=stack.mongo_database, REDIS_URL=stack.redis_url)
     runtime = make_runtime(settings)

@@ -1,4 +1,4 @@
-"""Latency by command at half the top rate, by the open model."""
+"""Latency by command at half the top rate, in the open model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What open pages cost, at which nothing is done: they look at the health, the account and the prices."""
+"""What open but idle pages cost: they poll the health, the account and the prices."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ _ETAG = re.compile(rb"etag: (\S+)", re.IGNORECASE)
 
 
 def interval_ms(module: str, name: str) -> int:
-    """Return how often the page does something, as its own module says."""
+    """Return an interval of the page, from its own module."""
     found = re.search(rf"^const {name} = ([\d_]+);", (WEB / module).read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None, f"{module} has no {name}"
     return int(found[1])
@@ -35,7 +35,7 @@ def interval_ms(module: str, name: str) -> int:
 
 @dataclass(frozen=True)
 class Pages(Plain):
-    """Pages that are seen, and at which nothing is pending."""
+    """Visible pages on which nothing is pending."""
 
     name: str = "pages"
     measures: str = "CPU time of the system for open pages at which nothing is done, as a share of the machine"
@@ -64,7 +64,7 @@ class Pages(Plain):
 
 
 async def _open(stack: BackgroundStack, count: int, sampler: Sampler) -> tuple[float, float, Counter[int]]:
-    """Have so many pages open; return begin and end (epoch seconds) and how many answers had which status."""
+    """Keep so many pages open; return begin and end (epoch seconds) and the number of answers by status."""
     pages = [_Page(stack, f"viewer{number}") for number in range(count)]
     for page in pages:
         await page.read_account()
@@ -76,7 +76,7 @@ async def _open(stack: BackgroundStack, count: int, sampler: Sampler) -> tuple[f
 
 
 class _Page:
-    """What an open page asks for, over its one connection."""
+    """The requests of an open page, over its one connection."""
 
     def __init__(self, stack: BackgroundStack, user: str) -> None:
         self._host = urlsplit(stack.url).netloc
@@ -96,7 +96,7 @@ class _Page:
         await self._ask(self._account)
 
     async def look(self, begin: float, phase: float, answers: Counter[int]) -> None:
-        """Ask for each thing in its own time; `phase`, from 0 to 1, is where in that time this page begins."""
+        """Send each request at its interval; `phase`, from 0 to 1, is the page's offset within it."""
         due = [(begin + phase * every, path) for path, every in self._asks.items()]
         heapify(due)
         while due[0][0] < begin + SECONDS:

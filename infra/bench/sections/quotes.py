@@ -1,4 +1,4 @@
-"""What a quote costs: known to the process, in Redis, or to be asked for."""
+"""What a quote costs: cached in the process, in Redis, or asked for."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _WORDS = {"warm": "warm, as a command gets it", "redis": "read from Redis", "col
 
 @dataclass(frozen=True)
 class QuoteCost(Plain):
-    """Quotes warm and cold."""
+    """Warm and cold quotes."""
 
     name: str = "quotes"
     measures: str = "time to get a quote, warm and cold, one thread"

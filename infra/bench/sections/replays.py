@@ -1,4 +1,4 @@
-"""Replays of generated workloads of few and of many users, each verified."""
+"""Replays of generated workloads with few and with many users, each verified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Replays(Plain):
     seconds: float = 55.0
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Replay each of the workloads on a stack of its own, in every second round the last one first.
+        """Replay each workload on its own stack, in reverse order in every second round.
 
-        A machine that grows slower, or faster, does so for all of them.
+        So a machine that becomes slower or faster affects all of them.
         """
         found = []
         in_order = bench.sizes.populations

@@ -1,4 +1,4 @@
-"""Whether a rate lasts: one long replay, by parts."""
+"""Whether a rate is sustained: one long replay, by parts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from infra.bench.sections.base import Plain
 
 @dataclass(frozen=True)
 class Sustained(Plain):
-    """A replay that is long enough for what grows to show; once a run, since it takes as long as all the others."""
+    """A replay long enough for growth to show; once per run, since it takes as long as all the others."""
 
     name: str = "sustained"
     measures: str = "the rate of a long replay, verified, by its tenths; once a run"
@@ -19,7 +19,7 @@ class Sustained(Plain):
     once: bool = True
 
     def run(self, bench: Bench) -> Sequence[Measured]:
-        """Replay, and take the rate of each tenth."""
+        """Replay, and measure the rate of each tenth."""
         replayed = bench.replay(Setting(*bench.sizes.sustained))
         step = bench.sizes.sustained[1] // 10
         found = [Measured("rate", "all: rate", replayed.rate, "/s", MORE)]
@@ -30,7 +30,7 @@ class Sustained(Plain):
 
 
 def rates_by(ended: Sequence[int], step: int) -> Iterator[float]:
-    """Yield the rate of each `step` commands from how many ended in each second; the rest at the end is left out."""
+    """Yield the rate of each `step` commands from how many ended in each second; the remainder is omitted."""
     moment = began = 0.0
     wanted = step
     for count in ended:

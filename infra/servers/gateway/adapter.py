@@ -1,4 +1,4 @@
-"""One HTTP request to one call of the Chalice app, and its answer back."""
+"""Turns one HTTP request into one call of the Chalice app, and its answer back."""
 
 import base64
 import logging
@@ -25,7 +25,7 @@ _FAILED = problem("bad_gateway", f"the function failed; {UNKNOWN}")
 
 
 class UnsupportedRouteError(Exception):
-    """A route asks for something that only API Gateway does; serving it without would open it to everyone."""
+    """A route needs a feature that only API Gateway has; serving it without would open it to everyone."""
 
     def __init__(self, pattern: str, what: str) -> None:
         super().__init__(f"route {pattern} asks for {what}, which this gateway does not run")
@@ -42,7 +42,7 @@ class _Route:
 class Gateway:
     """Serves a Chalice app as API Gateway would, any number of requests at a time.
 
-    What `metrics_page` returns for an Authorization header is served at /metrics, beside the app.
+    The result of `metrics_page` for an Authorization header is served at /metrics, beside the app.
     """
 
     def __init__(self, app: Chalice, metrics_page: Callable[[str | None], HttpAnswer] | None = None) -> None:
@@ -55,11 +55,11 @@ class Gateway:
         self._next_id = RequestIds()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
+        """Answer a request, whatever happens; the answer to HEAD has the body that GET would have."""
         try:
             return compressed(request.headers.get("accept-encoding", ""), self._answer(request))
         except Exception:  # noqa: BLE001 - whatever it is, this request gets an answer and the next one its turn
-            # A view's own exceptions are the app's 500; this is what broke outside of one.
+            # A view's own exceptions are the app's 500; this one was raised outside of a view.
             _log.exception("%s %s failed outside of a view", request.method, request.path)
             return _FAILED
 
@@ -98,7 +98,7 @@ def _route(pattern: str, app: Chalice) -> _Route:
     allow = ("Allow", ", ".join(sorted(allowed)))
     cors = [method for method, entry in entries.items() if entry.cors is not None]
     headers = [allow]
-    if cors:  # Chalice sees to it that the methods of one route share one configuration
+    if cors:  # Chalice ensures that the methods of one route share one configuration
         headers += entries[cors[0]].cors.get_access_control_headers().items()
         headers.append(("Access-Control-Allow-Methods", ",".join([*cors, "OPTIONS"])))
     refusal = problem("method_not_allowed", f"this path takes {allow[1]}", allow)

@@ -1,4 +1,4 @@
-"""One connection of a client: its requests are read and answered one after the other, in one greenlet."""
+"""One client connection: its requests are read and answered one after the other, in one greenlet."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from infra.servers.gateway.requests import HttpRequest
 from infra.servers.request_parser import CONTINUE, RequestParser, RequestRefusedError
 
 LINGER_SECONDS = 2.0
-"""How long a client that was refused may go on sending: to close at once would take the answer from it."""
+"""How long a refused client may go on sending: closing at once would lose the answer."""
 
 _READ_BYTES = 64 * 1024
 _log = logging.getLogger("gateway")
@@ -29,17 +29,17 @@ _FAILED = problem("bad_gateway", f"the answer cannot be sent; {UNKNOWN}")
 
 
 class Handler(Protocol):
-    """What answers requests; see `infra.servers.gateway.adapter.Gateway`."""
+    """Answers requests; see `infra.servers.gateway.adapter.Gateway`."""
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """Answer a request, whatever happens; the answer to HEAD has the body that GET would have had."""
+        """Answer a request, whatever happens; the answer to HEAD has the body that GET would have."""
 
 
 class Service:
-    """What the connections of a worker have in common.
+    """Shared by the connections of a server.
 
-    A request's arrival is what the proxy in front says in `arrival_header`; without that name it is when we read its
-    first byte, and such a header means nothing.
+    A request's arrival time is what the proxy in front says in `arrival_header`; without that name it is when its first
+    byte is read, and such a header is ignored.
     """
 
     def __init__(self, handler: Handler, idle_seconds: float, arrival_header: str | None = None) -> None:
@@ -51,16 +51,15 @@ class Service:
         self.tick()
 
     def tick(self) -> None:
-        """Look at the time of day, once a second."""
+        """Update the date, once a second."""
         self.date = formatdate(usegmt=True)
 
 
 class ServerConnection:
-    """Reads requests and writes their answers, in the order of the requests.
+    """Reads requests and writes their answers, in order.
 
-    It may be idle, or send one request, or take nothing of an answer, until `deadline`; whoever looks after the
-    connections then closes it (`close`), which ends its greenlet. While a request is carried out it may take its time:
-    that ends by its own limits.
+    It may be idle, send one request, or read nothing of an answer, until `deadline`; then it is closed from outside
+    (`close`), which ends its greenlet. A request in progress has no deadline here: it ends by its own limits.
     """
 
     def __init__(self, sock: socket, client: str, service: Service) -> None:
@@ -72,43 +71,43 @@ class ServerConnection:
 
     def serve(self) -> None:
         """Serve until either side closes the connection."""
-        with closing(self._socket), suppress(OSError):  # the client went, or had its time
+        with closing(self._socket), suppress(OSError):  # the client went, or timed out
             refusal = self._serve()
             if refusal is not None:
                 self._refuse(refusal)
 
     def refuse(self, refusal: HttpAnswer) -> None:
-        """Answer before anything was read, and end."""
+        """Answer before anything was read, and close."""
         with closing(self._socket), suppress(OSError):
             self._refuse(refusal)
 
     @property
     def is_idle(self) -> bool:
-        """Return whether it has nothing to say."""
+        """Return whether no request is in progress."""
         return self.deadline < math.inf and not self._parser.has_begun
 
     def close(self) -> None:
-        """Close at once, from outside of its greenlet."""
+        """Close at once, from another greenlet."""
         self.deadline = math.inf
         with suppress(OSError):
             self._socket.shutdown(SHUT_RDWR)
 
     def stop(self) -> None:
-        """Close, after the answer to a request that has begun."""
+        """Close after the answer to a request in progress."""
         if self.is_idle:
             self.close()
 
     def _serve(self) -> HttpAnswer | None:
-        """Serve until the end; return why no more is read, None when nothing is amiss."""
+        """Serve until the end; return the refusal that ended it, or None."""
         parser = self._parser
         try:
             while data := self._socket.recv(_READ_BYTES):
                 if not parser.has_begun:
-                    self._rest()  # from its first byte on a request has its own time
+                    self._rest()  # from its first byte on a request has its own deadline
                 parser.feed(data)
                 while (request := parser.next_request()) is not None:
                     if has_hung_up(self._socket):
-                        return None  # nobody would learn what became of it
+                        return None  # nobody would read the answer
                     if not self._answer(request):
                         return None
                 if parser.asks_for_body():
@@ -141,7 +140,7 @@ class ServerConnection:
         self._send(head if is_head or not length else head + body)
 
     def _send(self, data: bytes) -> None:
-        """Send all of it; a client that has taken some has its time again."""
+        """Send everything; a client that has read some gets a new deadline."""
         sent = self._socket.send(data)
         left = memoryview(data)[sent:]
         while left:
@@ -149,7 +148,7 @@ class ServerConnection:
             left = left[self._socket.send(left) :]
 
     def _refuse(self, refusal: HttpAnswer) -> None:
-        """Answer, and close when the client does, or after a while in which what it sends is thrown away."""
+        """Answer, and close when the client does, or after a while in which its data are discarded."""
         self._write(refusal, is_head=False, is_last=True)
         self.deadline = monotonic() + LINGER_SECONDS
         self._socket.shutdown(SHUT_WR)
@@ -159,9 +158,9 @@ class ServerConnection:
 
 @lru_cache(maxsize=256)
 def _head(status: int, headers: tuple[tuple[str, str], ...]) -> str | None:
-    """Return the lines of an answer's head that nearly all of its kind have, None when they cannot be sent."""
+    """Return the common lines of an answer's head, or None if they cannot be sent."""
     lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers)]
     text = "\r\n".join([*lines, ""])
     if text.count("\n") != len(lines) or text.count("\r") != len(lines) or not text.isascii():
-        return None  # a line end in a header would be a header, or an answer, of whoever had it put there
+        return None  # a line break in a header would allow response splitting
     return text

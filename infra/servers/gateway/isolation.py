@@ -1,4 +1,4 @@
-"""A Chalice app keeps the request it works on in attributes of itself; on a server with many each needs its own."""
+"""A Chalice app keeps its current request in its own attributes; a concurrent server needs one for each request."""
 
 from contextvars import ContextVar
 from typing import Any
@@ -7,10 +7,10 @@ from chalice.app import Chalice
 
 
 def isolate_requests(app: Chalice) -> None:
-    """Give every thread, and every greenlet, its own `current_request` and `lambda_context` of `app`, at first None.
+    """Give every thread and every greenlet its own `current_request` and `lambda_context` of `app`, initially None.
 
-    Without it requests that run at the same time see each other's: Chalice expects one at a time, as in a Lambda
-    container. The app changes its class in place, because views and blueprints hold on to this very object.
+    Without it concurrent requests see each other's: Chalice expects one at a time, as in a Lambda container. The app's
+    class is changed in place, because views and blueprints hold on to this very object.
     """
 
     def stored_per_request(name: str) -> property:

@@ -1,4 +1,4 @@
-"""One process that serves: its listening socket, the greenlets of its connections, their time and their end."""
+"""One serving process: its listening socket, the greenlets of its connections, their deadlines and their end."""
 
 import errno
 import logging
@@ -18,10 +18,10 @@ from infra.servers.gateway.connection import Handler, ServerConnection, Service
 from infra.servers.gateway.problems import problem
 
 MOST_REFUSED = 64
-"""Connections past the limit that are told so at the same time; further ones are closed without a word."""
+"""How many connections past the limit are refused at the same time; further ones are closed without an answer."""
 
 STALL_SECONDS = 0.01
-"""A loop that lets nobody else go on for so long stands still."""
+"""The event loop has stalled if nothing else could run for this long."""
 
 _TICK_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
@@ -31,7 +31,7 @@ _log = logging.getLogger("gateway")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How much a server takes on; `arrival_header` is where a proxy in front says when a request arrived."""
+    """A server's limits; `arrival_header` is where a proxy in front says when a request arrived."""
 
     connections: int
     backlog: int
@@ -41,7 +41,7 @@ class ConnectionLimits:
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a socket that listens, also on a port that somebody keeps for it (`infra.host.ports.reserve`)."""
+    """Return a listening socket, also on a port reserved for it (`infra.host.ports.reserve`)."""
     (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -58,20 +58,19 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class Watch(Protocol):
-    """Is told of a server's state; see `infra.servers.counters.GatewayCounters`."""
+    """Observes a server's state; see `infra.servers.counters.GatewayCounters`."""
 
     def connected(self, idle: int, active: int) -> None:
-        """Note how many connections there are."""
+        """Record the number of connections."""
 
     def stood_still(self, seconds: float) -> None:
-        """Note a time in which the loop stood still."""
+        """Record a stall of the loop."""
 
 
 class Worker:
     """Serves connections, each in a greenlet.
 
-    At the limit the connection that was idle for longest gives way to a new one; where none is idle, the new one is
-    refused at once.
+    At the limit the longest idle connection is closed for a new one; if none is idle, the new one is refused at once.
     """
 
     def __init__(self, handler: Handler, limits: ConnectionLimits, watch: Watch | None = None) -> None:
@@ -80,7 +79,7 @@ class Worker:
         self._service = Service(handler, limits.idle_seconds, limits.arrival_header)
         self._connections: set[ServerConnection] = set()
         self._refused: set[ServerConnection] = set()
-        self._left = Event()  # a connection, lately
+        self._left = Event()  # set when a connection has ended
         self._full = problem(
             "server_busy",
             f"all {limits.connections} connections that this server takes are busy; nothing was changed, send it again",
@@ -88,7 +87,7 @@ class Worker:
         )
 
     def serve(self, listener: socket.socket, say: Callable[[str], None]) -> None:
-        """Serve until SIGTERM or SIGINT; what has begun is finished first, within `grace_seconds`."""
+        """Serve until SIGTERM or SIGINT; requests in progress are finished first, within `grace_seconds`."""
         stop = Event()
         for number in STOP_SIGNALS:
             gevent.signal_handler(number, stop.set)
@@ -126,7 +125,7 @@ class Worker:
             self._left.set()
 
     def _make_room(self) -> bool:
-        """Close the connection that was idle for longest; return whether there was one."""
+        """Close the longest idle connection; return whether there was one."""
         idle = min((one for one in self._connections if one.is_idle), key=lambda one: one.deadline, default=None)
         if idle is None:
             return False
@@ -135,7 +134,7 @@ class Worker:
         return True
 
     def _tick(self) -> None:
-        """Close, once a second, what has had its time."""
+        """Close, once a second, connections past their deadlines."""
         while True:
             gevent.sleep(_TICK_SECONDS)
             self._service.tick()
@@ -147,7 +146,7 @@ class Worker:
                 connection.close()
 
     def _look_for_stalls(self) -> None:
-        """Sleep shortly, again and again: to wake much too late is to have waited for one thing that took so long."""
+        """Sleep shortly, again and again: waking much too late means that the loop was blocked."""
         while self._watch is not None:
             due = monotonic() + _LOOK_SECONDS
             gevent.sleep(_LOOK_SECONDS)
@@ -157,11 +156,11 @@ class Worker:
 
 
 class _NotAcceptedError(OSError):
-    """There is no room for a connection: gevent tries again, later and later up to a second, and need not say so."""
+    """There is no room for a connection: gevent retries, with pauses growing to a second, and need not log it."""
 
 
 class _Listener(StreamServer):
-    """Calls `make_room` when the process or the machine has no file descriptor left for a connection."""
+    """Calls `make_room` if the process or the machine has no file descriptor left for a connection."""
 
     def __init__(self, listener: socket.socket, handle: Callable[..., None], make_room: Callable[[], bool]) -> None:
         super().__init__(listener, handle)

@@ -1,4 +1,4 @@
-"""The answers that the gateway gives itself, in the form of the app's own problems."""
+"""The gateway's own answers, in the format of the app's problems."""
 
 from typing import NamedTuple
 
@@ -15,6 +15,6 @@ class HttpAnswer(NamedTuple):
 
 
 def problem(code: str, detail: str, *headers: tuple[str, str]) -> HttpAnswer:
-    """Return the problem with one of the stable codes, and `headers` besides those that every problem has."""
+    """Return the problem with one of the stable codes, and `headers` besides those of every problem."""
     always = [("Content-Type", CONTENT_TYPE), *SECURITY_HEADERS.items()]
     return HttpAnswer(STATUSES[code], [*always, *headers], problem_body(code, detail).encode())

@@ -1,4 +1,4 @@
-"""A request as it came over HTTP, before it is anything of API Gateway's."""
+"""An HTTP request, before it becomes an event of API Gateway."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ BODY_LIMIT_BYTES = 64 * 1024
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request, whole.
+    """One complete request.
 
-    `path` is percent-decoded, `query` as it was sent. Header names are in lower case; of a header that was sent more
-    than once `headers` has the last value, as API Gateway does, and `repeated` all of them.
+    `path` is percent-decoded, `query` as sent. Header names are in lower case; of a repeated header, `headers` has the
+    last value, as in API Gateway, and `repeated` all of them.
     """
 
     method: str
@@ -25,7 +25,7 @@ class HttpRequest:
     """Whether its connection is closed after the answer."""
 
     raw_path: str | None = None
-    """The path as it was sent: a `/` that is percent-encoded in it separates nothing."""
+    """The path as sent: a percent-encoded `/` does not separate segments."""
 
     arrived_ms: int = 0
-    """When its first byte was received; 0 where nobody looked."""
+    """When its first byte was received; 0 if that is not known."""

@@ -1,4 +1,4 @@
-"""Match a path to a route in time that depends on the path's length, not on the number of routes."""
+"""Matches a path to a route in time that depends on the path's length, not on the number of routes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ class _Node(Generic[T]):
 
 
 class RouteTable(Generic[T]):
-    """Patterns such as `/users/{user}/buy`, each with something of the caller's.
+    """Patterns such as `/users/{user}/buy`, each with a value.
 
-    As on API Gateway, a literal segment is preferred to a parameter, a parameter is never empty, and one trailing
-    slash does not count.
+    As on API Gateway, a literal segment takes precedence over a parameter, a parameter is never empty, and one trailing
+    slash is ignored.
     """
 
     def __init__(self, patterns: Iterable[tuple[str, T]]) -> None:
@@ -40,9 +40,9 @@ class RouteTable(Generic[T]):
         node.leaf = (value, tuple(names))
 
     def match(self, path: str) -> tuple[T, dict[str, str]] | None:
-        """Return what was registered for a path as it was sent, and the parameters in it; None for an unknown path.
+        """Return the value for a path as sent, and its parameters, or None for an unknown path.
 
-        What is percent-encoded is decoded within its segment: `%2F` separates nothing.
+        Percent-encoding is decoded within segments: `%2F` does not separate them.
         """
         captured: list[str] = []
         segments = _segments(path)
@@ -56,7 +56,7 @@ class RouteTable(Generic[T]):
 
 
 def _segments(path: str) -> list[str]:
-    if path.endswith("/") and len(path) > 2:  # neither "/" nor, lest it become that, "//"
+    if path.endswith("/") and len(path) > 2:  # neither "/" nor "//", which would become "/"
         path = path[:-1]
     return path.split("/")
 

@@ -2,8 +2,8 @@
 
     python -m infra.servers.gateway --port 8000
 
-It serves on one processor. A machine with more runs several, each on a port of its own, behind a proxy that keeps a
-user to one of them (`infra/local`).
+It uses one processor. A larger machine runs several, each on its own port, behind a proxy that keeps a user on one of
+them (`infra/local`).
 """
 
 import argparse
@@ -32,11 +32,11 @@ DEFAULT_BACKLOG = 2_048
 DEFAULT_IDLE_SECONDS = 65
 DEFAULT_GRACE_SECONDS = 15
 OBJECTS_BEFORE_COLLECTION = 20_000
-"""So many more new objects than freed ones, before the youngest are looked through."""
+"""How many more objects are created than freed before a collection of the youngest generation."""
 
 
 def load_app(spec: str) -> Chalice:
-    """Return the app that `module:attribute` names."""
+    """Return the app in `module:attribute`."""
     module, _, attribute = spec.partition(":")
     app = getattr(importlib.import_module(module), attribute or "app")
     if not isinstance(app, Chalice):
@@ -45,7 +45,7 @@ def load_app(spec: str) -> Chalice:
 
 
 def load_handler(spec: str) -> Handler:
-    """Return what answers requests: the app that `module:attribute` names, behind an adapter, or itself a Handler."""
+    """Return what answers requests: the app in `module:attribute`, behind an adapter, or a Handler itself."""
     module, _, attribute = spec.partition(":")
     app = getattr(importlib.import_module(module), attribute or "app")
     if isinstance(app, Chalice):
@@ -74,11 +74,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _collect_seldom() -> None:
-    """Let the collector of reference cycles look seldom, and never at what lives as long as the process.
+    """Collect reference cycles seldom, and never among objects that live as long as the process.
 
-    What a request makes goes by counting references, nearly all of it, and the records that a server keeps are many and
-    old. With the defaults a command took 0.76 ms of CPU and without them 0.71 ms, means of three runs each on a busy
-    machine (45 users, two cores, a worker on both).
+    Nearly everything that a request creates is freed by reference counting, and the records that a server keeps are
+    many and old. With the defaults a command took 0.76 ms of CPU and with this 0.71 ms, means of three runs each on a
+    busy machine (45 users, two cores, a worker on both).
     """
     gc.collect()
     gc.freeze()
@@ -86,7 +86,7 @@ def _collect_seldom() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Serve until SIGTERM or SIGINT; what has begun is finished first."""
+    """Serve until SIGTERM or SIGINT; requests in progress are finished first."""
     options = _parse(arguments)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - the import system takes strings
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with metrics.folder():
         _serve(options)
     sys.stdout.flush()
-    os._exit(0)  # what still waits for somebody has had its time
+    os._exit(0)  # whatever still waits has had its grace period
 
 
 def _say(text: str) -> None:
@@ -131,7 +131,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the server's size, which the local stack hands on."""
+    """Add the options of the server's size, which the local stack passes on."""
     parser.add_argument(
         "--connections",
         type=positive,
