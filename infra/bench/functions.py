@@ -1,7 +1,8 @@
 """Commands in containers of the deployed function, one request at a time, each to any container.
 
 As in Lambda, except for the network: the artifact with Lambda's own runtime client, real MongoDB and Redis. For
-comparison, the bare driver: the same reads and guarded writes without HTTP, framework or rules.
+comparison, the bare driver: the same reads and guarded writes without HTTP, framework or rules, in one process and in
+as many as there are containers.
 """
 
 import json
@@ -13,7 +14,7 @@ import statistics
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from chalicelib.connections import connect_database
 from chalicelib.store.documents import Document
 from chalicelib.store.key_filter import block_of
 from infra.bench import timed_function
-from infra.bench.bare import BareDriver
+from infra.bench.bare import BareCommand, CommandDriver, DriverHere, driver_process
 from infra.bench.processes import BenchFailedError
 from infra.bench.recorded_writes import RUN_ID, key_of, record
 from infra.cloud.artifact import CODE, TEMPLATE, Artifact, LambdaTarget, package
@@ -184,35 +185,48 @@ def _size(answer: Mapping[str, Any]) -> int:
     return len(answer["body"]) + sum(len(f"{name}: {value}\r\n") for name, value in answer["headers"].items())
 
 
-def by_driver(commands: Sequence[Command], warm_up: int, uri: str) -> FunctionCost:
-    """Read each command's account and make its write with the bare driver, one after the other in one thread."""
+def bare_commands(commands: Sequence[Command], uri: str) -> list[BareCommand]:
+    """Return what the system reads and writes for commands, one after the other."""
     scratch = connect_database(settings_with(MONGO_URI=uri, MONGO_DATABASE=f"scratch_{time.time_ns()}"))
-    tapes = {user: iter(tape) for user, tape in record(scratch, commands).items()}
+    with scratch.client:
+        tapes = {user: iter(tape) for user, tape in record(scratch, commands).items()}
     writes = [(line, next(tapes[line.user])) for line in commands if line.user is not None]
-    database = scratch.client.get_database(
-        f"bare_{time.time_ns()}", write_concern=scratch.write_concern, read_concern=scratch.read_concern
-    )
-    bare = BareDriver(database["accounts"])
-    took = []
-    with scratch.client, MongoClient[Document](uri) as client:
-        for number, (line, one) in enumerate(writes):
-            if number == warm_up:
-                counted, began_cpu_s = _Counters(client), time.process_time()
-            began = time.perf_counter()
-            bare.read(one.guarded.user, block_of(key_of(line)))
-            if one.part is not None:
-                database["journal"].insert_one(one.part)
-            bare.write(one.guarded)
-            took.append(time.perf_counter() - began)
-        return counted.cost(took[warm_up:], time.process_time() - began_cpu_s, 0.0)
+    return [BareCommand(block_of(key_of(line)), one.guarded, one.part) for line, one in writes]
+
+
+def by_driver(commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
+    """Make each command's read and write with the bare driver in this process, one right after the other."""
+    with closing(DriverHere(uri, f"bare_{time.time_ns()}")) as driver:
+        return _by_any([driver], commands, warm_up, uri)
+
+
+def by_driver_processes(count: int, commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
+    """Make them in processes of the bare driver, each in one that is chosen as containers are."""
+    database = f"bare_{time.time_ns()}"
+    with ExitStack() as running:
+        drivers = [running.enter_context(driver_process(uri, database)) for _ in range(count)]
+        return _by_any(drivers, commands, warm_up, uri)
+
+
+def _by_any(drivers: Sequence[CommandDriver], commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
+    count = len(drivers)
+    chosen = random.Random(count)  # noqa: S311  # the same ones in each run
+    with MongoClient[Document](uri) as client:
+        for command in commands[:warm_up]:
+            drivers[chosen.randrange(count)].carry_out(command)
+        counted = _Counters(client)
+        found = [drivers[chosen.randrange(count)].carry_out(command) for command in commands[warm_up:]]
+        return counted.cost([one.seconds for one in found], sum(one.cpu_s for one in found), 0.0)
 
 
 class _Counters:
-    """MongoDB's counters, from now on."""
+    """MongoDB's counters, from now on, without what reading them takes: each answer is some 30 KB."""
 
     def __init__(self, client: MongoClient[Document]) -> None:
         self._client = client
+        earlier = self._now()
         self._before = self._now()
+        self._look = tuple(now - before for now, before in zip(self._before, earlier, strict=True))
 
     def _now(self) -> tuple[int, int, int]:
         status = self._client.admin.command("serverStatus")
@@ -223,7 +237,8 @@ class _Counters:
     def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> FunctionCost:
         """Return the average cost of commands that took these times."""
         commands = len(took)
-        reads, writes, wire = ((now - before) / commands for now, before in zip(self._now(), self._before, strict=True))
+        found = zip(self._now(), self._before, self._look, strict=True)
+        reads, writes, wire = ((now - before - look) / commands for now, before, look in found)
         cpu_ms, runtime_ms = (seconds * 1000 / commands for seconds in (cpu_s, runtime_s))
         return FunctionCost(statistics.mean(took) * 1000, cpu_ms, runtime_ms, reads, writes, wire)
 

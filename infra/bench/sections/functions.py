@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from infra.bench.cold_start import start
 from infra.bench.context import Bench
 from infra.bench.figures import LESS, Measured
-from infra.bench.functions import TOKEN_SECRET, ContainerSite, Deployed, FunctionCost, by_containers, by_driver, deploy
+from infra.bench.functions import (
+    TOKEN_SECRET,
+    ContainerSite,
+    Deployed,
+    FunctionCost,
+    bare_commands,
+    by_containers,
+    by_driver,
+    by_driver_processes,
+    deploy,
+)
 from infra.bench.sections.base import Plain
 from infra.bench.servers import mongod, redis
 from infra.bench.tls import cloud
@@ -15,7 +25,7 @@ from infra.host.cpu_quota import CpuQuotaError
 from loadgen.workload.files import Command
 from loadgen.workload.generate import generate
 
-DRIVER = "driver"
+DRIVER, ZLIB = "driver", "zlib"
 COMPRESSED = "compressors=zlib"
 """An option of MongoDB addresses: the driver's traffic is compressed."""
 
@@ -43,19 +53,20 @@ class Functions(Plain):
         """Send the same commands to the bare driver and to containers, each on its own database."""
         commands = _commands(bench, bench.sizes.function_commands)
         warm_up = len(commands) // 10
-        deployed = deploy(bench.folder / self.name)
+        deployed, counts = deploy(bench.folder / self.name), bench.sizes.containers
         with mongod(bench.folder) as (uri, _), redis(bench.folder) as redis_url:
-            site = ContainerSite.plain(uri, redis_url, bench.folder)
+            bare = bare_commands(commands, uri)
             bench.say("a read and a write a command by the bare driver")
-            found = list(_measured(DRIVER, "the bare driver", by_driver(commands, warm_up, uri)))
-            for count in bench.sizes.containers:
-                words = f"{count} container{'s' * (count > 1)}"
-                bench.say(words)
-                found += _measured(str(count), words, by_containers(deployed, count, commands, warm_up, site))
-            bench.say(f"{words}, compressed")
-            compressed = ContainerSite.plain(f"{uri}&{COMPRESSED}", redis_url, bench.folder)
-            cost = by_containers(deployed, count, commands, warm_up, compressed)
-            found += _measured(f"{count}.zlib", f"{words}, `{COMPRESSED}`", cost)
+            found = list(_measured(DRIVER, "the bare driver", by_driver(bare, warm_up, uri)))
+            for count, option in (*((count, "") for count in counts), (max(counts), COMPRESSED)):
+                key, said = (f"{count}.{ZLIB}", f", `{option}`") if option else (str(count), "")
+                at = f"{uri}&{option}" if option else uri
+                bench.say(words := f"the bare driver in {count} process{'es' * (count > 1)}{said}")
+                cost = by_driver_processes(count, bare, warm_up, at)
+                found += _measured(f"{DRIVER}.{key}", words, cost)
+                bench.say(words := f"{count} container{'s' * (count > 1)}{said}")
+                site = ContainerSite.plain(at, redis_url, bench.folder)
+                found += _measured(key, words, by_containers(deployed, count, commands, warm_up, site))
         with cloud(bench.folder, TOKEN_SECRET) as (uri, servers):
             found += _in_the_cloud(bench, deployed, ContainerSite(servers, uri, bench.folder))
         return found
