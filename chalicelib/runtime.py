@@ -277,10 +277,11 @@ _made: list[Runtime] = []
 def runtime() -> Runtime:
     """Return the parts of this process."""
     renew_secrets()
-    with _making:
-        if not _made:
-            _made.append(make_runtime(settings()))
-        return _made[0]
+    if not _made:
+        with _making:
+            if not _made:
+                _made.append(make_runtime(settings()))
+    return _made[0]
 
 
 _next_renewal_seconds = 0.0

@@ -142,9 +142,9 @@ class Stack:
         return None if self.traces_port is None else f"http://{HOST}:{self.traces_port}"
 
     @property
-    def metrics(self) -> Path:
-        """The folder in which each part has a folder for its counters."""
-        return self.folder.path / "metrics"
+    def sweeps_file(self) -> Path:
+        """Where the ticker writes its counters."""
+        return self.folder.path / "sweeps.prom"
 
     @property
     def servers(self) -> list[haproxy.ProxiedServer]:
@@ -226,7 +226,7 @@ def _parts(stack: Stack) -> Iterator[Part]:
     options, data = stack.options, stack.folder.path
     plain = dict(os.environ)
     (data / DUMPS).mkdir(exist_ok=True)
-    shutil.rmtree(stack.metrics, ignore_errors=True)  # of parts that this stack may not have
+    stack.sweeps_file.unlink(missing_ok=True)  # of a ticker that this stack may not have
     if stack.traces_port is not None:
         yield _traces_part(stack, stack.traces_port)
     if options.proxied:
@@ -330,9 +330,7 @@ def app_environment(stack: Stack, server_name: str) -> dict[str, str]:
         "AUTH_SECRET": stack.folder.secret(),
         "DUMP_PLACE": str(stack.folder.path / DUMPS),
         "TRIGGER_SECONDS": str(stack.options.trigger_seconds),
-        # A server empties this folder when it starts, so each has its own.
-        "PROMETHEUS_MULTIPROC_DIR": str(stack.metrics / server_name),
-        metrics.SWEEPS_FOLDER: str(stack.metrics / TICKER),
+        metrics.SWEEPS_FILE: str(stack.sweeps_file),
         "SERVER_NAME": server_name,
     }
 

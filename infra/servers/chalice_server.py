@@ -291,8 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # they are waited for
-    with metrics.folder():
-        serve(options)
+    serve(options)
     return 0
 
 

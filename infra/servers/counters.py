@@ -1,14 +1,27 @@
-"""Prometheus counters of commands, of sweeps and of the gateway.
+"""The counters of commands, of sweeps and of the gateway, in the Prometheus form.
 
-Import it only after their folder exists (`infra.servers.metrics`).
+What is counted for each command is kept in plain numbers, and becomes metrics when somebody asks for them: a counter of
+the library's takes ten times as long, eight times a command.
 """
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.core import InfoMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from chalicelib.observe.commands import QuotedFrom, SeenCommand
@@ -22,124 +35,145 @@ _DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-class Counters:
-    """Counts this process's commands, and their times."""
+class _Histogram:
+    """How many values were at most each of some bounds."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = registry or CollectorRegistry()
-        self._commands = Counter(
-            "trading_commands",
-            "Commands answered, and requests for one that were refused.",
-            ["command", "outcome"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "trading_command_seconds",
-            "From a request to its answer, without the server around it.",
-            ["command"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        stages = Counter(
-            "trading_stage_seconds",
-            "Seconds spent loading accounts, getting quotes and saving.",
-            ["stage"],
-            registry=registry,
-        )
-        self._load, self._quote, self._save = (stages.labels(name) for name in ("load", "quote", "save"))
-        quotes = Counter(
-            "trading_quotes",
-            "Commands that needed a quote, by where it came from.",
-            ["source"],
-            registry=registry,
-        )
-        self._quotes = {source: quotes.labels(source) for source in QuotedFrom}
-        self._reads = Counter(
-            "trading_account_reads",
-            "Commands whose account was not one that the process kept: it was read from the database.",
-            registry=registry,
-        )
-        self._lost_races = Counter(
-            "trading_lost_races",
-            "Writes of commands that came second, and were decided again.",
-            registry=registry,
-        )
-        self._late = Histogram(
-            "trading_arrival_delay_seconds",
-            "From the arrival of a request, at the proxy in front where there is one, to its command, from 1 ms on.",
-            buckets=_DELAYS,
-            registry=registry,
-        )
-        self._groups = Histogram(
-            "trading_group_size",
-            "Reads and writes of accounts that went out as one message.",
-            ["operation"],
-            buckets=_SIZES,
-            registry=registry,
-        )
-        # Looking up a child by its labels costs more than counting.
-        self._known: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Add what was counted to a metric."""
+        names = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        family.add_metric(labels, list(zip(names, accumulate(self._counts), strict=True)), self._sum)
+
+
+class Counters(Collector):
+    """Counts commands, and the time they took, of this process; safe to share between threads."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._lock = Lock()  # of those who count; who collects copies what changes size, and may be a command behind
+        self._commands: dict[tuple[str, str], int] = defaultdict(int)
+        self._seconds: dict[str, _Histogram] = defaultdict(lambda: _Histogram(_BUCKETS))
+        self._stages = {"load": 0.0, "quote": 0.0, "save": 0.0}
+        self._quotes = dict.fromkeys(QuotedFrom, 0)
+        self._reads = 0
+        self._lost_races = 0
+        self._late = _Histogram(_DELAYS)
+        self._groups: dict[str, _Histogram] = defaultdict(lambda: _Histogram(_SIZES))
+        registry.register(self)
 
     def __call__(self, seen: SeenCommand) -> None:
         """Count one command."""
-        found = self._known.get((seen.command, seen.outcome))
-        if found is None:
-            found = (self._commands.labels(seen.command, seen.outcome), self._seconds.labels(seen.command))
-            self._known[seen.command, seen.outcome] = found
-        found[0].inc()
-        found[1].observe(seen.seconds)
-        self._load.inc(seen.load_seconds)
-        self._save.inc(seen.save_seconds)
-        if seen.quoted is not None:
-            self._quote.inc(seen.quote_seconds)
-            self._quotes[seen.quoted].inc()
-        if seen.kept is False:
-            self._reads.inc()
-        if seen.lost_races:
-            self._lost_races.inc(seen.lost_races)
-        if seen.late_seconds:  # most are zero, and an observation costs as much as the rest of a command's counters
-            self._late.observe(seen.late_seconds)
+        with self._lock:
+            self._commands[seen.command, seen.outcome] += 1
+            self._seconds[seen.command].observe(seen.seconds)
+            self._stages["load"] += seen.load_seconds
+            self._stages["save"] += seen.save_seconds
+            if seen.quoted is not None:
+                self._stages["quote"] += seen.quote_seconds
+                self._quotes[seen.quoted] += 1
+            self._reads += seen.kept is False
+            self._lost_races += seen.lost_races
+            if seen.late_seconds:
+                self._late.observe(seen.late_seconds)
 
     def group_sent(self, operation: str, size: int) -> None:
         """Count one group."""
-        self._groups.labels(operation).observe(size)
+        with self._lock:
+            self._groups[operation].observe(size)
 
-
-class GatewayCounters:
-    """Counts the connections of the gateway, and the time in which its loop stood still."""
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = registry or CollectorRegistry()
-        connections = Gauge(
-            "gateway_connections",
-            "Open connections: idle ones, and those with a request that was begun.",
-            ["state"],
-            multiprocess_mode="livesum",
-            registry=registry,
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all that was counted."""
+        commands = CounterMetricFamily(
+            "trading_commands",
+            "Commands answered, and requests for one that were refused.",
+            labels=["command", "outcome"],
         )
-        self._connections = {state: connections.labels(state) for state in ("idle", "active")}
-        self._stalls = Histogram(
-            "gateway_loop_stall_seconds",
-            "Times in which the loop of a server served nobody else, because one thing took so long.",
-            buckets=_DELAYS,
-            registry=registry,
+        for labels, count in self._commands.copy().items():
+            commands.add_metric(labels, count)
+        seconds = HistogramMetricFamily(
+            "trading_command_seconds", "From a request to its answer, without the server around it.", labels=["command"]
         )
+        for command, histogram in self._seconds.copy().items():
+            histogram.add_to(seconds, [command])
+        stages = CounterMetricFamily(
+            "trading_stage_seconds", "Seconds spent loading accounts, getting quotes and saving.", labels=["stage"]
+        )
+        for stage, spent in self._stages.items():
+            stages.add_metric([stage], spent)
+        quotes = CounterMetricFamily(
+            "trading_quotes", "Commands that needed a quote, by where it came from.", labels=["source"]
+        )
+        for source, count in self._quotes.items():
+            quotes.add_metric([source], count)
+        reads = CounterMetricFamily(
+            "trading_account_reads",
+            "Commands whose account was not one that the process kept: it was read from the database.",
+            self._reads,
+        )
+        lost_races = CounterMetricFamily(
+            "trading_lost_races", "Writes of commands that came second, and were decided again.", self._lost_races
+        )
+        late = HistogramMetricFamily(
+            "trading_arrival_delay_seconds",
+            "From the arrival of a request, at the proxy in front where there is one, to its command, from 1 ms on.",
+            labels=[],
+        )
+        self._late.add_to(late, [])
+        groups = HistogramMetricFamily(
+            "trading_group_size", "Reads and writes of accounts that went out as one message.", labels=["operation"]
+        )
+        for operation, histogram in self._groups.copy().items():
+            histogram.add_to(groups, [operation])
+        return commands, seconds, stages, quotes, reads, lost_races, late, groups
+
+
+class GatewayCounters(Collector):
+    """Counts the connections of a gateway, and the time in which its loop stood still."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._idle = self._active = 0
+        self._stalls = _Histogram(_DELAYS)
+        registry.register(self)
 
     def connected(self, idle: int, active: int) -> None:
-        """Record the number of connections."""
-        self._connections["idle"].set(idle)
-        self._connections["active"].set(active)
+        """Note how many connections there are."""
+        self._idle, self._active = idle, active
 
     def stood_still(self, seconds: float) -> None:
-        """Record a stall of the loop."""
+        """Count a time in which the loop stood still."""
         self._stalls.observe(seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all that was noted."""
+        connections = GaugeMetricFamily(
+            "gateway_connections",
+            "Open connections: idle ones, and those with a request that was begun.",
+            None,
+            ["state"],
+        )
+        connections.add_metric(["idle"], self._idle)
+        connections.add_metric(["active"], self._active)
+        stalls = HistogramMetricFamily(
+            "gateway_loop_stall_seconds",
+            "Times in which the loop of a server served nobody else, because one thing took so long.",
+            labels=[],
+        )
+        self._stalls.add_to(stalls, [])
+        return connections, stalls
 
 
 class SweepCounters:
     """Counts this process's sweeps, and what they did."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = registry or CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         sweeps = Counter(
             "trading_sweeps", "Sweeps for due triggers and expired orders.", ["outcome"], registry=registry
         )
@@ -152,7 +186,6 @@ class SweepCounters:
         self._succeeded = Gauge(
             "trading_sweep_last_success_timestamp_seconds",
             "When the last sweep that did not fail ended, since the Unix epoch.",
-            multiprocess_mode="max",
             registry=registry,
         )
 
@@ -179,10 +212,11 @@ class _Server(Collector):
         yield InfoMetricFamily("trading_server", "The server that was asked.", {"server": self._name})
 
 
-def text(folders: Sequence[Path]) -> tuple[str, bytes]:
-    """Return the content type and the text of the counters of all processes; the first folder is the server's own."""
-    registry = CollectorRegistry()
-    registry.register(_Server(folders[0].name))
-    for folder in folders:
-        MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return CONTENT_TYPE_LATEST, generate_latest(registry)
+def text(registry: CollectorRegistry, server: str, more: Path | None) -> tuple[str, bytes]:
+    """Return the content type and the text of a server's counters, and of those that a file has, if it is there."""
+    named = CollectorRegistry()
+    named.register(_Server(server))
+    found = generate_latest(named) + generate_latest(registry)
+    with suppress(FileNotFoundError):
+        found += b"" if more is None else more.read_bytes()
+    return CONTENT_TYPE_LATEST, found

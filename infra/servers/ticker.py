@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from prometheus_client import CollectorRegistry, write_to_textfile
+
 from chalicelib.config.settings import SettingError, Settings, read_settings
 from chalicelib.domain.errors import LoginRefusedError, PermanentError, UnavailableError, UnknownDataVersionError
 from chalicelib.runtime import make_runtime
@@ -23,6 +25,7 @@ from infra.host.arguments import add_examples
 from infra.host.signals import STOP_OR_HANG_UP, is_pending
 from infra.local.supervisor import StopRequestedError, StopSignals
 from infra.servers import metrics
+from infra.servers.counters import SweepCounters
 
 log = logging.getLogger("ticker")
 
@@ -66,13 +69,21 @@ def run(settings: Settings, pause: Pause) -> None:
     try:
         with contextlib.suppress(StoreError, PermanentError, LoginRefusedError):  # the sweeps will report it
             runtime.registry.check()
-        with metrics.folder():
-            from infra.servers.counters import SweepCounters  # noqa: PLC0415 - the folder must be there first
+        log.info("sweeping every %g s", settings.trigger_seconds)
+        registry = CollectorRegistry()
+        counters = SweepCounters(registry)
+        path = metrics.sweeps_file()
 
-            log.info("sweeping every %g s", settings.trigger_seconds)
-            sweep = partial(runtime.sweeper.sweep, stop_is_requested)
-            tick(sweep, settings.trigger_seconds, pause, SweepCounters())
-            log.info("stopped")
+        def count(report: Report | None) -> None:
+            counters(report)
+            if path is not None:
+                try:
+                    write_to_textfile(str(path), registry)
+                except OSError as error:
+                    log.warning("the counters of sweeps cannot be written: %s", error)
+
+        tick(partial(runtime.sweeper.sweep, stop_is_requested), settings.trigger_seconds, pause, count)
+        log.info("stopped")
     finally:
         runtime.close()
 

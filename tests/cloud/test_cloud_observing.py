@@ -110,7 +110,7 @@ def test_prometheus_asks_every_server_where_it_listens_as_an_operator() -> None:
 
 def test_servers_tell_of_the_sweeps_of_the_ticker_beside_them() -> None:
     services = COMPOSE["services"]
-    folder = services["app"]["environment"]["TICKER_METRICS_DIR"]
-    assert f"PROMETHEUS_MULTIPROC_DIR={folder}" in services["ticker"]["command"]
-    assert "metrics:/metrics" in services["app"]["volumes"]
+    for name in ("app", "ticker"):
+        assert services[name]["environment"]["TICKER_METRICS_FILE"] == "/metrics/sweeps.prom"
+        assert "metrics:/metrics" in services[name]["volumes"]
     assert "/metrics" in services["logs"]["command"]

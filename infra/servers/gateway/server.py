@@ -22,6 +22,7 @@ from infra.host.affinity import ANY, parse_processor, stay_on
 from infra.host.arguments import add_examples, port, positive, whole
 from infra.host.ports import HOST
 from infra.servers import metrics
+from infra.servers.counters import GatewayCounters
 from infra.servers.gateway.adapter import Gateway
 from infra.servers.gateway.connection import Handler
 from infra.servers.gateway.listener import ConnectionLimits, Worker, listen
@@ -58,8 +59,6 @@ def load_handler(spec: str) -> Handler:
 
 def _serve(options: argparse.Namespace) -> None:
     handler = load_handler(options.app)
-    from infra.servers.counters import GatewayCounters  # noqa: PLC0415 - the folder must be there first
-
     _collect_seldom()
     limits = ConnectionLimits(
         options.connections,
@@ -93,8 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is a file descriptor
     stay_on(options.processor)
     os.environ["SERVER_NAME"] = options.name
-    with metrics.folder():
-        _serve(options)
+    _serve(options)
     sys.stdout.flush()
     os._exit(0)  # whatever still waits has had its grace period
 
