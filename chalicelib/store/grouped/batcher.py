@@ -111,7 +111,8 @@ class Batcher(Generic[Item, Result]):
             self._batches_under_way -= 1
             self._items_under_way -= len(batch.members)
             batches = self._take_batches()
-            self._landed.notify_all()
+            if self._closed:  # only `close` waits; under gevent a notification yields, here with the lock held
+                self._landed.notify_all()
         _wake_leaders(batches)
 
 
