@@ -25,7 +25,7 @@ from infra.bench.bare import BareDriver
 from infra.bench.recorded_writes import RecordedWrite, record
 from infra.host.arguments import add_examples, positive
 from infra.local.part_settings import settings_with
-from infra.local.stack import GROUPED_WRITES
+from infra.local.parts import GROUPED_WRITES
 from loadgen.workload.generate import generate
 
 KINDS = {"single": 1, "grouped": int(GROUPED_WRITES)}

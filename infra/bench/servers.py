@@ -12,10 +12,11 @@ from pathlib import Path
 from infra.bench.processes import BenchFailedError
 from infra.host.ports import free_port
 from infra.local import process as parts
+from infra.local.parts import why_not_healthy
 from infra.local.process import Part, PartError, RunningPart
 from infra.local.services.mongo import ARBITER, arbiter_part, mongo_uri, mongod_part
 from infra.local.services.redis_server import redis_part, redis_url
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.stack import PROJECT
 
 
 @contextmanager

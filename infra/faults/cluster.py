@@ -28,10 +28,11 @@ from infra.faults.proxy import PacedProxy
 from infra.host.ports import HOST
 from infra.local import control
 from infra.local.background import BackgroundStack
+from infra.local.parts import clock_file, link_code
 from infra.local.services import haproxy
 from infra.local.services import tcp_proxy as network
 from infra.local.services.mongo import PRIMARY, SECONDARY, role
-from infra.local.stack import NETWORK_SOCKET, clock_file, link_code, numbered
+from infra.local.stack import NETWORK_SOCKET, numbered
 from infra.local.supervisor import State
 
 SERVERS = 2

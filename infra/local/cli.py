@@ -17,19 +17,9 @@ from infra.host.ports import PortTakenError, reserve
 from infra.local import control
 from infra.local.arguments import parse
 from infra.local.folder import FolderInUseError, StackFolder, existing_secret, write_privately
+from infra.local.parts import check_programs, check_settings, parts_in_order
 from infra.local.process import PartError
-from infra.local.stack import (
-    DATABASE,
-    DUMPS,
-    TRACES,
-    FolderMismatchError,
-    Stack,
-    StackOptions,
-    check_programs,
-    check_settings,
-    parts_in_order,
-    plan,
-)
+from infra.local.stack import DATABASE, DUMPS, TRACES, FolderMismatchError, Stack, StackOptions, plan
 from infra.local.supervisor import PartStatus, State, StopRequestedError, StopSignals, Supervisor
 from infra.tokens import RenewedToken, operator_token, page_link, trader_token
 from infra.traces.files import read_trace

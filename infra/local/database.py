@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.local.folder import StackFolder
-from infra.local.stack import StackOptions, database_parts, plan
+from infra.local.parts import database_parts
+from infra.local.stack import StackOptions, plan
 from infra.local.supervisor import StopSignals, Supervisor
 
 

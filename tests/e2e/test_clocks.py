@@ -13,8 +13,8 @@ import pytest
 from chalicelib.clock import set_offset
 from infra.host.ports import HOST
 from infra.local.background import BackgroundStack, running_stack
+from infra.local.parts import clock_file
 from infra.local.services import haproxy
-from infra.local.stack import clock_file
 
 SECONDS = 60.0
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")

@@ -12,8 +12,9 @@ import pytest
 
 from infra.host.ports import HOST, free_port, reserve
 from infra.local import process as parts
+from infra.local.parts import why_not_healthy
 from infra.local.process import Part
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.stack import PROJECT
 from tests.unit.test_settings import GOOD as SETTINGS
 
 SECONDS = 60.0

@@ -22,7 +22,8 @@ from chalicelib.store.documents import state_of
 from infra.host.ports import HOST, free_port
 from infra.local.background import BackgroundStack, running_stack
 from infra.local.folder import StackFolder
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.parts import why_not_healthy
+from infra.local.stack import PROJECT
 
 SECONDS = 120.0
 COMMANDS = 1500

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.host.ports import HOST, free_port, reserve
+from infra.local.parts import why_not_healthy
 from infra.local.process import Part
 from infra.local.services.quote_server import server_statistics
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.stack import PROJECT
 from infra.tokens import operator_token
 from tests.conftest import StartStack
 from tests.integration.quote_parts import (

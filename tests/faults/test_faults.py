@@ -28,8 +28,9 @@ from infra.faults.report import Run, lines, verdict, write
 from infra.faults.run import _plan, _run_loadgen
 from infra.host.ports import HOST, free_port, reserve
 from infra.local import process as parts
+from infra.local.parts import GROUPED_WRITES, why_not_healthy
 from infra.local.process import Part, RunningPart
-from infra.local.stack import DUMPS, GROUPED_WRITES, PROJECT, why_not_healthy
+from infra.local.stack import DUMPS, PROJECT
 from infra.tokens import operator_token
 
 SECRET = "a secret of the tests, 32 bytes or more"

@@ -15,7 +15,7 @@ from chalicelib.store.documents import DATA_VERSION
 from infra.faults.late_requests import HELD, HELD_CENTS, NEWER, LateRequests, NotAnsweredError
 from infra.faults.older_version import NoOlderCodeError, older_code
 from infra.host.ports import HOST
-from infra.local.stack import link_code
+from infra.local.parts import link_code
 
 
 class Server(ThreadingHTTPServer):

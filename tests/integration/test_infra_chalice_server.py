@@ -17,8 +17,9 @@ import pytest
 
 from infra.host.ports import HOST, free_port, listens, reserve
 from infra.local import process as parts
+from infra.local.parts import why_not_healthy
 from infra.local.process import Part, RunningPart
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.stack import PROJECT
 
 SECONDS = 60.0
 StartServer = Callable[..., tuple[RunningPart, int]]

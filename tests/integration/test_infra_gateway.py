@@ -24,8 +24,9 @@ import pytest
 from chalicelib.http.problems import UNCHANGED
 from infra.host.ports import HOST, free_port, listens, reserve
 from infra.local import process as parts
+from infra.local.parts import why_not_healthy
 from infra.local.process import Part, RunningPart
-from infra.local.stack import PROJECT, why_not_healthy
+from infra.local.stack import PROJECT
 from infra.servers.gateway.requests import BODY_LIMIT_BYTES
 from tests.processors import processors_of
 
