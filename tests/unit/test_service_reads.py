@@ -9,7 +9,9 @@ from chalicelib.domain.account import Account
 from chalicelib.domain.history import EventKind
 from chalicelib.domain.journal import Entry
 from chalicelib.service.reads import (
+    DEFAULT_ENTRIES,
     LATEST_EVENTS,
+    MOST_ENTRIES,
     MOST_EVENTS,
     MOST_SCANNED,
     EventId,
@@ -47,6 +49,10 @@ def adds(number: int) -> list[Entry]:
 
 def sequences(events: Any) -> list[int]:
     return [event.sequence for event in events.events]
+
+
+def test_a_page_has_fifty_entries_by_default_and_two_hundred_at_most() -> None:
+    assert (DEFAULT_ENTRIES, MOST_ENTRIES) == (50, 200)  # API.md
 
 
 @pytest.mark.parametrize(("entries", "more"), [(LATEST_EVENTS, False), (LATEST_EVENTS + 1, True)])

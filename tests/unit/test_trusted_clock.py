@@ -90,8 +90,18 @@ def test_a_look_that_took_too_long_vouches_for_no_clock(ahead_ms: int) -> None:
         trusted()
 
 
+@pytest.mark.parametrize(("round_trip_seconds", "is_taken"), [(2.0, True), (2.001, False)])
+def test_a_look_may_take_two_seconds(round_trip_seconds: float, is_taken: bool) -> None:
+    trusted = Times(round_trip_seconds=round_trip_seconds).trusted()
+    if is_taken:
+        trusted()
+    else:
+        with pytest.raises(UnknownOutcomeError):
+            trusted()
+
+
 def test_the_database_is_asked_at_the_next_command_when_the_last_look_is_thirty_seconds_old() -> None:
-    times = Times()
+    times = Times(seconds=500.0)
     trusted = times.trusted()
     trusted()
     assert LOOK_SECONDS == 30.0
