@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--at-once", type=int, default=20, help="quotes that are asked for at a time (%(default)s)")
     add_examples(parser, "python -m infra.quote_server.measure --delay recorded --try-ms 30,250,4250")
     options = parser.parse_args(arguments)
-    print("| try, ms | mean, ms | p50 | p95 | p99 | questions a quote | not had |")
+    print("| try, ms | mean, ms | p50 | p95 | p99 | questions per quote | failed |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with _quote_server(options.delay, options.fail) as port:
         for try_ms in options.try_ms:
