@@ -74,9 +74,13 @@ const CAUSED = new Set(
   "cash_added order_placed order_committed order_cancelled trigger_set trigger_cancelled".split(" "),
 );
 
-/** The events of an account that a person has been told of: each once, by its id, also across visits in this browser. */
+/**
+ * The events of an account that a person has been told of: each once, by its id, also across visits in this browser.
+ * The list lasts as long as its tab, also when the page is loaded again.
+ */
 export class Told {
   #place;
+  #listed;
   #own = new Set();
 
   /** Events to show, newest first, until they are dismissed. */
@@ -87,7 +91,9 @@ export class Told {
   /** `viewer` looks at the account of `user`: an operator's look takes no news from the trader. */
   constructor(viewer, user) {
     this.#place = `day-trading.told.${viewer}.${user}`;
+    this.#listed = `day-trading.news.${viewer}.${user}`;
     this.last = localStorage.getItem(this.#place);
+    Object.assign(this, JSON.parse(sessionStorage.getItem(this.#listed)));
   }
 
   /** Note that a command of this page, by its transaction number, has been told of by the form that gave it. */
@@ -107,15 +113,22 @@ export class Told {
     const all = [...news.toReversed(), ...this.list];
     this.missed ||= all.length > MOST_LISTED;
     this.list = all.slice(0, MOST_LISTED);
+    this.#keep();
     if (events.length > 0) this.begin(events.at(-1).id);
   }
 
   dismiss(id) {
     this.list = this.list.filter((event) => event.id !== id);
+    this.#keep();
   }
 
   dismissAll() {
     this.list = [];
     this.missed = false;
+    this.#keep();
+  }
+
+  #keep() {
+    sessionStorage.setItem(this.#listed, JSON.stringify({ list: this.list, missed: this.missed }));
   }
 }

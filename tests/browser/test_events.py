@@ -69,6 +69,10 @@ def test_what_was_committed_and_cancelled_elsewhere_is_told_as_that(floor: Backg
     visit.panel("What happened").get_by_role("button", name="Dismiss: Order cancelled").click()
     expect(visit.page.locator(".events li")).to_have_count(2)
     visit.has_focus("[id^=dismiss-]")  # the next one
+    kept = news(visit)
+    visit.page.reload()
+    expect(visit.page.locator(".events li")).to_have_count(2)
+    assert news(visit) == kept, "what was not dismissed is still there, and what was is not"
     visit.panel("What happened").get_by_role("button", name="Dismiss all").click()
     visit.has_focus("h1")
     visit.page.reload()
