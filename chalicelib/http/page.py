@@ -25,8 +25,12 @@ INDEX_TYPE = "text/html; charset=utf-8"
 AS_SHIPPED = frozenset({"htm.js", "hooks.js", "oauth4webapi.js", "preact.js"})
 """Third-party modules, which are served unchanged."""
 
-_FOR_READERS = re.compile(r"^ *//.*\n|^ */\*(?s:.*?)\*/\n| // .*$|^ +|^\n", re.MULTILINE)
-"""Comments, indentation and blank lines of our own modules and style sheet; no string in them looks like a comment."""
+_FOR_READERS = re.compile(r"^ *//.*\n|^ */\*(?s:.*?)\*/\n| // .*$|^ +|^\n|(?<=;)\n", re.MULTILINE)
+"""Comments, indentation and line ends that part nothing in our own modules and style sheet; none of their strings looks
+like a comment."""
+
+_BETWEEN_RULES = re.compile(r"(?<=[{};:,])\s|\s(?={)|;\s(?=})")
+"""What a style sheet has no need of either; none of its strings has it."""
 
 ASSET_TYPES: Mapping[str, str] = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
@@ -80,7 +84,10 @@ def asset_names() -> list[str]:
 def served_text(name: str) -> str:
     """Return a file of the page as it is sent: ours without comments and indentation."""
     text = (WEB / name).read_text(encoding="utf-8")
-    return text if name in AS_SHIPPED else _FOR_READERS.sub("", text)
+    if name in AS_SHIPPED:
+        return text
+    text = _FOR_READERS.sub("", text)
+    return _BETWEEN_RULES.sub("", text) if name.endswith(".css") else text
 
 
 @cache

@@ -6,11 +6,12 @@ import { Changing, clock, timeOfDay } from "./changes.js";
 import { Told } from "./events.js";
 import { centsOf } from "./money.js";
 
-const EVERY_MS = 8_000;
+const EVERY_MS = 15_050; // prices are due by then, and an eighth look at the health (`connection.js`) nearly: it is spared
 const PENDING_EVERY_MS = 1_500; // while an order waits: it runs out, and may be settled elsewhere
 const PRICES_EVERY_MS = 15_000;
 const QUOTE_LIFETIME_MS = 60_000;
 const MOST_SYMBOLS = 50; // that one request may ask for
+const RUN_OUT_MS = 500; // after its end a price is asked for again: clocks differ a little
 const TYPING_MS = 250; // "A" and "AB" on the way to "ABC" are not asked for
 const MOST_ROUNDS = 3; // of 200 events each; what is older stands in the history
 const NO_EVENT = "0.0";
@@ -71,7 +72,7 @@ export class Account extends Changing {
     this.refresh();
     const due = performance.now() - this.#pricedAt > PRICES_EVERY_MS;
     if (due) this.#pricedAt = performance.now();
-    this.#priceMissing(due ? this.#seenSymbols : this.#watchedSymbols); // what a form names is wanted now
+    this.#priceMissing(due ? this.#seenSymbols : undefined);
   }
 
   #plan() {
@@ -103,7 +104,9 @@ export class Account extends Changing {
     const before = this.symbols;
     try {
       const headers = this.view === null ? {} : { "If-None-Match": `"${this.view.version}"` };
+      const askedAt = performance.now();
       const view = await this.#ask(this.#last, headers);
+      this.#api.connection.known(askedAt);
       if (view !== null) await this.#take(view);
       this.readAt = clock.now();
       this.#say(null);
@@ -191,7 +194,7 @@ export class Account extends Changing {
     if ((this.#watched.get(part) ?? "") === symbol) return;
     this.#watched.set(part, symbol);
     clearTimeout(this.#typing);
-    this.#typing = setTimeout(() => this.#priceMissing(this.#watchedSymbols), TYPING_MS);
+    this.#typing = setTimeout(() => this.#priceMissing(), TYPING_MS);
   }
 
   get #watchedSymbols() {
@@ -207,8 +210,8 @@ export class Account extends Changing {
     return this.#price(this.#seenSymbols);
   }
 
-  /** Read the prices that the server no longer trades at: the others cannot have changed. */
-  #priceMissing(symbols) {
+  /** Read the prices that the server no longer trades at, of what forms name if not of more: the others cannot have changed. */
+  #priceMissing(symbols = this.#watchedSymbols) {
     return this.#price(symbols.filter((symbol) => this.current(symbol) === undefined));
   }
 
@@ -236,6 +239,7 @@ export class Account extends Changing {
       this.unavailable.delete(symbol);
       const at = validUntil - QUOTE_LIFETIME_MS; // when it was asked for, by the server's own time
       this.prices.set(symbol, { symbol, cents: centsOf(price), at, validUntil, cached });
+      setTimeout(() => document.hidden || this.#priceMissing(), Math.max(0, validUntil - clock.now()) + RUN_OUT_MS);
     }
     for (const symbol of answer.unavailable) this.unavailable.add(symbol);
     this.changed();

@@ -2,7 +2,7 @@
 
 import { Changing } from "./changes.js";
 
-// What is down is told within 3 s: this, and the second that the server gives its database.
+// What is down is told within 3 s: this, the second that the server gives its database, and the moment it shares a check.
 const EVERY_MS = 1_900;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5_000;
@@ -17,18 +17,31 @@ export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 export class Connection extends Changing {
   #returned = null;
   #probing = false;
+  #due = 0;
 
   /** What is wrong in words, null when nothing is that trading needs. */
   trouble = null;
   /** Changes with what /health has answered last, its `answer`: null for nothing. */
   health = new Changing();
 
-  /** Look at the health every 1.9 s while the page is seen, until what is returned is called. */
+  /** Look at the health, and 1.9 s after it was last known, while the page is seen, until what is returned is called. */
   open() {
-    const look = () => document.hidden || this.suspect();
-    const every = setInterval(look, EVERY_MS);
+    let timer;
+    const look = () => {
+      const now = performance.now();
+      if (now >= this.#due) {
+        this.known(now);
+        document.hidden || this.suspect();
+      }
+      timer = setTimeout(look, this.#due - now);
+    };
     look();
-    return () => clearInterval(every);
+    return () => clearTimeout(timer);
+  }
+
+  /** Put the next look off: what was asked at `askedAt` (`performance.now()`) tells whether the database is there. */
+  known(askedAt) {
+    this.#due = askedAt + EVERY_MS;
   }
 
   /** Note that the server did not answer; it is asked for its health from now on. */

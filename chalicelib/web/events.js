@@ -80,7 +80,6 @@ const CAUSED = new Set(
  */
 export class Told {
   #place;
-  #listed;
   #own = new Set();
 
   /** Events to show, newest first, until they are dismissed. */
@@ -91,9 +90,8 @@ export class Told {
   /** `viewer` looks at the account of `user`: an operator's look takes no news from the trader. */
   constructor(viewer, user) {
     this.#place = `day-trading.told.${viewer}.${user}`;
-    this.#listed = `day-trading.news.${viewer}.${user}`;
+    Object.assign(this, JSON.parse(sessionStorage.getItem(this.#place)));
     this.last = localStorage.getItem(this.#place);
-    Object.assign(this, JSON.parse(sessionStorage.getItem(this.#listed)));
   }
 
   /** Note that a command of this page, by its transaction number, has been told of by the form that gave it. */
@@ -112,23 +110,21 @@ export class Told {
     const news = events.filter(({ kind, transaction }) => !CAUSED.has(kind) || !this.#own.has(String(transaction)));
     const all = [...news.toReversed(), ...this.list];
     this.missed ||= all.length > MOST_LISTED;
-    this.list = all.slice(0, MOST_LISTED);
-    this.#keep();
+    this.#show(all.slice(0, MOST_LISTED));
     if (events.length > 0) this.begin(events.at(-1).id);
   }
 
   dismiss(id) {
-    this.list = this.list.filter((event) => event.id !== id);
-    this.#keep();
+    this.#show(this.list.filter((event) => event.id !== id));
   }
 
   dismissAll() {
-    this.list = [];
     this.missed = false;
-    this.#keep();
+    this.#show([]);
   }
 
-  #keep() {
-    sessionStorage.setItem(this.#listed, JSON.stringify({ list: this.list, missed: this.missed }));
+  #show(list) {
+    this.list = list;
+    sessionStorage.setItem(this.#place, JSON.stringify(this));
   }
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from playwright.sync_api import Route, expect
 
-from chalicelib.service.health import PROBE_SECONDS
+from chalicelib.service.health import PROBE_SECONDS, SHARED_SECONDS
 from infra.local.background import BackgroundStack
 from tests.browser.conftest import Visits
 from tests.browser.orders import run_out_soon
@@ -219,7 +219,7 @@ def test_quiet_is_quiet(floor: BackgroundStack, visits: Visits) -> None:
 
 @pytest.mark.parametrize("who", ["trader", "operator"])
 def test_who_only_looks_is_told_of_a_lost_database_within_3_s(floor: BackgroundStack, visits: Visits, who: str) -> None:
-    """By the page's own clock; what is left of the 3 s is what the server's check of its health may take."""
+    """By the page's own clock; what is left of the 3 s is how old the server's check of its health may be."""
     visit = visits(floor)
     visit.page.clock.install()
     visit.open(floor.operator_token if who == "operator" else floor.trader_token("watcher"))
@@ -228,12 +228,30 @@ def test_who_only_looks_is_told_of_a_lost_database_within_3_s(floor: BackgroundS
     visit.page.route("**/account*", lambda _route: None)  # never answered
     down = {"code": "store_unavailable", "detail": "down: mongodb"}
     visit.page.route("**/health", lambda route: route.fulfill(status=503, json=down))
-    for _ in range(round((3 - PROBE_SECONDS) * 10)):
-        visit.page.clock.run_for(100)
+    for _ in range(int((3 - PROBE_SECONDS - SHARED_SECONDS) * 20)):
+        visit.page.clock.run_for(50)
     visit.says(re.compile(r"database \(MongoDB\)"))
     if who == "operator":
         visit.panel("System").get_by_text("Unhealthy: down: mongodb.").wait_for()
     visit.must_be_clean(refused=True)
+
+
+def test_an_account_that_was_read_spares_a_look_at_the_health(floor: BackgroundStack, visits: Visits) -> None:
+    """While an order is pending it is read so often that the health need not be asked for at all."""
+    given(floor, "sparing", ("add", {"amount": "50.00"}), buy("SPR", "10"))
+    visit = visits(floor)
+    visit.page.clock.install()
+    visit.open(floor.trader_token("sparing"))
+    visit.panel("Pending orders").get_by_text("SPR").first.wait_for()
+    visit.stop_the_clock()
+    visit.looks()
+    visit.let_pass(100)
+    before = len(visit.requests)
+    for _ in range(60):
+        visit.let_pass(100)
+    asked = [item.url.partition("?")[0].rpartition("/")[2] for item in visit.requests[before:]]
+    assert asked.count("account") >= 4
+    assert "health" not in asked
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])

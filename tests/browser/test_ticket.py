@@ -92,8 +92,8 @@ def test_a_symbol_that_is_typed_is_priced_at_once_and_what_is_typed_on_the_way_i
     assert asked == ["HLD", "NEW"]
 
 
-def test_a_price_that_has_run_out_is_asked_for_again_with_the_next_look(floor: BackgroundStack, visits: Visits) -> None:
-    """What a form names does not wait for the 15 s of all that is held."""
+def test_a_price_that_a_form_needs_is_asked_for_again_when_it_runs_out(floor: BackgroundStack, visits: Visits) -> None:
+    """It waits neither for the next look at the account nor for the 15 s of all that is held."""
     visit = visits(floor)
     asked: list[str] = []
 
@@ -102,7 +102,7 @@ def test_a_price_that_has_run_out_is_asked_for_again_with_the_next_look(floor: B
         reply = route.fetch()
         answer = reply.json()
         if len(asked) == 1:
-            answer["prices"]["NEW"]["valid_until"] -= 60_000
+            answer["prices"]["NEW"]["valid_until"] -= 55_000
         route.fulfill(response=reply, json=answer)
 
     visit.page.route("**/prices?*", let_the_first_run_out)
@@ -111,15 +111,19 @@ def test_a_price_that_has_run_out_is_asked_for_again_with_the_next_look(floor: B
     visit.open(floor.trader_token("patient"))
     visit.says("No shares yet.")
     visit.stop_the_clock()
+    with visit.page.expect_response("**/account*"):
+        visit.looks()
+    before = len(visit.requests)
     ticket = visit.panel("Trade")
     with visit.page.expect_response("**/prices?*"):
         ticket.get_by_label("Symbol").fill("new")
         ticket.get_by_label("Amount").fill("25")
         visit.page.clock.run_for(300)
     with visit.page.expect_response("**/prices?*"):
-        visit.page.clock.run_for(8_000)
+        visit.page.clock.run_for(9_000)
     ticket.locator("dl.preview").get_by_text("2 at $10.00").wait_for()
     assert len(asked) == 2
+    assert not [item.url for item in visit.requests[before:] if "/account" in item.url]
 
 
 def test_sums_that_are_unusual_are_asked_about_and_no_sends_nothing(floor: BackgroundStack, visits: Visits) -> None:

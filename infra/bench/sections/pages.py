@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heapreplace
 from urllib.parse import urlsplit
 
 from chalicelib.http.page import WEB
@@ -21,6 +20,7 @@ from infra.local.background import BackgroundStack
 
 SECONDS = 16.0
 _SYMBOLS = "ABC,IBM,XYZ"
+_HEALTH = "/health"
 _HEAD = "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nIf-None-Match: {etag}\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: (\d+)")
 _ETAG = re.compile(rb"etag: (\S+)", re.IGNORECASE)
@@ -84,7 +84,7 @@ class _Page:
         self._account = f"/users/{user}/account?after=0.0"
         self._etag = '""'
         self._asks = {
-            "/health": interval_ms("connection.js", "EVERY_MS") / 1000,
+            _HEALTH: interval_ms("connection.js", "EVERY_MS") / 1000,
             self._account: interval_ms("account.js", "EVERY_MS") / 1000,
             f"/users/{user}/prices?symbols={_SYMBOLS}": interval_ms("account.js", "QUOTE_LIFETIME_MS") / 1000,
         }
@@ -96,14 +96,19 @@ class _Page:
         await self._ask(self._account)
 
     async def look(self, begin: float, phase: float, answers: Counter[int]) -> None:
-        """Send each request at its interval; `phase`, from 0 to 1, is the page's offset within it."""
-        due = [(begin + phase * every, path) for path, every in self._asks.items()]
-        heapify(due)
-        while due[0][0] < begin + SECONDS:
-            at, path = due[0]
-            await asyncio.sleep(max(0.0, at - time.time()))
+        """Send each request at its interval; `phase`, from 0 to 1, is the page's offset within it.
+
+        Reading the account postpones the next question for the health, as it does on the page.
+        """
+        due = {path: begin + phase * every for path, every in self._asks.items()}
+        between = self._asks[_HEALTH]
+        due[_HEALTH] = begin + (due[self._account] - self._asks[self._account] - begin) % between
+        while due[path := min(due, key=due.__getitem__)] < begin + SECONDS:
+            await asyncio.sleep(max(0.0, due[path] - time.time()))
             answers[await self._ask(path)] += 1
-            heapreplace(due, (at + self._asks[path], path))
+            if path == self._account:
+                due[_HEALTH] = max(due[_HEALTH], due[path] + between)
+            due[path] += self._asks[path]
         self._writer.close()
 
     async def _ask(self, path: str) -> int:
