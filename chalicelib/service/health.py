@@ -59,7 +59,7 @@ class HealthCheck:
         self._monotonic = monotonic
         self._lock = concurrency.Lock()
         self._found = Health()
-        self._ended = 0.0
+        self._ended = float("-inf")
 
     def __call__(self) -> Health:
         """Return the result of a check that ended after this call began, or just before it, else of a new one."""
