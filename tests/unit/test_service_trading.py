@@ -149,6 +149,7 @@ def test_a_command_is_decided_and_saved_with_the_quote_it_needs(desk: Desk) -> N
     assert desk.source.asked == [("ABC", "jane")]
     assert [number for number, _ in desk.store.hits()] == [2], "the hit stands in the command's own entry"
     assert len(desk.store.entries()) == 2
+    assert min(desk.timer.load.seconds, desk.timer.save.seconds) > 0
 
 
 def test_an_answer_is_a_first_one_unless_it_says_otherwise(desk: Desk) -> None:
