@@ -37,7 +37,8 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # So a shell starts what it runs behind a script, and who is started by the tests would ignore their Ctrl-C too.
+    # A shell starts a script's background jobs with SIGINT ignored, and processes started by the tests would inherit
+    # that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _GONE_SECONDS = 30.0
@@ -47,7 +48,7 @@ _SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes `make test` runs tests in: one more than processors, since most tests wait."""
+    """Return how many processes `make test` runs tests in: one more than there are processors, as most tests wait."""
     return min((os.cpu_count() or 1) + 1, _MOST_PROCESSES)
 
 
@@ -74,7 +75,7 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def mongo_database(mongo_uri: str) -> Iterator[str]:
-    """Return the name of a database that is this test's alone, and drop it afterwards."""
+    """Return the name of a database for this test only, and drop it afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     yield name
     with MongoClient[dict[str, object]](mongo_uri) as client:
@@ -91,7 +92,7 @@ def _redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(_redis_url: str) -> str:
-    """Return the address of a running redis-server that is empty: no test meets what another one left."""
+    """Return the address of an empty redis-server: no test sees what another one left."""
     with Redis.from_url(_redis_url) as client:
         client.flushall()
     return _redis_url
@@ -110,7 +111,7 @@ def chromium_program() -> str:
 
 
 def _program_of_the_system(find: Callable[[], Path]) -> str:
-    """Return a program that comes with no wheel: missing, it is a failure only in CI."""
+    """Return a program that no wheel installs; without it the test fails in CI and is skipped elsewhere."""
     try:
         return str(find())
     except BinaryMissingError as missing:
@@ -132,9 +133,9 @@ def _stack_that_leaves_nothing(data: Path, arguments: tuple[str, ...]) -> Iterat
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[StartStack]:
-    """Return a function that starts a stack of the test's own, on free ports.
+    """Return a function that starts a stack for this test only, on free ports.
 
-    At the end of the test each is stopped, must exit with 0 and must have left no process.
+    At the end of the test each stack is stopped, must exit with 0 and must leave no process.
     """
     with ExitStack() as stacks:
 

@@ -1,8 +1,4 @@
-"""What the course says a log file is, told in our own words; its semester's bounds on timestamps are left out.
-
-A log is a `log` element with any number of events in it. Each kind has the children named here, in any order, each at
-most once; those marked with `?` may be missing.
-"""
+"""The course's description of a log file, in our own words, without its limits on timestamps."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -41,7 +37,7 @@ TYPES: dict[str, Callable[[str], object]] = {
     "funds": _DECIMAL,
     "price": _DECIMAL,
 }
-"""What must stand in a child; in the others any text."""
+"""The check of a child's text; children not listed may have any text."""
 
 
 def problems(log: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One browser and one stack for the tests of the page; each test has users of its own."""
+"""One browser and one stack for the tests of the page; each test has its own users."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -30,17 +30,17 @@ def floor(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="package")
 def frail(chromium_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundStack]:
-    """Return a stack whose parts tests take away, with a quote server, and with a limit of commands for traders."""
+    """Return a stack with a quote server and a rate limit for traders; tests stop its parts."""
     data = tmp_path_factory.mktemp("frail") / "stack"
     quotes = ("--quote-source", "legacy", "--quote-price", "fixed:10.00", "--quote-delay", "0", "--quote-fail", "0")
-    # Of this stack alone: what stood in our own environment would be every later test's as well.
+    # For this stack only: a change of our own environment would reach every later test.
     environment = {"RATE_LIMIT": "400", "RATE_LIMIT_SECONDS": "3600", "QUOTE_LIMIT_MS": "1000"}
     with running_stack(data, *SMALL, *quotes, "--trigger-seconds", "0", environment=environment) as stack:
         yield stack
 
 
 class Visits(Protocol):
-    """Begins visits."""
+    """Creates visits."""
 
     def __call__(self, stack: BackgroundStack, width: int = 1280, scheme: str = "light") -> Visit:
         """Return a visit that has not begun."""
@@ -48,7 +48,7 @@ class Visits(Protocol):
 
 @pytest.fixture
 def visits(browser: Browser) -> Iterator[Visits]:
-    """Return what begins visits; they are over when the test is."""
+    """Return a function that creates visits; they are closed when the test ends."""
     begun: list[Visit] = []
 
     def begin(stack: BackgroundStack, width: int = 1280, scheme: str = "light") -> Visit:

@@ -9,13 +9,13 @@ MOST_STOPS = 150
 
 
 class Hand(Protocol):
-    """Does what a person does."""
+    """Does what a user does."""
 
     def press(self, target: Locator) -> None:
         """Press a button."""
 
     def fill(self, target: Locator, text: str) -> None:
-        """Write into a field, over what stands there."""
+        """Type into a field, replacing what is there."""
 
     def choose(self, target: Locator) -> None:
         """Choose one of several options."""
@@ -32,18 +32,18 @@ class Mouse:
         target.click()
 
     def fill(self, target: Locator, text: str) -> None:
-        """Click into a field, mark what stands there and write over it."""
+        """Click into a field, select its content and type over it."""
         target.click(click_count=3)
         self.page.keyboard.type(text)
 
     def choose(self, target: Locator) -> None:
-        """Click the option's words."""
+        """Click the label of the option."""
         target.locator("xpath=..").click()
 
 
 @dataclass
 class Keyboard:
-    """Goes from stop to stop with Tab, or back, never by script, and sees to it that where it ends can be seen."""
+    """Moves the focus with Tab or Shift+Tab, never by script, and checks that the focus is visible."""
 
     page: Page
 
@@ -53,13 +53,13 @@ class Keyboard:
         self.page.keyboard.press("Enter")
 
     def fill(self, target: Locator, text: str) -> None:
-        """Go to a field, mark what stands there and write over it."""
+        """Move to a field, select its content and type over it."""
         self._reach(target)
         self.page.keyboard.press("Control+a")
         self.page.keyboard.type(text)
 
     def choose(self, target: Locator) -> None:
-        """Go to the chosen option of the group, and with the arrows to the other one."""
+        """Move to the chosen option of the group, then to the other one with the arrow keys."""
         group = target.locator("xpath=ancestor::fieldset").locator("input:checked")
         self._reach(group)
         if not target.is_checked():

@@ -1,4 +1,4 @@
-"""Orders that run out within seconds: the clock of the stack cannot be moved, but when an order ends can."""
+"""Orders that expire within seconds: a test cannot move the stack's clock, but it can move the expiry of an order."""
 
 import time
 
@@ -8,11 +8,11 @@ from chalicelib.store.documents import STATE, Document
 from infra.local.background import BackgroundStack
 
 LEFT_MS = 6_000
-"""Below the 15 s of the warning, and long enough for a page that reads the account to see it."""
+"""Less than the 15 s of the warning, and enough for a page that polls the account to see it."""
 
 
 def run_out_soon(stack: BackgroundStack, user: str) -> None:
-    """Have the pending orders of a user run out soon; pages see it with the next change of the account."""
+    """Make the pending orders of a user expire soon; pages see it with the next change of the account."""
     end = int(time.time() * 1000) + LEFT_MS
     fields = ("pending_buys.$[].until", "pending_sells.$[].until", "next_expiry")
     ends = {f"{STATE}.0.{field}": end for field in fields}

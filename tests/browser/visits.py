@@ -1,4 +1,4 @@
-"""Visits to the page: a browser's context of its own, and what went on in it."""
+"""Visits to the page: each has its own browser context, and records what happens in it."""
 
 import re
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from infra.local.background import BackgroundStack
 
 SECONDS = 20.0
 STOP_SECONDS = 3.0
-"""How far ahead the page's clock is stopped: more than it takes to say so, also on a busy machine."""
+"""How far ahead the page's clock is stopped: longer than the call takes, even on a busy machine."""
 
 BROWSERS_OWN = re.compile(r"Failed to load resource: ")
-"""Chromium itself writes a line for each answer of 4xx or 5xx, and for each that never came."""
+"""Chromium itself logs a line for each answer of 4xx or 5xx, and for each request without an answer."""
 
 
 @dataclass
 class Visit:
-    """One page in a context of its own; what it writes to the console and what it asks for is noted."""
+    """One page in its own context; its console messages and requests are recorded."""
 
     stack: BackgroundStack
     page: Page
@@ -46,7 +46,7 @@ class Visit:
         self.errors.append(str(error))
 
     def open(self, token: str | None = None) -> "Visit":
-        """Open the page, signed in by a link when there is a token."""
+        """Open the page, signed in by a link if there is a token."""
         self.page.goto(f"{self.stack.url}/" + (f"#token={token}" if token else ""))
         return self
 
@@ -59,12 +59,12 @@ class Visit:
         return self.page.get_by_role("region", name=name, exact=True)
 
     def looks(self) -> None:
-        """Have the page read the account now, as when its window gets the focus."""
+        """Make the page read the account now, as when its window gets the focus."""
         self.page.evaluate("window.dispatchEvent(new Event('focus'))")
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Hide the page, as behind another tab, and show it again: meanwhile it does not read the account."""
+        """Hide the page, as behind another tab, and show it again: while hidden it does not read the account."""
         say = """(hidden) => {
             Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
             document.dispatchEvent(new Event("visibilitychange"));
@@ -74,7 +74,7 @@ class Visit:
         self.page.evaluate(say, False)
 
     def is_always_well(self) -> None:
-        """Have each check of the health end at once: by a clock that a test moves, any answer comes late."""
+        """Make each health check end at once: with a clock that a test moves, any answer looks late."""
         self.page.add_init_script(
             """{
                 const ask = window.fetch;
@@ -84,29 +84,29 @@ class Visit:
         )
 
     def stop_the_clock(self) -> None:
-        """Stop the page's own clock, which was installed before: its timers run when a test moves it."""
+        """Stop the page's clock, which must have been installed: its timers run when a test moves it."""
         self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + STOP_SECONDS)
 
     def let_pass(self, milliseconds: int) -> None:
-        """Move the stopped clock on; what was asked meanwhile is answered before it goes further."""
+        """Move the stopped clock forward; requests sent meanwhile are answered before it moves further."""
         self.page.clock.run_for(milliseconds)
         for request in self.requests:
             request.response()
 
     def has_focus(self, selector: str) -> None:
-        """Wait until an element has the focus: it may get it after the next drawing."""
+        """Wait until an element has the focus, which may come only after the next frame."""
         self.page.locator(f"{selector}:focus").wait_for(state="attached")
 
     def shows(self, name: str, figure: str) -> None:
-        """Wait until a figure of the account at a glance is this one: it follows the account and the prices."""
+        """Wait until a figure of the account summary has this value."""
         expect(self.glance(name)).to_have_text(figure, timeout=SECONDS * 1000)
 
     def glance(self, name: str) -> Locator:
-        """Return where a figure of the account at a glance stands."""
+        """Return the element with a figure of the account summary."""
         return self.page.locator(".glance > div", has=self.page.get_by_text(name, exact=True)).locator("dd")
 
     def says(self, text: str | re.Pattern[str]) -> None:
-        """Wait until a text is seen."""
+        """Wait until a text is visible."""
         self.page.get_by_text(text).first.wait_for()
 
     def must_be_clean(self, *, refused: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The artifact as it is deployed, unzipped, with what Lambda has on board, real servers and a server in AWS's place."""
+"""The artifact as deployed, unzipped, with the packages of Lambda's runtime, real servers and moto instead of AWS."""
 
 import os
 import zipfile
@@ -19,7 +19,7 @@ CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Return the artifact for this Python on this machine, packaged from the sources as they are."""
+    """Return the artifact for this Python and this machine, packaged from the current sources."""
     return package(tmp_path_factory.mktemp("artifact"), "prod", target=LambdaTarget.here())
 
 
@@ -34,13 +34,13 @@ def code(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def on_board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with what Lambda brings along: the SDK and its side of the Runtime API, nothing else."""
+    """Return a folder with the packages of Lambda's runtime: the SDK and the client of the Runtime API, only."""
     return put_on_board(tmp_path_factory.mktemp("on_board"))
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server in the place of AWS, with a bucket for dumps."""
+    """Return the address of a server that stands in for AWS, with a bucket for dumps."""
     server = str(Path(__file__).with_name("moto_server.py"))
     with aws_server(tmp_path_factory.mktemp("aws"), [server]) as url:
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **CREDENTIALS)
@@ -51,7 +51,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def function_environment(mongo_uri: str, mongo_database: str, redis_url: str, aws: str) -> dict[str, str]:
-    """Return the environment of a function: the variables that the template gives it, and Lambda's own."""
+    """Return the environment of a function: the variables that the template sets, and Lambda's own."""
     return {
         **AWS,
         "PATH": os.environ["PATH"],

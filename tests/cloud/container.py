@@ -1,4 +1,4 @@
-"""The artifact's code on this machine: in one process without Lambda's runtime, and in containers of its functions."""
+"""The artifact's code on this machine: in one process without Lambda's runtime, or in containers of its functions."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ from infra.cloud.containers import ISOLATED, contained, containers
 from infra.cloud.runtime_api import RuntimeApi
 
 Invoke = Callable[[str, Any], Any]
-"""Calls a function, by its name in `app.py`, with an event; returns what it returns."""
+"""Calls a function of `app.py` by name with an event, and returns its result."""
 
 
 class Isolated:
-    """The code in one process of Python, without Lambda's runtime."""
+    """The code in a Python process of its own, without Lambda's runtime."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
         self._process = process
@@ -38,7 +38,7 @@ class Isolated:
 
 @contextmanager
 def isolated(code: Path, on_board: Path, environment: Mapping[str, str], folder: Path) -> Iterator[Isolated]:
-    """Run the code with nothing but itself and what is on board."""
+    """Run the code with nothing on its path but itself and the packages of Lambda's runtime."""
     command = [*ISOLATED, str(Path(__file__).with_name("isolated.py")), str(code), str(on_board)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     log = folder / "isolated.log"
@@ -48,7 +48,7 @@ def isolated(code: Path, on_board: Path, environment: Mapping[str, str], folder:
 
 @contextmanager
 def under_lambdas_runtime(code: Path, on_board: Path, environment: Mapping[str, str], folder: Path) -> Iterator[Invoke]:
-    """Run a container of each function that is called, when it is first called."""
+    """Run a container for each function when it is first called."""
     with ExitStack() as running:
         apis: dict[str, RuntimeApi] = {}
 

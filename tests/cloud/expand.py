@@ -1,4 +1,4 @@
-"""What CloudFormation makes of the packaged template: AWS's own translator, then conditions and references."""
+"""The packaged template as CloudFormation reads it: AWS's own translator, then conditions and references."""
 
 import copy
 import re
@@ -32,7 +32,7 @@ def _values(template: Any, given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Made:
-    """The resources that a stack of some name would have, with conditions, references and texts worked out."""
+    """The resources of a stack with a given name, with conditions, references and texts resolved."""
 
     def __init__(self, expanded: Any, given: Mapping[str, str], stack: str) -> None:
         self._conditions = expanded["Conditions"]

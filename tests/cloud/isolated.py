@@ -15,14 +15,14 @@ import traceback
 
 
 class Context:
-    """What Lambda hands to a function."""
+    """The context that Lambda passes to a function."""
 
     aws_request_id = "6f1f5a0e-0000-4000-8000-000000000000"
     function_name = "day-trading"
 
     @staticmethod
     def get_remaining_time_in_millis() -> int:
-        """Return what a function has left."""
+        """Return the remaining time."""
         return 25_000
 
 

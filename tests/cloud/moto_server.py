@@ -23,7 +23,7 @@ _MOCK = {"uri": "mock", "httpMethod": "POST"}
 
 
 def as_moto_takes_it(document: dict[str, Any]) -> dict[str, Any]:
-    """Return an imported document in the form that moto knows."""
+    """Return an imported document in the form that moto accepts."""
     document = {name: value for name, value in document.items() if name != "swagger"}
     document |= {"openapi": "3.0.1", "info": {"description": "", **document["info"]}}
     for path in document["paths"].values():
@@ -89,7 +89,7 @@ def _may_fail_or_last() -> None:
 
 
 def _protect_stacks() -> None:
-    """Let stacks be protected from removal, which moto does not know."""
+    """Support the protection of stacks from removal, which moto lacks."""
 
     def protect(self: CloudFormationResponse) -> ActionResult:
         stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
@@ -109,7 +109,7 @@ def _protect_stacks() -> None:
 
 
 def _tell_owners_apart() -> None:
-    """Answer 403 for a bucket that is looked at as another account's, as S3 does and moto does not."""
+    """Answer 403 to a HEAD of a bucket that names another account as owner, as S3 does and moto does not."""
     original = S3Response.head_bucket
 
     def head(self: S3Response) -> Any:

@@ -1,4 +1,4 @@
-"""One running stack a kind of server, for the tests that attack it and leave it as it was."""
+"""One running stack for each kind of server, for the tests that attack it and leave it unchanged."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The app in the test's process, asked through Chalice's own test client, on the real servers."""
+"""The app in the test's process, called through Chalice's own test client, on the real servers."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Groups of writes as the gateway sends them, each request a greenlet; prints what happens in its order.
+"""Groups of writes as the gateway sends them, each request a greenlet; prints the steps in order.
 
 python -m tests.integration.cooperative_groups MONGO_URI DATABASE
 """

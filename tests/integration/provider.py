@@ -1,4 +1,4 @@
-"""An identity provider of the tests: real keys, served over real HTTP."""
+"""An identity provider for the tests: real keys, served over real HTTP."""
 
 import json
 import threading
@@ -39,12 +39,12 @@ class Key:
         return {**jwk, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     def public_pem(self) -> bytes:
-        """Return the public half as it is published for people."""
+        """Return the public half as PEM."""
         pem: bytes = self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return pem
 
     def token(self, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-        """Return a good token of jane's; claims of None are left out."""
+        """Return a valid token for jane; claims of None are left out."""
         good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "jane", "role": "trader", "exp": int(time.time()) + 600}
         kept = {name: value for name, value in {**good, **claims}.items() if value is not None}
         named = {name: value for name, value in {"kid": self.kid, **(headers or {})}.items() if value is not None}
@@ -53,7 +53,7 @@ class Key:
 
 @dataclass
 class Provider:
-    """What the provider serves, and how often it was asked."""
+    """What the provider serves, and how many requests it had."""
 
     keys: list[Key] = field(default_factory=list)
     asked: int = 0

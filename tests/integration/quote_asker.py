@@ -1,4 +1,4 @@
-"""A process that asks for one quote from many threads at once, when it is told to.
+"""A process that asks for one quote from many threads at once, on command.
 
 python -m tests.integration.quote_asker SYMBOL THREADS
 """

@@ -1,4 +1,4 @@
-"""Servers of a test's own, to be killed, filled and frozen, and processes that ask for quotes."""
+"""Servers for one test, to be killed, filled and frozen, and processes that ask for quotes."""
 
 import json
 import os
@@ -34,12 +34,12 @@ SETTINGS = {
     "AUTH_SECRET": "a secret of the tests, 32 bytes or more",
     "DUMP_PLACE": "unused",
 }
-"""What the quotes do not need and the settings ask for."""
+"""Settings that are required but not used by the quotes."""
 
 
 @dataclass
 class OwnServer:
-    """A server that the test may end, freeze and start again on the same port."""
+    """A server that the test may kill, freeze and start again on the same port."""
 
     part: Part
     port: int
@@ -84,7 +84,7 @@ def own_redis(folder: Path) -> Iterator[OwnServer]:
 
 @contextmanager
 def own_quote_server(folder: Path, *arguments: str) -> Iterator[OwnServer]:
-    """Run a quote server for a block of code; it never fails and answers at once, but for the arguments."""
+    """Run a quote server for a block of code; without arguments it never fails and answers at once."""
     port = free_port()
     part = quote_server_part(port, os.environ, ["--delay", "0", "--fail", "0", *arguments])
     with own_server(part, port, folder / f"logs-{port}") as server:
@@ -93,7 +93,7 @@ def own_quote_server(folder: Path, *arguments: str) -> Iterator[OwnServer]:
 
 @contextmanager
 def client_of(url: str, timeout_seconds: float = 5.0) -> Iterator[Redis]:
-    """Connect to Redis for a block of code, without tries of the client's own."""
+    """Connect to Redis for a block of code, without the client's own retries."""
     client = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=None)
     try:
         yield client
@@ -117,14 +117,14 @@ def source_of(server: OwnServer) -> str:
 
 
 def hits(server: OwnServer) -> int:
-    """Return how many questions reached a quote server."""
+    """Return how many requests reached a quote server."""
     counted: int = server_statistics(server.port)["hits"]
     return counted
 
 
 @dataclass
 class CountedSource:
-    """A source of one price that counts and can be down."""
+    """A source with one price that counts requests and can be down."""
 
     asked: int = 0
     down: bool = False
@@ -153,7 +153,7 @@ def shared_quotes(
 
 
 class Asker:
-    """A process with threads that ask for one quote at the same moment."""
+    """A process whose threads all ask for one quote at the same moment."""
 
     def __init__(self, environment: Mapping[str, str], symbol: str, threads: int) -> None:
         self.process = subprocess.Popen(
@@ -171,13 +171,13 @@ class Asker:
         return self
 
     def go(self) -> None:
-        """Let the threads ask."""
+        """Make the threads ask."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return what each thread got, once all have got something."""
+        """Return the answer of each thread, once all have one."""
         assert self.process.stdout is not None
         answers: list[dict[str, Any]] = json.loads(self.process.stdout.readline())
         return answers

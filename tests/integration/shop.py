@@ -40,13 +40,13 @@ def settings_for(mongo_uri: str, database: str, redis_url: str = "redis://127.0.
 
 @dataclass
 class SetQuotes:
-    """Quotes at a price the test sets, from the cache unless it says otherwise."""
+    """Quotes at a price the test sets, from the cache unless the test says otherwise."""
 
     price_cents: int = 1000
     cached: bool = True
 
     def get(self, symbol: str, user: str) -> QuoteAnswer:
-        """Return the quote; it never grows old."""
+        """Return the quote; it never expires."""
         return QuoteAnswer(Quote(symbol, self.price_cents, user, 10**15, "key"), cached=self.cached)
 
     def is_current(self, answer: QuoteAnswer) -> bool:
@@ -64,7 +64,7 @@ class NoDumps:
 
 @dataclass
 class Shop:
-    """Executes commands given as text on a store of its own."""
+    """Executes commands given as text, on its own store."""
 
     settings: Settings
     recent: int = 100

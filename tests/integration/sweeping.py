@@ -1,4 +1,4 @@
-"""What the tests of the sweep share: sweepers on a test's database, quotes that a test sets, accounts made in bulk."""
+"""Helpers of the sweep's tests: sweepers on a test's database, quotes that a test sets, accounts made in bulk."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -63,7 +63,7 @@ def sweeper_of(shop: Shop, quotes: Any, limits: SweepLimits = LIMITS, store: Acc
 
 
 def audit(settings: Settings) -> list[tuple[str, dict[str, str]]]:
-    """Return the audit log as a DUMPLOG writes it, event by event: kind and fields. The DUMPLOG itself is left out."""
+    """Return the audit log as DUMPLOG writes it, event by event (kind and fields), without the DUMPLOG itself."""
     with TemporaryDirectory() as folder:
         runtime = make_runtime(replace(settings, dump_place=folder))
         command = Command(CommandName.DUMPLOG, AUDITOR, runtime.transactions.next(), filename="log.xml", of_all=True)
@@ -75,7 +75,7 @@ def audit(settings: Settings) -> list[tuple[str, dict[str, str]]]:
 
 
 def insert_traders(database: Database[Document], traders: Iterable[Trader]) -> None:
-    """Store the accounts of traders with their journals, as their commands would have left them, many at a time."""
+    """Store accounts of traders with their journals, as their commands would have left them, many at once."""
     _insert(database, (_document(trader.account, trader) for trader in traders))
 
 

@@ -1,4 +1,4 @@
-"""A small Chalice app that the servers are tested with: what they do is then not mixed with what our app does."""
+"""A small Chalice app for tests of the servers, so that nothing depends on our app."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ def health() -> dict[str, str]:
 
 @app.route("/echo/{word}", methods=["GET", "POST"])
 def echo(word: str) -> dict[str, Any]:
-    """Answer with what the request was, read after others have had time to overwrite it."""
+    """Answer with the details of the request, read after other requests have had time to overwrite them."""
     time.sleep(_barrier_seconds)
     request = app.current_request
     assert request is not None
@@ -44,7 +44,7 @@ def echo(word: str) -> dict[str, Any]:
 
 @app.route("/slow/{seconds}")
 def slow(seconds: str) -> dict[str, str]:
-    """Take some seconds, after noting in a file that it has begun."""
+    """Take some seconds, after recording the start in a file."""
     with Path(os.environ["BEGUN"]).open("a") as begun:
         begun.write(f"{seconds}\n")
     time.sleep(float(seconds))
@@ -70,7 +70,7 @@ def breaks_on_demand(event: Any, get_response: Any) -> Response:
 
 
 class _Bare:
-    """Answers without Chalice, and puts into a header what it was sent."""
+    """Answers without Chalice, with the request in a header."""
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         return HttpAnswer(200, [("X-Path", request.path)], b"{}")

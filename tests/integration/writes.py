@@ -1,4 +1,4 @@
-"""What tests write to the store, and what becomes of it."""
+"""Writes to the store for tests, and their outcomes."""
 
 from chalicelib.domain.commands import CommandName
 from chalicelib.domain.errors import PermanentError
@@ -35,7 +35,7 @@ FULL_ENTRY = Entry(
 
 
 def other_process(shop: Shop) -> Accounts:
-    """Return a store that shares nothing with the shop's but the database."""
+    """Return a store that shares only the database with the shop's."""
     return Accounts(shop.database, "other", RecentRecords(0))
 
 
@@ -48,7 +48,7 @@ def write_of(user: str, version: int, write_id: bytes) -> GuardedWrite:
 
 
 def outcome(writer: AccountWriter, write: GuardedWrite) -> type[Exception] | None:
-    """Write, and return the kind of failure or None."""
+    """Write, and return the class of the failure or None."""
     try:
         writer.write(write)
     except (StoreError, PermanentError) as error:

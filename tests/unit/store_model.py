@@ -1,4 +1,4 @@
-"""A store in memory, for tests of what stands above the store."""
+"""A store in memory, for tests of the layers above the store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from chalicelib.store.user_journal import Found
 
 @dataclass(frozen=True, slots=True)
 class ModelWrite:
-    """A change of one account, meant for one version of it."""
+    """A change to one version of an account."""
 
     version: int
     account: Account
@@ -24,7 +24,7 @@ class ModelWrite:
 
 @dataclass(slots=True)
 class _Kept:
-    """One account: its versions from the first on, and its journal."""
+    """One account: all its versions, and its journal."""
 
     versions: list[Account]
     entries: list[tuple[Entry, bytes]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class ModelDatabase:
         return self._accounts[user].entries if user in self._accounts else []
 
     def record(self, user: str, version: int | None = None) -> Record:
-        """Return an account as it is, or as it was at a version."""
+        """Return an account as it is now, or at a version."""
         kept = self._accounts.get(user)
         if kept is None:
             return Record(Account(user))
@@ -58,7 +58,7 @@ class ModelDatabase:
         return Record(kept.versions[number], number, last_ms)
 
     def apply(self, write: ModelWrite) -> bool:
-        """Carry out a write if the account is at its version; return whether it was."""
+        """Execute a write if the account is at its version; return whether it was."""
         kept = self._accounts.setdefault(write.account.user, _Kept([Account(write.account.user)]))
         if kept.version != write.version:
             return False
@@ -75,7 +75,7 @@ class ModelStore:
         self._recent = RecentRecords(recent)
 
     def make_indexes(self) -> None:
-        """Do nothing: there are none."""
+        """Do nothing: there are no indexes."""
 
     def kept(self, user: str, key: str | None = None) -> Record | None:  # any key can be looked up
         """Return what the process keeps of an account, which may be out of date."""
@@ -101,7 +101,7 @@ class ModelStore:
         return next((found for found in self._newest_first(record) if found.entry.key == key), None)
 
     def find_attempt(self, record: Record, attempt: bytes, since: int) -> Found | None:
-        """Return what an attempt wrote after the version `since`."""
+        """Return the entry that an attempt wrote after the version `since`."""
         later = takewhile(lambda found: found.sequence > since, self._newest_first(record))
         return next((found for found in later if found.attempt == attempt), None)
 

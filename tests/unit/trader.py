@@ -1,4 +1,4 @@
-"""A trader whose commands are decided one after the other, without a server: the language of the rules' tests."""
+"""A trader whose commands are decided one after another, without a server: helper of the tests of the rules."""
 
 from dataclasses import dataclass, field
 from itertools import count
@@ -50,7 +50,7 @@ class Trader:
         return self
 
     def logged_cash(self) -> int:
-        """Return the cash as the journal tells it: adds minus removes."""
+        """Return the cash according to the journal: adds minus removes."""
         return sum(cash_moved(entry) for entry in self.entries)
 
     def result(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A stub server for each test that asks for one; threads that a test leaves behind fail it."""
+"""A stub server for each test that asks for one; a test that leaves a thread behind fails."""
 
 import threading
 import time
@@ -69,7 +69,7 @@ def recorded(run: Run, tmp_path: Path) -> Path:
 def verified(
     stub: StubServer, write_workload: WriteWorkload, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Verified:
-    """Return a function that verifies a record and returns the exit code and what was printed."""
+    """Return a function that verifies a record, and returns the exit code and the output."""
 
     def check(answers: Path, *options: str, lines: str = STORY) -> tuple[int, str]:
         path = write_workload(lines)

@@ -1,8 +1,8 @@
 """A tiny exchange in memory, with an audit log, for tests of the load generator.
 
-It carries commands out with the load generator's own model: what is tested with it is whether the verification notices
-that answers, accounts and log do not fit together. That the model itself is right is tested rule by rule in
-test_model.py, and by verified replays against the real system.
+It executes commands with the load generator's own model: the tests check that the verification notices answers,
+accounts and a log that do not agree. Whether the model itself is right is tested rule by rule in test_model.py, and by
+verified replays against the real system.
 """
 
 import threading
@@ -40,7 +40,7 @@ class Exchange:
     ahead_ms: int = 0
     accounts: dict[str, Account] = field(default_factory=lambda: defaultdict(Account))
     history: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
-    """The entries of each journal; the system's have no command."""
+    """The entries of each journal; the real system's entries have no command."""
     log: list[LogEntry] = field(default_factory=list)
     outcomes: dict[tuple[str | None, str], tuple[int, Json]] = field(default_factory=dict)
     executions: int = 0
@@ -101,7 +101,7 @@ class Exchange:
         return 200, on_the_wire(body)
 
     def read_account(self, user: str) -> Json:
-        """Return an account, which is no command."""
+        """Return an account; this is not a command."""
         with self._lock:
             account = self.accounts[user] if user in self.accounts else Account()
             version = len(self.history[user])
@@ -114,7 +114,7 @@ class Exchange:
             return {"entries": self.history[user][: before - 1][::-1][:limit], "next": None}
 
     def fire(self, user: str, command: str, symbol: str, quote: int) -> None:
-        """Run a trigger, as the system does by itself."""
+        """Execute a trigger, as the system does on its own."""
         with self._lock:
             account = self.accounts[user]
             triggers = account.buy_triggers if command == "SET_BUY_TRIGGER" else account.sell_triggers

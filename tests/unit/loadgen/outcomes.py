@@ -1,4 +1,4 @@
-"""Outcomes made up for tests of what is counted."""
+"""Made-up outcomes for tests of the statistics."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Runs of the load generator as a process of its own, as its users start it."""
+"""Runs of the load generator as a separate process, as users start it."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.unit.loadgen.stub import StubServer
 SECONDS = 30.0
 
 MANY = "\n".join(f"ADD,user{number % 7},1.00" for number in range(70))
-"""Lines of a workload: of seven users, ten each."""
+"""Lines of a workload: ten for each of seven users."""
 
 Loadgen = "subprocess.Popen[str]"
 
@@ -38,7 +38,7 @@ def start_replay(stub: StubServer, path: Path, *options: str | Path) -> "subproc
 
 
 def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    """Return exit code, output and errors of a run that ends by itself."""
+    """Return exit code, output and errors of a run that ends on its own."""
     try:
         out, errors = process.communicate(timeout=SECONDS)
     finally:
@@ -47,7 +47,7 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def replayed(stub: StubServer, path: Path, *options: str | Path, code: int = 0) -> str:
-    """Replay a file to its end, demand an exit code, and return what was said on standard error."""
+    """Replay a file to the end, check the exit code, and return standard error."""
     returned, _, errors = finished(start_replay(stub, path, *options))
     assert returned == code, errors
     return errors
@@ -66,9 +66,9 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def undisturbed(measure: Callable[[], None]) -> None:
-    """Measure up to three times until it is as it must be.
+    """Measure up to three times until a measurement passes.
 
-    What else runs on the machine can disturb one measurement of time; what is wrong is wrong in all of them.
+    Other load on the machine can disturb one measurement of time; a real fault shows in all of them.
     """
     for _ in range(2):
         with suppress(AssertionError):
@@ -77,7 +77,7 @@ def undisturbed(measure: Callable[[], None]) -> None:
 
 
 def numbers_by_user(stub: StubServer) -> dict[str | None, list[int]]:
-    """Return each user's transaction numbers in the order of arrival, repeated tries left out."""
+    """Return each user's transaction numbers in the order of arrival, without retries."""
     numbers: dict[str | None, list[int]] = defaultdict(list)
     for request in stub.commands():
         if request.attempt == 1:

@@ -1,4 +1,4 @@
-"""A story of two users that tests of verification replay, and ways to spoil what is known of it."""
+"""A story of two users that tests of verification replay, and ways to corrupt its record."""
 
 import json
 from collections.abc import Callable

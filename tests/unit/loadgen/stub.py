@@ -1,4 +1,4 @@
-"""A real HTTP server in a thread that speaks the interface over an exchange in memory, and misbehaves on demand."""
+"""A real HTTP server in a thread that serves an exchange in memory, and misbehaves on demand."""
 
 import json
 import socket
@@ -22,12 +22,12 @@ from tests.unit.loadgen.exchange import Exchange
 _NAMES = {name.lower().replace("_", "-"): name for name in COMMANDS} | {"summary": "DISPLAY_SUMMARY"}
 
 READS = {"ACCOUNT", "HISTORY"}
-"""What stands as the command of a request that is none."""
+"""The command name of requests that are not commands."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived. `attempt` counts those with the same key, from 1; `done` those answered before it."""
+    """A request as it arrived. `attempt` counts requests with the same key, from 1; `done` those answered before it."""
 
     command: Command
     key: str | None
@@ -37,7 +37,7 @@ class Request:
 
 
 Misbehaviour = Callable[["Handler", Request], bool]
-"""Gets a request before it is carried out; returns whether it has dealt with it."""
+"""Gets a request before it is executed; returns whether it has handled it."""
 
 
 class StubServer(ThreadingHTTPServer):
@@ -91,10 +91,10 @@ class StubServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that were reset on purpose."""
+        """Ignore connections that were reset on purpose."""
 
     def close_connections(self) -> None:
-        """Close all kept-alive connections, as a server does with idle ones."""
+        """Close all connections, as a server does with idle ones."""
         with self.lock:
             for connection in self._open:
                 with suppress(OSError):
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
     server: StubServer
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name in the base class)
-        """Say nothing."""
+        """Write no log."""
 
     def do_GET(self) -> None:
         if self.path == "/openapi.json":
@@ -140,7 +140,7 @@ class Handler(BaseHTTPRequestHandler):
         self.carry_out(request)
 
     def carry_out(self, request: Request) -> None:
-        """Do what the request asks and answer it."""
+        """Execute the request and answer it."""
         if request.command.name in READS:
             answer = self._read(request.command)
             status, replayed = 200, False
@@ -221,13 +221,13 @@ def running(dumps: Path, certificate: Path | None = None) -> Iterator[StubServer
 
 
 def answer(handler: Handler, status: int, **headers: str) -> bool:
-    """Misbehave: answer with a status, and with headers whose names have `_` for `-`."""
+    """Misbehave: answer with a status and headers; `_` in a name stands for `-`."""
     handler.answer(status, {"code": "store_unavailable"}, {name.replace("_", "-"): headers[name] for name in headers})
     return True
 
 
 def silent_after_the_commands(handler: Handler, request: Request) -> bool:
-    """Misbehave: once there were commands, read what verifies them and never answer."""
+    """Misbehave: after the first command, never answer the reads of the verification."""
     if request.key is None and handler.server.commands():
         handler.rfile.read(1)  # until the client is gone
         handler.close_connection = True
@@ -236,7 +236,7 @@ def silent_after_the_commands(handler: Handler, request: Request) -> bool:
 
 
 def be_late_at_first(_handler: Handler, request: Request) -> bool:
-    """Misbehave: carry out the first try of each command, and answer too late."""
+    """Misbehave: execute the first attempt of each command, and answer too late."""
     if request.attempt == 1:
         time.sleep(0.3)
     return False
