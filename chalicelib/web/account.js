@@ -1,26 +1,26 @@
-// One account as the page knows it. It is read again and again while the page is seen; no read is a command, and one
-// of an unchanged account is answered 304.
+// An account as the page knows it. It is polled while the page is visible; a read is not a command, and a read of an
+// unchanged account is answered 304.
 
 import { throwFault } from "./api.js";
 import { Changing, clock, timeOfDay } from "./changes.js";
 import { Told } from "./events.js";
 import { centsOf } from "./money.js";
 
-const EVERY_MS = 15_050; // prices are due by then, and an eighth look at the health (`connection.js`) nearly: it is spared
-const PENDING_EVERY_MS = 1_500; // while an order waits: it runs out, and may be settled elsewhere
+const EVERY_MS = 15_050; // prices are due by then, and this read replaces the eighth health check (`connection.js`)
+const PENDING_EVERY_MS = 1_500; // while an order is pending: it expires, and may be settled elsewhere
 const PRICES_EVERY_MS = 15_000;
 const QUOTE_LIFETIME_MS = 60_000;
-const MOST_SYMBOLS = 50; // that one request may ask for
-const RUN_OUT_MS = 500; // after its end a price is asked for again: clocks differ a little
-const TYPING_MS = 250; // "A" and "AB" on the way to "ABC" are not asked for
-const MOST_ROUNDS = 3; // of 200 events each; what is older stands in the history
+const MOST_SYMBOLS = 50; // in one request
+const RUN_OUT_MS = 500; // a price is read again this long after it expired: clocks differ a little
+const TYPING_MS = 250; // "A" and "AB" are not requested while "ABC" is typed
+const MOST_ROUNDS = 3; // of 200 events each; older ones are in the history
 const NO_EVENT = "0.0";
 
 export class Account extends Changing {
   #api;
   #reading = null;
   #again = false;
-  #asked = new Set(); // symbols whose prices are on their way
+  #asked = new Set(); // symbols whose prices are being read
   #typing = null;
   #pricedAt = -Infinity;
   #timer = null;
@@ -44,9 +44,9 @@ export class Account extends Changing {
     this.#last = this.told.last;
   }
 
-  #last; // the event after which is asked
+  #last; // the id of the last event read
 
-  /** Read the account, and go on until what is returned is called. */
+  /** Poll the account until the returned function is called. */
   open() {
     this.#closed = false;
     const look = () => this.#look();
@@ -81,7 +81,7 @@ export class Account extends Changing {
     if (!this.#closed) this.#timer = setTimeout(() => this.#look(), waits ? PENDING_EVERY_MS : EVERY_MS);
   }
 
-  /** Read the account; what is asked for meanwhile is one more read afterwards. */
+  /** Read the account; calls during a read cause one more read after it. */
   async refresh() {
     if (this.#closed || this.#api.lapsed) return;
     if (this.#reading !== null) {
@@ -129,7 +129,7 @@ export class Account extends Changing {
     return this.#api.get(`${this.path}/account${query}`, { headers, patienceMs: 0 });
   }
 
-  /** Take an account and what happened since the last read; the first time in this browser nothing is news. */
+  /** Take an account and the events since the last read; at the first read in this browser no event counts as new. */
   async #take(view) {
     let read = view;
     if (this.#last === null) {
@@ -155,14 +155,14 @@ export class Account extends Changing {
     this.changed();
   }
 
-  /** Tell of events when it is known which of them this page has caused itself. */
+  /** Show events once it is known which of them this page has caused. */
   #tell() {
     if (this.#inFlight > 0) return;
     this.told.add(this.#held);
     this.#held = [];
   }
 
-  /** Give a command; the account is read afterwards. Throws what `api.js` throws. */
+  /** Send a command, then read the account. Throws what `api.js` throws. */
   async command(name, body, options) {
     this.#inFlight += 1;
     try {
@@ -176,20 +176,20 @@ export class Account extends Changing {
     }
   }
 
-  /** Give the command QUOTE, and return the price; throws what `api.js` throws. */
+  /** Send the command QUOTE and return the price; throws what `api.js` throws. */
   async quote(symbol, options) {
     await this.#api.get(`${this.path}/quote/${symbol}`, options);
     return this.price(symbol, options);
   }
 
-  /** Return the current price of a symbol, which is no command; throws what `api.js` throws, or NoPrice. */
+  /** Return the current price of a symbol without a command; throws what `api.js` throws, or NoPrice. */
   async price(symbol, options) {
     await this.#readPrices([symbol], options);
     if (this.unavailable.has(symbol)) throw new NoPrice(symbol);
     return this.prices.get(symbol);
   }
 
-  /** Have a symbol's price kept up to date for a part of the page; "" for none. */
+  /** Keep a symbol's price up to date for a part of the page; "" for no symbol. */
   watchPrice(part, symbol) {
     if ((this.#watched.get(part) ?? "") === symbol) return;
     this.#watched.set(part, symbol);
@@ -205,17 +205,17 @@ export class Account extends Changing {
     return [...this.symbols, ...this.#watchedSymbols];
   }
 
-  /** Read the prices of all that is seen. */
+  /** Read the prices of all symbols on the page. */
   refreshPrices() {
     return this.#price(this.#seenSymbols);
   }
 
-  /** Read the prices that the server no longer trades at, of what forms name if not of more: the others cannot have changed. */
+  /** Read the prices that have expired, by default of the symbols in forms only: the others cannot have changed. */
   #priceMissing(symbols = this.#watchedSymbols) {
     return this.#price(symbols.filter((symbol) => this.current(symbol) === undefined));
   }
 
-  /** Read the prices of symbols, but those that are on their way: one that is slow holds up no other. */
+  /** Read the prices of symbols, except those being read already: a slow one does not delay the others. */
   async #price(symbols) {
     const wanted = [...new Set(symbols)].filter((symbol) => !this.#asked.has(symbol));
     for (let at = 0; at < wanted.length; at += MOST_SYMBOLS) {
@@ -226,7 +226,7 @@ export class Account extends Changing {
         await this.#readPrices(some, { patienceMs: 0 });
       } catch (error) {
         throwFault(error);
-        return; // a price stays the one that it was, with its age
+        return; // the last price stays, with its age
       } finally {
         some.forEach((symbol) => this.#asked.delete(symbol));
       }
@@ -237,7 +237,7 @@ export class Account extends Changing {
     const answer = await this.#api.get(`${this.path}/prices?symbols=${symbols.join(",")}`, options);
     for (const [symbol, { price, valid_until: validUntil, cached }] of Object.entries(answer.prices)) {
       this.unavailable.delete(symbol);
-      const at = validUntil - QUOTE_LIFETIME_MS; // when it was asked for, by the server's own time
+      const at = validUntil - QUOTE_LIFETIME_MS; // when it was requested, by the server's clock
       this.prices.set(symbol, { symbol, cents: centsOf(price), at, validUntil, cached });
       setTimeout(() => document.hidden || this.#priceMissing(), Math.max(0, validUntil - clock.now()) + RUN_OUT_MS);
     }
@@ -251,12 +251,12 @@ export class Account extends Changing {
     return price !== undefined && clock.now() < price.validUntil ? price : undefined;
   }
 
-  /** Return the prices that the system has seen of a symbol, `[[ms, "12.34"], ...]`; throws what `api.js` throws. */
+  /** Return the past prices of a symbol in the system, `[[ms, "12.34"], ...]`; throws what `api.js` throws. */
   async pricesSeen(symbol) {
     return (await this.#api.get(`prices/${symbol}/history`, { patienceMs: 0 })).points;
   }
 
-  /** The symbols of which the account has shares, orders or triggers. */
+  /** The symbols that the account holds or has orders or triggers for. */
   get symbols() {
     if (this.view === null) return [];
     const { positions, pending_buys: bids, buy_triggers: buys, sell_triggers: sells } = this.view;

@@ -1,24 +1,24 @@
-// The server's interface: each command is sent until its outcome is known, always with the same key, so that it is
-// executed once however often it was sent. Looks and quotes have no key: they change nothing.
+// The client of the server: a command is sent until its outcome is known, always with the same key, so that it is
+// executed once however often it was sent. Reads and quotes have no key: they change nothing.
 
 import { clock } from "./changes.js";
 import { Connection, sleep } from "./connection.js";
 
-const PATIENCE_MS = 60_000; // then the person decides
+const PATIENCE_MS = 60_000; // then the user decides
 const ANSWER_MS = 35_000; // longer than any answer may take
 const MOST_TRIES = 12;
 const LONGEST_PAUSE_MS = 10_000;
-const SLOW_MS = 2_000; // then it is said that the answer takes long
-const AGAIN = new Set([502, 503, 504]); // the server, or what stands before it, could not do it just now
+const SLOW_MS = 2_000; // after this the page says that the answer takes long
+const AGAIN = new Set([502, 503, 504]); // a temporary failure of the server or of a proxy
 
-/** After these 5xx nothing was changed; after any other one, also of a proxy, a command may have been done. */
+/** After these 5xx nothing was changed; after any other, including a proxy's, a command may have been executed. */
 const UNCHANGED = new Set(
   "quote_unavailable auth_unavailable clock_skew too_late server_busy unknown_data_version not_supported index_conflict".split(" "),
 );
 
 /** The server refused or rejected a request: `code` and `detail` are those of the problem. */
 export class Refused extends Error {
-  /** Whether the command may have been done all the same, by this try or one before it. */
+  /** Whether the command may have been executed all the same, by this attempt or an earlier one. */
   mayBeDone = false;
 
   constructor(status, code, detail, retryAfterSeconds) {
@@ -26,13 +26,13 @@ export class Refused extends Error {
     Object.assign(this, { status, code, detail, retryAfterSeconds });
   }
 
-  /** Whether the same key is to be sent again. */
+  /** Whether to retry with the same key. */
   get uncertain() {
     return this.status >= 500 || this.mayBeDone;
   }
 }
 
-/** No answer came. */
+/** No answer arrived. */
 export class Unreachable extends Error {
   uncertain = true;
 
@@ -42,12 +42,12 @@ export class Unreachable extends Error {
   }
 }
 
-/** The person has given up waiting; only reads and quotes can be given up. */
+/** The user stopped waiting; only reads and quotes can be cancelled. */
 export class GivenUp extends Error {
   uncertain = false;
 }
 
-/** Throw an error that is a fault of the page itself, and nothing that the server did or did not. */
+/** Rethrow an error that is a fault of the page itself, not of the server or the network. */
 export function throwFault(error) {
   if (error.code === undefined && !error.uncertain) throw error;
 }
@@ -60,20 +60,20 @@ export class Api {
   #token = null;
   #refused;
 
-  /** Whether the server no longer takes the token. */
+  /** Whether the server no longer accepts the token. */
   lapsed = false;
-  /** Whether the server has taken the token before. */
+  /** Whether the server has accepted the token before. */
   worked = false;
   connection = new Connection();
-  /** Waited for before each try: a token that has ended may be renewed. */
+  /** Awaited before each attempt, so that an expired token can be renewed. */
   fresh = async () => {};
 
-  /** `refused` is called when the server no longer takes the token. */
+  /** `refused` is called when the server no longer accepts the token. */
   constructor(refused) {
     this.#refused = refused;
   }
 
-  /** Send this token from now on. */
+  /** Use this token from now on. */
   use(token) {
     if (token === this.#token && !this.lapsed) return;
     this.#token = token;
@@ -89,27 +89,27 @@ export class Api {
     return this.#answer("POST", path, { key: newKey(), ...options, body });
   }
 
-  /** The text of an answer that is not JSON. */
+  /** Return the text of an answer that is not JSON. */
   async text(path, options = {}) {
     return (await this.#patiently("GET", path, options)).text;
   }
 
-  /** An answer as it came: `{status, headers, text}`. */
+  /** Return an answer unparsed: `{status, headers, text}`. */
   whole(path, options = {}) {
     return this.#patiently("GET", path, options);
   }
 
-  /** What JSON an answer has; null for 304, which says that nothing has changed. */
+  /** Return the JSON of an answer, null for 304 (nothing has changed). */
   async #answer(method, path, options = {}) {
     const answer = await this.#patiently(method, path, options);
     return answer.status === 304 ? null : parseJson(answer.text);
   }
 
-  /** `waiting` is told in words why it takes longer; `patienceMs` and `signal` say when to give up. */
+  /** `waiting` is called with the reason for a delay; `patienceMs` and `signal` limit the wait. */
   async #patiently(method, path, { body, key, headers, signal, waiting = () => {}, patienceMs = PATIENCE_MS }) {
     const end = performance.now() + patienceMs;
     const changes = key !== undefined;
-    let unknown = false; // what became of a try before
+    let unknown = false; // the outcome of an earlier attempt
     for (let tries = 1; ; tries += 1) {
       await this.fresh();
       const token = this.#token;
@@ -134,7 +134,7 @@ export class Api {
       if (refusal.code === "store_unavailable") this.connection.suspect();
       unknown ||= changes && answer.status >= 500 && !UNCHANGED.has(refusal.code);
       if (!AGAIN.has(answer.status) || over) {
-        // What the rules said stands under the key: had it been done before, that would have come again.
+        // A rejection is recorded under the key: an attempt that succeeded earlier would have been answered again.
         refusal.mayBeDone = unknown && ![409, 422].includes(answer.status);
         if (answer.status === 401) this.#lapse(token);
         throw refusal;
@@ -145,7 +145,7 @@ export class Api {
   }
 
   #lapse(token) {
-    if (this.lapsed || token !== this.#token) return; // another one is in use by now
+    if (this.lapsed || token !== this.#token) return; // another token is in use by now
     this.lapsed = true;
     this.#refused();
   }
@@ -172,7 +172,7 @@ export class Api {
   }
 }
 
-/** Wait for the first of these; throws GivenUp when the person gives up before. */
+/** Wait for the first of these; throws GivenUp if the user cancels first. */
 async function until(signal, ...these) {
   const aborted = new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
   await Promise.race([...these, aborted]);
@@ -197,11 +197,11 @@ function inWordsOf503({ code }) {
   return "The server cannot do this right now.";
 }
 
-// Exact whole numbers: a transaction number has up to 63 bits, of which a JavaScript number keeps 53.
+// Exact integers: a transaction number has up to 63 bits, and a JavaScript number holds only 53 of them.
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const KEPT_DIGITS = 15;
 
-/** Parse JSON; a whole number that is too long for a JavaScript number becomes a string. Throws SyntaxError. */
+/** Parse JSON; integers too large for a JavaScript number become strings. Throws SyntaxError. */
 export function parseJson(text) {
   return JSON.parse(text.replace(TOKENS, (token) => (isLong(token) ? `"${token}"` : token)));
 }

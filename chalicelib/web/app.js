@@ -1,4 +1,4 @@
-// The page: who is signed in, whether the server answers, and what is seen of both.
+// The page: the session, whether the server answers, and the views of both.
 
 import { Api } from "./api.js";
 import { clock, useChanging } from "./changes.js";
@@ -9,17 +9,17 @@ import { forgetEverything, forgetToken, keepToken, keptToken, readToken, tokenFr
 import { SignIn } from "./signin.js";
 import { Workspace } from "./workspace.js";
 
-/** Signing in at a provider, where there is one. */
+/** The sign-in at a provider, if one is configured. */
 const login = document.documentElement.dataset.loginClient ? (await import("./login.js")).configuredLogin() : null;
 const AWAY = "You have signed out.";
 const LAPSED = "The server no longer accepts your token: it has expired or is not valid. Sign in again to continue where you left off.";
-const REFOCUS_MS = 100; // what comes in the place of something may take the focus itself
+const REFOCUS_MS = 100; // a new element may take the focus itself
 const UNKNOWN = "The server does not accept this token: it is not valid here. Use another one.";
 const UNKNOWN_OF_PROVIDER = "The server does not accept the provider's token: it is not valid here. Its operator should check the settings.";
 
 /**
- * The session that this tab begins with: from the link, else the one it had. `out` is null while somebody is signed in;
- * else it says why not: in a `notice`, or in what is `wrong` with the token.
+ * The session this tab starts with: from the link, else the stored one. `out` is null while a user is signed in, else
+ * it gives the reason: a `notice`, or what is `wrong` with the token.
  */
 function firstSession() {
   const linked = tokenFromAddress();
@@ -28,7 +28,7 @@ function firstSession() {
   const session = readToken(token);
   if (session.wrong !== undefined) return { session: null, out: { wrong: session.wrong } };
   if (linked === null) login?.keep(session);
-  else login?.forget(); // what renews it is another token's
+  else login?.forget(); // the stored refresh token belongs to another session
   keepToken(token);
   return { session, out: null };
 }
@@ -50,18 +50,18 @@ function Page() {
     setState((now) => ({ ...now, out: now.session.expiresAt <= clock.now() ? { notice: LAPSED } : why }));
   }
 
-  /** With a token that was typed or linked, or one of the provider's, which `login` then keeps alive. */
+  /** Sign in with a token that was typed or linked, or with a provider's, which `login` then renews. */
   function signIn(found, { renewed = false } = {}) {
     keepToken(found.token);
     if (renewed) login.keep(found);
     else login?.forget();
     api.use(found.token);
     setState({ session: found, out: null });
-    api.connection.changed(); // whoever shows something looks again
+    api.connection.changed(); // makes all watchers read again
   }
 
   function signOut() {
-    const leaving = login?.signOutAddress(); // it reads what is forgotten next
+    const leaving = login?.signOutAddress(); // before the next lines clear what it reads
     forgetEverything();
     login?.forget();
     api.use(null);
@@ -76,7 +76,7 @@ function Page() {
     () =>
       login?.start({
         arrived: (found) => signIn(found, { renewed: true }),
-        // An answer that nobody here asked for must not sign out who is signed in.
+        // An answer that nobody here requested must not sign out the current user.
         failed: (why) => setState((now) => (now.out === null ? now : { ...now, out: { notice: why } })),
         renewed(found) {
           api.use(found.token);
@@ -137,7 +137,7 @@ function Trouble({ of }) {
   return html`<div role="status" class="trouble">${of.trouble && html`<p>${of.trouble}</p>`}</div>`;
 }
 
-/** When what had the focus is gone, the part of the page that it stood in has it: nobody is sent back to the top. */
+/** When the focused element is removed, focus the part of the page it was in, not the top of the page. */
 function keepFocus(place) {
   let last = null;
   let panel = null;

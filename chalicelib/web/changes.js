@@ -1,14 +1,14 @@
-// What changes and tells those who watch it, the time among it.
+// Values that notify their watchers when they change, the clock among them.
 
 import { useEffect, useReducer } from "./hooks.js";
 
 const TICK_MS = 250;
-const RESOLUTION_MS = 2000; // the Date header counts whole seconds, and the answer was on its way for a while
+const RESOLUTION_MS = 2000; // the Date header counts whole seconds, and the answer took some time
 
 export class Changing {
   #watchers = new Set();
 
-  /** Call `watcher` after each change; returns what ends that. */
+  /** Call `watcher` after each change; returns a function that stops it. */
   watch(watcher) {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
@@ -19,17 +19,17 @@ export class Changing {
   }
 }
 
-/** Draw the calling component again after each change. */
+/** Render the calling component again after each change. */
 export function useChanging(...things) {
   const [, draw] = useReducer((count) => count + 1, 0);
   useEffect(() => {
     const ends = things.map((thing) => thing.watch(draw));
-    draw(); // what changed between the drawing and now
+    draw(); // for a change between rendering and now
     return () => ends.forEach((end) => end());
   }, things);
 }
 
-/** The time, by the server's clock: orders expire by it, and this machine's may be wrong. */
+/** The time by the server's clock: orders expire by it, and this machine's clock may be wrong. */
 class Clock extends Changing {
   #ahead = 0;
   #timer = null;
@@ -39,7 +39,7 @@ class Clock extends Changing {
     return Date.now() + this.#ahead;
   }
 
-  /** Learn from a Date header of an answer that has just come. */
+  /** Learn from the Date header of an answer that has just arrived. */
   learn(header) {
     const server = Date.parse(header ?? "");
     if (Number.isNaN(server)) return;
@@ -59,7 +59,7 @@ export const clock = new Clock();
 /** "14:03:27". */
 export const timeOfDay = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
-/** "0:42" for what is left, rounded up so that 0:00 means over. */
+/** "0:42" for a remaining time, rounded up so that 0:00 means over. */
 export function minutesAndSeconds(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;

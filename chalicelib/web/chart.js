@@ -1,10 +1,10 @@
-// Small charts, as SVG. Numbers here are places on the screen: no money is worked out with them.
+// Small charts, as SVG. The numbers here are coordinates: no money is computed with them.
 
 import { html } from "./html.js";
 
 const WIDTH = 300;
 
-/** A line through `points` ({x, y}, x rising), with `dots` where they are; `label` says in words what it shows. */
+/** A line through `points` ({x, y}, x rising), with `dots` at the points; `label` describes it in words. */
 export function Line({ points, label, height = 72, dots = false, floor = null, kind = "" }) {
   if (points.length === 0) return null;
   const xs = points.map((point) => point.x);
@@ -12,9 +12,9 @@ export function Line({ points, label, height = 72, dots = false, floor = null, k
   const [left, right] = [Math.min(...xs), Math.max(...xs)];
   const [low, high] = [floor ?? Math.min(...ys), Math.max(...ys)];
   const margin = 6;
-  const side = dots ? 2 : 0; // of the first and the last dot
+  const side = dots ? 2 : 0; // room for the first and the last dot
   const across = (x) => (right === left ? WIDTH - side : side + ((x - left) / (right - left)) * (WIDTH - 2 * side));
-  const level = floor === null ? height / 2 : height - 1; // of a line without a slope
+  const level = floor === null ? height / 2 : height - 1; // where a flat line is drawn
   const up = (y) => (high === low ? level : margin + (1 - (y - low) / (high - low)) * (height - 2 * margin));
   const places = points.map(({ x, y }) => [across(x).toFixed(1), up(y).toFixed(1)]);
   if (places.length === 1) places.unshift(["0", places[0][1]]);

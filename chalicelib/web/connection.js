@@ -1,8 +1,8 @@
-// Whether the server and its parts are well: looked at while the page is seen, and until they are.
+// Whether the server and its parts are healthy: checked while the page is visible, and until they are.
 
 import { Changing } from "./changes.js";
 
-// What is down is told within 3 s: this, the second that the server gives its database, and the moment it shares a check.
+// A failure is shown within 3 s: this, the second that the server gives its database, and the time it shares a check.
 const EVERY_MS = 1_900;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5_000;
@@ -19,12 +19,12 @@ export class Connection extends Changing {
   #probing = false;
   #due = 0;
 
-  /** What is wrong in words, null when nothing is that trading needs. */
+  /** What is wrong, in words; null if trading is possible. */
   trouble = null;
-  /** Changes with what /health has answered last, its `answer`: null for nothing. */
+  /** Changes with `answer`, the latest answer of /health; null for none. */
   health = new Changing();
 
-  /** Look at the health, and 1.9 s after it was last known, while the page is seen, until what is returned is called. */
+  /** Check the health 1.9 s after it was last known while the page is visible; returns a function that stops it. */
   open() {
     let timer;
     const look = () => {
@@ -39,12 +39,12 @@ export class Connection extends Changing {
     return () => clearTimeout(timer);
   }
 
-  /** Put the next look off: what was asked at `askedAt` (`performance.now()`) tells whether the database is there. */
+  /** Postpone the next check: a request sent at `askedAt` (`performance.now()`) has shown that the database answers. */
   known(askedAt) {
     this.#due = askedAt + EVERY_MS;
   }
 
-  /** Note that the server did not answer; it is asked for its health from now on. */
+  /** Note that the server did not answer; its health is checked from now on. */
   lost(trouble = UNREACHABLE) {
     if (this.#returned === null) {
       this.#returned = this.#waitForHealth();
@@ -52,7 +52,7 @@ export class Connection extends Changing {
     }
   }
 
-  /** Look at the health now; what is down is said by name. */
+  /** Check the health now; the message names the part that is down. */
   async suspect() {
     if (this.#returned !== null || this.#probing) return;
     this.#probing = true;
@@ -65,7 +65,7 @@ export class Connection extends Changing {
     this.#say(trouble);
   }
 
-  /** Resolves when the server answers again; at once when it does. */
+  /** Resolves when the server answers again, at once if it does now. */
   async back() {
     await this.#returned;
   }
@@ -81,7 +81,7 @@ export class Connection extends Changing {
     this.#say(null);
   }
 
-  /** What is wrong, in words; null when nothing is that trading needs. */
+  /** Return what is wrong, in words; null if trading is possible. */
   async #probe() {
     let found = null;
     try {
@@ -103,7 +103,7 @@ export class Connection extends Changing {
   }
 }
 
-/** The part that an answer of /health names. */
+/** Describe the part that an answer of /health names. */
 function inWords({ detail }) {
   const part = /down: (\w+)/.exec(detail)?.[1];
   return part === undefined

@@ -1,12 +1,12 @@
-// The audit log: have it written, and download it.
+// The audit log: request it and download it.
 
 import { useState } from "./hooks.js";
 import { Button, Field, Form, Outcome, useSending, Wrong } from "./form.js";
 import { html, Panel, plural, save } from "./html.js";
 
-const LONG_MS = 600_000; // a long log is written while the same request is sent again
+const LONG_MS = 600_000; // a long log is written while the same request is retried
 
-/** `path` is where the dump is asked for, `all` says that it is the log of everybody. */
+/** `path` is where the dump is requested; `all` says that it is the log of all users. */
 export function Dump({ api, path, all = false, done }) {
   const [filename, setFilename] = useState(all ? "all.xml" : "log.xml");
   const [written, setWritten] = useState(null);

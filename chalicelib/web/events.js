@@ -1,11 +1,11 @@
-// What happened to an account, in words, and the list of what is new.
+// Events of an account, in words, and the list of new ones.
 
 import { timeOfDay } from "./changes.js";
 import { Button } from "./form.js";
 import { html, Panel, plural } from "./html.js";
 import { centsOf, shown } from "./money.js";
 
-/** An event as one sentence. An entry of an older version may lack shares or price: then nothing is said of them. */
+/** An event as one sentence. An entry of an older version may lack shares or price, which are then left out. */
 export function sentenceOf(event) {
   const { kind, side, symbol } = event;
   const money = event.money === undefined ? "" : shown(centsOf(event.money));
@@ -35,7 +35,7 @@ export function sentenceOf(event) {
   }
 }
 
-/** What happened that no form of this page has said; it stays until it is dismissed. */
+/** The events that no form of this page has reported; each stays until it is dismissed. */
 export function News({ account }) {
   const { list, missed } = account.told;
   const dismissAll = () => {
@@ -69,14 +69,14 @@ export function News({ account }) {
 
 const MOST_LISTED = 100;
 
-/** Kinds that a command of this page may have caused; its form has said so already. */
+/** Kinds that a command of this page may have caused; its form has reported them already. */
 const CAUSED = new Set(
   "cash_added order_placed order_committed order_cancelled trigger_set trigger_cancelled".split(" "),
 );
 
 /**
- * The events of an account that a person has been told of: each once, by its id, also across visits in this browser.
- * The list lasts as long as its tab, also when the page is loaded again.
+ * The events of an account that were shown to the user: each once, by its id, also across visits in this browser.
+ * The list lasts as long as its tab, also when the page is reloaded.
  */
 export class Told {
   #place;
@@ -84,28 +84,28 @@ export class Told {
 
   /** Events to show, newest first, until they are dismissed. */
   list = [];
-  /** Whether more happened than is listed. */
+  /** Whether there are more events than are listed. */
   missed = false;
 
-  /** `viewer` looks at the account of `user`: an operator's look takes no news from the trader. */
+  /** `viewer` looks at the account of `user`: events seen by an operator stay new for the trader. */
   constructor(viewer, user) {
     this.#place = `day-trading.told.${viewer}.${user}`;
     Object.assign(this, JSON.parse(sessionStorage.getItem(this.#place)));
     this.last = localStorage.getItem(this.#place);
   }
 
-  /** Note that a command of this page, by its transaction number, has been told of by the form that gave it. */
+  /** Note that the form reported the outcome of its command, given by its transaction number. */
   own(transaction) {
     this.#own.add(String(transaction));
   }
 
-  /** Begin after this event without telling of it, or of any before it. */
+  /** Start after this event, without showing it or any before it. */
   begin(id) {
     this.last = id;
     localStorage.setItem(this.#place, id);
   }
 
-  /** Take events, oldest first, that came after the last one. */
+  /** Add events, oldest first, that came after the last one. */
   add(events) {
     const news = events.filter(({ kind, transaction }) => !CAUSED.has(kind) || !this.#own.has(String(transaction)));
     const all = [...news.toReversed(), ...this.list];

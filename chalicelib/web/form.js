@@ -1,11 +1,11 @@
-// Forms: what is wrong stands beside the field, and what is sent, is sent once.
+// Forms: an error is shown beside its field, and a form is sent only once.
 
 import { newKey } from "./api.js";
 import { useEffect, useId, useRef, useState } from "./hooks.js";
 import { html } from "./html.js";
 import { inWords } from "./problems.js";
 
-/** Something wrong that the page sees itself; `field` says where. */
+/** An error that the page itself finds; `field` says where. */
 export class Wrong extends Error {
   constructor(field, text) {
     super(text);
@@ -13,17 +13,17 @@ export class Wrong extends Error {
   }
 }
 
-/** Something unusual that the person is asked about; sending the same again says yes. */
+/** Something unusual that the user must confirm; sending the same again confirms it. */
 class Ask extends Error {}
 
 const IDLE = { busy: false, wrong: null, outcome: "", waiting: "", asks: null, giveUp: null };
 
 /**
- * One thing that is sent at a time.
+ * One request at a time.
  *
- * `send({key, waiting, signal, sure})` sends it, under a key that stays the same while `what` does and its outcome is
- * not known: then sending it again cannot do it twice. What it returns is said as the outcome. `sure(text)` asks the
- * person unless `text` is null or the same was asked before; `canGiveUp` is for what changes nothing.
+ * `send({key, waiting, signal, sure})` sends it, with a key that stays the same while `what` does and its outcome is
+ * unknown, so that a retry cannot execute it twice. Its result is shown as the outcome. `sure(text)` asks the user to
+ * confirm, unless `text` is null or was confirmed before; `canGiveUp` is for requests that change nothing.
  */
 export function useSending({ canGiveUp = false } = {}) {
   const [state, setState] = useState(IDLE);
@@ -67,7 +67,7 @@ export function useSending({ canGiveUp = false } = {}) {
     }
   }
 
-  /** The person says no, or has changed what would be sent. */
+  /** The user declined, or has edited the form. */
   function withdraw() {
     asked.current = null;
     setState((now) => (now.asks === null ? now : IDLE));
@@ -76,7 +76,7 @@ export function useSending({ canGiveUp = false } = {}) {
   return { ...state, submit, withdraw };
 }
 
-/** What the person is asked before something unusual is sent; stands in the form that sends it. */
+/** The confirmation before something unusual is sent, inside the form that sends it. */
 export function Sure({ sending, yes }) {
   const place = useRef(null);
   useEffect(() => {
@@ -95,7 +95,7 @@ export function Sure({ sending, yes }) {
   </div>`;
 }
 
-/** A form; `onSubmit` is called with nothing, whatever was clicked or pressed. */
+/** A form; `onSubmit` is called without arguments, for a click as for Enter. */
 export function Form({ onSubmit, label, children, class: name = "form" }) {
   const submitted = (event) => {
     event.preventDefault();
@@ -110,7 +110,7 @@ function noRepetition(event) {
   if (event.repeat && event.key === "Enter") event.preventDefault();
 }
 
-/** A labelled field of text, with a hint and what is wrong with it. */
+/** A labelled text field, with a hint and its error. */
 export function Field({ label, name, value, onInput, onChange, sending, hint, unit, mode = "text", class: given = "" }) {
   const id = useId();
   const wrong = sending?.wrong?.field === name ? sending.wrong.text : null;
@@ -140,7 +140,7 @@ export function Field({ label, name, value, onInput, onChange, sending, hint, un
   </div>`;
 }
 
-/** Two choices or more, one of which is chosen. */
+/** A choice between two options or more. */
 export function Choice({ label, name, options, value, onChoose }) {
   return html`<fieldset class="choice">
     <legend class="unseen">${label}</legend>
@@ -156,7 +156,7 @@ export function Choice({ label, name, options, value, onChoose }) {
 
 /**
  * A button that stays in place, and keeps the focus, while it is busy. The second click of a double click, and the
- * repetition of a key that is held down, do nothing, also when what the first one sent is done already.
+ * repeats of a key held down, do nothing, even if the first request is done already.
  */
 export function Button({ sending, children, onClick, kind = "", label, type = onClick ? "button" : "submit" }) {
   const busy = Boolean(sending?.busy);
@@ -177,7 +177,7 @@ export function Button({ sending, children, onClick, kind = "", label, type = on
   </button>`;
 }
 
-/** What came of it, and what is wrong that belongs to no field; `quiet` is only read out: it is seen elsewhere. */
+/** The outcome, and an error that belongs to no field; `quiet`: for screen readers only, as it is shown elsewhere. */
 export function Outcome({ sending, fields = [], quiet = false }) {
   const elsewhere = sending.wrong !== null && !fields.includes(sending.wrong.field);
   return html`<div class="outcome">

@@ -1,4 +1,4 @@
-// What happened to the account, page by page from the server: what was traded, and why something was rejected.
+// The history of the account, page by page from the server: trades, and why commands were rejected.
 
 import { timeOfDay } from "./changes.js";
 import { sentenceOf } from "./events.js";
@@ -10,7 +10,7 @@ import { centsOf, shown } from "./money.js";
 const A_PAGE = 20;
 const MOST_CSV_PAGES = 50;
 
-/** The commands that are not called in words as they are: "Commit buy" is. */
+/** Commands whose name in words is not their own name, as "Commit buy" is. */
 const NAMES = {
   ADD: "Add cash",
   SET_BUY_AMOUNT: "Buy trigger: amount",
@@ -45,7 +45,7 @@ export function History({ api, account }) {
           return { kind, entries: [...page.entries, ...older], next: older.length > 0 ? now.next : page.next };
         });
       },
-      () => {}, // that the account cannot be read is said already
+      () => {}, // the page already says that the account cannot be read
     );
     return () => {
       ended = true;
@@ -96,7 +96,7 @@ function Past({ entry }) {
   </li>`;
 }
 
-/** The history as CSV, its pages put together below one line of names. */
+/** Return the history as CSV: all pages below one header. */
 async function allAsCsv(api, path, options) {
   let [text, before] = ["", ""];
   for (let page = 0; page < MOST_CSV_PAGES; page += 1) {

@@ -1,4 +1,4 @@
-// What the account has: cash, what is reserved of it, positions with their cost, their worth and what they have gained.
+// The holdings: cash, how much of it is reserved, and positions with their cost, value and gain.
 
 import { Button, useSending } from "./form.js";
 import { Empty, html, ListTools, Money, Panel, plural, useList } from "./html.js";
@@ -7,7 +7,7 @@ import { PriceAge } from "./prices.js";
 
 const sum = (amounts) => (amounts.some((amount) => amount === null) ? null : amounts.reduce((total, amount) => total + amount, 0n));
 
-/** The positions, by symbol; `worth`, `cost` and `gain` in cents, null where they are not known. */
+/** The positions by symbol; `worth`, `cost` and `gain` in cents, null where they are not known. */
 export function positionsOf(account) {
   return Object.entries(account.view.positions).map(([symbol, { shares, reserved, cost: known }]) => {
     const price = account.prices.get(symbol);

@@ -1,15 +1,15 @@
-// Markup in JavaScript, and the small parts that all views are made of.
+// Markup in JavaScript, and the small parts that all views use.
 
 import htm from "./htm.js";
 import { useState } from "./hooks.js";
 import { shown } from "./money.js";
 import { h } from "./preact.js";
 
-const LONG = 8; // a list that has more is folded to so many
+const LONG = 8; // longer lists are folded to this length
 
 export const html = htm.bind(h);
 
-/** A part of the page that can be folded; `tools` stand beside its heading, `count` is what it has when it is folded. */
+/** A part of the page that can be folded; `tools` are beside its heading, `count` is shown while it is folded. */
 export function Panel({ title, tools, id, children, note, count }) {
   const [folded, setFolded] = useState(false);
   return html`<section class=${`panel ${folded ? "is-folded" : ""}`} aria-labelledby=${`${id}-title`} id=${id}>
@@ -22,7 +22,7 @@ export function Panel({ title, tools, id, children, note, count }) {
   </section>`;
 }
 
-/** An amount of money in cents; a dash for one that is not known. */
+/** An amount of money in cents; a dash if it is not known. */
 export function Money({ cents, sign = false }) {
   return cents === null || cents === undefined
     ? html`<span class="money unknown"><span aria-hidden="true">—</span><span class="unseen">not known</span></span>`
@@ -35,18 +35,18 @@ export function Empty({ children }) {
 
 export const plural = (count, one, many = `${one}s`) => `${String(count).replace(/\B(?=(\d{3})+$)/g, ",")} ${String(count) === "1" ? one : many}`;
 
-/** Hand a file to the person. */
+/** Save a file as a download. */
 export function save(name, text, type) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type }));
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it in its own time
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it later
 }
 
 /**
- * What is seen of `all`: `sorts` are comparisons by the name that a person reads, `text` is what the filter looks into.
- * Without a choice they stay in the order given.
+ * The visible part of `all`: `sorts` are comparisons by their label, `text` returns what the filter searches.
+ * Without a sort the order stays as given.
  */
 export function useList(all, { text, sorts, limit = LONG }) {
   const [filter, setFilter] = useState("");

@@ -1,25 +1,25 @@
-// Signing in at an OpenID Connect provider: authorization code with PKCE, and renewal by its refresh token. What the
-// protocol asks for is checked by oauth4webapi, which is loaded only where a provider is set.
+// Signing in at an OpenID Connect provider: authorization code with PKCE, and renewal by its refresh token. The
+// protocol's checks are made by oauth4webapi, which is loaded only if a provider is set.
 
 import { Changing, clock } from "./changes.js";
 import { sleep } from "./connection.js";
 import { keepToken, readToken } from "./session.js";
 
-const BEGUN = "day-trading.login"; // of this tab: what was asked of the provider, until it answers once
-const RENEWAL = "day-trading.renewal"; // of this tab, as long as somebody of the provider's is signed in: what renews the token
-const CHANNEL = "day-trading.login"; // on which a window for signing in hands its answer to its tab
+const BEGUN = "day-trading.login"; // of this tab: the request to the provider, until it is answered
+const RENEWAL = "day-trading.renewal"; // of this tab, while a user of the provider is signed in: the refresh token
+const CHANNEL = "day-trading.login"; // on which a window for signing in sends its answer to its tab
 const IN_WINDOW = "window.";
 const ANSWER_MS = 10_000;
-const AHEAD_MS = 60_000; // so long before its end a token is renewed, or a third of its life, whatever is less
+const AHEAD_MS = 60_000; // a token is renewed this long before its end, or a third of its life if that is less
 const TOLERANCE_SECONDS = 30;
 const LONGEST_PAUSE_MS = 15_000;
 const LONGEST_TIMER_MS = 3_600_000;
-const LEAST_BETWEEN_MS = 5000; // two renewals: a provider whose clock is behind gives tokens that have ended
-const RELEASE_MS = 500; // so long the lock of a page that was reloaded is waited for
+const LEAST_BETWEEN_MS = 5000; // between renewals: a provider whose clock is behind gives tokens that have expired
+const RELEASE_MS = 500; // how long to wait for the lock of a page that was reloaded
 
 const ENDED = "The provider has ended your sign-in. Sign in again to continue where you left off.";
 
-/** What is wrong with signing in, in words for the person; `away` when the provider did not answer. */
+/** A failed sign-in, with the reason in words; `away` if the provider did not answer. */
 class LoginError extends Error {
   constructor(text, away = false) {
     super(text);
@@ -27,7 +27,7 @@ class LoginError extends Error {
   }
 }
 
-/** The login that the page was told of, null when there is none. */
+/** The login that the page is configured with, null if there is none. */
 export function configuredLogin() {
   const { loginClient, loginIssuer, loginScope, loginToken, loginOrigins, loginAudience } = document.documentElement.dataset;
   if (!loginClient) return null;
@@ -46,17 +46,17 @@ export class Login extends Changing {
   #library = null;
   #metadata = null;
   #answer = takeAnswer();
-  #windowed = null; // what was begun in a window
+  #windowed = null; // the sign-in begun in a window
   #renewing = null;
   #timer = null;
-  #claimed = null; // the id of the sign-in that is this tab's to renew
+  #claimed = null; // the id of the sign-in that this tab renews
   #granted = null;
   #release = () => {};
-  #renewed = -Infinity; // when that was last done
+  #renewed = -Infinity; // when a token was last renewed
   #handlers = { arrived() {}, failed() {}, renewed() {}, ended() {} };
   #session = null;
 
-  /** What is wrong with the provider in words, null when nothing is. */
+  /** What is wrong with the provider, in words; null for nothing. */
   trouble = null;
 
   constructor(told) {
@@ -64,22 +64,22 @@ export class Login extends Changing {
     this.#told = told;
   }
 
-  /** The provider's name for people. */
+  /** The provider's name on the page. */
   get name() {
     return this.#told.issuer.host;
   }
 
-  /** Whether who is signed in in this tab signed in at the provider. */
+  /** Whether the user of this tab signed in at the provider. */
   get holds() {
     return renewal() !== null;
   }
 
-  /** Whether this page was opened to take the provider's answer, which it has not looked at yet. */
+  /** Whether this page was opened with the provider's answer, which has not been read yet. */
   get arriving() {
     return this.#answer !== null;
   }
 
-  /** In a window that was opened for signing in: hand the answer to its tab, and close. Returns whether it is one. */
+  /** In a window opened for signing in: pass the answer to its tab, and close. Returns whether this is one. */
   handBack() {
     if (!this.#answer?.get("state")?.startsWith(IN_WINDOW)) return false;
     const channel = new BroadcastChannel(CHANNEL);
@@ -90,8 +90,8 @@ export class Login extends Changing {
   }
 
   /**
-   * Take the answer that this page was opened with, and from now on those of windows. `arrived` and `renewed` are given
-   * a session; `failed` (nobody signed in) and `ended` (who was signed in no longer is) say why in words.
+   * Handle the answer that this page was opened with, and from now on those of windows. `arrived` and `renewed` get a
+   * session; `failed` (nobody signed in) and `ended` (the user is signed out) get the reason in words.
    */
   start(handlers) {
     this.#handlers = handlers;
@@ -114,9 +114,9 @@ export class Login extends Changing {
     };
   }
 
-  /** Go to the provider: in a window of its own when `apart`, so that what was typed here stays. */
+  /** Go to the provider: in a window of its own if `apart`, so that what was typed here stays. */
   async begin(apart) {
-    // Opened before anything is waited for: a browser lets a click open a window, and nothing that comes later.
+    // Opened before anything is awaited: browsers allow a new window only during a click.
     const opened = apart ? window.open("", "_blank", "popup,width=520,height=720") : null;
     try {
       const { library, metadata } = await this.#provider();
@@ -155,14 +155,14 @@ export class Login extends Changing {
     }
   }
 
-  /** Renew this session's token before it ends, as long as the provider does. */
+  /** Renew this session's token before it expires, as long as the provider allows it. */
   keep(session) {
     this.#session = session;
     this.#claim();
     this.#plan();
   }
 
-  /** Forget what renews and ends a session; a token that was pasted or linked has none. */
+  /** Forget the refresh token and the timer of a session; a token that was pasted or linked has none. */
   forget() {
     clearTimeout(this.#timer);
     this.#release();
@@ -171,7 +171,7 @@ export class Login extends Changing {
     this.#say(null);
   }
 
-  /** Resolves at once while the token holds; after its end (this machine slept, say) when its renewal was tried. */
+  /** Resolves at once while the token is valid; once it has expired (after sleep, say), when its renewal was tried. */
   async fresh() {
     if (this.#session === null || this.#session.expiresAt > clock.now() || !this.holds || this.#pauseMs > 0) return;
     await Promise.race([this.#granted, sleep(RELEASE_MS)]);
@@ -179,12 +179,12 @@ export class Login extends Changing {
   }
 
   /**
-   * The address at which the provider signs out whoever signed in there, null for others; raises LoginError. No token is
-   * in it, because addresses are kept: the provider may ask whether it is meant.
+   * The address at which the provider signs out its user, null for other sessions; throws LoginError. It holds no token,
+   * because addresses are logged: the provider may ask for confirmation.
    */
   async signOutAddress() {
     if (!this.holds) return null;
-    this.#metadata = null; // asked anew, so that nobody is sent to a provider that is away
+    this.#metadata = null; // read again, so that nobody is sent to a provider that is down
     try {
       const { metadata } = await this.#provider();
       if (metadata.end_session_endpoint === undefined) return null;
@@ -220,7 +220,7 @@ export class Login extends Changing {
     }
   }
 
-  /** The session that a provider's tokens begin or go on with; they are kept for this tab, with what was `kept`. */
+  /** The session that a provider's tokens start or continue; they are stored for this tab, together with `kept`. */
   #sessionOf(tokens, kept) {
     const token = tokens[this.#told.kind];
     if (token === undefined) throw new LoginError(`The provider gave no ${this.#told.kind.replace("_", " ")}.`);
@@ -234,19 +234,19 @@ export class Login extends Changing {
     return session;
   }
 
-  /** So long nothing is renewed again. */
+  /** How long to wait before the next renewal. */
   get #pauseMs() {
     return Math.max(0, this.#renewed + LEAST_BETWEEN_MS - performance.now());
   }
 
-  /** Whether this tab is the one that renews. */
+  /** Whether this is the tab that renews. */
   get #renews() {
     return this.holds && renewal().id === this.#claimed;
   }
 
   /**
-   * Renew in this tab, as soon as no other one does. One that was duplicated has the same refresh token, and a provider
-   * for whom it is good once would end the sign-in of both.
+   * Renew in this tab once no other tab does. A duplicated tab has the same refresh token, and a provider that accepts
+   * it only once would end the sign-in of both.
    */
   #claim() {
     this.#release();
@@ -273,7 +273,7 @@ export class Login extends Changing {
     else this.#timer = setTimeout(() => this.#plan(), Math.min(wait, LONGEST_TIMER_MS));
   }
 
-  /** Renew (single flight): callers meanwhile wait for the same renewal. */
+  /** Renew (single flight): concurrent callers wait for the same renewal. */
   #renewOnce() {
     this.#renewing ??= this.#renew().finally(() => (this.#renewing = null));
     return this.#renewing;
@@ -287,7 +287,7 @@ export class Login extends Changing {
         const { refresh_token } = renewal();
         const response = await library.refreshTokenGrantRequest(metadata, client, library.None(), refresh_token, options());
         const tokens = await library.processRefreshTokenResponse(metadata, client, response);
-        if (this.#session !== before) return; // signed out, or in anew, meanwhile
+        if (this.#session !== before) return; // signed out, or in again, meanwhile
         if (readToken(tokens[this.#told.kind] ?? "").user !== before.user) throw new LoginError(ENDED);
         this.#session = this.#sessionOf(tokens, renewal());
         this.#renewed = performance.now();
@@ -311,12 +311,12 @@ export class Login extends Changing {
     }
   }
 
-  /** The library, and what the provider says of itself. */
+  /** The library and the provider's metadata. */
   async #provider() {
     if (!isSecureContext) throw new LoginError("A browser signs in at a provider only from a page of https, or of this machine.");
     const library = (this.#library ??= await import("./oauth4webapi.js"));
     const { clientId, issuer, origins } = this.#told;
-    const plain = issuer.protocol === "http:"; // of this machine: the server takes no other
+    const plain = issuer.protocol === "http:"; // on this machine: the server accepts no other
     const options = () => ({ [library.allowInsecureRequests]: plain, signal: AbortSignal.timeout(ANSWER_MS) });
     if (this.#metadata === null) {
       const response = await library.discoveryRequest(issuer, { algorithm: "oidc", ...options() });
@@ -336,7 +336,7 @@ export class Login extends Changing {
     return { library, metadata: this.#metadata, client, options };
   }
 
-  /** A page of the provider's to go to; never anything but a page on the web. */
+  /** The address of a provider's page; throws unless its scheme is https or the issuer's. */
   #pageOf(metadata, name) {
     const address = new URL(metadata[name]);
     if (address.protocol !== "https:" && address.protocol !== this.#told.issuer.protocol) {
@@ -363,20 +363,20 @@ export class Login extends Changing {
   }
 }
 
-/** This page's own address, and never one from a parameter: where the provider sends people back to. */
+/** This page's own address, never one from a parameter: where the provider sends users back to. */
 const ownAddress = () => location.origin + location.pathname;
 
-/** Learn the server's time, by which the provider's tokens are looked at: this machine's clock may be wrong. */
+/** Learn the server's time, by which the provider's tokens are checked: this machine's clock may be wrong. */
 async function learnTime() {
   try {
     const answer = await fetch("health", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
     clock.learn(answer.headers.get("Date"));
   } catch {
-    // then by this machine's
+    // then use this machine's
   }
 }
 
-/** The provider's answer in the address, which is taken out of the address bar; null when there is none. */
+/** The provider's answer in the address, which is removed from the address bar; null if there is none. */
 function takeAnswer() {
   const parameters = new URLSearchParams(location.search);
   if (!parameters.has("state") || !(parameters.has("code") || parameters.has("error"))) return null;
@@ -384,7 +384,7 @@ function takeAnswer() {
   return parameters;
 }
 
-/** What this tab had begun under that state, which nobody gets again, and back to where it was; null when it had not. */
+/** Take the sign-in that this tab began with this state, and return to where it was; null if there is none. */
 function takeBegun(state) {
   const begun = JSON.parse(sessionStorage.getItem(BEGUN));
   if (begun?.state !== state) return null;

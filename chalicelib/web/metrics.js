@@ -1,4 +1,4 @@
-// The metrics of the local servers, in the Prometheus text form, and what they come to between two looks.
+// The metrics of the local servers, in the Prometheus text format, and the change between two reads.
 
 const SAMPLE = /^(\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
@@ -29,7 +29,7 @@ export function parseMetrics(text) {
   return samples;
 }
 
-/** What is counted so far, at a time in milliseconds. */
+/** The counts so far, at a time in milliseconds. */
 export function countsOf(samples, at) {
   const counts = {
     at,
@@ -62,7 +62,7 @@ function kindOf(outcome) {
   return REJECTED.has(outcome) ? "rejected" : FAILED.has(outcome) ? "failed" : "refused";
 }
 
-/** What happened between two counts of the same server; null when it was started anew in between. */
+/** The change between two counts of the same server; null if it was restarted in between. */
 export function between(before, now) {
   const seconds = (now.at - before.at) / 1000;
   const commands = [];
@@ -86,8 +86,8 @@ function allOf(commands) {
 }
 
 /**
- * The seconds below which the share `q` of what is counted stays, reckoned within its bucket as if what is in there
- * were spread evenly; null for nothing, Infinity for what is beyond the last end.
+ * The seconds that the share `q` of the counts stays below, interpolated within its bucket; null for no counts,
+ * Infinity beyond the last bucket.
  */
 export function quantile({ count, buckets }, q) {
   if (count === 0) return null;
@@ -100,7 +100,7 @@ export function quantile({ count, buckets }, q) {
   return Infinity;
 }
 
-/** The counts of several servers, or steps of them, put together as those of one. */
+/** The counts of several servers, or steps of them, added up. */
 export function together(steps) {
   const commands = new Map();
   const outcomes = {};
@@ -116,7 +116,7 @@ export function together(steps) {
   return { commands: [...commands.values()], outcomes, all: allOf([...commands.values()]), rate: [...commands.values()].reduce((total, { rate }) => total + rate, 0) };
 }
 
-/** What several servers have counted since each was started. */
+/** The counts of several servers, each since its start. */
 export function summed(counts) {
   const sum = { outcomes: {}, codes: new Map(), quotes: {}, sweeps: {}, commands: new Map() };
   const addTo = (into, from) => {
@@ -132,6 +132,6 @@ export function summed(counts) {
       for (const [le, value] of buckets) command.buckets.set(le, (command.buckets.get(le) ?? 0) + value);
     }
   }
-  sum.sweeps = counts.at(-1)?.sweeps ?? {}; // those of the stack's one ticker, of which every server tells
+  sum.sweeps = counts.at(-1)?.sweeps ?? {}; // from the stack's only ticker, which every server reports
   return sum;
 }

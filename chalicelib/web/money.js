@@ -9,7 +9,7 @@ export function centsOf(text) {
   return BigInt(whole) * 100n + BigInt(part.padEnd(2, "0"));
 }
 
-/** What a person typed or pasted, such as "1,000.50", "$50" or ".5": `{cents}`, or `{wrong}` in words. */
+/** What a user typed or pasted, such as "1,000.50", "$50" or ".5": `{cents}`, or `{wrong}` in words. */
 export function readAmount(typed, what = "An amount") {
   const text = typed.trim();
   if (text === "") return { wrong: `Enter ${what.toLowerCase()}.` };
@@ -24,12 +24,12 @@ export function readAmount(typed, what = "An amount") {
   return { cents };
 }
 
-/** As the server takes it: "4712.10". */
+/** As the server expects it: "4712.10". */
 export function wireOf(cents) {
   return `${cents / 100n}.${String(cents % 100n).padStart(2, "0")}`;
 }
 
-/** As a person reads it: "$4,712.10". */
+/** As shown to users: "$4,712.10". */
 export function shown(cents) {
   const sign = cents < 0n ? "−" : "";
   const [whole, part] = wireOf(cents < 0n ? -cents : cents).split(".");
@@ -45,7 +45,7 @@ export function distance(from, to) {
   return `${sign}${tenths / 10n}.${tenths % 10n}%`;
 }
 
-/** What a person typed as a number of shares: `{shares}`, or `{wrong}` in words. */
+/** What a user typed as a number of shares: `{shares}`, or `{wrong}` in words. */
 export function readShares(typed) {
   const text = typed.trim().replaceAll(",", "");
   if (text === "") return { wrong: "Enter a number of shares." };
@@ -54,5 +54,5 @@ export function readShares(typed) {
   return shares === 0n ? { wrong: "At least one share." } : { shares };
 }
 
-/** A gain as a signed percentage of what it cost; null where nothing was paid. */
+/** A gain as a signed percentage of its cost; null if the cost is 0. */
 export const gainShare = (cost, worth) => (cost > 0n ? distance(cost, worth) : null);

@@ -1,4 +1,4 @@
-// Pending orders: each with what is left of its 60 s. Only the newest of a side can be settled: last in, first out.
+// Pending orders, each with the rest of its 60 s. Only the newest of a side can be settled: last in, first out.
 
 import { clock, minutesAndSeconds, useChanging } from "./changes.js";
 import { Button, Outcome, useSending, Wrong } from "./form.js";
@@ -8,7 +8,7 @@ import { centsOf, shown } from "./money.js";
 
 const LIFETIME_MS = 60_000;
 const WARNED_MS = 15_000;
-const DOUBLE_CLICK_MS = 600; // the button of the next order comes to where the one before it was
+const DOUBLE_CLICK_MS = 600; // the button of the next order moves to where the last one was
 
 const nameOf = (order, side) => `${side} of ${plural(order.shares, "share")} of ${order.symbol}`;
 const valueOf = (order) => shown(centsOf(order.cost ?? order.proceeds));
@@ -24,7 +24,7 @@ export function Orders({ account }) {
   <//>`;
 }
 
-/** Says 15 s before an order runs out that it will: seen, and read out once for each. */
+/** Warns 15 s before an order expires; read out once for each order. */
 function Warning({ account }) {
   useChanging(clock);
   const { pending_buys: buys, pending_sells: sells } = account.view;
@@ -42,7 +42,7 @@ function Stack({ account, side, orders }) {
   const list = useList(orders.toReversed(), { text: (order) => order.symbol, sorts: {}, limit: 8 });
   const settle = (how, order) => async () => {
     const { at, below, done } = settled.current;
-    if (done === order.order && done !== null) return; // it stands there until the account is read
+    if (done === order.order && done !== null) return; // it is shown until the account is read
     if (performance.now() - at < DOUBLE_CLICK_MS && below.includes(order.order)) return;
     settled.current = { at: performance.now(), below: orders.map((one) => one.order).filter((number) => number !== order.order) };
     const was = await sending.submit([how, side, order.order], async ({ key, waiting }) => {
@@ -71,7 +71,7 @@ function Stack({ account, side, orders }) {
   </div>`;
 }
 
-/** What to say when the order that was meant is not the newest any more. */
+/** What to say when the chosen order is no longer the newest. */
 function changedInWords(account, side, order, how) {
   const orders = account.view[`pending_${side}s`];
   const there = orders.some((other) => other.order === order.order);

@@ -1,4 +1,4 @@
-// The price of a symbol: how old it is, and the prices that the system has seen of it.
+// The price of a symbol: its age, and the past prices that the system has seen.
 
 import { age, clock, timeOfDay, useChanging } from "./changes.js";
 import { Line } from "./chart.js";
@@ -6,14 +6,14 @@ import { useEffect, useState } from "./hooks.js";
 import { html, Money, plural } from "./html.js";
 import { centsOf, shown } from "./money.js";
 
-/** A price with its age, which grows while one looks. */
+/** A price with its age, which counts up. */
 export function PriceAge({ quote }) {
   useChanging(clock);
   const passed = clock.now() - quote.at;
   return html`<span class=${clock.now() < quote.validUntil ? "age" : "age old"}>${age(passed)}${passed >= 2000 && " old"}</span>`;
 }
 
-/** The price of a symbol, large, with the chart of those seen. */
+/** The price of a symbol, large, with a chart of past prices. */
 export function Quote({ account, symbol }) {
   const quote = account.prices.get(symbol);
   if (quote === undefined) {

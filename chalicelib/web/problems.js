@@ -1,4 +1,4 @@
-// What went wrong, in words, and beside which field it belongs.
+// Errors in words, with the field each belongs to.
 
 import { GivenUp, Unreachable } from "./api.js";
 
@@ -26,7 +26,7 @@ const WORDS = {
   not_found: [null, "There is nothing by this name."],
 };
 
-// What says nothing of the command itself: why, and what to do.
+// Errors that do not concern the command itself: why, and what to do.
 const ASIDE = {
   unauthorized: ["You are no longer signed in", "Sign in and send it again."],
   rate_limited: ["These are too many commands", "Send it again later."],
@@ -40,7 +40,7 @@ const ASIDE = {
   unknown_data_version: ["The server is being upgraded", "Send it again later."],
 };
 
-/** `{field, text}` for an error of `api.js`; `field` is null for what is not about one. */
+/** `{field, text}` for an error of `api.js`; `field` is null if it concerns none. */
 export function inWords(error) {
   if (error instanceof Unreachable) return { field: null, text: said(error, "The server did not answer", "Send it again.") };
   if (error instanceof GivenUp) return { field: null, text: "Gave up: no answer came. Nothing was changed." };
@@ -57,7 +57,7 @@ export function inWords(error) {
   return { field, text: says ? `${words} (${detail})` : words };
 }
 
-/** Nothing was changed, or nobody knows: the form keeps the key of the latter, and sends it again. */
+/** Nothing was changed, or the outcome is unknown: then the form keeps the key and sends it again. */
 function said({ mayBeDone }, why, what) {
   return mayBeDone ? `${why}: it may have been done. ${what} It is then done once.` : `${why}; nothing was changed. ${what}`;
 }

@@ -1,9 +1,9 @@
-// Who is signed in: a bearer token, kept for this tab only.
+// Who is signed in: a bearer token, stored for this tab only.
 
 const PLACE = "day-trading.token";
 const USER = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** The token in the address's fragment (`#token=...`), which is taken out of the address bar; null when there is none. */
+/** The token in the address's fragment (`#token=...`), which is removed from the address bar; null if there is none. */
 export function tokenFromAddress() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token !== null) history.replaceState(null, "", location.pathname + location.search);
@@ -16,8 +16,8 @@ export const forgetToken = () => sessionStorage.removeItem(PLACE);
 export const forgetEverything = () => sessionStorage.clear();
 
 /**
- * What a token says of its bearer: `{token, user, role, expiresAt}`, the last in milliseconds; or `{wrong}` in words.
- * Only for show: what the bearer may do is the server's to decide.
+ * The claims of a token: `{token, user, role, expiresAt}`, the last in milliseconds; or `{wrong}` in words.
+ * For display only: the server decides what the user may do.
  */
 export function readToken(typed) {
   const token = typed.trim().replace(/^Bearer\s+/i, "");

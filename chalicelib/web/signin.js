@@ -1,4 +1,4 @@
-// Signing in: at the provider, where there is one, or with a token.
+// Signing in: at the provider, if there is one, or with a token.
 
 import { useEffect, useRef, useState } from "./hooks.js";
 import { Button, Field, Form, Outcome, useSending, Wrong } from "./form.js";
@@ -6,8 +6,8 @@ import { html } from "./html.js";
 import { readToken } from "./session.js";
 
 /**
- * `why` says why one has to sign in; `signIn` is given a read token; `login` is null without a provider. `stays`: what
- * was typed is behind this form, and to stay.
+ * `why` says why a sign-in is needed; `signIn` gets a parsed token; `login` is null without a provider. `stays`: what
+ * was typed is behind this form, and is kept.
  */
 export function SignIn({ why, signIn, login, stays }) {
   const form = useRef(null);

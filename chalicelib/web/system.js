@@ -1,4 +1,4 @@
-// The live view of the system, for operators, from the metrics of the local servers.
+// The live view of the system for operators, from the metrics of the local servers.
 
 import { useChanging } from "./changes.js";
 import { Line } from "./chart.js";
@@ -9,13 +9,13 @@ import { nameOf } from "./history.js";
 import { inWords } from "./problems.js";
 
 const EVERY_MS = 2_000;
-const FIRST_MS = 500; // until the second look, with which there is something to tell
+const FIRST_MS = 500; // until the second read, the first with something to show
 const KEPT = 60;
-const FORGOTTEN_MS = 30_000; // a server that has not answered for so long
+const FORGOTTEN_MS = 30_000; // after this a server that has not answered is dropped
 
 /**
- * Look at the metrics every 2 s while the page is seen; `absent` where there are no metrics, as in the
- * cloud. Behind a proxy each look may be answered by another server: `servers` has all that have been seen lately.
+ * Read the metrics every 2 s while the page is visible; `absent` where there are no metrics, as in the cloud. Behind a
+ * proxy each read may be answered by another server: `servers` has all that answered recently.
  */
 function useSystem(api) {
   const [view, setView] = useState({ history: [], servers: [] });
@@ -46,7 +46,7 @@ function useSystem(api) {
   return view;
 }
 
-/** Look at one server's metrics, and note in `last` what happened since its last look. */
+/** Read one server's metrics, and store in `last` the change since its last read. */
 async function metricsOf(api, last) {
   try {
     const counts = countsOf(parseMetrics(await api.text("metrics", { patienceMs: 0 })), performance.now());
@@ -60,7 +60,7 @@ async function metricsOf(api, last) {
   }
 }
 
-/** What /health has answered, undefined before it has and null when there was no answer. */
+/** The latest answer of /health, undefined before the first and null if there was none. */
 function healthInWords(answer) {
   if (answer === undefined) return { well: true, words: "" };
   if (answer === null) return { well: false, words: "The server does not answer." };
@@ -110,7 +110,7 @@ export function System({ api }) {
 const many = (count) => count.toLocaleString("en-US");
 const rate = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
-/** What a percentile is in words: a reckoning within a bucket, so two digits are all that it tells. */
+/** A percentile in words: it is interpolated within a bucket, so two digits are all that it tells. */
 function took(seconds) {
   if (seconds === null) return "—";
   if (seconds === Infinity) return "over 10 s";

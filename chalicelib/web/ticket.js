@@ -1,5 +1,5 @@
-// What moves money: the order ticket (a symbol's price, then buy or sell, with shares and cost shown before anything is
-// sent), and adding cash.
+// Moving money: the order ticket (a symbol's price, then buy or sell, with shares and cost shown before it is sent),
+// and adding cash.
 
 import { Button, Choice, Field, Form, Outcome, Sure, useSending, Wrong } from "./form.js";
 import { useEffect, useState } from "./hooks.js";
@@ -9,10 +9,10 @@ import { Quote } from "./prices.js";
 
 const SYMBOL = /^[A-Za-z]{1,3}$/;
 
-/** From here on the person is asked whether that is right. */
+/** The user must confirm amounts from here on. */
 export const UNUSUAL_CENTS = 10_000_000n;
 
-/** What a person typed as a symbol, in upper case; throws Wrong. */
+/** What a user typed as a symbol, in upper case; throws Wrong. */
 export function readSymbol(typed) {
   const symbol = typed.trim();
   if (symbol === "") throw new Wrong("symbol", "Enter a symbol, such as ABC.");
@@ -20,17 +20,17 @@ export function readSymbol(typed) {
   return symbol.toUpperCase();
 }
 
-/** What a person typed as a symbol, in upper case; "" for none. */
+/** What a user typed as a symbol, in upper case; "" for none. */
 export const symbolIn = (typed) => (SYMBOL.test(typed.trim()) ? typed.trim().toUpperCase() : "");
 
-/** What a person typed as an amount, in cents; throws Wrong. */
+/** What a user typed as an amount, in cents; throws Wrong. */
 export function readCents(field, typed, what) {
   const { cents, wrong } = readAmount(typed, what);
   if (wrong !== undefined) throw new Wrong(field, wrong);
   return cents;
 }
 
-/** What an amount comes to at a price: shares and their value, or what is wrong with it. */
+/** What an amount buys at a price: shares and their value, or what is wrong with it. */
 function reckon(unit, typed, price) {
   if (unit === "dollars") {
     const { cents, wrong } = readAmount(typed);
@@ -40,7 +40,7 @@ function reckon(unit, typed, price) {
   return wrong === undefined ? { shares, value: shares * price.cents, cents: shares * price.cents } : { wrong };
 }
 
-/** `order` is what a person has begun elsewhere: `{symbol, side, all}`; `change` changes parts of it. */
+/** `order` was begun elsewhere on the page: `{symbol, side, all}`; `change` changes parts of it. */
 export function Ticket({ account, order, change }) {
   const { symbol, side } = order;
   const [unit, setUnit] = useState("dollars");
@@ -67,7 +67,7 @@ export function Ticket({ account, order, change }) {
       return `${quote.symbol} is at ${shown(quote.cents)}.`;
     });
 
-  /** All shares that are held, or all that the cash buys. */
+  /** All shares held, or all that the cash buys. */
   function takeAll() {
     if (side === "sell") {
       setUnit("shares");
@@ -140,7 +140,7 @@ function Preview({ account, side, symbol, price, reckoned, held }) {
   </dl>`;
 }
 
-/** Putting cash into the account. */
+/** Adding cash to the account. */
 export function AddCash({ account }) {
   const [amount, setAmount] = useState("");
   const sending = useSending();

@@ -1,4 +1,4 @@
-// Triggers: what waits for a price, how far that is, and the form that sets them.
+// Triggers: the orders that wait for a price, how far away it is, and the form that sets them.
 
 import { throwFault } from "./api.js";
 import { Button, Choice, Field, Form, Outcome, Sure, useSending, Wrong } from "./form.js";
@@ -32,7 +32,7 @@ export function Triggers({ account }) {
   <//>`;
 }
 
-/** How far the price of a trigger is from today's, as a share of it; for sorting only. */
+/** How far the price of a trigger is from the current one, as a share of it; for sorting only. */
 function farOf(account, { symbol, price }) {
   const quote = account.prices.get(symbol);
   return price === null || quote === undefined ? Infinity : Math.abs(Number(centsOf(price) - quote.cents)) / Number(quote.cents);
@@ -56,7 +56,7 @@ function Trigger({ account, trigger, cancel, sending }) {
   </li>`;
 }
 
-/** What is unusual about a trigger at today's price, in words; null for nothing. */
+/** What is unusual about a trigger at the current price, in words; null for nothing. */
 export function unusual(side, at, quote, amount) {
   if (at !== null && quote !== undefined) {
     const now = shown(quote.cents);
@@ -111,7 +111,7 @@ function SetTrigger({ account }) {
   <//>`;
 }
 
-/** Today's price; undefined when it cannot be had: then a trigger can still be set, and nothing is said of it. */
+/** The current price; undefined if there is none: then a trigger can still be set, without a warning. */
 async function todaysPrice(account, symbol) {
   try {
     return account.current(symbol) ?? (await account.price(symbol, { patienceMs: 0 }));
@@ -139,7 +139,7 @@ function TriggerPreview({ account, side, symbol, amount, price, existing }) {
     ${why !== null && html`<p class="notice">${why}</p>`}`;
 }
 
-/** Set the price of a trigger; what is wrong with it belongs to the field of the price. */
+/** Set the price of a trigger; its errors belong to the price field. */
 async function setPriceOf(account, side, symbol, cents, amountIsSet, options) {
   try {
     await account.command(`set-${side}-trigger`, { symbol, price: wireOf(cents) }, options);

@@ -1,4 +1,4 @@
-// What somebody sees who is signed in: a trader its account; an operator any account, everybody's log and the system.
+// What a signed-in user sees: a trader their account; an operator any account, the log of all users and the system.
 
 import { Account } from "./account.js";
 import { useChanging } from "./changes.js";
@@ -28,7 +28,7 @@ const isEmpty = ({ cash, positions, pending_buys: buys, buy_triggers: triggers }
 function AccountView({ api, user, viewer }) {
   const account = useMemo(() => new Account(api, user, viewer), [api, user]);
   const [order, setOrder] = useState({ symbol: "", side: "buy", all: 0 });
-  const [wasEmpty, setWasEmpty] = useState(null); // on arrival: what one types in does not move meanwhile
+  const [wasEmpty, setWasEmpty] = useState(null); // set once, on arrival: the form must not move while it is used
   useChanging(account);
   useEffect(() => account.open(), [account]);
   const read = account.view !== null;
@@ -71,13 +71,13 @@ function AccountView({ api, user, viewer }) {
 const SYSTEM = "#/system";
 const addressOf = (user) => (user === null ? SYSTEM : `#/users/${user}`);
 
-/** The user that the address names, null for the system. */
+/** The user in the address, null for the system. */
 function userInAddress() {
   const user = /^#\/users\/(.+)$/.exec(location.hash)?.[1] ?? null;
   return user !== null && USER.test(user) ? user : null;
 }
 
-/** Where the operator is, in the address: Back and Reload work. */
+/** The operator's place, in the address: Back and Reload work. */
 function useAddress() {
   const [user, setUser] = useState(userInAddress);
   useEffect(() => {
@@ -88,7 +88,7 @@ function useAddress() {
   return user;
 }
 
-/** The system as it runs, whose modules a trader needs not. */
+/** The live view of the system; traders do not load its modules. */
 function LateSystem({ api }) {
   const [System, setSystem] = useState(null);
   const [missing, setMissing] = useState(false);
