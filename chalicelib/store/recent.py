@@ -12,8 +12,8 @@ STALE_SHARE = 0.3
 A stale record costs a failed write and a read; a current one saves a read. A read costs about half a write.
 """
 
-_WEIGHT = 1 / 16
-"""The weight of the latest observation in the moving average, which turns round in some ten observations."""
+_OBSERVATIONS = 64
+"""The length of the moving average. Over 16, a share of one half often falls below STALE_SHARE by chance."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class RecentRecords:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = concurrency.Lock()
         self._stale_share = 0.0
+        self._observations = 0
 
     @property
     def is_worth_it(self) -> bool:
@@ -83,7 +84,8 @@ class RecentRecords:
             self._kept.pop(user, None)
 
     def _observe(self, *, is_stale: bool) -> None:
-        self._stale_share += (is_stale - self._stale_share) * _WEIGHT
+        self._observations = min(self._observations + 1, _OBSERVATIONS)
+        self._stale_share += (is_stale - self._stale_share) / self._observations
 
     def _put(self, record: Record) -> None:
         """Keep a record unless one at least as new is here, which may know more; called with the lock held."""

@@ -22,14 +22,18 @@ class Finds(monitoring.CommandListener):
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.in_flight: set[int] = set()
+        self.most_in_flight = 0
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         if event.command_name == "find":
             users = event.command["filter"]["_id"]
             self.sizes.append(len(users["$in"]) if isinstance(users, Mapping) else 1)
+            self.in_flight.add(event.request_id)
+            self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Do nothing."""
+        self.in_flight.discard(event.request_id)
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Do nothing."""
@@ -95,9 +99,10 @@ def watched(mongo_uri: str, mongo_database: str) -> Iterator[tuple[Collection[Do
 def test_reads_that_wait_go_out_as_one_query(watched: tuple[Collection[Document], Finds]) -> None:
     accounts, finds = watched
     accounts.insert_many([{"_id": f"user{number}", STATE: [{"version": 1}]} for number in range(64)])
-    reader = GroupReader(accounts, 16, at_once=1)
+    reader = GroupReader(accounts, 16)
     with ThreadPoolExecutor(64) as pool:
         list(pool.map(lambda number: reader.read(f"user{number}", ""), range(64)))
     assert sum(finds.sizes) == 64
     assert max(finds.sizes) <= 16
     assert len(finds.sizes) < 64
+    assert finds.most_in_flight == 1

@@ -1,5 +1,7 @@
 """Kept records are used where that has been paying (SPEC.md section 8)."""
 
+import random
+
 from chalicelib.domain.account import Account
 from chalicelib.store.key_filter import KeyFilter
 from chalicelib.store.recent import RecentRecords
@@ -38,6 +40,17 @@ def test_a_process_whose_records_are_stale_stops_using_them() -> None:
     recent = RecentRecords(10)
     lose(recent, 20)
     assert not recent.is_worth_it
+
+
+def test_records_of_which_half_are_stale_are_not_used_by_chance() -> None:
+    """As on two servers that get the requests of each user in turn, or at random."""
+    recent, draw, version = RecentRecords(10), random.Random(1), 1
+    used = 0
+    for _ in range(5_000):
+        version += draw.random() < 0.5
+        recent.note_read(record(version))
+        used += recent.is_worth_it
+    assert used <= 10  # until enough was known
 
 
 def test_a_lost_race_on_a_record_that_was_just_read_says_nothing_about_keeping() -> None:

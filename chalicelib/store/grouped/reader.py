@@ -11,9 +11,6 @@ from chalicelib.store.grouped.batcher import Batcher, MakeBatcher, untold
 from chalicelib.store.readers import Block, projection
 from chalicelib.store.writers import outcomes
 
-QUERIES_AT_ONCE = 2
-"""While MongoDB answers one, the next is on its way."""
-
 
 class _Read(NamedTuple):
     user: str
@@ -21,8 +18,10 @@ class _Read(NamedTuple):
 
 
 class GroupReader:
-    """Reads accounts in queries of up to `limit` accounts.
+    """Reads accounts in queries of up to `limit` accounts, one query at a time.
 
+    The cost of a query hardly depends on how many accounts it reads, and unlike a write it waits for no journal: what
+    arrives while one is in flight makes the next one larger.
     A query begins after every read in it was requested, so it returns nothing older than a single read would.
     """
 
@@ -30,13 +29,12 @@ class GroupReader:
         self,
         accounts: Collection[Document],
         limit: int,
-        at_once: int = QUERIES_AT_ONCE,
         make_batcher: MakeBatcher = Batcher,
         told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
         self._told = told
-        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, at_once)
+        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, 1)
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:  # noqa: ARG002
         """Return a user's document, or None if there is none; raises UnknownOutcomeError.
