@@ -196,7 +196,7 @@ class UnknownDataVersionError(UnavailableError):
 
     def __init__(self, found: int | None, known: int) -> None:
         data = {
-            None: "the data bear no version",
+            None: "the data have no version",
             MIGRATING: "a migration of the data was begun and has not come to its end",
         }.get(found, f"the data are of version {found}")
         is_old = found is None or found < known

@@ -64,7 +64,7 @@ def test_an_account_of_an_older_build_goes_on_where_it_was(
     settings: Settings, database: Database[Document], monkeypatch: pytest.MonkeyPatch, form: int
 ) -> None:
     put(database, form)
-    refuses(settings, "bear no version")
+    refuses(settings, "have no version")
     assert run(settings, monkeypatch, "--anyway") == 0
     assert missing_indexes(database) == []
     shop = Shop(settings, recent=0)

@@ -132,7 +132,7 @@ def test_data_of_another_form_are_neither_read_nor_written(
     with pytest.raises(UnknownDataVersionError) as raised:
         shop.does("ADD", amount="1.00")
     shop.close()
-    says = "bear no version" if version is None else f"are of version {version}"
+    says = "have no version" if version is None else f"are of version {version}"
     assert says in str(raised.value)
     assert ("infra.migrate" in str(raised.value)) is (version is None or version < DATA_VERSION)
     assert {name: list(database[name].find()) for name in before} == before
@@ -217,7 +217,7 @@ def test_a_server_refuses_to_start_on_data_of_another_form_and_says_what_to_do(
         command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode in {1, 2}
-    assert "the data bear no version" in ended.stdout + ended.stderr
+    assert "the data have no version" in ended.stdout + ended.stderr
     assert "`python -m infra.migrate`" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert database["accounts"].find_one() == OLD_ACCOUNT
