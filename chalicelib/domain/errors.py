@@ -197,10 +197,10 @@ class UnknownDataVersionError(UnavailableError):
     def __init__(self, found: int | None, known: int) -> None:
         data = {
             None: "the data have no version",
-            MIGRATING: "a migration of the data was begun and has not come to its end",
-        }.get(found, f"the data are of version {found}")
+            MIGRATING: "a migration of the data has not finished",
+        }.get(found, f"the data have version {found}")
         is_old = found is None or found < known
-        remedy = "stop all servers and run `python -m infra.migrate`" if is_old else "deploy the build that they are of"
+        remedy = "stop all servers and run `python -m infra.migrate`" if is_old else "deploy the newer build"
         super().__init__(
             f"{data}, this build works on version {known}; operators: {remedy}",
             UNKNOWN_DATA_RETRY_SECONDS,

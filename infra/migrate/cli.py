@@ -86,7 +86,7 @@ def _run(database: Database[Document], options: argparse.Namespace) -> int:
     version = version_of(database)
     if version is not None and version > DATA_VERSION:
         raise MigrationError(
-            f"the data are of version {version}, this build works on {DATA_VERSION}: use the newer build"
+            f"the data have version {version}, this build works on {DATA_VERSION}: use the newer build"
         )
     servers = servers_of(database)
     if servers and not options.dry_run and not options.anyway:
@@ -102,7 +102,7 @@ def _run(database: Database[Document], options: argparse.Namespace) -> int:
         return 0
     began = time.monotonic()
     outcome = migrate(database, _Progress())
-    print(f"{_told(outcome)}; the data are of version {DATA_VERSION} now, after {time.monotonic() - began:.1f} s")
+    print(f"{_told(outcome)}; the data have version {DATA_VERSION} now, after {time.monotonic() - began:.1f} s")
     return 0
 
 

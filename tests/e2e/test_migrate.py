@@ -36,7 +36,7 @@ def test_a_stack_with_older_data_is_taken_over_and_starts_again(stack: StartStac
     assert first.stop() == 0
     done = run(first.data)
     assert done.returncode == 0, done.stderr
-    assert "1 accounts of version 2; the data are of version 3" in done.stdout
+    assert "1 accounts of version 2; the data have version 3" in done.stdout
     again = stack("--quote-source", "fixed:10.00", data=first.data)
     request.full_url = f"{again.url}/users/jane/add"
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310

@@ -106,7 +106,7 @@ def test_done_again_it_does_nothing(
     assert run(settings, monkeypatch, "--anyway") == 0
     before = list(database["accounts"].find())
     assert run(settings, monkeypatch, "--anyway") == 0
-    assert "no account of an older version; the data are of version 3" in capsys.readouterr().out
+    assert "no account of an older version; the data have version 3" in capsys.readouterr().out
     assert list(database["accounts"].find()) == before
     assert database["meta"].find_one() == {"_id": "data", "version": DATA_VERSION, "processes": 0}
 
@@ -131,7 +131,7 @@ def test_one_that_was_interrupted_goes_on_and_nobody_trades_meanwhile(
         migrate(database, interrupt)
     assert 0 < database["accounts"].count_documents({STATE: {"$exists": True}}) < 452
     assert database["meta"].count_documents({"version": MIGRATING}) == 1
-    refuses(settings, "a migration of the data was begun and has not come to its end")
+    refuses(settings, "a migration of the data has not finished")
     migrate(database, lambda *_: None)
     assert database["accounts"].count_documents({STATE: {"$exists": True}}) == 452
     shop = Shop(settings)

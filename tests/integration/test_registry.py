@@ -132,7 +132,7 @@ def test_data_of_another_form_are_neither_read_nor_written(
     with pytest.raises(UnknownDataVersionError) as raised:
         shop.does("ADD", amount="1.00")
     shop.close()
-    says = "have no version" if version is None else f"are of version {version}"
+    says = "have no version" if version is None else f"have version {version}"
     assert says in str(raised.value)
     assert ("infra.migrate" in str(raised.value)) is (version is None or version < DATA_VERSION)
     assert {name: list(database[name].find()) for name in before} == before
@@ -177,7 +177,7 @@ def test_health_and_commands_say_that_the_data_are_of_another_form(api: Api, dat
     database["meta"].update_one({}, {"$set": {"version": DATA_VERSION + 1}})
     reply = api.get("/health")
     assert (reply.status, reply.code, reply.headers["retry-after"]) == (503, "unknown_data_version", "30")
-    assert reply.body["detail"].startswith(f"down: data: the data are of version {DATA_VERSION + 1}")
+    assert reply.body["detail"].startswith(f"down: data: the data have version {DATA_VERSION + 1}")
 
 
 def test_a_command_on_data_of_another_form_is_a_503_of_its_own(api: Api, database: Database[Document]) -> None:
