@@ -20,10 +20,10 @@ Block = str | None
 _FILTER_FIELDS = {"keyed", "keys"}
 _NOT_READ = {"open", "armed", *_FILTER_FIELDS}
 _ACCOUNT = {
-    f"{STATE}.{field}": 1
+    f"{STATE}.{field}": True  # a byte; a number would be four
     for field in new_state(Account(""), [], last_ms=0, keys=KeyFilter()).keys() - _NOT_READ  # none may be forgotten
 }
-_WHOLE_FILTER = {f"{STATE}.{field}": 1 for field in _FILTER_FIELDS}
+_WHOLE_FILTER = {f"{STATE}.{field}": True for field in _FILTER_FIELDS}
 _LATEST: Document = {f"{STATE}.open": {"$slice": -HISTORY_LENGTH}}
 
 
@@ -45,7 +45,7 @@ class SingleReader:
 
     def __init__(self, accounts: Collection[Document]) -> None:
         self._database = accounts.database
-        self._find: Document = {"find": accounts.name, "limit": 1, "singleBatch": True}
+        self._find: Document = {"find": accounts.name, "singleBatch": True}
         if level := accounts.read_concern.document:
             self._find["readConcern"] = level
 
@@ -66,5 +66,5 @@ def projection(blocks: Iterable[Block]) -> Document:
     wanted.discard("")
     if not wanted:
         return _ACCOUNT
-    parts = {f"{STATE}.keys.{name}.{block}": 1 for name in GENERATIONS for block in wanted}
-    return _ACCOUNT | {f"{STATE}.keyed": 1} | parts
+    parts = {f"{STATE}.keys.{name}.{block}": True for name in GENERATIONS for block in wanted}
+    return _ACCOUNT | {f"{STATE}.keyed": True} | parts

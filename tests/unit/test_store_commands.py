@@ -79,6 +79,7 @@ def test_an_account_is_read_without_its_journal_and_with_what_a_key_needs() -> N
     assert projection([None, "7"]) == ACCOUNT | {f"{STATE}.keyed": 1, f"{STATE}.keys": 1}
     blocks = {f"{STATE}.keys.{name}.{block}": 1 for name in "ab" for block in ("3", "7")}
     assert projection(["7", "3", "", "7"]) == ACCOUNT | {f"{STATE}.keyed": 1} | blocks
+    assert all(value is True for form in ([None], ["7"]) for value in projection(form).values())  # the shortest form
 
 
 @pytest.mark.parametrize(("batch", "found"), [([], None), ([{"_id": "jane"}], {"_id": "jane"})])
@@ -89,7 +90,6 @@ def test_one_account_is_read_by_one_command_with_the_concern_of_its_collection(b
     assert server.sent == [
         {
             "find": "accounts",
-            "limit": 1,
             "singleBatch": True,
             "readConcern": {"level": "majority"},
             "filter": {"_id": "jane"},
