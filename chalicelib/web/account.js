@@ -6,12 +6,12 @@ import { Changing, clock, timeOfDay } from "./changes.js";
 import { Told } from "./events.js";
 import { centsOf } from "./money.js";
 
-const EVERY_MS = 15_050; // prices are due by then, and this read replaces the eighth health check (`connection.js`)
+const EVERY_MS = 20_700; // a little before the eleventh health check (`connection.js`), which this read replaces
 const PENDING_EVERY_MS = 1_500; // while an order is pending: it expires, and may be settled elsewhere
 const PRICES_EVERY_MS = 15_000;
 const QUOTE_LIFETIME_MS = 60_000;
 const MOST_SYMBOLS = 50; // in one request
-const RUN_OUT_MS = 500; // a price is read again this long after it expired: clocks differ a little
+const SPREAD_MS = 5_000; // pages whose price expires at the same moment read it again within this time
 const TYPING_MS = 250; // "A" and "AB" are not requested while "ABC" is typed
 const MOST_ROUNDS = 3; // of 200 events each; older ones are in the history
 const NO_EVENT = "0.0";
@@ -239,7 +239,8 @@ export class Account extends Changing {
       this.unavailable.delete(symbol);
       const at = validUntil - QUOTE_LIFETIME_MS; // when it was requested, by the server's clock
       this.prices.set(symbol, { symbol, cents: centsOf(price), at, validUntil, cached });
-      setTimeout(() => document.hidden || this.#priceMissing(), Math.max(0, validUntil - clock.now()) + RUN_OUT_MS);
+      const renew = () => document.hidden || this.#priceMissing(this.#watchedSymbols.filter((name) => name === symbol));
+      setTimeout(renew, Math.max(0, validUntil - clock.now()) + SPREAD_MS * Math.random());
     }
     for (const symbol of answer.unavailable) this.unavailable.add(symbol);
     this.changed();
