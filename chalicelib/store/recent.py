@@ -19,6 +19,8 @@ _OBSERVATIONS = 64
 @dataclass(slots=True)
 class _Kept:
     record: Record
+    is_read: bool = False
+    """Until it is asked for: whoever read it does so first, to decide on it, which says nothing of keeping."""
     is_used: bool = False
 
 
@@ -48,7 +50,8 @@ class RecentRecords:
             kept = self._kept.get(user)
             if kept is None:
                 return None
-            kept.is_used = True
+            kept.is_used |= not kept.is_read
+            kept.is_read = False
             self._kept.move_to_end(user)
             return kept.record
 
@@ -59,8 +62,9 @@ class RecentRecords:
             if there is not None:
                 self._observe(is_stale=there.record.version < record.version)
                 if there.record.version == record.version and there.record.keys.block is None:
+                    there.is_read = True
                     return there.record
-            self._put(record)
+            self._put(record, is_read=True)
             return record
 
     def put(self, record: Record) -> None:
@@ -87,13 +91,13 @@ class RecentRecords:
         self._observations = min(self._observations + 1, _OBSERVATIONS)
         self._stale_share += (is_stale - self._stale_share) / self._observations
 
-    def _put(self, record: Record) -> None:
+    def _put(self, record: Record, *, is_read: bool = False) -> None:
         """Keep a record unless one at least as new is here, which may know more; called with the lock held."""
         user = record.account.user
         there = self._kept.get(user)
         if there is not None and there.record.version >= record.version:
             return
-        self._kept[user] = _Kept(record)
+        self._kept[user] = _Kept(record, is_read)
         self._kept.move_to_end(user)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)

@@ -17,7 +17,7 @@ def lose(recent: RecentRecords, times: int, first: int = 1) -> int:
     for version in range(first, first + times):
         recent.note_read(record(version))
         if recent.is_worth_it:
-            assert recent.get("jane") is not None
+            assert recent.get("jane") is recent.get("jane")  # by the command that read it, and by a later one
             recent.note_lost("jane")
     return first + times
 
@@ -59,6 +59,18 @@ def test_a_lost_race_on_a_record_that_was_just_read_says_nothing_about_keeping()
         recent.note_read(record(version, user=f"user{version}"))
         recent.note_lost(f"user{version}")
     assert recent.is_worth_it
+
+
+def test_a_command_that_asks_again_for_the_record_it_has_read_says_nothing_about_keeping() -> None:
+    """One that waited for a price does: users seen for the first time are no proof that records stay current."""
+    recent = RecentRecords(100)
+    for number in range(50):
+        recent.note_read(record(1, user=f"user{number}"))
+        assert recent.get(f"user{number}") is not None
+        recent.put(record(2, user=f"user{number}"))
+    recent.get("user0")
+    recent.note_lost("user0")
+    assert not recent.is_worth_it
 
 
 def test_some_lost_races_among_many_uses_change_nothing() -> None:
