@@ -1,4 +1,4 @@
-"""Authentication: bearer tokens, checked inside the app so that every deployment checks them alike (API.md).
+"""Authentication: bearer tokens, checked inside the app so that every deployment checks them alike (docs/api.md).
 
 There are two kinds, with different algorithms, so that a key of one cannot serve for the other:
 

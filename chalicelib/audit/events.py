@@ -1,4 +1,4 @@
-"""Writes journal entries as the XML events of SPEC.md section 6.
+"""Writes journal entries as the XML events of docs/rules.md section 6.
 
 It takes entries in the store's format (`chalicelib/store/documents.py` names the fields): a log has millions, and
 turning each into objects first costs three times what writing the text does. `docs/audit-log.xsd` is the schema.

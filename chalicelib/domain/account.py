@@ -1,4 +1,4 @@
-"""One user's account, as an immutable value (SPEC.md section 2)."""
+"""One user's account, as an immutable value (docs/rules.md section 2)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class PendingOrder:
 
     `value_cents` is shares x price: the cost, already taken from cash, or the proceeds. `transaction` is the number of
     the command that made the order. `number` is the order's own: the sequence number of the entry that records it
-    (SPEC.md section 3), 0 for an order made before orders had numbers.
+    (docs/rules.md section 3), 0 for an order made before orders had numbers.
     """
 
     transaction: int

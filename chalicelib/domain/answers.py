@@ -1,4 +1,4 @@
-"""How answers show orders, triggers and accounts (API.md). Keys ending in `_cents` are money."""
+"""How answers show orders, triggers and accounts (docs/api.md). Keys ending in `_cents` are money."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -8,7 +8,7 @@ MAX_TRANSACTION = 2**63 - 1
 
 
 class CommandName(StrEnum):
-    """The names of SPEC.md section 3, as written in the audit log."""
+    """The names of docs/rules.md section 3, as written in the audit log."""
 
     ADD = "ADD"
     QUOTE = "QUOTE"
@@ -34,7 +34,7 @@ PRICED = frozenset({CommandName.QUOTE, CommandName.BUY, CommandName.SELL})
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is wrong with a field of a command, known before any account is read (SPEC.md section 6).
+    """What is wrong with a field of a command, known before any account is read (docs/rules.md section 6).
 
     `code` is one of FIELD_CODES; `message` quotes the offending text. `funds` is the amount or price, with two places,
     if it is a decimal that is out of range.

@@ -1,7 +1,7 @@
 """The rules of the sixteen commands: an account and a command in, an account and a journal entry out. Pure.
 
-Source of every rule: SPEC.md section 3. Checks are in the order of its table, so a rejected command names the first
-condition that fails.
+Source of every rule: docs/rules.md section 3. Checks are in the order of its table, so a rejected command names the
+first condition that fails.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -331,7 +331,7 @@ def _order(command: Command, situation: Situation) -> PendingOrder:
 def _newest(
     orders: tuple[PendingOrder, ...], command: Command, kind: str
 ) -> tuple[PendingOrder, tuple[PendingOrder, ...]]:
-    """Return the newest order and the rest. Rejects a command that names another order (SPEC.md section 3)."""
+    """Return the newest order and the rest. Rejects a command that names another order (docs/rules.md section 3)."""
     if not orders:
         raise RejectedError(f"no_pending_{kind}", f"there is no pending {kind}")
     newest = orders[-1]

@@ -1,4 +1,4 @@
-"""The errors of the system, each with the stable code of the interface (API.md).
+"""The errors of the system, each with the stable code of the interface (docs/api.md).
 
 TradingError
 ├── RequestError                 a malformed or unauthorized request: it is not executed, and audited only
@@ -9,7 +9,7 @@ TradingError
 │   ├── InvalidFilenameError     invalid_filename
 │   ├── InvalidOrderError        invalid_order
 │   └── KeyReusedError           idempotency_key_reused
-├── RejectedError                a command refused by the rules of SPEC.md section 3: audited, code in `code`
+├── RejectedError                a command refused by docs/rules.md section 3: audited, code in `code`
 ├── PermanentError               it will fail again until an operator changes something
 │   ├── AccountFullError         account_full
 │   ├── DumpQuotaError           dump_quota
@@ -36,7 +36,7 @@ UNKNOWN_DATA_RETRY_SECONDS = 30
 
 
 class TradingError(Exception):
-    """Base of all errors the system raises on purpose. `code` is the stable code of API.md."""
+    """Base of all errors the system raises on purpose. `code` is the stable code of docs/api.md."""
 
     code: str
 
@@ -54,7 +54,7 @@ class FieldError(RequestError):
 
 
 class InvalidAmountError(FieldError):
-    """An amount or price that is not money (SPEC.md section 1)."""
+    """An amount or price that is not money (docs/rules.md section 1)."""
 
     code = "invalid_amount"
 
@@ -86,17 +86,17 @@ class InvalidOrderError(FieldError):
 FIELD_CODES = frozenset(
     {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
 )
-"""The codes of wrong fields. A command refused with one is recorded like a rejection (SPEC.md section 6)."""
+"""The codes of wrong fields. A command refused with one is recorded like a rejection (docs/rules.md section 6)."""
 
 
 class KeyReusedError(RequestError):
-    """An idempotency key was reused with a different command (SPEC.md section 7)."""
+    """An idempotency key was reused with a different command (docs/rules.md section 7)."""
 
     code = "idempotency_key_reused"
 
 
 class RejectedError(TradingError):
-    """A command refused by the rules. `code` is one of SPEC.md section 3."""
+    """A command refused by the rules. `code` is one of docs/rules.md section 3."""
 
     CODES: ClassVar[frozenset[str]] = frozenset(
         {
@@ -121,7 +121,7 @@ class RejectedError(TradingError):
 
 
 class PermanentError(TradingError):
-    """The command cannot be executed; retrying is useless until an operator changes something (SPEC.md section 3)."""
+    """The command cannot be executed; retrying is useless until an operator acts (docs/rules.md section 3)."""
 
 
 class AccountFullError(PermanentError):
@@ -161,7 +161,7 @@ class UnavailableError(TradingError):
 
 
 class QuoteUnavailableError(UnavailableError):
-    """No quote could be had (SPEC.md section 4)."""
+    """No quote could be had (docs/rules.md section 4)."""
 
     code = "quote_unavailable"
 

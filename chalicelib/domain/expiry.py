@@ -1,6 +1,6 @@
-"""Expired orders are released after 60 s, so that a trader never loses money or shares (SPEC.md section 3).
+"""Expired orders are released after 60 s, so that a trader never loses money or shares (docs/rules.md section 3).
 
-An order made by a server whose clock was ahead expires at most 60 s after it is read (SPEC.md section 1).
+An order made by a server whose clock was ahead expires at most 60 s after it is read (docs/rules.md section 1).
 """
 
 from dataclasses import replace

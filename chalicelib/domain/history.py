@@ -1,4 +1,4 @@
-"""What happened to an account, event by event (API.md, `events`), derived from its journal."""
+"""What happened to an account, event by event (docs/api.md, `events`), derived from its journal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The record of a command: its entry in the user's journal, with the events it caused.
 
-An entry is written atomically with the change it describes. The audit log of SPEC.md section 6 is the entries of all
-users, written out (`chalicelib/audit/events.py`).
+An entry is written atomically with the change it describes. The audit log of docs/rules.md section 6 is the entries of
+all users, written out (`chalicelib/audit/events.py`).
 """
 
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ Event = CashMoved | OrderExpired | TriggerFired | QuoteHit
 
 
 HISTORY_LENGTH = 20
-"""How many of the latest commands a summary shows (API.md)."""
+"""How many of the latest commands a summary shows (docs/rules.md section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Entry:
     def no_earlier_than(self, last_ms: int) -> "Entry":
         """Return the entry with a time not before `last_ms`: a journal is in order of time, whatever clocks say.
 
-        Decisions use the clock only (SPEC.md section 1).
+        Decisions use the clock only (docs/rules.md section 1).
         """
         return self if self.timestamp_ms >= last_ms else replace(self, timestamp_ms=last_ms)
 

@@ -1,4 +1,4 @@
-"""Limits on the size of an account: a command that exceeds one is rejected (SPEC.md section 3).
+"""Limits on the size of an account: a command that exceeds one is rejected (docs/rules.md section 3).
 
 An account is one MongoDB document of at most 16 MiB, read and written with every command, so its size needs a bound.
 What is reserved counts as owned, so releasing an order or a trigger never hits a limit.

@@ -13,7 +13,7 @@ class Moment(NamedTuple):
     steady_ms: int
 
     def age_ms(self, now: "Moment") -> int:
-        """Return the age by whichever clock says older. A moment in the future counts as now (SPEC.md section 1)."""
+        """Return the age by the clock that says older. A future moment counts as now (docs/rules.md section 1)."""
         return max(0, now.wall_ms - self.wall_ms, now.steady_ms - self.steady_ms)
 
     def earlier(self, milliseconds: int) -> "Moment":

@@ -1,4 +1,4 @@
-"""Money: integer cents inside, decimal strings with two places on the wire (SPEC.md section 1)."""
+"""Money: integer cents inside, decimal strings with two places on the wire (docs/rules.md section 1)."""
 
 import re
 from decimal import ROUND_DOWN, Decimal

@@ -1,4 +1,4 @@
-"""The names in a command: users, stock symbols, file names, order numbers (SPEC.md sections 1, 3 and 6)."""
+"""The names in a command: users, stock symbols, file names, order numbers (docs/rules.md sections 1, 3 and 6)."""
 
 import re
 

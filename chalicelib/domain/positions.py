@@ -1,4 +1,4 @@
-"""The average cost of the shares held, and the gain of sales (SPEC.md section 2).
+"""The average cost of the shares held, and the gain of sales (docs/rules.md section 2).
 
 Neither moves cash. If a symbol was held before costs were recorded, its cost stays unknown until no share of it is
 left: it is not in `cost_cents`, and its sales realise no gain.

@@ -1,4 +1,4 @@
-"""A quote, as a value (SPEC.md section 4)."""
+"""A quote, as a value (docs/rules.md section 4)."""
 
 from dataclasses import dataclass, field
 

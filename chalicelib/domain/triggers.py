@@ -1,4 +1,4 @@
-"""Triggers: orders that execute when a price is reached (SPEC.md section 5)."""
+"""Triggers: orders that execute when a price is reached (docs/rules.md section 5)."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Turns outcomes into responses (API.md)."""
+"""Turns outcomes into responses (docs/api.md)."""
 
 from collections.abc import Mapping
 from typing import Any

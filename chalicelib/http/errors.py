@@ -16,13 +16,13 @@ from chalicelib.domain.errors import FieldError, RequestError
 
 
 class InvalidHeaderError(FieldError):
-    """A request header that does not have the format that API.md gives."""
+    """A request header that does not have the format that docs/api.md gives."""
 
     code = "invalid_header"
 
 
 class InvalidQueryError(FieldError):
-    """A query parameter that does not have the format that API.md gives."""
+    """A query parameter that does not have the format that docs/api.md gives."""
 
     code = "invalid_query"
 

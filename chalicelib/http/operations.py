@@ -54,7 +54,7 @@ class Operation:
     """One operation. `fields` are those of its body, `query` its query parameters.
 
     `answer` is what its answer has besides the common fields; it is empty if the answer is not a JSON object, and
-    `media_types` say what it is. `rejections` are the codes of SPEC.md section 3 that it may return. A `public`
+    `media_types` say what it is. `rejections` are the codes of docs/rules.md section 3 that it may return. A `public`
     operation needs no token.
     """
 

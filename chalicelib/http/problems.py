@@ -1,4 +1,4 @@
-"""Failures as problem+json (RFC 9457): every error has one status and one stable code (API.md)."""
+"""Failures as problem+json (RFC 9457): every error has one status and one stable code (docs/api.md)."""
 
 import json
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ STATUSES: Mapping[str, int] = {
 UNCHANGED = "nothing was changed, send it again"
 UNKNOWN = "it may have been done: send it again only with the same Idempotency-Key"
 UNKNOWN_CODES = frozenset({"store_unavailable", "internal_error", "bad_gateway"})
-"""Failures with which the command may have been executed (SPEC.md section 3); after any other it changed nothing."""
+"""Failures with which a command may have been executed (docs/rules.md section 3); any other changed nothing."""
 
 
 def consequence(code: str, *, is_command: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""Parsers of query parameters (API.md)."""
+"""Parsers of query parameters (docs/api.md)."""
 
 from chalicelib.domain.names import parse_symbol
 from chalicelib.http.errors import InvalidQueryError

@@ -1,4 +1,4 @@
-"""The responses of reads, which are not commands (API.md): an account, its history, prices and the price history."""
+"""The responses of reads, which are not commands (docs/api.md): an account, its history, prices, past prices."""
 
 import csv
 import io

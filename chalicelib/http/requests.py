@@ -1,4 +1,4 @@
-"""Turns requests into commands: checks headers, parameters and body, and names the first that is wrong (API.md)."""
+"""Turns requests into commands: checks headers, parameters and body, and names the first wrong one (docs/api.md)."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ ONCE = frozenset({"host", "authorization", "idempotency-key", "x-transaction-num
 """Headers that may be given only once."""
 
 MAX_OFFENDING_LENGTH = 64
-"""How much of an offending value an error quotes (SPEC.md section 6)."""
+"""How much of an offending value an error quotes (docs/rules.md section 6)."""
 
 
 def read_command(
@@ -41,7 +41,7 @@ def read_command(
     """Return a request's command; if a field is wrong, the command has a refusal.
 
     `user` is already checked; `symbol` is the one in the path, if any. Raises a RequestError if there is no command: a
-    bad header, or a body that is not a JSON object (SPEC.md section 6).
+    bad header, or a body that is not a JSON object (docs/rules.md section 6).
     """
     assert operation.command is not None
     key = read_key(request.headers.get("idempotency-key"))

@@ -1,4 +1,4 @@
-"""The routes: one function per operation (API.md). There are no trading rules here."""
+"""The routes: one function per operation (docs/api.md). There are no trading rules here."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Quotes shared by all processes through Redis, and the lock that lets one of them ask the source (SPEC.md section 4).
+"""Quotes shared by all processes through Redis, and the lock by which one asks the source (docs/rules.md section 4).
 
 Each symbol has two keys in the deployment's namespace: `day_trading:quote:ABC` is the quote and expires 60 s after the
 source was asked; `day_trading:quote:ABC:lock` is the lock owner's token and expires if the owner dies. No Redis failure

@@ -1,4 +1,4 @@
-"""The prices the system has seen, one point per minute and symbol, for charts (API.md).
+"""The prices the system has seen, one point per minute and symbol, for charts (docs/api.md).
 
 They are kept in Redis beside the quotes, in one sorted set per symbol. No command takes its price from there, and if
 the cache loses its data, charts have a gap.

@@ -1,4 +1,4 @@
-r"""The legacy quote server: one line out, one line in, which is not trusted (SPEC.md section 4).
+r"""The legacy quote server: one line out, one line in, which is not trusted (docs/rules.md section 4).
 
     ->  ABC,jane\n
     <-  12.50,ABC,jane,1700000000000,IRrR7UeTO35kSWUgG0QJKmB35sL27FKM7AVhP5qpjCg=\n

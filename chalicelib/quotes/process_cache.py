@@ -23,7 +23,7 @@ class ProcessQuoteCache:
     """Caches the quotes of at most `limit` symbols, evicting the oldest; thread-safe.
 
     A quote is the same wherever it is read, and carries its own expiry. If Redis loses a quote, other processes get a
-    new one from the source while this process keeps the old one for the rest of its 60 s (SPEC.md section 4).
+    new one from the source while this process keeps the old one for the rest of its 60 s (docs/rules.md section 4).
     """
 
     def __init__(self, quotes: UpstreamQuotes, moments: Moments, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Quotes from the cache, else from the source, which is asked once however many requests miss (SPEC.md section 4)."""
+"""Quotes from the cache, else from the source: asked once, however many requests miss (docs/rules.md section 4)."""
 
 import logging
 import secrets

@@ -1,4 +1,4 @@
-"""The quote sources (SPEC.md section 4): one fixed price, simulated prices, or the legacy quote server."""
+"""The quote sources (docs/rules.md section 4): one fixed price, simulated prices, or the legacy quote server."""
 
 import base64
 from hashlib import blake2b

@@ -15,7 +15,7 @@ LONGEST_PAUSE_SECONDS = 0.25
 
 
 class Deadline:
-    """The time limit of one command, counted from the arrival of its request (SPEC.md section 7).
+    """The time limit of one command, counted from the arrival of its request (docs/rules.md section 7).
 
     `arrived_ms` is when the first server received the request; if it is missing or in the future, it is now. The time
     is up when either the wall clock or the monotonic clock says so: a suspended process may see only one of them

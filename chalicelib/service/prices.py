@@ -1,4 +1,4 @@
-"""Current prices of several symbols at once: a read, not a command (API.md)."""
+"""Current prices of several symbols at once: a read, not a command (docs/api.md)."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future

@@ -1,4 +1,4 @@
-"""Reads, which are not commands (API.md): an account, its events, and its journal page by page."""
+"""Reads, which are not commands (docs/api.md): an account, its events, and its journal page by page."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Transaction numbers: increasing and unique (SPEC.md section 1, decision 52).
+"""Transaction numbers: increasing and unique (docs/rules.md section 1, decision 52).
 
 A number has 63 bits: 41 of milliseconds since 2024 (enough until 2093), 18 of the process number leased from the
 database, and a 4-bit counter within a millisecond.

@@ -1,4 +1,4 @@
-"""Whose time counts: a server uses its own clock while that agrees with the database's (SPEC.md section 1).
+"""Whose time counts: a server uses its own clock while that agrees with the database's (docs/rules.md section 1).
 
 A check asks the database for its time; half of the round trip is the error. Between checks the monotonic clock tells
 whether the system's clock was set. So

@@ -1,4 +1,4 @@
-"""The accounts in MongoDB: load a record, save it with one guarded write (SPEC.md sections 6 to 8).
+"""The accounts in MongoDB: load a record, save it with one guarded write (docs/rules.md sections 6 to 8).
 
 The guard is the account's version: an update applies only to the version it was decided on. State, journal entry and
 idempotency key are in one update, so none exists without the others. It uses only plain update operators on one
@@ -118,7 +118,7 @@ class Accounts:
         return after
 
     def find_key(self, record: Record, key: str) -> Found | None:
-        """Return the entry with an idempotency key if it is one of the user's latest (SPEC.md section 7).
+        """Return the entry with an idempotency key if it is one of the user's latest (docs/rules.md section 7).
 
         The record must have been kept or read for this key. Raises UnknownOutcomeError if the journal cannot be read as
         far back as the key may be.

@@ -188,7 +188,7 @@ def _diff_orders(
 
 
 def _armed(account: Account) -> list[Document]:
-    """Return the range of quotes at which each priced trigger is due, both ends included (SPEC.md section 5).
+    """Return the range of quotes at which each priced trigger is due, both ends included (docs/rules.md section 5).
 
     A trigger cannot fire while its amount is below one share, so the amount is an upper bound on the quote. The index
     range then holds only triggers that fire, and none that every sweep would look at in vain.

@@ -1,4 +1,4 @@
-"""Finds the sweep's work through indexes, never by reading all accounts (SPEC.md section 5)."""
+"""Finds the sweep's work through indexes, never by reading all accounts (docs/rules.md section 5)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

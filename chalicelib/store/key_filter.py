@@ -1,4 +1,4 @@
-"""A filter of the idempotency keys that an account may have: "certainly not" or "perhaps" (SPEC.md section 7).
+"""A filter of the idempotency keys that an account may have: "certainly not" or "perhaps" (docs/rules.md section 7).
 
 A blocked Bloom filter in two generations. A key sets five bits of one block in its generation, so a command changes one
 block, and a lookup needs only that block of each generation. When the younger generation has GENERATION_KEYS keys, the

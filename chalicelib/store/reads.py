@@ -1,4 +1,4 @@
-"""Accounts and journals, for requests that are not commands (API.md): nothing is written.
+"""Accounts and journals, for requests that are not commands (docs/api.md): nothing is written.
 
 Like all reads of the store, these return only what a majority has confirmed.
 """

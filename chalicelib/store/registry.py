@@ -1,7 +1,7 @@
 """What a process asks the database before using it: the data version, and a number of its own.
 
-`meta` has one document for both, `{_id: "data", version, processes}`, so one write answers both (SPEC.md sections 1 and
-8). Each account also names its data version, by its one field.
+`meta` has one document for both, `{_id: "data", version, processes}`, so one write answers both (docs/rules.md
+sections 1 and 8). Each account also names its data version, by its one field.
 """
 
 import os

@@ -19,7 +19,7 @@ HELD = 4
 """How many are sent at once: with two servers in turn, about half of them meet the suspended one."""
 
 NEWER = 1_000
-"""How many of a user's keys are remembered, however old (SPEC.md section 7)."""
+"""How many of a user's keys are remembered, however old (docs/rules.md section 7)."""
 
 HELD_CENTS = 100_000
 _AT_ONCE = 4

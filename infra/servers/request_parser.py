@@ -6,7 +6,7 @@ It does no I/O: a server feeds what it receives and asks for the next request.
     while (request := parser.next_request()) is not None: ...
 
 Heads are parsed when they are complete, so a truncated one is no request, and limits apply before anything is parsed.
-httptools (llhttp) parses heads and chunks strictly; what it accepts and API.md does not is refused here, so each fault
+httptools (llhttp) parses heads and chunks strictly; what docs/api.md does not accept is refused here, so each fault
 has the same status and code on every server.
 """
 

@@ -1,4 +1,4 @@
-"""What must be true after a schedule, whatever happened in it (SPEC.md sections 3, 4, 6 and 7).
+"""What must be true after a schedule, whatever happened in it (docs/rules.md sections 3, 4, 6 and 7).
 
 Money is summed by the judge's own rules, from the events of the journal. The trading rules are the shipped ones: each
 entry is decided again on the account that the previous entries lead to.

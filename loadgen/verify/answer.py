@@ -14,7 +14,7 @@ from loadgen.workload.amounts import read_money, read_whole, spell
 from loadgen.workload.files import Command
 
 ORDER_LIFETIME_MS = 60_000
-"""How long a pending order is valid (SPEC.md section 3)."""
+"""How long a pending order is valid (docs/rules.md section 3)."""
 
 QUOTA = "dump_quota"
 """The code of a DUMPLOG that was executed but whose file exceeds the trader's quota."""

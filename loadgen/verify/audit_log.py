@@ -1,4 +1,4 @@
-"""Reads an audit log (SPEC.md section 6), event by event, whatever its size."""
+"""Reads an audit log (docs/rules.md section 6), event by event, whatever its size."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping

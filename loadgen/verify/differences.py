@@ -8,7 +8,7 @@ from loadgen.workload.amounts import MONEY_FIELDS, read_money, spell
 from loadgen.workload.files import Command
 
 HISTORY_LENGTH = 20
-"""How many of the latest commands a summary shows (API.md)."""
+"""How many of the latest commands a summary shows (docs/rules.md section 3)."""
 
 
 def compare_answer(command: Command, expected: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """An independent model of an account, written from the rules alone; `rules` says what each command does to it.
 
-It shares no code with the system it judges. Amounts are integer cents. Sources: SPEC.md sections 2 (including cost and
-realised gain), 3 and 5.
+It shares no code with the system it judges. Amounts are integer cents. Sources: docs/rules.md sections 2, 3 and
+5, cost and realised gain included.
 """
 
 import copy
@@ -11,7 +11,7 @@ from loadgen.workload.amounts import parse_cents, spell
 from loadgen.workload.files import Command
 
 MOST_CENTS = 2**63 - 1
-"""The most cash, including reserved cash, that an account can have (SPEC.md section 3)."""
+"""The most cash, including reserved cash, that an account can have (docs/rules.md section 3)."""
 
 
 class RejectedError(Exception):

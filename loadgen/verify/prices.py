@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
 LIFETIME_MS = 60_000
-"""How long a quote is valid (SPEC.md section 4)."""
+"""How long a quote is valid (docs/rules.md section 4)."""
 
 BEFORE_MS = LIFETIME_MS + 15_000
 AFTER_MS = 15_000

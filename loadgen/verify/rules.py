@@ -1,6 +1,6 @@
 """What each command must do to an account of the model, and what its answer must say.
 
-Sources: SPEC.md sections 3 and 5.
+Sources: docs/rules.md sections 3 and 5.
 """
 
 from collections.abc import Callable, Mapping

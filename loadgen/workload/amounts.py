@@ -1,4 +1,4 @@
-"""Money and counts as written in commands and answers (SPEC.md section 1)."""
+"""Money and counts as written in commands and answers (docs/rules.md section 1)."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a command before any account is looked at (SPEC.md section 1)."""
+"""What can be wrong with a command before any account is looked at (docs/rules.md section 1)."""
 
 import re
 
@@ -16,7 +16,7 @@ MAX_FILENAME_BYTES = 200
 RECORDED_REFUSALS = frozenset(
     {"invalid_amount", "invalid_symbol", "invalid_filename", "invalid_order", "missing_field", "unknown_field"}
 )
-"""The codes with which a command is refused but still audited (SPEC.md section 6)."""
+"""The codes with which a command is refused but still audited (docs/rules.md section 6)."""
 
 
 def spell_symbol(symbol: str | None) -> str | None:

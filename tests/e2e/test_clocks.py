@@ -1,4 +1,4 @@
-"""Two servers, of which one has a wrong clock: it does not trade, and nobody is sent there (SPEC.md section 1)."""
+"""Two servers, one with a wrong clock: it does not trade, and nobody is sent there (docs/rules.md section 1)."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""One server whose clock was wrong, and a right one after it: what the wrong one left does no harm (SPEC.md 1)."""
+"""A server with a wrong clock, and a right one after it: what was left does no harm (docs/rules.md section 1)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The interface of API.md, route by route, on a real MongoDB and Redis."""
+"""The interface of docs/api.md, route by route, on a real MongoDB and Redis."""
 
 import json
 import os

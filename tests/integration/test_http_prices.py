@@ -1,4 +1,4 @@
-"""Current prices of several symbols, and those the system has seen: reads that are no commands (API.md)."""
+"""Current prices of several symbols, and those the system has seen: reads that are no commands (docs/api.md)."""
 
 from collections.abc import Iterator
 from pathlib import Path

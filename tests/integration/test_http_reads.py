@@ -1,4 +1,4 @@
-"""Reads that are no commands: an account as it is, and what happened to it (API.md)."""
+"""Reads that are no commands: an account as it is, and what happened to it (docs/api.md)."""
 
 import csv
 import io

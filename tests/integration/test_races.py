@@ -1,4 +1,4 @@
-"""Races for one account on a real mongod: nothing is lost, nothing counted twice (SPEC.md sections 7 and 8)."""
+"""Races for one account on a real mongod: nothing is lost, nothing counted twice (docs/rules.md sections 7 and 8)."""
 
 import multiprocessing
 from collections.abc import Iterator

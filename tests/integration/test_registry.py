@@ -1,4 +1,4 @@
-"""What a process asks the database first: the form of the data, and a number of its own (SPEC.md 1, 3 and 8)."""
+"""What a process asks the database first: the data version, a number of its own (docs/rules.md sections 1, 3 and 8)."""
 
 import multiprocessing
 import os

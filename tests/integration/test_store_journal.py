@@ -1,4 +1,4 @@
-"""Keys and history on a real mongod: found in the open part of a journal and in the closed ones (SPEC.md 7)."""
+"""Keys and history on a real mongod: found in the open and closed parts of a journal (docs/rules.md section 7)."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The sweep on a real mongod: what is due is done once, audited, and nothing else is touched (SPEC.md 3, 5, 6)."""
+"""The sweep on a real mongod: what is due is done once, audited, no more (docs/rules.md sections 3, 5 and 6)."""
 
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""However many accounts there are, the sweep reads in proportion to those with something due (SPEC.md section 5)."""
+"""However many accounts there are, the sweep reads only those with something due (docs/rules.md section 5)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

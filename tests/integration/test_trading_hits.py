@@ -1,4 +1,4 @@
-"""Every hit on the quote source is in a journal, also when its quote was not used (SPEC.md 4)."""
+"""Every hit on the quote source is in a journal, also when its quote was not used (docs/rules.md section 4)."""
 
 from collections.abc import Callable
 from dataclasses import replace

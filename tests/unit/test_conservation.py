@@ -1,4 +1,4 @@
-"""Any sequence of commands: nothing negative, nothing lost, and the journal tells the cash (SPEC.md section 2)."""
+"""Any sequence of commands: nothing negative or lost, and the journal tells the cash (docs/rules.md section 2)."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

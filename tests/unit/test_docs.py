@@ -13,6 +13,7 @@ from infra.local.arguments import parse
 from infra.local.stack import PROJECT
 
 DOCUMENTS = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
+FOLDERS = ("chalicelib", "loadgen", "infra", "tests")
 TUTORIAL = (PROJECT / "docs" / "tutorial.md").read_text()
 
 
@@ -63,3 +64,20 @@ def test_the_orders_of_the_tutorial_are_carried_out_at_every_price_of_the_stack(
         dearest = max(prices.price_cents(body["symbol"], minute * 60_000) for minute in range(0, 366 * 24 * 60, 60))
         limit = parse_cents(body.get("amount") or body["price"], "amount")
         assert dearest * 6 // 5 < limit < cash
+
+
+def test_every_citation_of_the_rules_names_a_section_that_there_is() -> None:
+    sections = set(re.findall(r"^## (\d)\. ", (PROJECT / "docs" / "rules.md").read_text(), re.MULTILINE))
+    wrong, numbers = [], set()
+    for module in [path for folder in FOLDERS for path in (PROJECT / folder).rglob("*.py")]:
+        text = " ".join(module.read_text().split())
+        for cited in re.findall(r"docs/rules\.md(?: sections? (\d(?:(?:,| and| to)* \d)*))?", text):
+            numbers |= (named := set(re.findall(r"\d", cited)))
+            wrong += [module.name] if not named or named - sections else []
+    assert (wrong, numbers) == ([], sections)
+
+
+def test_no_document_is_cited_that_is_not_in_the_repository() -> None:
+    files = [path for folder in (*FOLDERS, "docs") for path in (PROJECT / folder).rglob("*")]
+    texts = [path for path in (*files, *PROJECT.glob("*.*")) if path.suffix in {".py", ".md", ".js", ".json", ".yaml"}]
+    assert [path for path in texts if re.search(r"\b(?:SPEC|API|DESIGN|STYLE)\.md\b", path.read_text())] == []

@@ -1,4 +1,4 @@
-"""What happened to an account, told from its journal (API.md, `events`)."""
+"""What happened to an account, told from its journal (docs/api.md, `events`)."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""How far an account can grow, and what can come back to it all the same (SPEC.md section 3)."""
+"""How far an account can grow, and what can come back to it all the same (docs/rules.md section 3)."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What is held has an average cost, and sales realise the difference (SPEC.md section 2)."""
+"""What is held has an average cost, and sales realise the difference (docs/rules.md section 2)."""
 
 from dataclasses import replace
 

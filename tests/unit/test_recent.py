@@ -1,4 +1,4 @@
-"""Kept records are used where that has been paying (SPEC.md section 8)."""
+"""Kept records are used where that has been paying (docs/rules.md section 8)."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The sixteen commands, rule by rule (SPEC.md section 3)."""
+"""The sixteen commands, rule by rule (docs/rules.md section 3)."""
 
 from dataclasses import replace
 
@@ -264,7 +264,7 @@ def test_an_order_is_valid_for_sixty_seconds_and_no_longer(waited_ms: int, outco
 def test_an_order_made_an_hour_ahead_lives_for_sixty_seconds_from_when_it_is_read(
     command: str, waited_ms: int, outcome: str
 ) -> None:
-    """A server with a wrong clock made it; what is read counts as made now at the latest (SPEC.md section 1)."""
+    """A server with a wrong clock made it; what is read counts as made now at the latest (docs/rules.md section 1)."""
     trader = owner(10)
     trader.waits(3_600_000).does(command, "ABC", "30.00")
     trader.waits(-3_600_000).does("ADD", amount="1.00")

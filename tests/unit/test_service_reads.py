@@ -52,7 +52,7 @@ def sequences(events: Any) -> list[int]:
 
 
 def test_a_page_has_fifty_entries_by_default_and_two_hundred_at_most() -> None:
-    assert (DEFAULT_ENTRIES, MOST_ENTRIES) == (50, 200)  # API.md
+    assert (DEFAULT_ENTRIES, MOST_ENTRIES) == (50, 200)  # docs/api.md
 
 
 @pytest.mark.parametrize(("entries", "more"), [(LATEST_EVENTS, False), (LATEST_EVENTS + 1, True)])

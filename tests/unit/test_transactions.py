@@ -1,4 +1,4 @@
-"""Transaction numbers: positive, 63 bits, rising, never twice (SPEC.md section 1)."""
+"""Transaction numbers: positive, 63 bits, rising, never twice (docs/rules.md section 1)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Triggers, edge by edge (SPEC.md section 5), and what the system writes when they fire or an order runs out."""
+"""Triggers, edge by edge (docs/rules.md section 5), and what the system writes when they fire or an order runs out."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""A server goes by its own clock while that agrees with the database's (SPEC.md section 1, whose time)."""
+"""A server goes by its own clock while that agrees with the database's (docs/rules.md section 1, whose time)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The model rule by rule, from SPEC.md sections 3 and 5, and what must hold for any sequence of commands."""
+"""The model rule by rule, from docs/rules.md sections 3 and 5, and what must hold for any sequence of commands."""
 
 from dataclasses import replace
 from pathlib import Path
