@@ -154,11 +154,11 @@ class AccountWrite:
             record = kept or self._record
             if self._timer.kept is None:
                 self._timer.kept = record is not None
+            if record is not None and record is self._record:
+                return None
             self._was_read_now = record is None
             if record is None:
                 record = self._store.read(self._user, self._key, with_latest=self._wants_latest)
-            if record is self._record:
-                return None
             found: Found | None = None
             if self._key is not None:
                 found = self._store.find_key(record, self._key)

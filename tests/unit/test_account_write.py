@@ -221,6 +221,10 @@ def test_a_race_lost_on_a_kept_record_is_tried_again_at_once_and_one_on_a_fresh_
     store = ScriptedStore(["lose"])
     write_of(store, time).carry_out(decides())
     assert len(time.pauses) == 1
+    write = write_of(ScriptedStore(["lose"]), time, "a key")
+    assert write.earlier_outcome() is None  # reads the record that is decided on
+    write.carry_out(decides("a key"))
+    assert len(time.pauses) == 2
 
 
 def test_a_change_of_the_system_is_not_decided_on_a_kept_record(time: Time) -> None:
