@@ -19,7 +19,8 @@ def trading(stack: BackgroundStack, visits: Visits, user: str, cash: str = "1000
     """Return the page of a trader who has cash and 861 shares of HLD."""
     given(stack, user, ("add", {"amount": cash}), buy("HLD", "8610.00"), ("commit-buy", {}))
     visit = visits(stack, width).open(stack.trader_token(user))
-    visit.panel("Holdings").get_by_role("row", name=re.compile("HLD 861 .*8,610.00")).wait_for()
+    row = re.compile(r"HLD 861 \S*10\.00 .*8,610\.00")  # with its price: the cost is there before it
+    visit.panel("Holdings").get_by_role("row", name=row).wait_for()
     return visit
 
 
