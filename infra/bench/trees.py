@@ -32,12 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.trees", description=__doc__)
     add_examples(parser, "python -m infra.bench.trees --before /tmp/before --users 45 10 --slices 21")
     parser.add_argument("--before", type=Path, required=True, metavar="DIR", help="the other tree")
+    parser.add_argument("--after", type=Path, default=PROJECT, metavar="DIR", help="compared with it (this tree)")
     parser.add_argument("--users", type=positive, nargs="+", default=[45, 10], metavar="N")
     parser.add_argument("--commands", type=positive, default=2_000, help="per slice (%(default)s)")
     parser.add_argument("--slices", type=positive, default=21, help="of each tree (%(default)s)")
     parser.add_argument("--stack", default="", metavar="OPTIONS", help="more options of `infra.local up`")
     options = parser.parse_args(arguments)
-    trees = {"before": options.before.resolve(), "after": PROJECT}
+    trees = {"before": options.before.resolve(), "after": options.after.resolve()}
     for users in options.users:
         found = _slices(trees, users, options.commands, options.slices, options.stack.split())
         for name, slices in found.items():
