@@ -220,7 +220,13 @@ def test_one_trace_goes_from_the_load_generator_to_the_write_of_mongodb(
         assert wait.end_ns == group.start_ns
         sizes.append(group.attributes["db.operation.batch.size"])
     assert max(sizes) > 1
-    everything = traces.until(lambda spans: sum(span.name == "send ADD" for span in spans) == told["commands"])
+
+    def is_whole(spans: list[Span]) -> bool:
+        ids = {span.id for span in spans}
+        sent = sum(span.name == "send ADD" for span in spans)
+        return sent == told["commands"] and all(span.parent in ids for span in spans if span.name == "update accounts")
+
+    everything = traces.until(is_whole)
     begun = {span.trace for span in everything if span.name == "send ADD"}
     written = [span for span in everything if span.trace in begun and span.name == "update accounts"]
     by_id = {span.id: span for span in everything}
