@@ -139,13 +139,16 @@ def _network_part(stack: Stack) -> Part:
     pairs = zip(stack.mongo_addresses, stack.mongo_ports, strict=True)
     command += [f"{front}:{back}" for front, back in pairs]
     front = stack.mongo_addresses[0]
-    return Part(
-        NETWORK,
-        command,
-        dict(os.environ),
-        lambda: None if listens(front) else f"nobody listens on port {front}",
-        folder=PROJECT,
-    )
+    return _listening_part(NETWORK, command, front)
+
+
+def _listening_part(name: str, command: list[str], port: int) -> Part:
+    """Return a part that is ready once it listens on a port."""
+
+    def why_not_ready() -> str | None:
+        return None if listens(port) else f"nobody listens on port {port}"
+
+    return Part(name, command, dict(os.environ), why_not_ready, folder=PROJECT)
 
 
 def link_code(folder: Path, server_name: str, code: Path) -> None:
@@ -208,13 +211,7 @@ def _traces_environment(stack: Stack, server_name: str) -> dict[str, str]:
 def _traces_part(stack: Stack, port: int) -> Part:
     folder = str(stack.folder.path / TRACES)
     command = [sys.executable, "-m", "infra.traces.collector", "--port", str(port), "--folder", folder]
-    return Part(
-        TRACES,
-        command,
-        dict(os.environ),
-        lambda: None if listens(port) else f"nobody listens on port {port}",
-        folder=PROJECT,
-    )
+    return _listening_part(TRACES, command, port)
 
 
 def _server_part(stack: Stack, server: haproxy.ProxiedServer) -> Part:
