@@ -1,6 +1,7 @@
 """One browser and one stack for the tests of the page; each test has its own users."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -11,6 +12,16 @@ from infra.local.background import BackgroundStack, running_stack
 from tests.browser.visits import Visit, visit
 
 SMALL = ("--mongo-cache-gb", "0.25", "--mongo-oplog-mb", "64", "--redis-memory-mb", "64")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a test of the page that timed out once more, as Playwright's own runner does in CI; the summary counts it.
+
+    Any other failure, a wrong sum or sentence, fails at once.
+    """
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError"]))
 
 
 @pytest.fixture(scope="package")
