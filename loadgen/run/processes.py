@@ -228,6 +228,7 @@ def _work(
             raise
         except Exception as error:  # noqa: BLE001 (said by the first process)
             link.send(("failed", str(error) or type(error).__name__))
-        link.recv()  # the end of the stream: everything reported has been read
+        while True:
+            link.recv()  # until the end of the stream: everything reported has been read
     except (EOFError, OSError):
         os._exit(1)

@@ -1,10 +1,15 @@
 """One workload sent by several processes, and by several machines."""
 
 import json
+import multiprocessing
 import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -13,6 +18,8 @@ import pytest
 from loadgen.cli import main
 from loadgen.results.latencies import Latencies
 from loadgen.results.report_files import statistics_of
+from loadgen.results.statistics import Statistics
+from loadgen.run.processes import _work
 from loadgen.workload.streams import Shard, owned, owner
 from tests.unit.loadgen.conftest import Run, WriteWorkload
 from tests.unit.loadgen.runs import finished, numbers_by_user, replayed, report_of, start, start_replay, wait_until
@@ -155,6 +162,28 @@ def test_a_token_that_is_refused_stops_all_processes(stub: StubServer, write_wor
     errors = replayed(stub, write_workload(MANY), "--processes", "2", "--threads", "4", code=1)
     assert "does not accept the token: 401 unauthorized (the token has expired)" in errors
     assert len(stub.commands()) <= 4
+
+
+def test_a_process_that_is_told_to_stop_after_its_end_stays_until_its_results_are_read() -> None:
+    """The first process tells so if the last two reports, one of them with the reason to stop, come together."""
+
+    @contextmanager
+    def launch(_number: int, _stopping: threading.Event) -> Iterator[Any]:
+        yield SimpleNamespace(statistics=Statistics(), answered=bytearray(1))
+
+    context = multiprocessing.get_context("fork")
+    link, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(0, theirs, [link], launch, [], lambda _user: 0), daemon=True)
+    process.start()
+    theirs.close()
+    link.send(("end",))
+    link.send(("stop",))
+    while link.recv()[0] != "result":
+        pass
+    assert not link.poll(0.5), "it has ended"
+    link.close()
+    process.join(10)
+    assert process.exitcode is not None
 
 
 def test_nobody_at_the_address_is_said_once_by_several_processes(write_workload: WriteWorkload) -> None:
