@@ -84,8 +84,9 @@ class Accounts:
     def read(self, user: str, key: str | None = None, *, with_latest: bool = False) -> Record:
         """Return the user's record from the database, or a new one if there is none.
 
-        It has the state and what tells whether `key` is new; with `with_latest` also the latest commands, if the same
-        read can return them. Raises UnknownOutcomeError if the database does not answer, and UnknownDataVersionError.
+        It has the state and what tells whether `key` is new; with `with_latest` also the latest commands, if the open
+        part of the journal has that many. Raises UnknownOutcomeError if the database does not answer, and
+        UnknownDataVersionError.
         """
         self._registry.check()
         # A record that is kept is read with its whole filter, for the keys of later commands.

@@ -33,7 +33,7 @@ class Reader(Protocol):
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
         """Return a user's document as a majority has it, or None if there is none; raises UnknownOutcomeError.
 
-        `with_latest` asks for the latest entries of the open part of the journal; they may be left out.
+        `with_latest` adds the latest entries of the open part of the journal.
         """
 
 

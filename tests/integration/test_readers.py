@@ -68,6 +68,13 @@ def test_an_account_is_read_without_its_journal_and_only_as_far_as_a_key_needs_i
     assert "keys" not in state_of(bare)
 
 
+def test_the_latest_entries_come_with_the_same_read(reader: Reader, shop: Shop) -> None:
+    stored(shop)
+    document = reader.read("john", "", with_latest=True)
+    assert document is not None
+    assert [entry["key"] for entry in state_of(document)["open"]] == list(KEYS[:2])
+
+
 def test_a_user_without_an_account_has_none(reader: Reader) -> None:
     assert reader.read("nobody", "") is None
 

@@ -8,7 +8,7 @@ from pymongo.collection import Collection
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError
 from chalicelib.store.grouped.batcher import Batcher, MakeBatcher, untold
-from chalicelib.store.readers import Block, projection
+from chalicelib.store.readers import Block, SingleReader, projection
 from chalicelib.store.writers import outcomes
 
 
@@ -33,14 +33,18 @@ class GroupReader:
         told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
+        self._alone = SingleReader(accounts)
         self._told = told
         self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, 1)
 
-    def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:  # noqa: ARG002
+    def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
         """Return a user's document, or None if there is none; raises UnknownOutcomeError.
 
-        The latest entries are left out: one query would read them for every account in the group.
+        With the latest entries it is a query of its own: a group would read them for every account in it.
         """
+        if with_latest:
+            self._told("find", 1)
+            return self._alone.read(user, block, with_latest=True)
         return self._batcher.submit(_Read(user, block))
 
     def _find(self, reads: Sequence[_Read]) -> Sequence[Mapping[str, Any] | StoreError | None]:
