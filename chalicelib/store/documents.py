@@ -11,8 +11,8 @@ a state:
     realised       cents gained by sales; absent likewise
     pending_buys   [{tx, sym, n, price, value, until, num}], newest last; pending_sells the same
     buy_triggers   {symbol: {amount, price?, tx?}}; sell_triggers also n, the reserved shares
-    armed          [{sym, from, to}]: for each trigger with a price, the quotes (cents) at which it is due; one index
-                   over the three finds the due ones
+    armed          [{sym, from, to}]: for each trigger with a price, the quotes (cents) at which it is due, buys first,
+                   by symbol, so that one can be set by its place; one index over the three finds the due ones
     next_expiry    when the first pending order expires; absent if there is none
     last_at        when the latest entry was made
     open           the latest entries of the user's journal
@@ -149,9 +149,11 @@ def changed_fields(before: Account, after: Account) -> dict[str, Document]:
     _diff_map("buy_triggers", before.buy_triggers, after.buy_triggers, operators)
     _diff_map("sell_triggers", before.sell_triggers, after.sell_triggers, operators)
     if before.buy_triggers is not after.buy_triggers or before.sell_triggers is not after.sell_triggers:
-        armed = _armed(after)
-        if armed != _armed(before):
+        armed, was_armed = _armed(after), _armed(before)
+        if len(armed) != len(was_armed):
             to_set["armed"] = armed
+        else:
+            to_set.update({f"armed.{place}": one for place, one in enumerate(armed) if one != was_armed[place]})
     if before.pending_buys is not after.pending_buys or before.pending_sells is not after.pending_sells:
         expiry = after.next_expiry_ms()
         if expiry is None:
@@ -165,7 +167,8 @@ def _diff_map(name: str, before: Mapping[str, Any], after: Mapping[str, Any], op
     if before is after:
         return
     for key, value in after.items():
-        if before.get(key) != value:
+        known = before.get(key)
+        if known is not value and known != value:  # most are the same objects, which are quicker compared so
             operators["$set"][f"{name}.{key}"] = value if isinstance(value, int) else _trigger_document(value)
     for key in before.keys() - after.keys():
         operators["$unset"][f"{name}.{key}"] = ""
@@ -180,7 +183,7 @@ def _diff_orders(
     if before is after or before == after:
         return
     if len(after) == len(before) + 1 and after[:-1] == before:
-        operators.setdefault("$push", {})[name] = _order_document(after[-1])
+        operators["$set"][f"{name}.{len(before)}"] = _order_document(after[-1])  # see `Accounts._update`: not `$push`
     elif after == before[:-1]:
         operators.setdefault("$pop", {})[name] = 1
     else:

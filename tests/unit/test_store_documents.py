@@ -134,7 +134,7 @@ def test_a_document_names_its_version_and_one_of_another_is_refused() -> None:
         (replace(ACCOUNT, cost_cents={"ABC": 1}), {"$set": {"cost.ABC": 1}}),
         (
             replace(ACCOUNT, pending_buys=(BUY, SELL)),
-            {"$push": {"pending_buys": ORDERS["pending_sells"][0]}},
+            {"$set": {"pending_buys.1": ORDERS["pending_sells"][0]}},
         ),
         (replace(ACCOUNT, pending_buys=()), {"$pop": {"pending_buys": 1}}),
         (
@@ -155,6 +155,15 @@ def test_a_document_names_its_version_and_one_of_another_is_refused() -> None:
                 "$set": {
                     "buy_triggers.GHI": {"amount": 700, "price": 90, "tx": 16},
                     "armed": [ARMED[0], {"sym": "GHI", "from": 0, "to": 90}, *ARMED[1:]],
+                }
+            },
+        ),
+        (
+            replace(ACCOUNT, buy_triggers={**ACCOUNT.buy_triggers, "DEF": BuyTrigger(500, 70, 11)}),
+            {
+                "$set": {
+                    "buy_triggers.DEF": {"amount": 500, "price": 70, "tx": 11},
+                    "armed.0": {"sym": "DEF", "from": 0, "to": 70},
                 }
             },
         ),
