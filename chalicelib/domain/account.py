@@ -99,9 +99,7 @@ class Account:
 
     def next_expiry_ms(self) -> int | None:
         """Return when the first pending order expires, None when there is none."""
-        if not self.pending_buys and not self.pending_sells:
-            return None
-        return min((order.expires_at_ms for order in (*self.pending_buys, *self.pending_sells)), default=None)
+        return min([order.expires_at_ms for order in (*self.pending_buys, *self.pending_sells)], default=None)
 
 
 def without(mapping: Mapping[str, Value], key: str) -> Mapping[str, Value]:

@@ -16,7 +16,8 @@ def give_back_expired(account: Account, now_ms: int) -> tuple[Account, tuple[Eve
     An order made after `now_ms` counts as made now.
     """
     latest_ms = now_ms + ORDER_LIFETIME_MS
-    if all(now_ms <= order.expires_at_ms <= latest_ms for order in (*account.pending_buys, *account.pending_sells)):
+    expiries = [order.expires_at_ms for order in (*account.pending_buys, *account.pending_sells)]
+    if not expiries or (now_ms <= min(expiries) and max(expiries) <= latest_ms):
         return account, ()
     account = _made_by(account, now_ms)
     buys, old_buys = _split(account.pending_buys, now_ms)

@@ -43,9 +43,12 @@ def check_growth(before: Account, after: Account, limits: AccountLimits) -> None
 
 def check_numbers(before: Account, after: Account) -> None:
     """Raise RejectedError if cash, including reserved cash, or shares have grown past what the database can hold."""
-    worth = after.cash_cents + after.reserved_cents()
-    if worth > MAX_INTEGER and worth > before.cash_cents + before.reserved_cents():
-        raise RejectedError("cash_limit", f"cash, with what is reserved, would be {format_cents(worth)}, {_MOST_CASH}")
+    if after.cash_cents > before.cash_cents:  # otherwise what is reserved cannot have grown by more than cash fell
+        worth = after.cash_cents + after.reserved_cents()
+        if worth > MAX_INTEGER and worth > before.cash_cents + before.reserved_cents():
+            raise RejectedError(
+                "cash_limit", f"cash, with what is reserved, would be {format_cents(worth)}, {_MOST_CASH}"
+            )
     if after.holdings is not before.holdings:
         for symbol, shares in after.holdings.items():
             if shares > before.shares(symbol) and MAX_INTEGER < (owned := held(after, symbol)) > held(before, symbol):

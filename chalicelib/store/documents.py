@@ -149,11 +149,7 @@ def changed_fields(before: Account, after: Account) -> dict[str, Document]:
     _diff_map("buy_triggers", before.buy_triggers, after.buy_triggers, operators)
     _diff_map("sell_triggers", before.sell_triggers, after.sell_triggers, operators)
     if before.buy_triggers is not after.buy_triggers or before.sell_triggers is not after.sell_triggers:
-        armed, was_armed = _armed(after), _armed(before)
-        if len(armed) != len(was_armed):
-            to_set["armed"] = armed
-        else:
-            to_set.update({f"armed.{place}": one for place, one in enumerate(armed) if one != was_armed[place]})
+        to_set.update(_armed_changes(before, after))
     if before.pending_buys is not after.pending_buys or before.pending_sells is not after.pending_sells:
         expiry = after.next_expiry_ms()
         if expiry is None:
@@ -196,17 +192,39 @@ def _armed(account: Account) -> list[Document]:
     A trigger cannot fire while its amount is below one share, so the amount is an upper bound on the quote. The index
     range then holds only triggers that fire, and none that every sweep would look at in vain.
     """
-    buys = [
-        {"sym": symbol, "from": 0, "to": min(trigger.price_cents, trigger.amount_cents)}
-        for symbol, trigger in sorted(account.buy_triggers.items())
-        if trigger.price_cents is not None
-    ]
-    sells = [
-        {"sym": symbol, "from": trigger.price_cents, "to": trigger.amount_cents}
-        for symbol, trigger in sorted(account.sell_triggers.items())
-        if trigger.price_cents is not None
-    ]
-    return [*buys, *sells]
+    sides = (account.buy_triggers, account.sell_triggers)
+    return [_range(symbol, side[symbol]) for side in sides for symbol in sorted(_priced(side))]
+
+
+def _armed_changes(before: Account, after: Account) -> Document:
+    """Return the fields that bring `armed` up to date: the ranges that changed, or all if there are others than before.
+
+    Only symbols are compared with others: an account may have many triggers.
+    """
+    changes: Document = {}
+    ahead = 0
+    for was, now in ((before.buy_triggers, after.buy_triggers), (before.sell_triggers, after.sell_triggers)):
+        priced = _priced(now)
+        if priced != _priced(was):
+            return {"armed": _armed(after)}
+        for symbol in priced:
+            if now[symbol] is not was[symbol] and (changed := _range(symbol, now[symbol])) != _range(
+                symbol, was[symbol]
+            ):
+                changes[f"armed.{ahead + sum(other < symbol for other in priced)}"] = changed
+        ahead += len(priced)
+    return changes
+
+
+def _priced(triggers: Mapping[str, BuyTrigger] | Mapping[str, SellTrigger]) -> set[str]:
+    return {symbol for symbol, trigger in triggers.items() if trigger.price_cents is not None}
+
+
+def _range(symbol: str, trigger: BuyTrigger | SellTrigger) -> Document:
+    assert trigger.price_cents is not None, "only a trigger with a price is armed"
+    if isinstance(trigger, BuyTrigger):
+        return {"sym": symbol, "from": 0, "to": min(trigger.price_cents, trigger.amount_cents)}
+    return {"sym": symbol, "from": trigger.price_cents, "to": trigger.amount_cents}
 
 
 def _order_document(order: PendingOrder) -> Document:
