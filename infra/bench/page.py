@@ -123,6 +123,7 @@ def page(record: Record) -> str:
         active=f"{min(sizes['active_users'], *sizes['systems']):,}",
         past=_shown(record, "growth-past", _PAST_HEAD, _past_rows(record)),
         accounts=_shown(record, "growth-accounts", _ACCOUNTS_HEAD, _accounts_rows(record)),
+        large=_listed(("", ""), _all_rows(record, "large")),
         durability=_shown(record, "durability", _DURABILITY_HEAD, _durability_rows(record)),
         sections=", ".join(section.name for section in SECTIONS),
     )

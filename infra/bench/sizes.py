@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+FEW = 1
+"""The triggers, or pending orders, of the account that a large one is compared with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
@@ -34,6 +37,9 @@ class Sizes:
     memories_mb: tuple[int, ...]
     quota_commands: int
     sustained: tuple[int, int]
+    large_triggers: int
+    large_orders: int
+    large_commands: int
 
 
 FULL = Sizes(
@@ -60,6 +66,9 @@ FULL = Sizes(
     memories_mb=(512, 1_024, 1_769),
     quota_commands=1_000,
     sustained=(1_000, 1_000_000),
+    large_triggers=600,
+    large_orders=5_000,
+    large_commands=300,
 )
 
 QUICK = Sizes(
@@ -86,4 +95,7 @@ QUICK = Sizes(
     memories_mb=(512,),
     quota_commands=60,
     sustained=(5, 300),
+    large_triggers=5,
+    large_orders=20,
+    large_commands=10,
 )

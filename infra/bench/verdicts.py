@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.bench.record import figure
+from infra.bench.sizes import FEW, FULL
 from loadgen.results.tables import print_whole
 
 LEAST_RATE = 1_800
@@ -15,6 +16,7 @@ MOST_P50_MS = 10
 MOST_CHANGE = 0.25
 LEAST_OF_FLOOR = 1.2
 LEAST_OF_FEW_USERS = 0.75
+LEAST_OF_FEW_TRIGGERS, LEAST_OF_FEW_ORDERS = 0.8, 0.5
 MOST_OF_PAGES = 10
 
 _RATIOS = (
@@ -87,10 +89,21 @@ def _judge(record: Mapping[str, Any]) -> Iterator[DemandVerdict]:
     yield _least(demand, _ratio(record, "replay", f"rate.{few}", f"rate.{users}"), LEAST_OF_FEW_USERS)
     for section, demand, key, of, least in _RATIOS:
         yield _least(demand.format(least), _ratio(record, section, key, of), least)
+    yield from _judge_large(record)
     share = _median(record, "pages", "share")
     demand = f"{sizes['active_users']:,} open pages take less than {MOST_OF_PAGES} % of the machine"
     yield _verdict(demand, share, lambda found: (f"{found:.1f} %", found < MOST_OF_PAGES))
     yield from _judge_functions(record, max(sizes.get("containers", [1])))
+
+
+def _judge_large(record: Mapping[str, Any]) -> Iterator[DemandVerdict]:
+    sizes = record["settings"]["sizes"]
+    for kind, doing, count, least in (
+        ("triggers", "setting one of", sizes.get("large_triggers", FULL.large_triggers), LEAST_OF_FEW_TRIGGERS),
+        ("orders", "buying beside", sizes.get("large_orders", FULL.large_orders), LEAST_OF_FEW_ORDERS),
+    ):
+        demand = f"{doing} {count:,} {kind} runs at {least} or more of the rate with {FEW}"
+        yield _least(demand, _ratio(record, "large", f"{kind}.{count}", f"{kind}.{FEW}"), least)
 
 
 def _judge_functions(record: Mapping[str, Any], count: int) -> Iterator[DemandVerdict]:

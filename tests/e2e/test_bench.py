@@ -72,7 +72,7 @@ def test_rounds_of_replays_give_a_record_with_every_figure_of_every_round(tmp_pa
 
 def test_the_floor_and_the_growth_are_measured_on_accounts_of_the_true_form(tmp_path: Path) -> None:
     """The floor counts the writes that were applied, and the replays on accounts made in bulk verify."""
-    record = measured(tmp_path / "record.json", 1, "floor", "growth")
+    record = measured(tmp_path / "record.json", 1, "floor", "growth", "large")
     assert record["complete"]
     found = values(record)
     assert {
@@ -80,6 +80,8 @@ def test_the_floor_and_the_growth_are_measured_on_accounts_of_the_true_form(tmp_
         "floor rate.grouped",
         "growth past.100.p50",
         "growth accounts.200.sweep",
+        "large triggers.5",
+        "large orders.20",
     } <= found.keys()
     assert all(value > 0 for key in found if "mongod" not in key and "gateway" not in key for value in found[key])
 

@@ -223,6 +223,10 @@ GOOD: Mapping[tuple[str, str], float] = {
     ("functions", "wire.8"): 2_000.0,
     ("functions", "wire.8.zlib"): 2_000.0,
     ("pages", "share"): 9.5,
+    ("large", "triggers.1"): 1_000.0,
+    ("large", "triggers.600"): 850.0,
+    ("large", "orders.1"): 1_000.0,
+    ("large", "orders.5000"): 550.0,
 }
 
 
@@ -246,6 +250,8 @@ GOOD: Mapping[tuple[str, str], float] = {
         ("functions", "wire.8", 1.1, "to and from MongoDB"),
         ("functions", "wire.8.zlib", 1.1, "with `compressors=zlib`"),
         ("pages", "share", 1.1, "open pages"),
+        ("large", "triggers.600", 0.9, "600 triggers"),
+        ("large", "orders.5000", 0.9, "5,000 orders"),
     ],
 )
 def test_each_demand_is_met_and_missed_by_a_median(

@@ -9,6 +9,7 @@ from infra.bench.sections.durability import Durability
 from infra.bench.sections.floor import Floor
 from infra.bench.sections.functions import Functions
 from infra.bench.sections.growth import Growth
+from infra.bench.sections.large import LargeAccounts
 from infra.bench.sections.latency import Latency
 from infra.bench.sections.pages import Pages
 from infra.bench.sections.quotes import QuoteCost
@@ -28,6 +29,7 @@ SECTIONS: tuple[Section, ...] = (
     Pages(),
     DumpSpeed(),
     Growth(),
+    LargeAccounts(),
     Durability(),
     Sustained(),
 )
