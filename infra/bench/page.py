@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from string import Template
+from textwrap import fill
 from typing import Any
 
 from infra.bench.compare import spread
@@ -125,7 +126,7 @@ def page(record: Record) -> str:
         accounts=_shown(record, "growth-accounts", _ACCOUNTS_HEAD, _accounts_rows(record)),
         large=_listed(("", ""), _all_rows(record, "large")),
         durability=_shown(record, "durability", _DURABILITY_HEAD, _durability_rows(record)),
-        sections=", ".join(section.name for section in SECTIONS),
+        sections=fill(", ".join(section.name for section in SECTIONS), 120),
     )
 
 
