@@ -197,9 +197,9 @@ def _armed(account: Account) -> list[Document]:
 
 
 def _armed_changes(before: Account, after: Account) -> Document:
-    """Return the fields that bring `armed` up to date: the ranges that changed, or all if there are others than before.
+    """Return the fields that bring `armed` up to date.
 
-    Only symbols are compared with others: an account may have many triggers.
+    They are the ranges that changed, each by its place, or all of `armed` if other symbols have a price than before.
     """
     changes: Document = {}
     ahead = 0
@@ -208,9 +208,10 @@ def _armed_changes(before: Account, after: Account) -> Document:
         if priced != _priced(was):
             return {"armed": _armed(after)}
         for symbol in priced:
-            if now[symbol] is not was[symbol] and (changed := _range(symbol, now[symbol])) != _range(
-                symbol, was[symbol]
-            ):
+            if now[symbol] is was[symbol]:
+                continue
+            changed = _range(symbol, now[symbol])
+            if changed != _range(symbol, was[symbol]):
                 changes[f"armed.{ahead + sum(other < symbol for other in priced)}"] = changed
         ahead += len(priced)
     return changes

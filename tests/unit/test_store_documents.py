@@ -168,6 +168,28 @@ def test_a_document_names_its_version_and_one_of_another_is_refused() -> None:
             },
         ),
         (
+            replace(ACCOUNT, buy_triggers={**ACCOUNT.buy_triggers, "LOW": BuyTrigger(250, 400, 15)}),
+            {
+                "$set": {
+                    "buy_triggers.LOW": {"amount": 250, "price": 400, "tx": 15},
+                    "armed.1": {"sym": "LOW", "from": 0, "to": 250},
+                }
+            },
+        ),
+        (
+            replace(ACCOUNT, sell_triggers={**ACCOUNT.sell_triggers, "JKL": SellTrigger(800, 300, 2, 16)}),
+            {
+                "$set": {
+                    "sell_triggers.JKL": {"amount": 800, "n": 2, "price": 300, "tx": 16},
+                    "armed.2": {"sym": "JKL", "from": 300, "to": 800},
+                }
+            },
+        ),
+        (
+            replace(ACCOUNT, buy_triggers={**ACCOUNT.buy_triggers, "DEF": BuyTrigger(900, 400, 17)}),
+            {"$set": {"buy_triggers.DEF": {"amount": 900, "price": 400, "tx": 17}}},
+        ),
+        (
             replace(ACCOUNT, sell_triggers={"MNO": SellTrigger(600)}),
             {"$unset": {"sell_triggers.JKL": ""}, "$set": {"armed": ARMED[:2]}},
         ),
