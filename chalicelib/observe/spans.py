@@ -149,7 +149,7 @@ class _Joined:
 
 
 class TracedBatches:
-    """Wraps a batcher. The last member sends for all, but each has the spans of the batch in its own trace."""
+    """Wraps a batcher. The first member sends for all, but each has the spans of the batch in its own trace."""
 
     def __init__(
         self,
@@ -158,12 +158,11 @@ class TracedBatches:
         spans: Spans,
         send: Callable[[Sequence[Any]], Sequence[Any]],
         limit: int,
-        at_once: int,
     ) -> None:
         self._operation = operation
         self._spans = spans
         self._send = send
-        self._batches = make(self._send_seen, limit, at_once)
+        self._batches = make(self._send_seen, limit)
 
     def submit(self, item: Any) -> Any:
         """Return the result of an item."""

@@ -20,7 +20,7 @@ from tests.integration.writes import write_of  # noqa: E402
 
 
 def main(uri: str, name: str) -> None:
-    """Write five accounts at the same time, in groups of two, one group at a time."""
+    """Write five accounts at the same time, in groups of two."""
     events: list[str] = []
     client: MongoClient[Document] = MongoClient(uri)
     database = client[name]
@@ -39,7 +39,7 @@ def main(uri: str, name: str) -> None:
             time.sleep(0.05)  # others are served meanwhile
             return database.command(command)
 
-    writer = GroupWriter(Noting(), limit=2, at_once=1)  # type: ignore[arg-type]  # a collection that notes
+    writer = GroupWriter(Noting(), limit=2)  # type: ignore[arg-type]  # a collection that notes
 
     def write(number: int) -> None:
         writer.write(write_of(f"user{number}", 0, b"attempt!"))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Barrier, Event
+from threading import Event
 from time import monotonic, sleep
 from typing import Any
 from unittest.mock import ANY
@@ -30,7 +30,7 @@ SECONDS = 60.0
 
 
 def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWriter:
-    """Return a writer of two groups of at most `limit` at once; each goes out when `before`, told its size, returns."""
+    """Return a writer of groups of at most `limit`; each goes out when `before`, told its size, returns."""
 
     class Paced:
         """The accounts, and the database they are in."""
@@ -45,7 +45,7 @@ def grouped(shop: Shop, limit: int, before: Callable[[int], None]) -> GroupWrite
             before(len(command["updates"]))
             return shop.database.command(command)
 
-    return GroupWriter(Paced(), limit, at_once=2)  # type: ignore[arg-type]  # a collection, but for its pace
+    return GroupWriter(Paced(), limit)  # type: ignore[arg-type]  # a collection, but for its pace
 
 
 def test_threads_over_a_group_writer_lose_no_add_and_add_none_twice(shop: Shop) -> None:
@@ -92,7 +92,6 @@ def test_a_group_whose_sender_is_interrupted_is_of_unknown_outcome(shop: Shop) -
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))
         assert begun.wait(SECONDS)
-        writer._batcher._crowd = 16  # so that the others are less than a share, and wait for the first
         asked = [pool.submit(outcome, writer, write_of(f"user{number}", 0, b"attempt!")) for number in range(4)]
         deadline = monotonic() + SECONDS
         while len(writer._batcher._pending) < 4:
@@ -113,7 +112,7 @@ def test_in_the_gateway_a_group_takes_all_who_are_there_and_the_next_goes_out_be
     command = [sys.executable, "-m", program, shop.settings.mongo_uri, shop.settings.mongo_database]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=SECONDS, check=True)
     events = done.stdout.splitlines()
-    assert events == ["send 1", "told 0", "send 2", "told 2", "send 2", "told 1", "told 4", "told 3"]
+    assert events == ["send 2", "send 2", "told 1", "told 0", "send 1", "told 3", "told 2", "told 4"]
 
 
 def test_a_group_is_confirmed_as_the_accounts_ask_for(shop: Shop) -> None:
@@ -159,16 +158,16 @@ def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> 
         small = write_of(f"user{number}", 1, f"large{number}".encode())
         return outcome(writer, small._replace(operators={**small.operators, "$unset": {"x" * (6 << 20): ""}}))
 
-    with ThreadPoolExecutor(7) as pool:
-        first = [pool.submit(outcome, writer, write_of(f"first{number}", 0, b"attempt!")) for number in range(2)]
-        assert begun.get(timeout=SECONDS) == begun.get(timeout=SECONDS) == 1
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))
+        assert begun.get(timeout=SECONDS) == 1
         asked = [pool.submit(large, number) for number in range(5)]
         deadline = monotonic() + SECONDS
         while len(writer._batcher._pending) < 5:
             assert monotonic() < deadline
             sleep(0.001)
         let_go.set()
-        assert [one.result(SECONDS) for one in first] == [None, None]
+        assert first.result(SECONDS) is None
         outcomes = [one.result(SECONDS) for one in asked]
     writer.close()
     assert [failure is None for failure in outcomes] == [True, True, True, False, True]
@@ -177,28 +176,7 @@ def test_a_group_that_is_larger_than_a_command_goes_out_in_parts(shop: Shop) -> 
     assert sum(size for size in sizes if size <= 2) == 5
 
 
-def test_a_group_goes_out_while_another_waits_for_the_journals(shop: Shop) -> None:
-    """Each of the first two calls returns only when the other has begun; a third at the same time would be too many."""
-    both_begun = Barrier(2)
-    at_once: list[int] = []
-    under_way: list[int] = []
-
-    def wait_for_another(_: int) -> None:
-        under_way.append(1)
-        at_once.append(len(under_way))
-        both_begun.wait(SECONDS)
-        under_way.pop()
-
-    writer = grouped(shop, 1, wait_for_another)
-    with ThreadPoolExecutor(6) as pool:
-        outcomes = list(pool.map(lambda n: outcome(writer, write_of(f"user{n}", 0, b"attempt!")), range(6)))
-    assert outcomes == [None] * 6
-    assert max(at_once) == 2
-    writer.close()
-
-
-def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
-    """Half of a crowd make a group; fewer wait for more, or until nothing is under way."""
+def test_one_group_is_under_way_at_a_time_and_who_comes_meanwhile_makes_the_next(shop: Shop) -> None:
     begun: SimpleQueue[tuple[int, Event]] = SimpleQueue()
 
     def hold(size: int) -> None:
@@ -207,36 +185,25 @@ def test_a_small_group_waits_while_another_is_under_way(shop: Shop) -> None:
         assert go_on.wait(SECONDS)
 
     writer = grouped(shop, 8, hold)
-    users: list[str] = []
-    with ThreadPoolExecutor(10) as pool:
-
-        def more(many: int) -> None:
-            for _ in range(many):
-                users.append(f"user{len(users)}")
-                pool.submit(writer.write, write_of(users[-1], 0, b"attempt!"))
+    sizes: list[int] = []
+    with ThreadPoolExecutor(11) as pool:
+        asked = [pool.submit(outcome, writer, write_of("first", 0, b"attempt!"))]
+        for waiting in (10, 2, 0):  # of eleven, one goes out at once, and at most eight together
+            size, let_go = begun.get(timeout=SECONDS)
+            if not sizes:
+                asked += [pool.submit(outcome, writer, write_of(f"user{n}", 0, b"attempt!")) for n in range(10)]
+            sizes.append(size)
             deadline = monotonic() + SECONDS
-            while writer._batcher._items_under_way + len(writer._batcher._pending) < len(users):
+            while len(writer._batcher._pending) < waiting:
                 assert monotonic() < deadline
                 sleep(0.001)
-
-        more(1)
-        (first, let_first) = begun.get(timeout=SECONDS)
-        more(1)
-        (second, let_second) = begun.get(timeout=SECONDS)
-        more(8)
-        assert (first, second, begun.empty()) == (1, 1, True)
-        let_first.set()
-        (third, let_third) = begun.get(timeout=SECONDS)
-        assert third == 5  # of nine
-        let_second.set()
-        with pytest.raises(Empty):
-            begun.get(timeout=0.2)
-        let_third.set()
-        (fourth, let_fourth) = begun.get(timeout=SECONDS)
-        assert fourth == 3
-        let_fourth.set()
+            with pytest.raises(Empty):
+                begun.get(timeout=0.1)
+            let_go.set()
+        assert [one.result(SECONDS) for one in asked] == [None] * 11
     writer.close()
-    assert shop.database["accounts"].count_documents({}) == 10
+    assert sizes == [1, 8, 2]
+    assert shop.database["accounts"].count_documents({}) == 11
 
 
 def test_a_closed_writer_finishes_what_has_begun_and_takes_no_more(shop: Shop) -> None:

@@ -97,7 +97,6 @@ def until_pending(writer: GroupWriter, count: int) -> None:
 def test_who_closes_waits_for_the_group_under_way_and_for_what_is_pending_behind_it() -> None:
     accounts = Accounts()
     writer = writer_over(accounts)
-    writer._batcher._crowd = 16  # so that one more is less than a share, and waits for the first
     closing = threading.Thread(target=writer.close, daemon=True)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(outcome, writer, write_of("first"))
@@ -129,7 +128,6 @@ def test_who_closes_waits_for_a_write_that_lets_others_join_first(monkeypatch: p
 
     monkeypatch.setattr(concurrency, "sleep", yield_to_others)
     writer = writer_over(Accounts(DONE))
-    writer._batcher._crowd = 16
     closing = threading.Thread(target=writer.close, daemon=True)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(outcome, writer, write_of("jane"))
@@ -205,7 +203,6 @@ def test_a_write_that_modified_nothing_is_looked_for_where_its_entry_would_be(
 
 def together(writer: GroupWriter, accounts: Accounts, writes: Sequence[GuardedWrite]) -> list[type[Exception] | None]:
     """Have writes go out as one group, behind one that is under way meanwhile; return what became of each."""
-    writer._batcher._crowd = 100
     with ThreadPoolExecutor(len(writes) + 1) as pool:
         first = pool.submit(outcome, writer, write_of("first"))
         ahead = accounts.calls.get(timeout=SECONDS)
@@ -235,21 +232,18 @@ def test_the_members_of_a_group_are_each_told_their_own() -> None:
 def test_a_group_is_no_larger_than_its_limit() -> None:
     accounts = Accounts()
     writer = writer_over(accounts, limit=3)
-    writer._batcher._crowd = 100
+    sizes: list[int] = []
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(outcome, writer, write_of("first"))]
-        calls = [accounts.calls.get(timeout=SECONDS)]
-        asked += [pool.submit(outcome, writer, write_of(f"user{number}")) for number in range(7)]
-        calls.append(accounts.calls.get(timeout=SECONDS))
-        until_pending(writer, 4)
-        calls[1].land()
-        calls.append(accounts.calls.get(timeout=SECONDS))
-        calls[2].land()
-        calls[0].land()
-        calls.append(accounts.calls.get(timeout=SECONDS))
-        calls[3].land()
+        for waiting in (7, 4, 1, 0):
+            call = accounts.calls.get(timeout=SECONDS)
+            if not sizes:
+                asked += [pool.submit(outcome, writer, write_of(f"user{number}")) for number in range(7)]
+            sizes.append(len(call.users))
+            until_pending(writer, waiting)
+            call.land()
         assert [one.result(SECONDS) for one in asked] == [None] * 8
-    assert [len(call.users) for call in calls] == [1, 3, 3, 1]
+    assert sizes == [1, 3, 3, 1]
 
 
 def test_a_write_that_alone_is_too_large_for_a_command_can_never_be_done() -> None:

@@ -17,27 +17,20 @@ Send = Callable[[Sequence[Item]], Sequence[Result | Failure]]
 
 
 class Batcher(Generic[Item, Result]):
-    """Sends waiting items in batches of up to `limit`, at most `at_once` batches at a time.
+    """Sends waiting items in batches of up to `limit`, one batch at a time.
 
-    A batch is sent when it has its share of the recent number of concurrent items. With 45 clients that each wait for
-    an answer, two batches of about twenty keep both server and database busy; with one of 45 they would take turns. A
-    smaller batch is sent only if none is in flight and every caller that could join has had the chance to: a message
-    has its price, and the batch in flight will return soon (Nagle's algorithm).
-
-    The last caller to join a batch leads it: it sends the batch for all of them.
+    What arrives while a batch is in flight makes the next one, so batches grow with the load: a message has its price,
+    which more items share. The first caller of a batch leads it: it sends the batch for all of them. If nothing is in
+    flight, it first lets others join.
     """
 
-    def __init__(self, send: Send[Item, Result], limit: int, at_once: int) -> None:
+    def __init__(self, send: Send[Item, Result], limit: int) -> None:
         self._send = send
         self._limit = limit
-        self._at_once = at_once
         self._lock = concurrency.Lock()
-        self._landed = concurrency.Condition(self._lock)
+        self._idle = concurrency.Condition(self._lock)
         self._pending: list[_Waiting[Item, Result]] = []
-        self._is_gathering = False  # a caller lets others join before it takes a batch
-        self._batches_under_way = 0
-        self._items_under_way = 0
-        self._crowd = 0
+        self._is_led = False
         self._closed = False
 
     def submit(self, item: Item) -> Result:
@@ -47,77 +40,55 @@ class Batcher(Generic[Item, Result]):
             if self._closed:
                 raise UnknownOutcomeError("the server is stopping")
             self._pending.append(mine)
-            batches = self._take_batches() if len(self._pending) >= self._share() else []
-            gathers = bool(self._pending) and not self._is_gathering
-            self._is_gathering = self._is_gathering or gathers
-        _wake_leaders(batches)
-        if gathers:
+            mine.leads, self._is_led = not self._is_led, True
+        if mine.leads:
             concurrency.sleep(0)
-            with self._lock:
-                self._is_gathering = False
-                batches = self._take_batches()
-            _wake_leaders(batches)
-        mine.turn.wait()
-        if mine.batch.leader is mine:
-            self._carry_out(mine.batch)
-        result = mine.batch.results[mine.place]
-        if isinstance(result, Failure):
-            raise result
-        return result
+        else:
+            mine.turn.wait()
+        if mine.leads:
+            self._lead()
+            concurrency.sleep(0)  # the next leader sends before this one's answer is made
+        if isinstance(mine.result, Failure):
+            raise mine.result
+        return mine.result
 
     def close(self) -> None:
         """Wait until everything has been sent and answered; nothing is accepted afterwards."""
         with self._lock:
             self._closed = True
-            self._landed.wait_for(lambda: not self._pending and not self._batches_under_way)
+            self._idle.wait_for(lambda: not self._is_led)
 
-    def _share(self) -> int:
-        return max(1, min(self._limit, -(-self._crowd // self._at_once)))
-
-    def _take_batches(self) -> "list[_Batch[Item, Result]]":
-        """Take the batches that are to be sent now; called with the lock held."""
-        batches: list[_Batch[Item, Result]] = []
-        while self._pending and self._batches_under_way < self._at_once:
-            if self._batches_under_way and len(self._pending) < self._share():
-                break
-            batches.append(self._take_batch())
-        return batches
-
-    def _take_batch(self) -> "_Batch[Item, Result]":
-        # Follows a growing load at once, a shrinking one within a few batches.
-        self._crowd = max(len(self._pending) + self._items_under_way, self._crowd - self._crowd // 8 - 1)
-        share = self._share()
-        batch, self._pending = _Batch(self._pending[:share]), self._pending[share:]
-        self._batches_under_way += 1
-        self._items_under_way += len(batch.members)
-        return batch
-
-    def _carry_out(self, batch: "_Batch[Item, Result]") -> None:
-        """Send a batch, tell its members the results, and let the next batch go."""
+    def _lead(self) -> None:
+        """Send the next batch, let the one after it go, and tell the members their results."""
+        with self._lock:
+            batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
+        results: Sequence[Result | Failure]
         try:
-            batch.results = self._send([one.item for one in batch.members])
+            results = self._send([one.item for one in batch])
         except BaseException as error:  # a member that is not told would wait for ever
-            batch.results = [UnknownOutcomeError(str(error))] * len(batch.members)
+            results = [UnknownOutcomeError(str(error))] * len(batch)
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._note_landed(batch)
-            for one in batch.members:
+            self._hand_over()  # before the results are delivered: no idle database
+            for one, result in zip(batch, results, strict=True):
+                one.result = result
                 one.turn.set()
 
-    def _note_landed(self, batch: "_Batch[Item, Result]") -> None:
-        """Make room for the next batch, which is sent before this one's results are delivered: no idle database."""
+    def _hand_over(self) -> None:
+        """Let the first of those who wait lead the next batch."""
         with self._lock:
-            self._batches_under_way -= 1
-            self._items_under_way -= len(batch.members)
-            batches = self._take_batches()
+            leader = self._pending[0] if self._pending else None
+            self._is_led = leader is not None
             if self._closed:  # only `close` waits; under gevent a notification yields, here with the lock held
-                self._landed.notify_all()
-        _wake_leaders(batches)
+                self._idle.notify_all()
+        if leader is not None:
+            leader.leads = True
+            leader.turn.set()
 
 
-MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, int], Batcher[Any, Any]]
-"""Makes a batcher from a batch sender, a limit, and a number of batches at once."""
+MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int], Batcher[Any, Any]]
+"""Makes a batcher from a batch sender and a limit."""
 
 
 def untold(_operation: str, _size: int) -> None:
@@ -125,30 +96,12 @@ def untold(_operation: str, _size: int) -> None:
 
 
 class _Waiting(Generic[Item, Result]):
-    """An item in flight, and its caller's signal: to lead its batch, or that the result is there."""
+    """An item, and its caller's signal: to lead the next batch, or that the result is there."""
 
-    __slots__ = ("batch", "item", "place", "turn")
+    __slots__ = ("item", "leads", "result", "turn")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.turn = concurrency.Event()
-        self.batch: _Batch[Item, Result]
-        self.place: int
-
-
-class _Batch(Generic[Item, Result]):
-    """Items sent together by the last of them."""
-
-    __slots__ = ("leader", "members", "results")
-
-    def __init__(self, members: Sequence[_Waiting[Item, Result]]) -> None:
-        self.members = members
-        self.leader = members[-1]
-        self.results: Sequence[Result | Failure] = ()
-        for place, member in enumerate(members):
-            member.batch, member.place = self, place
-
-
-def _wake_leaders(batches: Sequence[_Batch[Item, Result]]) -> None:
-    for batch in batches:
-        batch.leader.turn.set()
+        self.leads = False
+        self.result: Result | Failure

@@ -35,7 +35,7 @@ class GroupReader:
         self._accounts = accounts
         self._alone = SingleReader(accounts)
         self._told = told
-        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, 1)
+        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit)
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
         """Return a user's document, or None if there is none; raises UnknownOutcomeError.

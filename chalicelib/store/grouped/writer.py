@@ -17,12 +17,9 @@ from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
 from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher, untold
 from chalicelib.store.writers import GuardedWrite, account_full, failure_of, send
 
-GROUPS_AT_ONCE = 2
-"""While one group waits for the journals of a majority, the next is on its way."""
-
 
 class GroupWriter:
-    """Sends writes in unordered groups of up to `limit`, at most `at_once` groups at a time.
+    """Sends writes in unordered groups of up to `limit`, one group at a time.
 
     `told` is called for each group.
     """
@@ -31,13 +28,12 @@ class GroupWriter:
         self,
         accounts: Collection[Document],
         limit: int,
-        at_once: int = GROUPS_AT_ONCE,
         make_batcher: MakeBatcher = Batcher,
         told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
         self._told = told
-        self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit, at_once)
+        self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit)
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
