@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from app import app
-from infra.host.ports import HOST, free_port
+from infra.host.ports import HOST, claim, free_port
 from infra.local import process as parts
 from infra.local.services.redis_server import redis_part
 from infra.servers.api_gateway_events import Context, make_event
@@ -368,7 +368,7 @@ def test_health_is_ok_and_needs_no_token(api: Api) -> None:
 
 
 def test_health_says_that_the_cache_is_a_cluster(mongo_uri: str, mongo_database: str, tmp_path: Path) -> None:
-    port = free_port()
+    port = next(port for port in iter(free_port, None) if claim(port + 10_000))  # a cluster's members talk there
     part = redis_part(tmp_path / "redis", port, os.environ, memory_mb=64)
     process = parts.start(replace(part, command=[*part.command, "--cluster-enabled", "yes"]), tmp_path)
     try:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from time import sleep
 from typing import Any
 
 import bson
@@ -204,10 +205,11 @@ def test_a_hit_on_the_source_for_an_account_that_is_full_stands_in_the_journal_o
     there = shop.database["accounts"].find_one({"_id": "jane"})
     assert there is not None
     ballast = b"x" * (16 * 1024 * 1024 - len(bson.encode(there)) - 50)
-    for _ in range(50):
+    for _ in range(200):
         if has_taken(shop, {"$set": {f"{STATE}.0.ballast": ballast}}):
             break
         shop.database.client.admin.command("fsync")  # what other tests wrote goes from mongod's cache to the disk
+        sleep(0.1)  # and is evicted from it in the background
     else:
         pytest.fail("mongod's cache never had room for the account")
     shop.quotes.cached = False
