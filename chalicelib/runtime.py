@@ -204,9 +204,10 @@ def make_runtime(settings: Settings) -> Runtime:
     clock = TrustedClock(partial(database_ms, database), settings.clock_tolerance_ms, now_ms)
     redis = connect_redis(settings)
     observers = make_observers(settings, instruments)
-    writer = make_writer(database, settings.group_commit, instruments, observers)
+    grouping = (settings.group_commit, settings.mongo_timeout_ms / 1000, instruments, observers)
+    writer = make_writer(database, *grouping)
     registry = Registry(database)
-    reader = make_reader(database, settings.group_commit, instruments, observers)
+    reader = make_reader(database, *grouping)
     accounts = Accounts(
         database,
         settings.server_name,

@@ -158,11 +158,12 @@ class TracedBatches:
         spans: Spans,
         send: Callable[[Sequence[Any]], Sequence[Any]],
         limit: int,
+        wait_seconds: float,
     ) -> None:
         self._operation = operation
         self._spans = spans
         self._send = send
-        self._batches = make(self._send_seen, limit)
+        self._batches = make(self._send_seen, limit, wait_seconds)
 
     def submit(self, item: Any) -> Any:
         """Return the result of an item."""

@@ -126,8 +126,8 @@ class Tracing(Instruments):
         """Return a function that makes batchers in which each item has spans for its wait and its batch."""
         assert callable(make)
 
-        def made(send: Callable[[Sequence[Any]], Sequence[Any]], limit: int) -> Any:
-            return TracedBatches(make, operation, self._spans, send, limit)
+        def made(send: Callable[[Sequence[Any]], Sequence[Any]], limit: int, wait_seconds: float) -> Any:
+            return TracedBatches(make, operation, self._spans, send, limit, wait_seconds)
 
         return _as(make, made)
 

@@ -30,6 +30,7 @@ from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.database_clock import database_ms
 from chalicelib.store.due import DueAccounts
+from chalicelib.store.grouped.batcher import WAIT_SECONDS
 from chalicelib.store.grouping import make_reader, make_writer
 from chalicelib.store.reads import AccountReads, Numbered
 from chalicelib.store.recent import RecentRecords
@@ -107,12 +108,12 @@ class SimulatedServer:
         self.clock = TrustedClock(partial(database_ms, database), TOLERANCE_MS, now_ms)
         registry = Registry(database)
         group = draw.choice((1, 4))
-        reader = make_reader(database, group)
+        reader = make_reader(database, group, WAIT_SECONDS)
         self.accounts = Accounts(
             database,
             process.name,
             RecentRecords(draw.choice((0, 1, 100))),
-            make_writer(database, group),
+            make_writer(database, group, WAIT_SECONDS),
             reader,
             registry,
         )

@@ -111,7 +111,7 @@ def test_a_cold_start_does_not_import_what_groups_writes() -> None:
         "from chalicelib.store.grouping import make_writer\n"
         "from infra.local.part_settings import settings_with\n"
         "import app\ndatabase = connect_database(settings_with(MONGO_URI='mongodb://127.0.0.1:1/?connect=false'), 1)\n"
-        "make_writer(database, {limit})\nprint([name for name in sys.modules if name.startswith({names})])"
+        "make_writer(database, {limit}, 5.0)\nprint([name for name in sys.modules if name.startswith({names})])"
     )
     names = ("chalicelib.store.grouped", "gevent", "greenlet", "chalicelib.observe.tracing")
     found = []

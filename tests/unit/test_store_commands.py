@@ -175,7 +175,7 @@ def test_a_refused_login_is_told_from_other_failures_and_noted(failure: Exceptio
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_reads_and_writes_are_sent_alone_unless_some_may_wait_together(limit: int) -> None:
-    made = (make_reader(Server(), limit), make_writer(Server(), limit))  # type: ignore[arg-type]
+    made = (make_reader(Server(), limit, 5.0), make_writer(Server(), limit, 5.0))  # type: ignore[arg-type]
     names = ["SingleReader", "SingleWriter"] if limit == 1 else ["GroupReader", "GroupWriter"]
     assert [type(one).__name__ for one in made] == names
 
@@ -196,11 +196,11 @@ def test_a_read_in_a_group_gets_its_own_account_and_groups_are_told_of() -> None
     observers = Observers()
     observers.add_for_groups(lambda operation, size: told.append((operation, size)))
     shelf = Shelf({"nModified": 1}, held=[{"_id": "john"}, {"_id": "jane"}])
-    reader = make_reader(shelf, 8, observers=observers)  # type: ignore[arg-type]
+    reader = make_reader(shelf, 8, 5.0, observers=observers)  # type: ignore[arg-type]
     assert reader.read("jane", "7") == {"_id": "jane"}
     assert reader.read("joe", None) is None
     assert shelf.sent[0] == ({"_id": {"$in": ["jane"]}}, projection(["7"]))
-    make_writer(shelf, 8, observers=observers).write(WRITE)  # type: ignore[arg-type]
+    make_writer(shelf, 8, 5.0, observers=observers).write(WRITE)  # type: ignore[arg-type]
     assert told == [("find", 1), ("find", 1), ("update", 1)]
 
 

@@ -176,7 +176,7 @@ def _take(queues: UserQueues) -> bool:
 
 
 def batcher_of(seer: Seer, send: Callable[[Sequence[int]], Sequence[int | StoreError]]) -> Batcher[int, int]:
-    made: Batcher[int, int] = seer.tracing.batcher(Batcher, "update")(send, 10)
+    made: Batcher[int, int] = seer.tracing.batcher(Batcher, "update")(send, 10, 5.0)
     return made
 
 

@@ -1,9 +1,11 @@
 """Batching: items that wait at the same time are sent together, and each caller gets its own result."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from chalicelib import concurrency
+from chalicelib.clock import monotonic_seconds
 from chalicelib.domain.errors import PermanentError
 from chalicelib.store.errors import StoreError, UnknownOutcomeError
 
@@ -11,6 +13,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Failure = StoreError | PermanentError
+
+WAIT_SECONDS = 5.0
+"""By default the longest wait for a batch, like that for an answer (MONGO_TIMEOUT_MS)."""
 
 Send = Callable[[Sequence[Item]], Sequence[Result | Failure]]
 """Sends a batch and returns the result or failure of each item, in order. Raises if it knows of none."""
@@ -22,11 +27,15 @@ class Batcher(Generic[Item, Result]):
     What arrives while a batch is in flight makes the next one, so batches grow with the load: a message has its price,
     which more items share. The first caller of a batch leads it: it sends the batch for all of them. If nothing is in
     flight, it first lets others join.
+
+    While the database does not answer, many batches would wait for their time-outs, one after the other. So an item
+    that has waited `wait_seconds` when a batch is taken without it fails.
     """
 
-    def __init__(self, send: Send[Item, Result], limit: int) -> None:
+    def __init__(self, send: Send[Item, Result], limit: int, wait_seconds: float = WAIT_SECONDS) -> None:
         self._send = send
         self._limit = limit
+        self._wait_seconds = wait_seconds
         self._lock = concurrency.Lock()
         self._idle = concurrency.Condition(self._lock)
         self._pending: list[_Waiting[Item, Result]] = []
@@ -60,8 +69,7 @@ class Batcher(Generic[Item, Result]):
 
     def _lead(self) -> None:
         """Send the next batch, let the one after it go, and tell the members their results."""
-        with self._lock:
-            batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
+        batch = self._take_batch()
         results: Sequence[Result | Failure]
         try:
             results = self._send([one.item for one in batch])
@@ -75,6 +83,17 @@ class Batcher(Generic[Item, Result]):
                 one.result = result
                 one.turn.set()
 
+    def _take_batch(self) -> "list[_Waiting[Item, Result]]":
+        with self._lock:
+            batch, left = self._pending[: self._limit], self._pending[self._limit :]
+            latest = monotonic_seconds() - self._wait_seconds if left else 0.0
+            overdue = list(takewhile(lambda one: one.since <= latest, left))
+            self._pending = left[len(overdue) :]
+        for one in overdue:
+            one.result = UnknownOutcomeError(f"not sent: the database was busy for {self._wait_seconds:g} s")
+            one.turn.set()
+        return batch
+
     def _hand_over(self) -> None:
         """Let the first of those who wait lead the next batch."""
         with self._lock:
@@ -87,8 +106,8 @@ class Batcher(Generic[Item, Result]):
             leader.turn.set()
 
 
-MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int], Batcher[Any, Any]]
-"""Makes a batcher from a batch sender and a limit."""
+MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, float], Batcher[Any, Any]]
+"""Makes a batcher from a batch sender, a limit, and the longest wait in seconds."""
 
 
 def untold(_operation: str, _size: int) -> None:
@@ -98,10 +117,11 @@ def untold(_operation: str, _size: int) -> None:
 class _Waiting(Generic[Item, Result]):
     """An item, and its caller's signal: to lead the next batch, or that the result is there."""
 
-    __slots__ = ("item", "leads", "result", "turn")
+    __slots__ = ("item", "leads", "result", "since", "turn")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.turn = concurrency.Event()
         self.leads = False
+        self.since = monotonic_seconds()
         self.result: Result | Failure

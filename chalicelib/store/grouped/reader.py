@@ -7,7 +7,7 @@ from pymongo.collection import Collection
 
 from chalicelib.store.documents import Document
 from chalicelib.store.errors import StoreError
-from chalicelib.store.grouped.batcher import Batcher, MakeBatcher, untold
+from chalicelib.store.grouped.batcher import WAIT_SECONDS, Batcher, MakeBatcher, untold
 from chalicelib.store.readers import Block, SingleReader, projection
 from chalicelib.store.writers import outcomes
 
@@ -29,13 +29,14 @@ class GroupReader:
         self,
         accounts: Collection[Document],
         limit: int,
+        wait_seconds: float = WAIT_SECONDS,
         make_batcher: MakeBatcher = Batcher,
         told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
         self._alone = SingleReader(accounts)
         self._told = told
-        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit)
+        self._batcher: Batcher[_Read, Mapping[str, Any] | None] = make_batcher(self._find, limit, wait_seconds)
 
     def read(self, user: str, block: Block, *, with_latest: bool = False) -> Mapping[str, Any] | None:
         """Return a user's document, or None if there is none; raises UnknownOutcomeError.

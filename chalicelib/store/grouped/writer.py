@@ -14,7 +14,7 @@ from pymongo.errors import DocumentTooLarge
 
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.errors import LostRaceError, UnknownOutcomeError
-from chalicelib.store.grouped.batcher import Batcher, Failure, MakeBatcher, untold
+from chalicelib.store.grouped.batcher import WAIT_SECONDS, Batcher, Failure, MakeBatcher, untold
 from chalicelib.store.writers import GuardedWrite, account_full, failure_of, send
 
 
@@ -28,12 +28,13 @@ class GroupWriter:
         self,
         accounts: Collection[Document],
         limit: int,
+        wait_seconds: float = WAIT_SECONDS,
         make_batcher: MakeBatcher = Batcher,
         told: Callable[[str, int], None] = untold,
     ) -> None:
         self._accounts = accounts
         self._told = told
-        self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit)
+        self._batcher: Batcher[GuardedWrite, None] = make_batcher(self._send, limit, wait_seconds)
 
     def write(self, write: GuardedWrite) -> None:
         """Return once the write is durable; raises LostRaceError, UnknownOutcomeError or PermanentError."""
