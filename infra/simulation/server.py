@@ -30,12 +30,12 @@ from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.accounts import Accounts
 from chalicelib.store.database_clock import database_ms
 from chalicelib.store.due import DueAccounts
-from chalicelib.store.grouped.batcher import WAIT_SECONDS
 from chalicelib.store.grouping import make_reader, make_writer
 from chalicelib.store.reads import AccountReads, Numbered
 from chalicelib.store.recent import RecentRecords
 from chalicelib.store.registry import Registry
 from chalicelib.sweep.sweeper import Sweeper, SweepLimits
+from infra.simulation.driver import ANSWER_NS
 from infra.simulation.scheduler import Process, Scheduler
 from infra.simulation.storm import MS, Storm
 
@@ -108,12 +108,13 @@ class SimulatedServer:
         self.clock = TrustedClock(partial(database_ms, database), TOLERANCE_MS, now_ms)
         registry = Registry(database)
         group = draw.choice((1, 4))
-        reader = make_reader(database, group, WAIT_SECONDS)
+        wait_seconds = ANSWER_NS / 1e9  # both are MONGO_TIMEOUT_MS
+        reader = make_reader(database, group, wait_seconds)
         self.accounts = Accounts(
             database,
             process.name,
             RecentRecords(draw.choice((0, 1, 100))),
-            make_writer(database, group, WAIT_SECONDS),
+            make_writer(database, group, wait_seconds),
             reader,
             registry,
         )

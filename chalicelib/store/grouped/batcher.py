@@ -28,11 +28,11 @@ class Batcher(Generic[Item, Result]):
     which more items share. The first caller of a batch leads it: it sends the batch for all of them. If nothing is in
     flight, it first lets others join.
 
-    While the database does not answer, many batches would wait for their time-outs, one after the other. So an item
-    that has waited `wait_seconds` when a batch is taken without it fails.
+    While the database does not answer, every batch ahead takes its own time-out. So an item that has waited
+    `wait_seconds` when a batch has ended fails.
     """
 
-    def __init__(self, send: Send[Item, Result], limit: int, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, send: Send[Item, Result], limit: int, wait_seconds: float) -> None:
         self._send = send
         self._limit = limit
         self._wait_seconds = wait_seconds
@@ -69,7 +69,8 @@ class Batcher(Generic[Item, Result]):
 
     def _lead(self) -> None:
         """Send the next batch, let the one after it go, and tell the members their results."""
-        batch = self._take_batch()
+        with self._lock:
+            batch, self._pending = self._pending[: self._limit], self._pending[self._limit :]
         results: Sequence[Result | Failure]
         try:
             results = self._send([one.item for one in batch])
@@ -83,20 +84,12 @@ class Batcher(Generic[Item, Result]):
                 one.result = result
                 one.turn.set()
 
-    def _take_batch(self) -> "list[_Waiting[Item, Result]]":
-        with self._lock:
-            batch, left = self._pending[: self._limit], self._pending[self._limit :]
-            latest = monotonic_seconds() - self._wait_seconds if left else 0.0
-            overdue = list(takewhile(lambda one: one.since <= latest, left))
-            self._pending = left[len(overdue) :]
-        for one in overdue:
-            one.result = UnknownOutcomeError(f"not sent: the database was busy for {self._wait_seconds:g} s")
-            one.turn.set()
-        return batch
-
     def _hand_over(self) -> None:
-        """Let the first of those who wait lead the next batch."""
+        """Fail those who have waited too long, and let the first of the others lead the next batch."""
+        latest = monotonic_seconds() - self._wait_seconds
         with self._lock:
+            overdue = list(takewhile(lambda one: one.since <= latest, self._pending))
+            del self._pending[: len(overdue)]
             leader = self._pending[0] if self._pending else None
             self._is_led = leader is not None
             if self._closed:  # only `close` waits; under gevent a notification yields, here with the lock held
@@ -104,6 +97,9 @@ class Batcher(Generic[Item, Result]):
         if leader is not None:
             leader.leads = True
             leader.turn.set()
+        for one in overdue:
+            one.result = UnknownOutcomeError(f"not sent: the database was busy for {self._wait_seconds:g} s")
+            one.turn.set()
 
 
 MakeBatcher = Callable[[Callable[[Sequence[Any]], Sequence[Any]], int, float], Batcher[Any, Any]]
