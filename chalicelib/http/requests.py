@@ -91,7 +91,7 @@ def read_fields(
     given: list[tuple[Field, object]] = [] if symbol is None else [(SYMBOL, symbol)]
     names = {wanted.name for wanted in operation.fields}
     refusals = [
-        _refusal(UnknownFieldError(str(name)[:MAX_OFFENDING_LENGTH], f"{operation.command} has no such field"))
+        _refusal(UnknownFieldError(_storable(name[:MAX_OFFENDING_LENGTH]), f"{operation.command} has no such field"))
         for name in body
         if name not in names
     ]
@@ -126,7 +126,12 @@ def _recordable(filename: object) -> str | None:
     """Return an invalid file name if it can be recorded: it must be a string of a permitted length."""
     if not isinstance(filename, str) or len(filename.encode("utf-8", "replace")) > MAX_FILENAME_BYTES:
         return None
-    return filename.encode("utf-8", "replace").decode()
+    return _storable(filename)
+
+
+def _storable(text: str) -> str:
+    """Return text that can be written as UTF-8: JSON may have half of a surrogate pair, which becomes a `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def read_query(request: Request, operation: Operation) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ REFUSED: list[tuple[str, dict[str, object], str, dict[str, str]]] = [
     ("add", {"amount": {"$gt": ""}}, "invalid_amount", {}),
     ("add", {"amount": "9" * 60_000}, "invalid_amount", {}),
     ("add", {"amount": "5.00", "to": "me"}, "unknown_field", {"funds": "5.00"}),
+    ("add", {"\ud800": "5.00"}, "unknown_field", {}),
     ("add", {}, "missing_field", {}),
     ("buy", {"symbol": "abc", "amount": "-1"}, "invalid_amount", {"stockSymbol": "ABC", "funds": "-1.00"}),
     ("buy", {"symbol": "ABCD", "amount": "20.00"}, "invalid_symbol", {"funds": "20.00"}),
