@@ -73,5 +73,16 @@ class KeyRing:
 
 
 def fetch_from(url: str, timeout_seconds: float) -> Fetch:
-    """Return a function that fetches the signing keys from a URL: no redirects, one try."""
-    return jwt.PyJWKClient(url, cache_jwk_set=False, timeout=timeout_seconds).get_signing_keys
+    """Return a function that fetches the signing keys from a URL: no redirects, one try, all of it within the time."""
+    get = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=timeout_seconds).get_signing_keys
+    pool = concurrency.ThreadPoolExecutor(1, "keys")
+
+    def fetch() -> Sequence[jwt.PyJWK]:
+        answer = pool.submit(get)  # its own time-out is for each read: an answer that trickles in would never end
+        try:
+            return answer.result(timeout_seconds)
+        except TimeoutError:
+            answer.cancel()  # it waits behind one that still trickles
+            raise TimeoutError(f"no whole answer within {timeout_seconds:g} s") from None
+
+    return fetch

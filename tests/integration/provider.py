@@ -59,6 +59,7 @@ class Provider:
     asked: int = 0
     status: int = 200
     held: threading.Event | None = None
+    trickles: bool = False
     url: str = ""
     extra: list[dict[str, Any]] = field(default_factory=list)
 
@@ -76,7 +77,8 @@ def running_provider(*keys: Key) -> Iterator[Provider]:
         def do_GET(self) -> None:
             provider.asked += 1
             if provider.held is not None:
-                provider.held.wait(30)
+                while not provider.held.wait(0.05 if provider.trickles else 30) and provider.trickles:
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body = provider.document() if provider.status == 200 else b""
             with suppress(ConnectionError):  # who asked may have given up
                 self.send_response(provider.status)

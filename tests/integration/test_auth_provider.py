@@ -104,6 +104,17 @@ def test_a_provider_that_hangs_costs_one_time_out_and_not_one_a_request(provider
     assert provider.asked == 1
 
 
+def test_a_provider_whose_answer_trickles_in_costs_no_more_than_one_that_hangs(provider: Provider) -> None:
+    provider.held, provider.trickles = threading.Event(), True
+    tokens = tokens_of(provider, timeout_seconds=0.3)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            error = pool.submit(tokens.check, f"Bearer {KEY.token()}").exception(timeout=20)
+    finally:
+        provider.held.set()
+    assert isinstance(error, AuthUnavailableError)
+
+
 @pytest.mark.parametrize("status", [302, 404, 500])
 def test_keys_are_taken_from_that_address_and_no_other(provider: Provider, status: int) -> None:
     provider.status = status
