@@ -225,6 +225,15 @@ def _secret(name: str, env: Mapping[str, str], *, is_needed: bool) -> str | None
     return value
 
 
+def _previous_secret(env: Mapping[str, str]) -> str | None:
+    found = _secret("AUTH_SECRET_PREVIOUS", env, is_needed=False)
+    if found is not None and "AUTH_SECRET" not in env:
+        raise SettingError(
+            "AUTH_SECRET_PREVIOUS", "one without AUTH_SECRET", "nothing then: its tokens would be accepted"
+        )
+    return found
+
+
 def _jwks_url(env: Mapping[str, str]) -> str | None:
     value = env.get("AUTH_JWKS_URL")
     if value is not None and not (parsed_origin(value, HERE) and urlsplit(value).path):
@@ -352,7 +361,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         sweep_batch=_number("SWEEP_BATCH", env, 256, 1, 10_000),
         trigger_seconds=_number("TRIGGER_SECONDS", env, 0, 0, 3_600),
         auth_secret=_secret("AUTH_SECRET", env, is_needed="AUTH_JWKS_URL" not in env),
-        auth_secret_previous=_secret("AUTH_SECRET_PREVIOUS", env, is_needed=False),
+        auth_secret_previous=_previous_secret(env),
         auth_jwks_url=_jwks_url(env),
         auth_issuer=_for_provider("AUTH_ISSUER", env, "the `iss` of the provider's tokens"),
         auth_audience=_for_provider("AUTH_AUDIENCE", env, "the `aud` of tokens for this system"),

@@ -88,6 +88,14 @@ def test_a_short_secret_is_refused_and_never_shown(name: str) -> None:
     assert "9 bytes" in str(raised.value)
 
 
+def test_a_previous_secret_alone_is_refused_since_its_tokens_would_still_be_accepted() -> None:
+    provider = {"AUTH_JWKS_URL": "https://login.example.com/keys", "AUTH_ISSUER": "https://x", "AUTH_AUDIENCE": "x"}
+    only_provider = {name: value for name, value in {**GOOD, **provider}.items() if name != "AUTH_SECRET"}
+    assert read_settings(only_provider).auth_secret is None
+    with pytest.raises(SettingError, match=r"setting AUTH_SECRET_PREVIOUS: got .*without AUTH_SECRET"):
+        read_settings({**only_provider, "AUTH_SECRET_PREVIOUS": "x" * 32})
+
+
 def test_traces_are_off_unless_asked_for_and_need_their_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {**GOOD, "OTEL_TRACES_EXPORTER": "otlp"}
     assert read_settings(GOOD).otel_traces_exporter == "none"
