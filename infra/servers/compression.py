@@ -40,7 +40,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
         coding, _, parameter = item.partition(";")
         weights[coding.strip()] = parameter.replace(" ", "").removeprefix("q=") or "1"
     weight = weights.get("gzip", weights.get("*", "0"))
-    return weight.replace(".", "", 1).isdigit() and float(weight) > 0
+    return weight.isascii() and weight.replace(".", "", 1).isdigit() and float(weight) > 0
 
 
 @lru_cache(maxsize=_KEPT_ASSETS)

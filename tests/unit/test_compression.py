@@ -24,6 +24,7 @@ TEXT = b"the same again and again " * 100
         ("gzip;q=0, *", False),
         ("gzip; q=0.0", False),
         ("gzip;q=x", False),
+        ("gzip;q=\u00b2", False),
     ],
 )
 def test_gzip_is_for_clients_that_take_it(header: str, taken: bool) -> None:
