@@ -185,7 +185,7 @@ class _CommandQuote:
 
 def _is_same(entry: Entry, command: Command) -> bool:
     """Return whether an entry records this command; a repeated request may have another transaction number."""
-    refusal = (entry.outcome, entry.message) if entry.outcome in FIELD_CODES else None
+    refusal = (entry.outcome, entry.message, entry.funds) if entry.outcome in FIELD_CODES else None
     return (entry.command, entry.symbol, entry.amount_cents, entry.filename, entry.of_all, entry.order, refusal) == (
         command.name,
         command.symbol,
@@ -193,5 +193,5 @@ def _is_same(entry: Entry, command: Command) -> bool:
         command.filename,
         command.of_all,
         command.order,
-        None if command.refusal is None else (command.refusal.code, command.refusal.message),
+        None if command.refusal is None else (command.refusal.code, command.refusal.message, command.refusal.funds),
     )
