@@ -8,7 +8,10 @@ from chalicelib.domain.errors import InvalidAmountError
 MAX_CENTS = 100_000_000_000
 """The largest amount or price a command may give: 1,000,000,000.00."""
 
-_WRITTEN = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,2})0*)?", re.ASCII)
+_WRITTEN = re.compile(r"0*([0-9]{1,10})(?:\.([0-9]{1,2})0*)?", re.ASCII)
+_OUT_OF_RANGE = re.compile(r"-?[0-9]+(?:\.[0-9]{1,2}0*)?", re.ASCII)
+"""What else is a decimal: one with a minus, or with too many digits."""
+
 _CENT = Decimal("0.01")
 
 
@@ -20,7 +23,9 @@ def parse_cents(value: object, field: str = "amount") -> int:
     """
     if isinstance(value, str):
         if (written := _WRITTEN.fullmatch(value)) is None:
-            raise InvalidAmountError(field, "must be a decimal number with at most two places, such as 63511.53")
+            if _OUT_OF_RANGE.fullmatch(value) is not None:
+                raise _out_of_range(field)
+            raise InvalidAmountError(field, "must be digits with at most two decimal places, such as 63511.53")
         return _in_range(int(written[1]) * 100 + int((written[2] or "").ljust(2, "0")), field)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InvalidAmountError(field, "must be a decimal string or number")

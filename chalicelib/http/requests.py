@@ -118,7 +118,8 @@ def _refusal(error: FieldError, value: object = None) -> Refusal:
     """Return a refusal that quotes the offending text, truncated."""
     if value is None:
         return Refusal(error.code, str(error))
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = value if isinstance(value, str | WrittenNumber) else json.dumps(value, default=str)
+    text = text.written if isinstance(text, WrittenNumber) else text
     return Refusal(error.code, f"{error}, got {text[:MAX_OFFENDING_LENGTH]!r}")
 
 
@@ -181,12 +182,11 @@ def read_body(request: Request) -> Mapping[str, Any]:
 def parse_object(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object in `body`.
 
-    Raises InvalidJsonError for anything else: not UTF-8, a duplicate name, NaN, nesting that is too deep, a number that
-    no amount could be.
+    Raises InvalidJsonError for anything else: not UTF-8, a duplicate name, NaN, nesting that is too deep.
     """
     try:
         parsed = _decoder.decode(body.decode("utf-8"))
-    except (ValueError, ArithmeticError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InvalidJsonError(f"the body is not valid JSON: {reason[:200]}") from error
     if not isinstance(parsed, dict):
@@ -194,9 +194,24 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
     return parsed
 
 
+class WrittenNumber(Decimal):
+    """A JSON number that is no int, and how it was written."""
+
+    written: str
+
+
+def _parse_number(text: str) -> WrittenNumber:
+    try:
+        number = WrittenNumber(text)
+    except ArithmeticError:  # no Decimal has such an exponent: it is too large, or has too many places
+        number = WrittenNumber("1e-999" if "e-" in text.lower() else "1e999")
+    number.written = text
+    return number
+
+
 def _parse_int(text: str) -> int | Decimal:
     # Python refuses to make an int of more than 4,300 digits; as a Decimal it is just an amount that is too large.
-    return int(text) if len(text) < 32 else Decimal(text)
+    return int(text) if len(text) < 32 else _parse_number(text)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -212,7 +227,7 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # One for all requests: creating a decoder costs more than decoding a small body.
 _decoder = json.JSONDecoder(
-    parse_float=Decimal,
+    parse_float=_parse_number,
     parse_int=_parse_int,
     parse_constant=_refuse_constant,
     object_pairs_hook=_refuse_twice,

@@ -94,6 +94,12 @@ def test_the_offending_text_is_cut_to_64_characters(api: Api) -> None:
     assert len(api.post("/users/jane/add", {"a" * 65: "1"}).body["detail"]) < 120
 
 
+@pytest.mark.parametrize("number", ["0.005", "1e20", "-1.50", "1e9999999999999999999", "1" * 40, "-0.0"])
+def test_an_offending_number_is_quoted_as_it_was_given(api: Api, number: str) -> None:
+    reply = api.ask("POST", "/users/jane/add", raw=f'{{"amount": {number}}}'.encode())
+    assert reply.body["detail"].endswith(f", got '{number}'")
+
+
 def test_a_refused_command_uses_up_its_key(api: Api) -> None:
     first = api.post("/users/jane/add", {"amount": "-5.00"}, Idempotency_Key="once")
     again = api.post("/users/jane/add", {"amount": "-5.00"}, Idempotency_Key="once")
@@ -104,6 +110,12 @@ def test_a_refused_command_uses_up_its_key(api: Api) -> None:
         reply = api.post("/users/jane/add", other, Idempotency_Key="once")
         assert (reply.status, reply.code) == (422, "idempotency_key_reused"), other
     assert len(log_of_jane(api)) == 2
+
+
+def test_a_refused_command_with_another_amount_is_another_command_whatever_it_was_refused_for(api: Api) -> None:
+    for amount, status in (("0", 400), ("-5", 422), ("abc", 422), ("0.00", 400)):
+        reply = api.post("/users/jane/buy", {"symbol": "TOOLONG", "amount": amount}, Idempotency_Key="once")
+        assert reply.status == status, amount
 
 
 def test_a_key_of_a_good_command_is_not_used_again_by_a_refused_one(api: Api) -> None:

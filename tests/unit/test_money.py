@@ -18,7 +18,15 @@ def test_what_is_written_is_what_is_read(cents: int) -> None:
 
 @pytest.mark.parametrize(
     ("given", "cents"),
-    [("63511.53", 6351153), ("1", 100), ("0.01", 1), ("1.5", 150), ("007", 700), (12, 1200), (Decimal("1E+2"), 10000)]
+    [
+        ("63511.53", 6351153),
+        ("1", 100),
+        ("0.01", 1),
+        ("1.5", 150),
+        ("0000000000007", 700),
+        (12, 1200),
+        (Decimal("1E+2"), 10000),
+    ]
     + [("1000000000.00", MAX_CENTS), (1_000_000_000, MAX_CENTS), ("100.000", 10000), ("0.50000", 50)]
     + [("1000000000.000", MAX_CENTS), (Decimal("100.000"), 10000), (Decimal("1." + 5000 * "0"), 100)],
 )
@@ -64,6 +72,12 @@ def test_decimal_strings_and_numbers_are_money(given: object, cents: int) -> Non
 def test_everything_else_is_an_invalid_amount_that_names_its_field(given: object) -> None:
     with pytest.raises(InvalidAmountError, match=r"^price: "):
         parse_cents(given, "price")
+
+
+@pytest.mark.parametrize("given", ["-5", "-0.01", "0", "12345678901", "12345678901.500", "1" * 50, -5, 10**12])
+def test_a_decimal_that_is_out_of_range_is_not_said_to_be_no_decimal(given: object) -> None:
+    with pytest.raises(InvalidAmountError, match=r"^amount: must be greater than 0 and at most 1000000000\.00$"):
+        parse_cents(given)
 
 
 def test_a_difference_below_zero_is_shown_with_its_sign() -> None:
