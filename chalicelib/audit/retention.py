@@ -20,6 +20,7 @@ from chalicelib.audit.journal import Journals, sorted_parts
 from chalicelib.audit.places import MIN_PART_BYTES, Place
 from chalicelib.clock import Clock
 from chalicelib.domain.journal import HISTORY_LENGTH
+from chalicelib.domain.system import SYSTEM_JOURNAL
 from chalicelib.store.documents import STATE, Document, state_of
 from chalicelib.store.key_filter import GENERATIONS, oldest_entry
 from chalicelib.store.writers import note_refused_login
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 PARTS_AN_ARCHIVE = 10_000
 DAY_MS = 24 * 3600 * 1000
 _LOOKED_AT = 1_000
+_USERS_KNOWN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,14 @@ class Retention:
     def _old_parts(self, before_ms: int) -> Iterator[Document]:
         """Yield the parts that ended before a time, oldest first, without those that are still needed."""
         form = {"user": 1, "from": 1, "count": 1, "from_at": 1, "to_at": 1}
+        # A journal is looked through once, however many parts it has. What is needed later is newer, so nothing goes
+        # too soon.
+        needed: dict[str, int] = {}
         with self._journal.find({"to_at": {"$lt": before_ms}}, form).sort("to_at", ASCENDING) as found:
             while some := list(islice(found, _LOOKED_AT)):
-                needed = self._needed({part["user"] for part in some})
+                if len(needed) > _USERS_KNOWN:
+                    needed.clear()
+                needed |= self._needed({part["user"] for part in some} - needed.keys())
                 yield from (part for part in some if part["from"] < needed.get(part["user"], 0))
 
     def _needed(self, users: Iterable[str]) -> dict[str, int]:
@@ -160,6 +167,7 @@ class Retention:
     def _needed_of(self, account: Document) -> int:
         user, commands, needed = account["_id"], 0, 0
         keys_from = oldest_entry(state_of(account))
+        history = 0 if user == SYSTEM_JOURNAL else HISTORY_LENGTH  # the system gives no commands: it would all be kept
         newest_first = self._journal.find(
             {"_id": {"$gt": f"{user}:", "$lt": f"{user};"}}, {"from": 1, "entries.cmd": 1}
         ).sort("_id", DESCENDING)
@@ -167,6 +175,6 @@ class Retention:
             for part in parts:
                 needed = part["from"]
                 commands += sum("cmd" in entry for entry in part["entries"])
-                if commands >= HISTORY_LENGTH and (keys_from is None or needed <= keys_from):
+                if commands >= history and (keys_from is None or needed <= keys_from):
                     break
         return needed

@@ -116,12 +116,12 @@ class _Change:
 
 def _apply(change: _Change, options: argparse.Namespace) -> int:
     stack, plan = change.stack, change.plan
-    if plan is None:
-        return OK
-    if not _agreed(options, f"apply this to {stack.name}"):
+    if plan is not None and not _agreed(options, f"apply this to {stack.name}"):
         stack.drop(plan)
         return OK
-    outputs = stack.apply(plan)
+    outputs = {} if plan is None else stack.apply(plan)
+    # Also if nothing changes: the run that made the change may have been interrupted before this.
+    stack.protect()
     note_deployed(_client(change.session, "s3"), change.account, change.session.region_name, stack.name, change.url)
     for name, value in outputs.items():
         print(f"{name} = {value}")

@@ -128,7 +128,6 @@ class CloudStack:
         self._mark_events(plan.stack_id)
         self.client.execute_change_set(ChangeSetName=plan.id, StackName=self.name)
         now = self._follow(plan.stack_id)
-        self.protect()
         return {found["OutputKey"]: found["OutputValue"] for found in now.get("Outputs", ())}
 
     def protect(self, *, on: bool = True) -> None:

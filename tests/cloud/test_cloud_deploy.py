@@ -131,6 +131,28 @@ def test_the_way_back_is_the_template_before_and_leads_forward_again(deployer: D
     assert {found["LogicalResourceId"] for found in resources(deployer)} == {"Topic", "Queue"}
 
 
+INTERRUPTED = """
+import signal, sys
+from infra.cloud import cli, stack
+stack.CloudStack._follow = lambda *_: signal.raise_signal(signal.SIGINT)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_the_same_command_again_finishes_an_interrupted_deployment(deployer: Deployer) -> None:
+    """It protects the stack, and the way back leads to the deployment before."""
+    for template in (TOPIC, {**TOPIC, **QUEUE}, QUEUE):
+        deployer.write(template)
+        command = deployer.command("deploy", "--set=Size=large", "--yes")
+        code = [sys.executable, "-c", INTERRUPTED, *command[3:]]
+        assert subprocess.run(code, env=deployer.environment, check=False).returncode == 130
+        again = deployer("deploy", "--set=Size=large", "--yes")
+        assert (again.returncode, again.stdout) == (0, f"{deployer.name} is already as it should be\n")
+    assert "is protected" in deployer("destroy", "--yes").stderr
+    assert deployer("rollback", "--yes").returncode == 0
+    assert {found["LogicalResourceId"] for found in resources(deployer)} == {"Topic", "Queue"}
+
+
 def test_a_look_at_a_new_stack_leaves_nothing(deployer: Deployer) -> None:
     shown = deployer("diff", "--set=Size=large")
     assert (shown.returncode, deployer.stacks) == (0, [])

@@ -5,6 +5,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 from chalice.test import Client
 
 from app import app
+from chalicelib.audit import retention as retention_module
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Journals, Pace
 from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.places import PlaceError
 from chalicelib.audit.retention import DAY_MS, Archived, Retention
+from chalicelib.domain.quote import Quote
+from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits
+from chalicelib.service.account_write import write_for_system
 from chalicelib.store.key_filter import GENERATION_KEYS
 from chalicelib.store.user_journal import PART_ENTRIES
 from infra.audit.cli import main as audit
@@ -152,6 +157,31 @@ def test_parts_full_of_what_the_system_did_do_not_hide_the_latest_commands(shop:
             }
         )
     assert retention(shop, tmp_path).run().parts == 0
+
+
+@pytest.mark.parametrize(("users_known", "looks"), [(100_000, 1), (1, 10)])
+def test_each_journal_is_looked_through_once_and_the_systems_goes_like_a_users(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users_known: int, looks: int
+) -> None:
+    """The system's has no commands, for which it would be needed. Of too many users it is forgotten again."""
+    note = partial(note_hits, [Quote("ABC", 1000, "jane", FIRST_MS, "key")], 7)
+    for _ in range(700):
+        shop.now_ms += 1
+        shop.does("ADD", amount="1.00")
+        write_for_system(shop.accounts, lambda: shop.now_ms, SYSTEM_JOURNAL, note, 5_000)
+    monkeypatch.setattr(retention_module, "_LOOKED_AT", 2)
+    monkeypatch.setattr(retention_module, "_USERS_KNOWN", users_known)
+    looked_through: list[str] = []
+
+    class Counting(Retention):
+        def _needed_of(self, account: Any) -> int:
+            looked_through.append(account["_id"])
+            return super()._needed_of(account)
+
+    now_ms = shop.now_ms + 4_000 * DAY_MS
+    assert Counting(shop.database, Folder(tmp_path), lambda: now_ms, 1).run().parts == 2 * (700 // PART_ENTRIES - 1)
+    assert sorted(part["user"] for part in shop.database["journal"].find()) == [SYSTEM_JOURNAL, "jane"]
+    assert sorted(looked_through) == [SYSTEM_JOURNAL] * looks + ["jane"] * looks
 
 
 def test_a_user_without_an_account_keeps_its_parts(shop: Shop, tmp_path: Path) -> None:
