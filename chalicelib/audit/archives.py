@@ -7,7 +7,7 @@ and last entry), `entries`, `users`, and `state`: `chosen` while its parts are c
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from typing import Any, BinaryIO
 
@@ -24,6 +24,8 @@ INDEXES = [IndexModel([("to_at", ASCENDING)]), IndexModel([("users", ASCENDING)]
 _COMPRESSION = 6
 _DROPPED = ("id", "res")
 """Only repeated requests need these, and archived commands are no longer repeated."""
+
+_LINES_A_CHECK = 1_000
 
 _FORM = {"file": 1, "from_at": 1, "to_at": 1}
 
@@ -55,17 +57,24 @@ class Archives:
         with self._place.open(archive["file"]) as file:
             yield from (line_from_json(text) for text in _texts(file))
 
-    def user_lines(self, user: str, first: int, end: int) -> Iterator[JournalLine]:
-        """Yield one user's lines, sorted, from sequence number `first` up to but not including `end`."""
+    def user_lines(self, user: str, first: int, end: int, check: Callable[[], None]) -> Iterator[JournalLine]:
+        """Yield one user's lines, sorted, from sequence number `first` up to but not including `end`.
+
+        Calls `check` while it reads: most lines may be those of others.
+        """
         there = self._archives.find({"users": user, "state": COMPLETE}, _FORM)
-        for line in merge(*(self._of_user(archive, user) for archive in there), key=position):
+        for line in merge(*(self._of_user(archive, user, check) for archive in there), key=position):
             if first <= line.sequence < end:
                 yield line
 
-    def _of_user(self, archive: Mapping[str, Any], user: str) -> Iterator[JournalLine]:
+    def _of_user(self, archive: Mapping[str, Any], user: str, check: Callable[[], None]) -> Iterator[JournalLine]:
         begins = line_start(user)
         with self._place.open(archive["file"]) as file:
-            yield from (line_from_json(text) for text in _texts(file) if text.startswith(begins))
+            for number, text in enumerate(_texts(file)):
+                if number % _LINES_A_CHECK == 0:
+                    check()
+                if text.startswith(begins):
+                    yield line_from_json(text)
 
 
 def _texts(file: BinaryIO) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from chalicelib import concurrency
 from chalicelib.audit.archives import Archives
 from chalicelib.audit.errors import LogNotFoundError, LogTooLargeError
 from chalicelib.audit.events import HEAD, TAIL, events_of
-from chalicelib.audit.journal import FULL_SPEED, Journals, Pace
+from chalicelib.audit.journal import FULL_SPEED, Journals, Pace, no_bound
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceWriter
 from chalicelib.audit.refusals import Quota, refusal_document, refusal_from, refusal_of
@@ -121,7 +121,7 @@ class Dumps:
         with _store_errors():
             self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
             limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
-            dump = self._advance(dump_id, _Limit(limit_ms, self._timer), wait=True)
+            dump = self._advance(dump_id, _Limit(limit_ms, self._timer, is_request=True), wait=True)
             if "refused" in dump:
                 raise refusal_from(dump["refused"])
             if "done" in dump:
@@ -256,7 +256,9 @@ class Dumps:
         quota = Quota(self._place, dump)
         count: int = dump.get("events", 0)
         turn_began = monotonic_seconds()
-        found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), limit.remaining_ms)
+        # A request may leave all of a user's log to the function, which must get on with it.
+        remaining_ms = limit.remaining_ms if user is None or limit.is_request else no_bound
+        found = self._journals.lines(user, dump["at"], None if after is None else tuple(after), remaining_ms)
         with closing(found):
             for line in found:
                 events = events_of(line.user, line.entry)
@@ -292,7 +294,8 @@ def _path(user: str | None, filename: str) -> str:
 class _Limit:
     """The time limit of a dump."""
 
-    def __init__(self, limit_ms: int | None, timer: Callable[[], float]) -> None:
+    def __init__(self, limit_ms: int | None, timer: Callable[[], float], *, is_request: bool = False) -> None:
+        self.is_request = is_request
         self._timer = timer
         self._end = None if limit_ms is None else timer() + limit_ms / 1000
 

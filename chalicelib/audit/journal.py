@@ -19,6 +19,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
 
 from chalicelib import concurrency
 from chalicelib.audit.archives import INDEXES, Archives
@@ -87,10 +88,11 @@ class Journals:
     ) -> Generator[JournalLine, None, None]:
         """Yield the lines of one user's journal, or of all, sorted, from the first one after `after`.
 
-        They include everything acknowledged by `at_ms`. Raises ExecutionTimeout if MongoDB took too long.
+        They include everything acknowledged by `at_ms`. Raises ExecutionTimeout if MongoDB, or for one user reading the
+        archives, took too long.
         """
         self.make_indexes()
-        found = self._of_all(at_ms, after, remaining_ms) if user is None else self._of_user(user)
+        found = self._of_all(at_ms, after, remaining_ms) if user is None else self._of_user(user, remaining_ms)
         return each_once(found, after)
 
     def estimated_entries(self, user: str | None) -> int:
@@ -111,7 +113,7 @@ class Journals:
             self._archive_documents.create_indexes(INDEXES)
             self._indexed = True
 
-    def _of_user(self, user: str) -> Iterator[JournalLine]:
+    def _of_user(self, user: str, remaining_ms: RemainingMs) -> Iterator[JournalLine]:
         """Yield one user's lines. Parts are a range of the index, in order, so nothing is sorted.
 
         Sequence numbers have no gaps: entries missing between two parts have been archived.
@@ -124,7 +126,7 @@ class Journals:
         with parts.sort("_id", ASCENDING).batch_size(_BATCH_PARTS) as closed_parts:
             for part in chain(closed_parts, open_part):
                 if part["from"] > expected:
-                    for line in self._archived(user, expected, part["from"]):
+                    for line in self._archived(user, expected, part["from"], remaining_ms):
                         yield line
                         expected = line.sequence + 1
                     if part["from"] > expected:
@@ -134,8 +136,12 @@ class Journals:
                         yield JournalLine(entry["at"], user, sequence, entry)
                         expected = sequence + 1
 
-    def _archived(self, user: str, first: int, end: int) -> Iterator[JournalLine]:
-        return each_once(self._archives.user_lines(user, first, end))
+    def _archived(self, user: str, first: int, end: int, remaining_ms: RemainingMs) -> Iterator[JournalLine]:
+        def check() -> None:
+            if remaining_ms() == 0:
+                raise ExecutionTimeout("the archives take longer than there is time")
+
+        return each_once(self._archives.user_lines(user, first, end, check))
 
     def _of_all(self, at_ms: int, after: Position | None, remaining_ms: RemainingMs) -> Iterator[JournalLine]:
         """Yield the lines of all users, one slice of time after another; MongoDB sorts one while another is written.

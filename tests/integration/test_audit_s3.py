@@ -23,6 +23,7 @@ from chalicelib.audit.folder import Folder
 from chalicelib.audit.function import MARGIN_MS, go_on, starter
 from chalicelib.audit.journal import Pace
 from chalicelib.audit.places import BLOCK_BYTES, MIN_PART_BYTES, Place, PlaceError, PlaceWriter
+from chalicelib.audit.retention import DAY_MS, Retention
 from chalicelib.domain.errors import DumpQuotaError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.runtime import make_place
@@ -316,6 +317,22 @@ def test_mongodb_taking_too_long_to_sort_puts_the_dump_aside(large_shop: Shop, b
         dumps.write(entry, "auditor", 1)
     assert function.started == ["auditor:1"]
     assert "lease" not in (large_shop.database["dumps"].find_one({"_id": "auditor:1"}) or {})
+
+
+def test_archives_taking_too_long_for_a_request_leave_the_log_of_a_user_to_the_function(
+    shop: Shop, bucket: Bucket
+) -> None:
+    """Nothing of it was written yet: the function begins, and goes on however long that takes."""
+    make_journals(shop.database, users=3, commands=1_000, keys=False)
+    Retention(shop.database, place_in(bucket), lambda: FIRST_MS + 100 * DAY_MS, 1).run()
+    function = Function()
+    dumps = dumps_to(shop, place_in(bucket), HandOver(function, limit_ms=60_000), timer=slow_clock())
+    user = shop.database["archives"].find_one()["users"][0]  # type: ignore[index]
+    with pytest.raises(StoreUnavailableError, match="still being written"):
+        dumps.write(dumplog(LATER_MS, user, of_all=False), user, 1)
+    assert function.started == [f"{user}:1"]
+    assert dumps.go_on(f"{user}:1", 60_000)
+    assert len(function.started) == 1
 
 
 def test_a_function_that_cannot_be_started_leaves_the_dump_to_the_next_request(
