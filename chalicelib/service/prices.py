@@ -11,6 +11,7 @@ from chalicelib.domain.errors import QuoteUnavailableError
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import SYSTEM_JOURNAL, note_hits
 from chalicelib.service.account_write import Store, write_for_system
+from chalicelib.service.late_answers import log_unaudited
 from chalicelib.service.trading import Quotes
 from chalicelib.service.transaction_numbers import TransactionNumbers
 
@@ -48,7 +49,11 @@ class Prices:
         hits = [answer.quote for answer in answers.values() if answer is not None and not answer.cached]
         if hits:
             note = partial(note_hits, hits, self.numbers.next())
-            write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.write_limit_ms)
+            try:
+                write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.write_limit_ms)
+            except Exception:
+                log_unaudited(hits)
+                raise
         return answers
 
 

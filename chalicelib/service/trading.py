@@ -24,6 +24,7 @@ from chalicelib.observe.commands import QuotedFrom
 from chalicelib.observe.timing import CommandTimer
 from chalicelib.service.account_write import AccountWrite, Store, write_for_system
 from chalicelib.service.deadline import Deadline
+from chalicelib.service.late_answers import log_unaudited
 from chalicelib.service.user_queue import UserQueues
 from chalicelib.store.record import Record
 from chalicelib.store.user_journal import Found
@@ -127,6 +128,9 @@ class Trading:
         except (QuoteUnavailableError, TooLateError, PermanentError):
             self._note_hits(command, quote.hits)
             raise
+        except Exception:
+            log_unaudited(quote.hits)
+            raise
         assert written.found is not None, "a command always has an entry"
         events = written.found.entry.events
         recorded = [event.quote for event in events if isinstance(event, QuoteHit)]
@@ -146,12 +150,16 @@ class Trading:
 
         If the account is full, they go to the system's journal.
         """
-        for hit in hits:
+        for place, hit in enumerate(hits):
             note = partial(note_hit, hit, command.transaction)
             try:
-                write_for_system(self.store, self.clock, command.user, note, self.limit_ms)
-            except AccountFullError:
-                write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.limit_ms)
+                try:
+                    write_for_system(self.store, self.clock, command.user, note, self.limit_ms)
+                except AccountFullError:
+                    write_for_system(self.store, self.clock, SYSTEM_JOURNAL, note, self.limit_ms)
+            except Exception:
+                log_unaudited(hits[place:])
+                raise
 
 
 class _CommandQuote:

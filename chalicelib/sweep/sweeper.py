@@ -20,6 +20,7 @@ from chalicelib.domain.journal import OrderExpired, QuoteHit, TriggerFired
 from chalicelib.domain.quote import QuoteAnswer
 from chalicelib.domain.system import settle
 from chalicelib.service.account_write import Store, Written, write_for_system
+from chalicelib.service.late_answers import log_unaudited
 from chalicelib.service.trading import Quotes
 from chalicelib.store.due import Holder
 from chalicelib.store.errors import StoreError
@@ -273,8 +274,7 @@ class _Sweep:
             log.warning("what is due of %s waits for the next sweep: %s", user, error)
         except Exception:
             log.exception("what is due of %s waits for the next sweep", user)
-        for hit in hits:
-            log.error("a quote of %s, crypto key %s, is not in the audit log", hit.quote.symbol, hit.quote.cryptokey)
+        log_unaudited(hit.quote for hit in hits)
         return _Settled(failed=True, skipped=over)
 
     def _count(self, settled: _Settled) -> None:

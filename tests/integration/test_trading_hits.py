@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.domain.account import Account
-from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError
+from chalicelib.domain.errors import KeyReusedError, QuoteUnavailableError, StoreUnavailableError
 from chalicelib.domain.journal import Entry, QuoteHit
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.store.accounts import Accounts
@@ -94,3 +94,24 @@ def test_a_hit_is_recorded_once_though_the_answer_to_its_write_was_lost(shop: Sh
     shop.does("QUOTE", "ABC")
     assert deaf.lost
     assert hits_in_journal(shop) == ["hit-1"]
+
+
+def test_a_hit_that_the_database_does_not_confirm_is_in_the_log_with_its_crypto_key(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away(Accounts):
+        """Accounts that can be read and not written."""
+
+        def save(self, record: Record, account: Account, entry: Entry, attempt: bytes) -> Record:
+            raise UnknownOutcomeError("away")
+
+    for first_is_old, hits in ((False, 1), (True, 2)):
+        caplog.clear()
+        quotes = FreshQuotes(first_is_old=first_is_old)
+        store = Away(shop.database, "away", RecentRecords(0))
+        shop.trading = replace(shop.trading, quotes=quotes, store=store, limit_ms=100)
+        with pytest.raises(StoreUnavailableError):
+            shop.does("QUOTE", "ABC")
+        for number in range(1, hits + 1):
+            assert f"a quote of ABC, crypto key hit-{number}, may not be in the audit log" in caplog.text
+    assert hits_in_journal(shop) == []

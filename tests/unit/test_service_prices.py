@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from chalicelib.clock import now_ms
-from chalicelib.domain.errors import QuoteUnavailableError
+from chalicelib.domain.errors import AccountFullError, QuoteUnavailableError
 from chalicelib.domain.quote import Quote, QuoteAnswer
 from chalicelib.domain.system import SYSTEM_JOURNAL
 from chalicelib.service.prices import AT_ONCE, Prices
@@ -68,6 +68,14 @@ def test_every_symbol_has_its_quote_or_none_and_hits_are_audited_together() -> N
     ((_, one), (_, other)) = store.hits(SYSTEM_JOURNAL)
     assert (one.symbol, other.symbol) == ("NEW", "OTHER")
     assert len(store.entries(SYSTEM_JOURNAL)) == 1
+
+
+def test_a_hit_that_cannot_be_written_is_in_the_servers_log(caplog: pytest.LogCaptureFixture) -> None:
+    store = WatchedStore()
+    store.full.add(SYSTEM_JOURNAL)
+    with pytest.raises(AccountFullError):
+        prices(Market(quoted), store).get(["NEW"], "jane")
+    assert "a quote of NEW, crypto key NEW, may not be in the audit log" in caplog.text
 
 
 def test_without_a_hit_nothing_is_written() -> None:
