@@ -10,7 +10,7 @@ There are two kinds, with different algorithms, so that a key of one cannot serv
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +21,7 @@ import jwt
 from chalicelib import concurrency
 from chalicelib.access.errors import ForbiddenError, UnauthorizedError
 from chalicelib.access.jwks import KeyRing
-from chalicelib.clock import Clock
+from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.config import logins
 from chalicelib.domain.errors import InvalidUserError
 from chalicelib.domain.names import parse_user
@@ -169,15 +169,19 @@ def _claim(claims: Mapping[str, Any], name: str) -> Any:
 class Tokens:
     """Checks bearer tokens; thread-safe.
 
-    A valid token is cached by its hash until it expires, because verifying a signature costs more than the rest of the
-    check. An invalid one is not: its check costs the same each time, bounded by its length.
+    A valid token is cached by its hash, at most until it has expired by the wall clock or by the monotonic one, because
+    verifying a signature costs more than the rest of the check. An invalid one is not: its check costs the same each
+    time, bounded by its length.
     """
 
-    def __init__(self, kinds: Sequence[TokenKind], clock: Clock) -> None:
+    def __init__(
+        self, kinds: Sequence[TokenKind], clock: Clock, monotonic: Callable[[], float] = monotonic_seconds
+    ) -> None:
         self._kinds = {algorithm: kind for kind in kinds for algorithm in kind.algorithms}
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = concurrency.Lock()
-        self._checked: OrderedDict[bytes, tuple[Caller, int]] = OrderedDict()
+        self._checked: OrderedDict[bytes, tuple[Caller, int, float]] = OrderedDict()
 
     def check(self, authorization: str | None) -> Caller:
         """Return the bearer of an Authorization header.
@@ -192,12 +196,13 @@ class Tokens:
         if scheme.lower() != "bearer" or not token:
             raise UnauthorizedError(_NO_BEARER)
         name = hashlib.sha256(token.encode()).digest()
-        now = self._clock()
-        caller, until_ms = self._checked.get(name, (None, 0))  # atomic: only changes need the lock
-        if caller is not None and now < until_ms:
+        now, steady = self._clock(), self._monotonic()
+        caller, until_ms, until_steady = self._checked.get(name, (None, 0, 0.0))  # atomic: only changes need the lock
+        if caller is not None and now < until_ms and steady < until_steady:
             return caller
         caller, exp = self._verify(token)
-        self._remember(name, caller, min(now + CACHE_MS, (exp + LEEWAY_SECONDS) * 1000))
+        left_ms = min(CACHE_MS, (exp + LEEWAY_SECONDS) * 1000 - now)
+        self._remember(name, (caller, now + left_ms, steady + left_ms / 1000))
         return caller
 
     def _verify(self, token: str) -> tuple[Caller, int]:
@@ -212,9 +217,9 @@ class Tokens:
             # The reason helps an attacker more than a client, and may quote the token.
             raise UnauthorizedError(_NOT_VALID) from None
 
-    def _remember(self, name: bytes, caller: Caller, until_ms: int) -> None:
+    def _remember(self, name: bytes, checked: tuple[Caller, int, float]) -> None:
         with self._lock:
-            self._checked[name] = (caller, until_ms)
+            self._checked[name] = checked
             self._checked.move_to_end(name)
             while len(self._checked) > CACHE_LIMIT:
                 self._checked.popitem(last=False)

@@ -222,6 +222,17 @@ def test_no_header_breaks_the_check(header: dict[str, Any]) -> None:
     assert refuses(tokens, unsigned(header, GOOD_CLAIMS, b"signature"))
 
 
+def test_a_withdrawn_key_is_accepted_no_longer_when_the_wall_clock_is_set_back(fetches: Fetches, clock: Time) -> None:
+    set_back_ms = 0
+    kinds = [provider_tokens(fetches, clock)]
+    tokens = Tokens(kinds, lambda: clock.now_ms() - set_back_ms, clock.monotonic)
+    token = f"Bearer {RSA.token()}"
+    assert tokens.check(token).user == "jane"
+    fetches.keys, set_back_ms, clock.seconds = [EC], 3_600_000, 600.0
+    with pytest.raises(UnauthorizedError):
+        tokens.check(token)
+
+
 def test_a_huge_token_costs_no_more_than_a_small_one(tokens: Tokens) -> None:
     """It is not even looked at."""
 
@@ -349,7 +360,7 @@ def test_a_tokens_end_is_its_end_though_it_was_checked_before(tokens: Tokens, cl
     clock.seconds = 59
     assert tokens.check(f"Bearer {given_}").user == "jane"
     with tokens._lock:
-        assert all(until_ms <= (int(time.time()) + 60 + 10) * 1000 for _, until_ms in tokens._checked.values())
+        assert all(until_ms <= (int(time.time()) + 60 + 10) * 1000 for _, until_ms, _ in tokens._checked.values())
 
 
 def test_a_checked_token_is_not_checked_again_and_a_bad_one_is_not_remembered(fetches: Fetches, clock: Time) -> None:
