@@ -52,6 +52,11 @@ class Archives:
         found = self._archives.aggregate([{"$match": {"state": COMPLETE}}, {"$group": total}])
         return sum(int(one["entries"]) for one in found)
 
+    def spans(self) -> list[Document]:
+        """Return `from_at`, `to_at` and `count`, the number of entries, of each."""
+        form = {"from_at": 1, "to_at": 1, "count": "$entries"}
+        return list(self._archives.aggregate([{"$match": {"state": COMPLETE}}, {"$project": form}]))
+
     def lines(self, archive: Mapping[str, Any]) -> Iterator[JournalLine]:
         """Yield the lines of an archive, sorted. Raises OSError."""
         with self._place.open(archive["file"]) as file:

@@ -174,14 +174,15 @@ class Journals:
         """Return times, from a sample, that cut the log into slices of about the size that sorts in memory.
 
         A slice reads all accounts for their open parts, so with many accounts slices are larger, and sorted on disk.
+        Archived entries count too: a slice opens only the archives that overlap it.
         """
         accounts, parts = self._accounts.estimated_document_count(), self._journal.estimated_document_count()
         slice_entries = max(self._pace.slice_entries, accounts / _ACCOUNTS_A_SLICE)
-        at_most = PART_ENTRIES * (accounts + parts)
-        if at_most <= slice_entries:
+        at_most, archived = PART_ENTRIES * (accounts + parts), self._archives.spans()
+        if at_most + sum(one["count"] for one in archived) <= slice_entries:
             return []
         size = int(min(_LARGEST_SAMPLE, max(_LEAST_SAMPLE, 20 * at_most / slice_entries)))
-        points = [*self._sampled_accounts(accounts, size), *self._sampled_parts(parts, size)]
+        points = [*self._sampled_accounts(accounts, size), *self._sampled_parts(parts, size), *_spread(archived, 1)]
         cuts: list[int] = []
         gathered = 0.0
         for at, weight in sorted(points):
@@ -198,15 +199,21 @@ class Journals:
         return [(entry["at"], weight) for account in sample for entry in state_of(account)["open"]]
 
     def _sampled_parts(self, count: int, size: int) -> list[tuple[int, float]]:
-        """Return points spread over the time span of each sampled part, and how many entries each stands for."""
         form = {"from_at": 1, "to_at": 1, "count": 1}
         sample = list(self._journal.aggregate([{"$sample": {"size": size}}, {"$project": form}]))
-        weight = count / max(1, len(sample)) / _POINTS_A_PART
-        return [
-            (part["from_at"] + (part["to_at"] - part["from_at"]) * point // _POINTS_A_PART, part["count"] * weight)
-            for part in sample
-            for point in range(1, _POINTS_A_PART + 1)
-        ]
+        return _spread(sample, count / max(1, len(sample)))
+
+
+def _spread(spans: Iterable[Document], weight: float) -> list[tuple[int, float]]:
+    """Return points spread over the time of each span, which stands for `weight` like it, and each one's entries."""
+    return [
+        (
+            span["from_at"] + (span["to_at"] - span["from_at"]) * point // _POINTS_A_PART,
+            span["count"] * weight / _POINTS_A_PART,
+        )
+        for span in spans
+        for point in range(1, _POINTS_A_PART + 1)
+    ]
 
 
 def _pipeline(from_at: Bound, to_at: Bound) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from chalice.test import Client
@@ -80,6 +80,25 @@ def test_logs_are_the_same_before_and_after(shop: Shop, tmp_path: Path, parts_an
         journals = Journals(shop.database, Archives(shop.database, Folder(tmp_path)), Pace(500))
         rest = journals.lines(None, LATER_MS, after=before[place][:3])
         assert [comparable(line) for line in rest] == before[place + 1 :]
+
+
+def test_a_log_of_all_opens_only_the_archives_of_the_time_that_it_has_come_to(shop: Shop, tmp_path: Path) -> None:
+    """Also when nothing but the open parts is left in MongoDB."""
+    opened: list[BinaryIO] = []
+    most = 0
+
+    class Watched(Folder):
+        def open(self, path: str) -> BinaryIO:
+            nonlocal most
+            opened.append(super().open(path))
+            most = max(most, sum(not file.closed for file in opened))
+            return opened[-1]
+
+    make_journals(shop.database, users=2, commands=5_000, keys=False)
+    archives = retention(shop, tmp_path, parts_an_archive=2).run().archives
+    journals = Journals(shop.database, Archives(shop.database, Watched(tmp_path)), Pace(500))
+    assert len(list(journals.lines(None, LATER_MS))) == 5_000
+    assert len(opened) == archives > 6 * most
 
 
 def test_how_long_a_log_will_be_is_estimated_wherever_its_entries_are(shop: Shop, tmp_path: Path) -> None:
