@@ -223,7 +223,7 @@ class CountingFolder(Folder):
 
     def writer(self, path: str) -> FileWriter:
         self.begun += 1
-        return FailingWriter(self._root / path) if self.fails else FileWriter(self._root / path)
+        return FailingWriter(self._root, path) if self.fails else FileWriter(self._root, path)
 
 
 class FailingWriter(FileWriter):
