@@ -35,6 +35,7 @@ from chalicelib.domain.errors import PermanentError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.names import plain_name
 from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError
 from chalicelib.store.writers import note_refused_login
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Dumps:
 
     A repeated DUMPLOG gets the result of the first. One whose first try did not finish is written now, which is
     harmless: the command itself is in the journal once. Without `hand_over` a request writes its whole log.
+    `clock` is the database's: a server with a wrong one neither takes another's lease nor keeps its own too long.
     """
 
     def __init__(
@@ -373,7 +375,7 @@ class _Lease:
 def _store_errors() -> Iterator[None]:
     try:
         yield
-    except (PyMongoError, OSError) as error:
+    except (PyMongoError, OSError, StoreError) as error:
         if isinstance(error, PyMongoError):
             note_refused_login(error)
         log.exception("a log could not be written")
@@ -385,5 +387,5 @@ def _ignored(what: str) -> Iterator[None]:
     """Log an error that does not affect what follows."""
     try:
         yield
-    except (PyMongoError, OSError):
+    except (PyMongoError, OSError, StoreError, StoreUnavailableError):
         log.exception("%s", what)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import clock as clock_module
 from chalicelib import concurrency
 from chalicelib.audit import dumps as dumps_module
 from chalicelib.audit import journal as journal_module
@@ -21,7 +22,10 @@ from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, Pace, RemainingMs
 from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.process import NICENESS, let_others_go_first, write_apart
+from chalicelib.clock import OFFSET_FILE, now_ms, set_offset
+from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.runtime import make_runtime
 from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import Api, running_api
@@ -293,6 +297,25 @@ def test_the_dump_of_a_server_that_was_killed_is_written_by_the_next_request(sho
     result = Dumps(shop.database, Folder(tmp_path), clock).write(dumplog(began), "auditor", 1)
     assert result["events"] == 6
     assert looked[-1] > began + LEASE_MS
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_server_whose_clock_is_an_hour_ahead_takes_over_no_dump_that_is_being_written(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the server nor in a process of its own."""
+    lease = {"by": "another", "until": now_ms() + LEASE_MS}
+    dump = {"_id": "auditor:1", "user": "auditor", "file": "all/log.xml", "of_all": True, "at": shop.now_ms}
+    shop.database["dumps"].insert_one({**dump, "lease": lease})
+    set_offset(tmp_path / "offset", 3_600_000)
+    monkeypatch.setenv(OFFSET_FILE, str(tmp_path / "offset"))
+    monkeypatch.setattr(clock_module, "_offset_file", str(tmp_path / "offset"))
+    with closing(make_runtime(read_settings(os.environ))) as parts:
+        assert not parts.dumps.go_on("auditor:1", 0)
+        write_apart("auditor:1")
+        assert files(tmp_path) == ["offset"]
+        shop.database["dumps"].update_one({}, {"$set": {"lease.until": 0}})
+        assert parts.dumps.go_on("auditor:1", 0)
 
 
 def test_one_whose_dump_was_taken_over_does_not_spoil_it(shop: Shop, tmp_path: Path) -> None:
