@@ -223,7 +223,7 @@ def make_runtime(settings: Settings) -> Runtime:
     quotes = instruments.quotes(cached_in_process(shared_quotes, settings))
     logs = connect_database(settings, LOG_TIMEOUT_MS, instruments)
     place = make_place(settings.dump_place, settings.dump_link_seconds, settings.dump_bucket_owner)
-    dumps = Dumps(logs, place, now_ms, make_hand_over(settings, instruments))
+    dumps = Dumps(logs, place, partial(database_ms, logs), make_hand_over(settings, instruments))
     trading = Trading(
         store=store,
         quotes=quotes,

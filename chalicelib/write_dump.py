@@ -5,16 +5,17 @@ python -m chalicelib.write_dump DUMP
 
 import os
 import sys
+from functools import partial
 
 from chalicelib import concurrency
 from chalicelib.audit.dumps import Dumps
 from chalicelib.audit.journal import Pace
-from chalicelib.clock import now_ms
 from chalicelib.config.settings import settings
 from chalicelib.connections import LOG_TIMEOUT_MS, connect_database
 from chalicelib.domain.errors import StoreUnavailableError
 from chalicelib.observe.logs import set_up_logs
 from chalicelib.runtime import make_instruments, make_place
+from chalicelib.store.database_clock import database_ms
 
 PACE = Pace(slice_entries=50_000, rests=2.0)
 """MongoDB works on it for at most a third of the time, some tenths of a second at once."""
@@ -29,7 +30,7 @@ def main(dump_id: str) -> int:
     place = make_place(settings().dump_place, settings().dump_link_seconds, settings().dump_bucket_owner)
     try:
         with instruments.going_on(os.environ, "dump process"):
-            Dumps(database, place, now_ms, pace=PACE).go_on(dump_id, limit_ms=0)
+            Dumps(database, place, partial(database_ms, database), pace=PACE).go_on(dump_id, limit_ms=0)
     except StoreUnavailableError:
         return 1  # why is in the log
     finally:

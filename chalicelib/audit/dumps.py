@@ -3,12 +3,16 @@
 Each dump has a document in `dumps`, `_id` the user and sequence number of its journal entry:
 
     file, of_all, at     what to write: the path in the place, whose log, and when the command was given
+    asked                when it was first asked for, by the database's clock
     lease {by, until}    who writes it, and until when; renewed meanwhile
     most                 how many bytes the logs of its user may take, if there is a quota
     after, events, bytes, upload   the checkpoint of an interrupted dump: the last line written, how much, and what the
                          place needs to resume
     done                 set when it is written; `events` is then their number
     refused {code, message}   set if it can never be written
+
+Each file has a document too, `_id` its path, which has a slash: `latest`, when the log in it was `asked` for, and the
+`lease` of who puts a log there. So of two logs of one name the one asked for later stays.
 """
 
 import logging
@@ -35,6 +39,7 @@ from chalicelib.domain.errors import PermanentError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
 from chalicelib.domain.names import plain_name
 from chalicelib.store.documents import Document
+from chalicelib.store.errors import StoreError
 from chalicelib.store.writers import note_refused_login
 
 log = logging.getLogger(__name__)
@@ -76,6 +81,7 @@ class Dumps:
 
     A repeated DUMPLOG gets the result of the first. One whose first try did not finish is written now, which is
     harmless: the command itself is in the journal once. Without `hand_over` a request writes its whole log.
+    `clock` is the database's: a server with a wrong one neither takes another's lease nor keeps its own too long.
     """
 
     def __init__(
@@ -119,7 +125,8 @@ class Dumps:
             **({} if most_bytes is None else {"most": most_bytes}),
         }
         with _store_errors():
-            self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": {"user": user, **asked}}, upsert=True)
+            first = {"user": user, "asked": self._clock(), **asked}
+            self._dumps.update_one({"_id": dump_id}, {"$setOnInsert": first}, upsert=True)
             limit_ms = None if self._hand_over is None else self._hand_over.limit_ms
             dump = self._advance(dump_id, _Limit(limit_ms, self._timer, is_request=True), wait=True)
             if "refused" in dump:
@@ -210,7 +217,7 @@ class Dumps:
             raise
         try:
             events = self._write_lines(dump, lease, limit, writer)
-            writer.finish()
+            self._put(dump, lease, writer)
         except _OutOfTimeError:
             if writer.state is None:
                 writer.abort()
@@ -221,13 +228,31 @@ class Dumps:
             with _ignored("what was written of a log could not be removed"):
                 writer.abort()
             refusal = refusal_of(error)
-            if not isinstance(error, _LostLeaseError):
-                lease.fail(refusal)
+            lease.fail(refusal)
             if refusal is not None:
                 raise refusal from error
             raise
         lease.finish(events)
         return {**dump, "done": True, "events": events}
+
+    def _put(self, dump: Document, lease: "_Lease", writer: PlaceWriter) -> None:
+        """Finish a log, unless one that was asked for later has its name; one writer at a time does so."""
+        asked = dump.get("asked", dump["at"])
+        self._dumps.update_one({"_id": dump["file"]}, {"$setOnInsert": {"latest": 0}}, upsert=True)
+        turn = _Lease(self._dumps, dump["file"], self._clock)
+        while (there := turn.take()) is None:
+            concurrency.sleep(_POLL_SECONDS)
+        try:
+            with turn.kept():
+                lease.renew()
+                turn.renew()
+                if there["latest"] > asked:
+                    writer.abort()
+                else:
+                    writer.finish()
+                    turn.save({"latest": asked})
+        finally:
+            turn.fail()
 
     def _check_not_long(self, dump: Document) -> None:
         """Raise _OutOfTimeError for a log that a serving process must not even begin."""
@@ -348,6 +373,10 @@ class _Lease:
             over.set()
             thread.join()
 
+    def renew(self) -> None:
+        """Renew it now; raises _LostLeaseError: this process may have been suspended."""
+        self.save({"lease.until": self._clock() + LEASE_MS})
+
     def save(self, progress: Mapping[str, Any]) -> None:
         """Save a checkpoint."""
         self._update({"$set": progress})
@@ -376,7 +405,7 @@ class _Lease:
 def _store_errors() -> Iterator[None]:
     try:
         yield
-    except (PyMongoError, OSError) as error:
+    except (PyMongoError, OSError, StoreError) as error:
         if isinstance(error, PyMongoError):
             note_refused_login(error)
         log.exception("a log could not be written")
@@ -388,5 +417,5 @@ def _ignored(what: str) -> Iterator[None]:
     """Log an error that does not affect what follows."""
     try:
         yield
-    except (PyMongoError, OSError):
+    except (PyMongoError, OSError, StoreError, StoreUnavailableError):
         log.exception("%s", what)

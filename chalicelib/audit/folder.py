@@ -1,5 +1,6 @@
 """A folder as the place for logs and archives."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping
@@ -7,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from chalicelib import clock
 from chalicelib.audit.places import BLOCK_BYTES
 
-_LEFT_BEHIND_SECONDS = 24 * 3600
+UNFINISHED = "unfinished"
+"""Beside `all` and `users`, so that no name of a log is that of an unfinished file, `unfinished/PATH/HEX.NAME`."""
+
+_STILL_SECONDS = 5
+"""Less than a killed writer's file is old when its lease is taken over, and time to lock a new one."""
 
 
 class Folder:
@@ -36,7 +40,7 @@ class Folder:
 
     def writer(self, path: str) -> "FileWriter":
         """Begin a file under a temporary name."""
-        return FileWriter(self._root / path)
+        return FileWriter(self._root, path)
 
     def resume(self, path: str, state: Mapping[str, Any]) -> "FileWriter":  # noqa: ARG002
         """Begin again: the file may be on another machine's disk."""
@@ -49,15 +53,12 @@ class Folder:
     def size(self, folder: str, without: str) -> int:
         """Return the size of all files, unfinished ones included: another writer may be adding to them."""
         name = Path(without).name
-        try:
-            there = list(os.scandir(self._root / folder))
-        except FileNotFoundError:
-            return 0
+        there = [entry for entry in _entries(self._root / folder) if entry.name != name]
+        there += [one for one in _entries(self._root / UNFINISHED / folder) if one.name.partition(".")[2] != name]
         sizes = 0
         for entry in there:
-            if entry.name != name and not entry.name.startswith(f".{name}."):
-                with suppress(FileNotFoundError):  # unfinished, and removed meanwhile
-                    sizes += max(BLOCK_BYTES, entry.stat().st_size)
+            with suppress(FileNotFoundError):  # unfinished, and removed meanwhile
+                sizes += max(BLOCK_BYTES, entry.stat().st_size)
         return sizes
 
     def remove(self, path: str) -> None:
@@ -66,16 +67,21 @@ class Folder:
 
 
 class FileWriter:
-    """Writes to a temporary name, so a failed dump never leaves an incomplete file under the final name."""
+    """Writes to a temporary name, so a failed dump never leaves an incomplete file under the final name.
+
+    The file is locked until it has its final name: what is not locked was left by a killed process.
+    """
 
     state = None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(path)
-        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-        self._file = self._unfinished.open("wb", buffering=0)
+    def __init__(self, root: Path, path: str) -> None:
+        self._path = root / path
+        self._unfinished = (root / UNFINISHED / path).with_name(f"{secrets.token_hex(8)}.{self._path.name}")
+        for folder in (self._path.parent, self._unfinished.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._file = self._unfinished.open("xb", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        _remove_left_behind(self._unfinished.parent, os.fstat(self._file.fileno()).st_mtime_ns)
 
     def add(self, piece: bytes) -> None:
         """Write a piece."""
@@ -86,8 +92,8 @@ class FileWriter:
     def finish(self) -> None:
         """Rename the file once all of it is on the disk."""
         os.fsync(self._file.fileno())
-        self._file.close()
         self._unfinished.replace(self._path)
+        self._file.close()
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -100,11 +106,18 @@ class FileWriter:
         self._unfinished.unlink(missing_ok=True)
 
 
-def _remove_left_behind(path: Path) -> None:
-    """Remove what killed processes left of a file, long after they could still be writing it."""
-    before_ns = clock.wall_ns() - _LEFT_BEHIND_SECONDS * 1_000_000_000
-    for entry in os.scandir(path.parent):
-        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):
-            with suppress(FileNotFoundError):
-                if entry.stat().st_mtime_ns < before_ns:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+
+
+def _remove_left_behind(folder: Path, now_ns: int) -> None:
+    """Remove what killed processes left in a folder; `now_ns` is by the clock of its file system."""
+    for entry in _entries(folder):
+        with suppress(OSError):  # removed meanwhile, or locked by its writer
+            if entry.stat().st_mtime_ns < now_ns - _STILL_SECONDS * 1_000_000_000:
+                with Path(entry.path).open("r+b") as file:  # NFS locks only what is open for writing
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     Path(entry.path).unlink()

@@ -5,7 +5,7 @@ import re
 from chalicelib.domain.errors import InvalidFilenameError, InvalidOrderError, InvalidSymbolError, InvalidUserError
 
 MAX_FILENAME_BYTES = 200
-"""Leaves room for the suffix of an unfinished dump within the 255 bytes of common file systems."""
+"""Leaves room for the prefix of an unfinished dump within the 255 bytes of common file systems."""
 
 MAX_ORDER = 2**53 - 1
 """The largest order number; every JSON parser reads it exactly."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import clock as clock_module
 from chalicelib import concurrency
 from chalicelib.audit import dumps as dumps_module
 from chalicelib.audit import journal as journal_module
@@ -21,7 +22,10 @@ from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, Pace, RemainingMs
 from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.process import NICENESS, let_others_go_first, write_apart
+from chalicelib.clock import OFFSET_FILE, now_ms, set_offset
+from chalicelib.config.settings import read_settings
 from chalicelib.domain.errors import StoreUnavailableError
+from chalicelib.runtime import make_runtime
 from chalicelib.store.user_journal import PART_ENTRIES, UserJournal
 from infra.audit.journals import FIRST_MS, make_journals
 from tests.integration.api import Api, running_api
@@ -223,7 +227,7 @@ class CountingFolder(Folder):
 
     def writer(self, path: str) -> FileWriter:
         self.begun += 1
-        return FailingWriter(self._root / path) if self.fails else FileWriter(self._root / path)
+        return FailingWriter(self._root, path) if self.fails else FileWriter(self._root, path)
 
 
 class FailingWriter(FileWriter):
@@ -276,13 +280,20 @@ def test_a_repeated_dump_is_not_written_again(shop: Shop, tmp_path: Path) -> Non
     assert folder.begun == 1
 
 
-def test_the_dump_of_a_server_that_was_killed_is_written_by_the_next_request(shop: Shop, tmp_path: Path) -> None:
-    """Its lease has to run out first; the clock goes on by a second whenever it is looked at."""
+@pytest.mark.parametrize("held", ["auditor:1", "all/log.xml"])
+def test_the_dump_of_a_server_that_was_killed_is_written_by_the_next_request(
+    shop: Shop, tmp_path: Path, held: str
+) -> None:
+    """Or one that was killed while it put another log in its place.
+
+    The lease has to run out first; the clock goes on by a second whenever it is looked at.
+    """
     trade(shop, users=1, commands=3)
     began = shop.now_ms
     lease = {"by": "one that is gone", "until": began + LEASE_MS}
-    dump = {"_id": "auditor:1", "user": "auditor", "file": "all/log.xml", "of_all": True, "at": began, "lease": lease}
-    shop.database["dumps"].insert_one(dump)
+    dump = {"_id": "auditor:1", "user": "auditor", "file": "all/log.xml", "of_all": True, "at": began}
+    shop.database["dumps"].insert_many([dump, {"_id": "all/log.xml", "latest": 0}])
+    shop.database["dumps"].update_one({"_id": held}, {"$set": {"lease": lease}})
     seconds = count()
     looked: list[int] = []
 
@@ -290,25 +301,77 @@ def test_the_dump_of_a_server_that_was_killed_is_written_by_the_next_request(sho
         looked.append(began + 1000 * next(seconds))
         return looked[-1]
 
-    result = Dumps(shop.database, Folder(tmp_path), clock).write(dumplog(began), "auditor", 1)
-    assert result["events"] == 6
+    folder = CountingFolder(tmp_path)
+    result = Dumps(shop.database, folder, clock).write(dumplog(began), "auditor", 1)
+    assert (result["events"], folder.begun) == (6, 1)
     assert looked[-1] > began + LEASE_MS
 
 
-def test_one_whose_dump_was_taken_over_does_not_spoil_it(shop: Shop, tmp_path: Path) -> None:
-    trade(shop, users=1, commands=3)
+@pytest.mark.usefixtures("apart")
+def test_a_server_whose_clock_is_an_hour_ahead_takes_over_no_dump_that_is_being_written(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the server nor in a process of its own."""
+    lease = {"by": "another", "until": now_ms() + LEASE_MS}
+    dump = {"_id": "auditor:1", "user": "auditor", "file": "all/log.xml", "of_all": True, "at": shop.now_ms}
+    shop.database["dumps"].insert_one({**dump, "lease": lease})
+    set_offset(tmp_path / "offset", 3_600_000)
+    monkeypatch.setenv(OFFSET_FILE, str(tmp_path / "offset"))
+    monkeypatch.setattr(clock_module, "_offset_file", str(tmp_path / "offset"))
+    with closing(make_runtime(read_settings(os.environ))) as parts:
+        assert not parts.dumps.go_on("auditor:1", 60_000)
+        write_apart("auditor:1")
+        assert files(tmp_path) == ["offset"]
+        shop.database["dumps"].update_one({}, {"$set": {"lease.until": 0}})
+        assert parts.dumps.go_on("auditor:1", 60_000)
 
-    class Robbed(CountingFolder):
+
+@pytest.mark.parametrize("robbed", ["auditor:1", "all/log.xml"])
+def test_one_whose_dump_or_turn_was_taken_over_puts_nothing_in_place(shop: Shop, tmp_path: Path, robbed: str) -> None:
+    """It was suspended, and finds out when it goes on: here whenever the clock is looked at, once."""
+    trade(shop, users=1, commands=3)
+    leased, taken_over = {"_id": robbed, "lease": {"$exists": True}}, {"lease": {"by": "another", "until": 0}}
+
+    class Empty(CountingFolder):
         def writer(self, path: str) -> FileWriter:
-            if self.begun == 0:
-                shop.database["dumps"].update_one({}, {"$set": {"lease": {"by": "another", "until": 0}}})
+            assert files(tmp_path) == []
             return super().writer(path)
 
-    folder = Robbed(tmp_path)
-    result = Dumps(shop.database, folder, lambda: shop.now_ms).write(dumplog(shop.now_ms), "auditor", 1)
+    def clock() -> int:
+        if folder.begun == 1:
+            shop.database["dumps"].update_one(leased, {"$set": taken_over})
+        return shop.now_ms
+
+    folder = Empty(tmp_path)
+    result = Dumps(shop.database, folder, clock).write(dumplog(shop.now_ms), "auditor", 1)
     assert folder.begun == 2
     assert files(tmp_path) == ["all/log.xml"]
     assert result["events"] == len(read_log((tmp_path / "all" / "log.xml").read_bytes()))
+
+
+def test_of_two_logs_of_one_name_the_one_asked_for_later_stays_if_it_is_complete_first(
+    shop: Shop, tmp_path: Path
+) -> None:
+    class Overtaken(FileWriter):
+        def add(self, piece: bytes) -> None:
+            super().add(piece)
+            trade(shop, users=1, commands=1)
+            dumps_of(shop, tmp_path).write(dumplog(shop.now_ms), "auditor", 2)
+
+    class Slow(Folder):
+        def writer(self, path: str) -> FileWriter:
+            return Overtaken(self._root, path)
+
+    trade(shop, users=1, commands=1)
+    slow = Dumps(shop.database, Slow(tmp_path), lambda: shop.now_ms)
+    earlier = slow.write(dumplog(shop.now_ms), "auditor", 1)
+    assert earlier["events"] == 2
+    assert len(read_log((tmp_path / "all" / "log.xml").read_bytes())) == 4
+    assert files(tmp_path) == ["all/log.xml"]
+    assert dumps_of(shop, tmp_path).write(dumplog(shop.now_ms), "auditor", 3)["events"] == 4
+    trade(shop, users=1, commands=1)
+    dumps_of(shop, tmp_path).write(dumplog(shop.now_ms), "auditor", 4)
+    assert len(read_log((tmp_path / "all" / "log.xml").read_bytes())) == 6
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ class DyingFolder(Folder):
     """Hands out writers that die."""
 
     def writer(self, path: str) -> FileWriter:
-        return DyingWriter(self._root / path)
+        return DyingWriter(self._root, path)
 
 
 @pytest.mark.parametrize("step", ["in the file", "before it is noted", "before parts are deleted"])
@@ -278,7 +278,7 @@ def test_a_file_that_does_not_hold_what_it_should_deletes_nothing(shop: Shop, tm
 
     class ForgetfulFolder(Folder):
         def writer(self, path: str) -> FileWriter:
-            return Forgetful(self._root / path)
+            return Forgetful(self._root, path)
 
     run = Retention(shop.database, ForgetfulFolder(tmp_path), lambda: LATER_MS, 30).run()
     assert run == Archived(0, 0, 0)

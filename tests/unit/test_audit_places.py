@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from chalicelib.audit.folder import Folder
+from chalicelib.audit.folder import UNFINISHED, Folder
+from chalicelib.audit.places import BLOCK_BYTES
 from chalicelib.config.settings import SettingError, read_settings
 from chalicelib.runtime import make_place
 from infra.local.stack import PROJECT
@@ -89,19 +90,44 @@ def test_nobody_waits_for_boto3_but_who_writes_to_s3() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False, timeout=60).returncode == 0
 
 
-def test_what_killed_processes_left_is_removed_after_a_day_and_nothing_else(tmp_path: Path) -> None:
-    day = 24 * 3600
-    old, fresh = tmp_path / ".log.1.part", tmp_path / ".log.2.part"
-    other, log = tmp_path / ".other.1.part", tmp_path / "log.2.part"
-    for path in (old, fresh, other, log):
-        path.write_bytes(b"x")
-        seconds = time.time() - (day - 60 if path is fresh else day + 60)
-        os.utime(path, (seconds, seconds))
-    writer = Folder(tmp_path).writer("log")
+def aged(path: Path, seconds: float = 60) -> Path:
+    """Return a file, made if it is not there, last written to some seconds ago."""
+    path.touch()
+    os.utime(path, (time.time() - seconds,) * 2)
+    return path
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_in_its_folder_and_what_is_being_written_is_not(
+    tmp_path: Path,
+) -> None:
+    code = "import sys; from chalicelib.audit.folder import *; w = Folder(Path(sys.argv[1])).writer('jane/a')"
+    place, unfinished = Folder(tmp_path), tmp_path / UNFINISHED / "jane"
+    command = [sys.executable, "-c", f"{code}; print(flush=True); sys.stdin.read()", str(tmp_path)]
+    with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (written,) = map(aged, unfinished.iterdir())
+        place.writer("jane/b").abort()
+        assert list(unfinished.iterdir()) == [written]
+        assert place.size("jane", without="jane/b") == BLOCK_BYTES, "it counts while it grows"
+        process.kill()
+    fresh = aged(unfinished / "0.c", 1)
+    writer = place.writer("jane/b")
+    assert not written.exists()
+    assert fresh.exists(), "who made it may not have locked it yet"
+    assert place.size("jane", without="jane/b") == BLOCK_BYTES
     writer.add(b"new")
-    assert not old.exists()
-    assert all(path.exists() for path in (fresh, other, log))
-    assert not (tmp_path / "log").exists(), "nothing is seen before it is whole"
+    assert list((tmp_path / "jane").iterdir()) == [], "nothing is seen before it is whole"
     writer.finish()
     writer.abort()
-    assert (tmp_path / "log").read_bytes() == b"new"
+    assert (tmp_path / "jane" / "b").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", [".b.x.part", "0123456789abcdef.b"])
+def test_no_name_of_a_log_is_that_of_an_unfinished_one(tmp_path: Path, name: str) -> None:
+    place = Folder(tmp_path)
+    place.writer(f"jane/{name}").finish()
+    aged(tmp_path / "jane" / name, 10**6)
+    place.writer("jane/b").finish()
+    assert (tmp_path / "jane" / name).exists()
+    assert place.size("jane", without="jane/b") == BLOCK_BYTES
