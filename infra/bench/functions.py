@@ -9,17 +9,17 @@ import json
 import math
 import os
 import random
+import secrets
 import shutil
 import statistics
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 
@@ -42,6 +42,8 @@ from loadgen.workload.files import Command
 
 TOKEN_SECRET = "0" * 32
 _WELL = frozenset({200, 409})
+_TURN = 100
+"""How many commands a run sends before it is another one's turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Deployed:
             **self.settings,
             "PATH": os.environ["PATH"],
             "AWS_LAMBDA_FUNCTION_NAME": "bench",
-            "MONGO_DATABASE": f"containers_{time.time_ns()}",
+            "MONGO_DATABASE": _database(),
             "QUOTE_SOURCE": "fixed:10.00",
             "DUMP_PLACE": str(folder),
             **servers,
@@ -128,13 +130,81 @@ def deploy(folder: Path) -> Deployed:
     return Deployed(code, folder / "on_board", timed, Routes(template), fixed)
 
 
-def by_containers(
-    deployed: Deployed, count: int, commands: Sequence[Command], warm_up: int, site: ContainerSite
-) -> FunctionCost:
-    """Send the commands, each to a container chosen at random; the first `warm_up` of them do not count."""
+class Sent(NamedTuple):
+    """What one command took; see `FunctionCost`."""
+
+    seconds: float
+    cpu_s: float
+    runtime_s: float = 0.0
+    invoked_s: float = 0.0
+    answer_bytes: int = 0
+
+
+class Run:
+    """Commands that are sent one by one, with `send`, and what they cost on average."""
+
+    def __init__(self, send: Callable[[], Sent], client: MongoClient[Document], logs: str | None = None) -> None:
+        self._send = send
+        self._client = client
+        self._logs = logs
+        self._logged = 0
+        self._sent: list[Sent] = []
+        self._counted = (0, 0, 0)
+
+    def warm_up(self, count: int) -> None:
+        """Send the first commands, which do not count."""
+        for _ in range(count):
+            self._send()
+        self._logged = _bytes_in(self._logs)
+
+    def turn(self, count: int) -> None:
+        """Send the next commands."""
+        earlier, before = self._counters(), self._counters()
+        self._sent += [self._send() for _ in range(count)]
+        found = zip(self._counted, self._counters(), before, earlier, strict=True)
+        # Asking for the counters takes some 30 KB: what it took before is subtracted.
+        reads, writes, wire = (counted + now - was - (was - asked) for counted, now, was, asked in found)
+        self._counted = reads, writes, wire
+
+    def _counters(self) -> tuple[int, int, int]:
+        status = self._client.admin.command("serverStatus")
+        operations, network = status["opcounters"], status["network"]
+        wire = network["physicalBytesIn"] + network["physicalBytesOut"]
+        return operations["query"], operations["update"], wire
+
+    def cost(self) -> FunctionCost:
+        """Return the average cost."""
+        sent = self._sent
+        reads, writes, wire = (counted / len(sent) for counted in self._counted)
+        seconds, cpu_s, runtime_s, _, answer_bytes = (statistics.mean(values) for values in zip(*sent, strict=True))
+        return FunctionCost(
+            seconds * 1000,
+            cpu_s * 1000,
+            runtime_s * 1000,
+            reads,
+            writes,
+            wire,
+            billed_ms=statistics.mean(math.ceil(one.invoked_s * 1000) for one in sent),
+            p99_ms=statistics.quantiles((one.invoked_s * 1000 for one in sent), n=100)[98],
+            log_bytes=(_bytes_in(self._logs) - self._logged) / len(sent),
+            answer_bytes=answer_bytes,
+        )
+
+
+def in_turns(runs: Sequence[Run], commands: int, warm_up: int) -> list[FunctionCost]:
+    """Return what the commands cost in each run; they take turns, so the machine's speed is the same for all."""
+    for run in runs:
+        run.warm_up(warm_up)
+    for number, sent in enumerate(range(warm_up, commands, _TURN)):
+        for run in runs[:: -1 if number % 2 else 1]:
+            run.turn(min(_TURN, commands - sent))
+    return [run.cost() for run in runs]
+
+
+@contextmanager
+def by_containers(deployed: Deployed, count: int, commands: Sequence[Command], site: ContainerSite) -> Iterator[Run]:
+    """Start containers; each command goes to one that is chosen at random."""
     environment = deployed.environment(site.folder, site.servers)
-    chosen = random.Random(count)  # noqa: S311  # the same containers in each run
-    events = _events(deployed.routes, commands)
     with ExitStack() as running, MongoClient[Document](site.uri) as client, TemporaryDirectory(dir=site.folder) as logs:
         apis: list[RuntimeApi] = []
         for number in range(count):
@@ -154,30 +224,21 @@ def by_containers(
             apis.append(running.enter_context(ways))
         for api in apis:  # a command's time limit counts from its arrival: none must wait for a start
             _timed(api, deployed.routes.event("GET", "/health", {}, b""))
+        events, chosen = _events(deployed.routes, commands), random.Random(count)  # noqa: S311  # the same in each run
         process_s = [0.0] * count
-        for event in islice(events, warm_up):
+
+        def send() -> Sent:
             to = chosen.randrange(count)
-            process_s[to] = _timed(apis[to], event)["process_cpu_s"]
-        began_s, began_bytes, counted = sum(process_s), _bytes_in(logs), _Counters(client)
-        found = []
-        for event in events:
-            to = chosen.randrange(count)
-            one = _timed(apis[to], event)
+            one = _timed(apis[to], next(events))
+            runtime_s = one["process_cpu_s"] - process_s[to] - one["cpu_s"]
             process_s[to] = one["process_cpu_s"]
-            found.append(one)
-        cpu_s = sum(one["cpu_s"] for one in found)
-        cost = counted.cost([one["seconds"] for one in found], cpu_s, sum(process_s) - began_s - cpu_s)
-        return replace(
-            cost,
-            billed_ms=statistics.mean(math.ceil(one["invoked_s"] * 1000) for one in found),
-            p99_ms=statistics.quantiles((one["invoked_s"] * 1000 for one in found), n=100)[98],
-            log_bytes=(_bytes_in(logs) - began_bytes) / len(found),
-            answer_bytes=statistics.mean(_size(one["answer"]) for one in found),
-        )
+            return Sent(one["seconds"], one["cpu_s"], runtime_s, one["invoked_s"], _size(one["answer"]))
+
+        yield Run(send, client, logs)
 
 
-def _bytes_in(folder: str) -> int:
-    return sum(path.stat().st_size for path in Path(folder).rglob("*.log"))
+def _bytes_in(folder: str | None) -> int:
+    return 0 if folder is None else sum(path.stat().st_size for path in Path(folder).rglob("*.log"))
 
 
 def _size(answer: Mapping[str, Any]) -> int:
@@ -194,53 +255,29 @@ def bare_commands(commands: Sequence[Command], uri: str) -> list[BareCommand]:
     return [BareCommand(block_of(key_of(line)), one.guarded, one.part) for line, one in writes]
 
 
-def by_driver(commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
+@contextmanager
+def by_driver(commands: Sequence[BareCommand], uri: str) -> Iterator[Run]:
     """Make each command's read and write with the bare driver in this process, one right after the other."""
-    with closing(DriverHere(uri, f"bare_{time.time_ns()}")) as driver:
-        return _by_any([driver], commands, warm_up, uri)
+    with closing(DriverHere(uri, _database())) as driver, MongoClient[Document](uri) as client:
+        yield _driven([driver], commands, client)
 
 
-def by_driver_processes(count: int, commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
+@contextmanager
+def by_driver_processes(count: int, commands: Sequence[BareCommand], uri: str) -> Iterator[Run]:
     """Make them in processes of the bare driver, each in one that is chosen as containers are."""
-    database = f"bare_{time.time_ns()}"
-    with ExitStack() as running:
-        drivers = [running.enter_context(driver_process(uri, database)) for _ in range(count)]
-        return _by_any(drivers, commands, warm_up, uri)
+    database = _database()
+    with ExitStack() as running, MongoClient[Document](uri) as client:
+        yield _driven([running.enter_context(driver_process(uri, database)) for _ in range(count)], commands, client)
 
 
-def _by_any(drivers: Sequence[CommandDriver], commands: Sequence[BareCommand], warm_up: int, uri: str) -> FunctionCost:
-    count = len(drivers)
-    chosen = random.Random(count)  # noqa: S311  # the same ones in each run
-    with MongoClient[Document](uri) as client:
-        for command in commands[:warm_up]:
-            drivers[chosen.randrange(count)].carry_out(command)
-        counted = _Counters(client)
-        found = [drivers[chosen.randrange(count)].carry_out(command) for command in commands[warm_up:]]
-        return counted.cost([one.seconds for one in found], sum(one.cpu_s for one in found), 0.0)
+def _driven(drivers: Sequence[CommandDriver], commands: Sequence[BareCommand], client: MongoClient[Document]) -> Run:
+    chosen, left = random.Random(len(drivers)), iter(commands)  # noqa: S311  # the same in each run
+    return Run(lambda: Sent(*drivers[chosen.randrange(len(drivers))].carry_out(next(left))), client)
 
 
-class _Counters:
-    """MongoDB's counters, from now on, without what reading them takes: each answer is some 30 KB."""
-
-    def __init__(self, client: MongoClient[Document]) -> None:
-        self._client = client
-        earlier = self._now()
-        self._before = self._now()
-        self._look = tuple(now - before for now, before in zip(self._before, earlier, strict=True))
-
-    def _now(self) -> tuple[int, int, int]:
-        status = self._client.admin.command("serverStatus")
-        operations, network = status["opcounters"], status["network"]
-        wire = network["physicalBytesIn"] + network["physicalBytesOut"]
-        return operations["query"], operations["update"], wire
-
-    def cost(self, took: Sequence[float], cpu_s: float, runtime_s: float) -> FunctionCost:
-        """Return the average cost of commands that took these times."""
-        commands = len(took)
-        found = zip(self._now(), self._before, self._look, strict=True)
-        reads, writes, wire = ((now - before - look) / commands for now, before, look in found)
-        cpu_ms, runtime_ms = (seconds * 1000 / commands for seconds in (cpu_s, runtime_s))
-        return FunctionCost(statistics.mean(took) * 1000, cpu_ms, runtime_ms, reads, writes, wire)
+def _database() -> str:
+    """Return a new database's name, as long as the default one: it is in every message."""
+    return f"bench{secrets.token_hex(3)}"
 
 
 def _timed(api: RuntimeApi, event: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from infra.bench import cli, context, page
 from infra.bench import record as records
 from infra.bench.compare import BETTER, WITHIN, WORSE, compare, differences
 from infra.bench.figures import LESS, MORE, Figures, Measured, add_round
+from infra.bench.functions import FunctionCost, Run, in_turns
 from infra.bench.plots import plots
 from infra.bench.record import Record, RecordError
 from infra.bench.replays import Replayed, Setting
@@ -350,3 +351,22 @@ def test_populations_are_replayed_in_turns_of_order(tmp_path: Path, monkeypatch:
     few, many = (users for users, _ in QUICK.populations)
     assert replayed == [few, many, many, few, few, many]
     assert found[0] == found[1] == found[2]
+
+
+def test_containers_and_bare_driver_take_turns_so_the_machine_is_as_fast_for_both() -> None:
+    turns: list[tuple[str, int]] = []
+
+    class Noted(Run):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def warm_up(self, count: int) -> None:
+            turns.append((self.name, count))
+
+        turn = warm_up
+
+        def cost(self) -> FunctionCost:
+            return FunctionCost(*[float(self.name == "b")] * 6)
+
+    assert [cost.wall_ms for cost in in_turns([Noted("a"), Noted("b")], commands=250, warm_up=30)] == [0, 1]
+    assert turns == [("a", 30), ("b", 30), ("a", 100), ("b", 100), ("b", 100), ("a", 100), ("a", 20), ("b", 20)]

@@ -17,6 +17,7 @@ from infra.bench.functions import (
     by_driver,
     by_driver_processes,
     deploy,
+    in_turns,
 )
 from infra.bench.sections.base import Plain
 from infra.bench.servers import mongod, redis
@@ -57,16 +58,22 @@ class Functions(Plain):
         with mongod(bench.folder) as (uri, _), redis(bench.folder) as redis_url:
             bare = bare_commands(commands, uri)
             bench.say("a read and a write a command by the bare driver")
-            found = list(_measured(DRIVER, "the bare driver", by_driver(bare, warm_up, uri)))
+            with by_driver(bare, uri) as run:
+                found = list(_measured(DRIVER, "the bare driver", *in_turns([run], len(bare), warm_up)))
             for count, option in (*((count, "") for count in counts), (max(counts), COMPRESSED)):
                 key, said = (f"{count}.{ZLIB}", f", `{option}`") if option else (str(count), "")
                 at = f"{uri}&{option}" if option else uri
-                bench.say(words := f"the bare driver in {count} process{'es' * (count > 1)}{said}")
-                cost = by_driver_processes(count, bare, warm_up, at)
-                found += _measured(f"{DRIVER}.{key}", words, cost)
-                bench.say(words := f"{count} container{'s' * (count > 1)}{said}")
+                one = f"the bare driver in {count} process{'es' * (count > 1)}{said}"
+                other = f"{count} container{'s' * (count > 1)}{said}"
+                bench.say(f"{one} and {other}, taking turns")
                 site = ContainerSite.plain(at, redis_url, bench.folder)
-                found += _measured(key, words, by_containers(deployed, count, commands, warm_up, site))
+                with (
+                    by_driver_processes(count, bare, at) as driver,
+                    by_containers(deployed, count, commands, site) as run,
+                ):
+                    costs = in_turns([driver, run], len(commands), warm_up)
+                found += _measured(f"{DRIVER}.{key}", one, costs[0])
+                found += _measured(key, other, costs[1])
         with cloud(bench.folder, TOKEN_SECRET) as (uri, servers):
             found += _in_the_cloud(bench, deployed, ContainerSite(servers, uri, bench.folder))
         return found
@@ -90,8 +97,7 @@ def _with_memory(bench: Bench, deployed: Deployed, site: ContainerSite, memory_m
     commands = _commands(bench, bench.sizes.quota_commands)
     warm_up, most = len(commands) // 10, max(bench.sizes.containers)
     begun, answered = _starts(bench, deployed, site)
-    shared = by_containers(deployed, most, commands, warm_up, site)
-    busy = by_containers(deployed, 1, commands, warm_up, site)
+    shared, busy = (_by_containers(deployed, count, commands, warm_up, site) for count in (most, 1))
     for key, words, value, unit in (
         ("import", "import", begun, "s"),
         ("answer", "first answer", answered, "s"),
@@ -103,6 +109,14 @@ def _with_memory(bench: Bench, deployed: Deployed, site: ContainerSite, memory_m
         ("body", "answer", shared.answer_bytes, "bytes"),
     ):
         yield Measured(f"memory.{memory_mb}.{key}", f"{memory_mb} MB: {words}", value, unit, LESS)
+
+
+def _by_containers(
+    deployed: Deployed, count: int, commands: Sequence[Command], warm_up: int, site: ContainerSite
+) -> FunctionCost:
+    with by_containers(deployed, count, commands, site) as run:
+        (cost,) = in_turns([run], len(commands), warm_up)
+    return cost
 
 
 def _starts(bench: Bench, deployed: Deployed, site: ContainerSite) -> list[float]:
