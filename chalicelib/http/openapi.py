@@ -13,6 +13,7 @@ from chalicelib.http import schemas
 from chalicelib.http.operations import (
     ACCOUNT,
     HEALTH,
+    HISTORY,
     JSON,
     OPENAPI,
     OPERATIONS,
@@ -99,6 +100,9 @@ _HEADERS: Mapping[int, Mapping[str, Any]] = {
     503: _RETRY_AFTER,
 }
 _WITH_ETAG = (PAGE, ACCOUNT)
+_ETAG = {"ETag": {"description": "For `If-None-Match`.", "required": True, "schema": {"type": "string"}}}
+_NEXT = {"X-Next-Before": {"description": "Of CSV: `before` of the next page.", "schema": schemas.SEQUENCE}}
+_OF_READS = {PAGE.name: _ETAG, ACCOUNT.name: _ETAG, HISTORY.name: _NEXT}
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "user": {"name": "user", "in": "path", "required": True, "schema": schemas.USER},
     "symbol": {"name": "symbol", "in": "path", "required": True, "schema": schemas.SYMBOL},
@@ -126,6 +130,12 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "in": "header",
         "description": "The number that names the command in the audit log; made by the system when it is not given.",
         "schema": schemas.TRANSACTION,
+    },
+    "match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of what the client has: 304 if it is still that.",
+        "schema": {"type": "string", "examples": ['"17"']},
     },
 }
 
@@ -212,14 +222,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
     names += [given.name for given in operation.query]
     if operation.command is not None:
         names += ["key", "transaction"]
+    if operation in _WITH_ETAG:
+        names.append("match")
     if operation.public:
         described["security"] = []
     if names:
         described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.method == "POST":
         described["requestBody"] = _request_body(operation.fields)
-    unchanged = {"304": {"description": "It is still what the client has."}} if operation in _WITH_ETAG else {}
-    described["responses"] = {"200": _success(operation), **unchanged} | {
+    unchanged = {"304": {"description": "It is still what the client has.", "headers": _ETAG}}
+    described["responses"] = {"200": _success(operation), **(unchanged if operation in _WITH_ETAG else {})} | {
         str(status): {"$ref": f"#/components/responses/{codes[0]}"}
         if len(codes) == 1
         else _failure(status, codes, operation)
@@ -247,15 +259,16 @@ def _request_body(fields: Iterable[Field]) -> dict[str, Any]:
 
 
 def _success(operation: Operation) -> dict[str, Any]:
+    told = _OF_READS.get(operation.name) if operation.command is None else _HEADERS[200]
+    headers = {"headers": told} if told else {}
     files: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in operation.media_types if kind != JSON}
     if JSON not in operation.media_types:
-        return {"description": "The file.", "content": files}
+        return {"description": "The file.", **headers, "content": files}
     schema = _answer(operation)
     example = {name: _example(inner) for name, inner in schema["properties"].items()}
     content: dict[str, Any] = {"schema": schema}
     if operation is not OPENAPI:
         content["example"] = example
-    headers = {"headers": _HEADERS[200]} if operation.command is not None else {}
     description = "It is done." if operation.command else "The answer."
     return {"description": description, **headers, "content": {JSON: content, **files}}
 

@@ -65,6 +65,11 @@ TIME: Schema = {
     "description": "Milliseconds since the Unix epoch, UTC.",
     "examples": [1735689600000],
 }
+SERVER_TIME: Schema = {
+    "type": "integer",
+    "description": "The quote server's time, in milliseconds since the Unix epoch; any number, if its clock is wrong.",
+    "examples": [1735689600000],
+}
 TEXT: Schema = {"type": "string"}
 BOOLEAN: Schema = {"type": "boolean"}
 
@@ -121,14 +126,14 @@ SYMBOLS: Schema = {
 }
 PRICED: Mapping[str, Schema] = {
     "price": MONEY,
-    "timestamp": {**TIME, "description": "The quote server's time, in milliseconds since the Unix epoch."},
+    "timestamp": SERVER_TIME,
     "valid_until": TIME,
     "cached": {**BOOLEAN, "examples": [True]},
 }
 QUOTED: Mapping[str, Schema] = {
     "symbol": STORED_SYMBOL,
     "price": MONEY,
-    "timestamp": {**TIME, "description": "The quote server's time, in milliseconds since the Unix epoch."},
+    "timestamp": SERVER_TIME,
     "cryptokey": TEXT,
     "cached": BOOLEAN,
 }

@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -100,6 +101,10 @@ def ask(
         response = connection.getresponse()
         named = {name.lower(): value for name, value in response.getheaders()}
         return response.status, named, json.loads(response.read())
+
+
+def is_problem(answer: bytes, status: int, code: str) -> bool:
+    return bool(re.match(rf'HTTP/1.1 {status} (?s:.*): application/problem\+json\r\n(?s:.*)"{code}"', answer.decode()))
 
 
 def add_a_cent(stack: BackgroundStack, user: str, key: str) -> str:
@@ -253,7 +258,7 @@ def test_without_any_server_the_answer_is_a_problem_that_says_to_try_again(stack
     assert stack.process.poll() is None
 
 
-def test_clients_that_send_half_a_body_hold_up_nobody(stack: BackgroundStack) -> None:
+def test_clients_that_send_half_a_body_hold_up_nobody_and_are_told_that_they_are_late(stack: BackgroundStack) -> None:
     """HAProxy waits for the bodies, so that no server has a connection for each."""
     host, port = urlsplit(stack.url).hostname, urlsplit(stack.url).port
     head = (
@@ -267,7 +272,21 @@ def test_clients_that_send_half_a_body_hold_up_nobody(stack: BackgroundStack) ->
         began = time.monotonic()
         for number in range(10):
             assert add_a_cent(stack, "swift", f"key-{number}") == "200"
-        assert time.monotonic() - began < 5.0  # the slow ones are given 10 s
+        assert time.monotonic() - began < 5.0  # the slow ones are given 20 s
+        assert is_problem(connection.recv(4096), 503, "too_late")
+
+
+def test_what_haproxy_itself_refuses_is_a_problem_or_is_not_answered(stack: BackgroundStack) -> None:
+    """Its 422 would mean that a key was used again, and cannot be made a problem."""
+    address = (urlsplit(stack.url).hostname, urlsplit(stack.url).port)
+    head = b"POST /users/jane/add HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+    with socket.create_connection(address, SECONDS) as wrong, socket.create_connection(address, SECONDS) as silent:
+        wrong.sendall(head + b"chunked\r\nExpect: 100-continue\r\n\r\n")
+        assert wrong.recv(4096).startswith(b"HTTP/1.1 100 ")  # the head was taken: what is wrong is the body
+        wrong.sendall(b"no length\r\n")
+        assert is_problem(wrong.recv(4096), 400, "invalid_header")
+        silent.sendall(head + b"gzip, chunked\r\n\r\n")
+        assert silent.recv(4096) == b""
 
 
 def test_a_folder_of_three_members_is_not_started_with_one(stack: BackgroundStack, tmp_path: Path) -> None:

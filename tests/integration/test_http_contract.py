@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from chalicelib.http.headers import SECURITY_HEADERS
 from chalicelib.http.openapi import document
 from chalicelib.http.operations import OPERATIONS, Operation
 from chalicelib.http.page import page
@@ -22,14 +23,19 @@ def api(mongo_uri: str, mongo_database: str, redis_url: str, tmp_path: Path) -> 
         yield api
 
 
+OF_ALL = {"content-type", "content-disposition", *map(str.lower, SECURITY_HEADERS)}
+
+
 def described(operation: Operation, reply: Reply) -> Mapping[str, Any]:
     """Return what the document says of an answer, its headers compared."""
     answers = DOCUMENT["paths"][operation.path][operation.method.lower()]["responses"]
     answer: Mapping[str, Any] = answers[str(reply.status)]
     if "$ref" in answer:
         answer = DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-    for name, header in answer.get("headers", {}).items():
-        assert name.lower() in reply.headers or not header.get("required")
+    headers = {name.lower(): header for name, header in answer.get("headers", {}).items()}
+    assert reply.headers.keys() - OF_ALL <= headers.keys()
+    for name, header in headers.items():
+        assert name in reply.headers or not header.get("required")
     return answer
 
 
@@ -141,6 +147,18 @@ def test_every_refusal_has_exactly_the_form_that_is_described(api: Api, operatio
         codes.add(conforms(operation, api.ask(operation.method, path_of(operation, "a.b"))).code)
         expected.add("invalid_user")
     assert codes == expected
+
+
+def test_what_is_unchanged_and_a_page_of_csv_have_the_headers_that_are_described(api: Api) -> None:
+    for operation in (named("page"), named("account")):
+        etag = api.ask("GET", path_of(operation)).headers["etag"]
+        same = api.ask("GET", path_of(operation), headers={"If-None-Match": etag})
+        assert (same.status, {*described(operation, same)["headers"]}) == (304, {"ETag"})
+        assert {"$ref": "#/components/parameters/match"} in DOCUMENT["paths"][operation.path]["get"]["parameters"]
+    for _ in range(2):
+        ask(api, "quote")
+    page_of_csv = api.get("/users/jane/history?format=csv&limit=1")
+    assert conforms(named("history"), page_of_csv).headers["x-next-before"] == "2"
 
 
 def test_a_repeated_and_a_reused_key_have_exactly_the_form_that_is_described(api: Api) -> None:

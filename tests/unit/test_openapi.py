@@ -99,6 +99,10 @@ def matches(schema: schemas.Schema, value: object) -> bool:
     return jsonschema_rs.validator_for(dict(schema)).is_valid(value)
 
 
+def test_the_quote_servers_time_may_be_any_number() -> None:
+    assert all(matches(answer["timestamp"], -5) for answer in (schemas.QUOTED, schemas.PRICED))
+
+
 AMOUNTS = st.from_regex(re.compile(r"-?[0-9]{0,11}(\.[0-9]{0,3})?", re.ASCII), fullmatch=True) | st.text(max_size=12)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from string import Template
 
-from chalicelib.http.problems import UNKNOWN, problem_body
+from chalicelib.http.problems import UNCHANGED, UNKNOWN, problem_body
 from infra.host.binaries import find_haproxy
 from infra.host.ports import HOST, listens
 from infra.host.unix_sockets import connect
@@ -74,8 +74,6 @@ def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServ
     """Return the text of HAProxy's configuration."""
     lines = [f"    server {server.name} {HOST}:{server.port} check" for server in servers]
     tracked = [f"    server {server.name} {HOST}:{server.port} track servers/{server.name}" for server in servers]
-    no_server = problem_body("store_unavailable", f"no server answered; {UNKNOWN}")
-    bad_gateway = problem_body("bad_gateway", f"the connection to the server was lost; {UNKNOWN}")
     return Template(_TEMPLATE.read_text()).substitute(
         socket=_SOCKET,
         host=HOST,
@@ -85,8 +83,11 @@ def configuration(port: int, statistics_port: int, servers: Sequence[ProxiedServ
         arrival_header=ARRIVAL_HEADER,
         servers="\n".join(lines),
         tracked="\n".join(tracked),
-        no_server=no_server,
-        bad_gateway=bad_gateway,
+        malformed=problem_body("invalid_header", "the request is not well formed"),
+        too_late=problem_body("too_late", f"the body did not come in time; {UNCHANGED}"),
+        failed=problem_body("internal_error", f"the proxy failed; {UNKNOWN}"),
+        bad_gateway=problem_body("bad_gateway", f"the connection to the server was lost; {UNKNOWN}"),
+        no_server=problem_body("store_unavailable", f"no server answered; {UNKNOWN}"),
     )
 
 
