@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,6 +85,7 @@ def _inline(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _TIMES and isinstance(value, int):
-        moment = datetime.fromtimestamp(value / 1000, UTC)
-        return f"{moment:%Y-%m-%d %H:%M:%S}.{value % 1000:03d} UTC"
+        with suppress(ValueError, OverflowError, OSError):  # a quote server's time may be any number
+            moment = datetime.fromtimestamp(value / 1000, UTC)
+            return f"{moment:%Y-%m-%d %H:%M:%S}.{value % 1000:03d} UTC"
     return str(value)
