@@ -130,7 +130,7 @@ def deploy(folder: Path) -> Deployed:
     return Deployed(code, folder / "on_board", timed, Routes(template), fixed)
 
 
-class Sent(NamedTuple):
+class SentCommand(NamedTuple):
     """What one command took; see `FunctionCost`."""
 
     seconds: float
@@ -140,15 +140,15 @@ class Sent(NamedTuple):
     answer_bytes: int = 0
 
 
-class Run:
+class CommandRun:
     """Commands that are sent one by one, with `send`, and what they cost on average."""
 
-    def __init__(self, send: Callable[[], Sent], client: MongoClient[Document], logs: str | None = None) -> None:
+    def __init__(self, send: Callable[[], SentCommand], client: MongoClient[Document], logs: str | None = None) -> None:
         self._send = send
         self._client = client
         self._logs = logs
         self._logged = 0
-        self._sent: list[Sent] = []
+        self._sent: list[SentCommand] = []
         self._counted = (0, 0, 0)
 
     def warm_up(self, count: int) -> None:
@@ -191,7 +191,7 @@ class Run:
         )
 
 
-def in_turns(runs: Sequence[Run], commands: int, warm_up: int) -> list[FunctionCost]:
+def in_turns(runs: Sequence[CommandRun], commands: int, warm_up: int) -> list[FunctionCost]:
     """Return what the commands cost in each run; they take turns, so the machine's speed is the same for all."""
     for run in runs:
         run.warm_up(warm_up)
@@ -202,7 +202,9 @@ def in_turns(runs: Sequence[Run], commands: int, warm_up: int) -> list[FunctionC
 
 
 @contextmanager
-def by_containers(deployed: Deployed, count: int, commands: Sequence[Command], site: ContainerSite) -> Iterator[Run]:
+def by_containers(
+    deployed: Deployed, count: int, commands: Sequence[Command], site: ContainerSite
+) -> Iterator[CommandRun]:
     """Start containers; each command goes to one that is chosen at random."""
     environment = deployed.environment(site.folder, site.servers)
     with ExitStack() as running, MongoClient[Document](site.uri) as client, TemporaryDirectory(dir=site.folder) as logs:
@@ -227,14 +229,14 @@ def by_containers(deployed: Deployed, count: int, commands: Sequence[Command], s
         events, chosen = _events(deployed.routes, commands), random.Random(count)  # noqa: S311  # the same in each run
         process_s = [0.0] * count
 
-        def send() -> Sent:
+        def send() -> SentCommand:
             to = chosen.randrange(count)
             one = _timed(apis[to], next(events))
             runtime_s = one["process_cpu_s"] - process_s[to] - one["cpu_s"]
             process_s[to] = one["process_cpu_s"]
-            return Sent(one["seconds"], one["cpu_s"], runtime_s, one["invoked_s"], _size(one["answer"]))
+            return SentCommand(one["seconds"], one["cpu_s"], runtime_s, one["invoked_s"], _size(one["answer"]))
 
-        yield Run(send, client, logs)
+        yield CommandRun(send, client, logs)
 
 
 def _bytes_in(folder: str | None) -> int:
@@ -256,23 +258,25 @@ def bare_commands(commands: Sequence[Command], uri: str) -> list[BareCommand]:
 
 
 @contextmanager
-def by_driver(commands: Sequence[BareCommand], uri: str) -> Iterator[Run]:
+def by_driver(commands: Sequence[BareCommand], uri: str) -> Iterator[CommandRun]:
     """Make each command's read and write with the bare driver in this process, one right after the other."""
     with closing(DriverHere(uri, _database())) as driver, MongoClient[Document](uri) as client:
         yield _driven([driver], commands, client)
 
 
 @contextmanager
-def by_driver_processes(count: int, commands: Sequence[BareCommand], uri: str) -> Iterator[Run]:
+def by_driver_processes(count: int, commands: Sequence[BareCommand], uri: str) -> Iterator[CommandRun]:
     """Make them in processes of the bare driver, each in one that is chosen as containers are."""
     database = _database()
     with ExitStack() as running, MongoClient[Document](uri) as client:
         yield _driven([running.enter_context(driver_process(uri, database)) for _ in range(count)], commands, client)
 
 
-def _driven(drivers: Sequence[CommandDriver], commands: Sequence[BareCommand], client: MongoClient[Document]) -> Run:
+def _driven(
+    drivers: Sequence[CommandDriver], commands: Sequence[BareCommand], client: MongoClient[Document]
+) -> CommandRun:
     chosen, left = random.Random(len(drivers)), iter(commands)  # noqa: S311  # the same in each run
-    return Run(lambda: Sent(*drivers[chosen.randrange(len(drivers))].carry_out(next(left))), client)
+    return CommandRun(lambda: SentCommand(*drivers[chosen.randrange(len(drivers))].carry_out(next(left))), client)
 
 
 def _database() -> str:

@@ -12,7 +12,7 @@ from infra.bench import cli, context, page
 from infra.bench import record as records
 from infra.bench.compare import BETTER, WITHIN, WORSE, compare, differences
 from infra.bench.figures import LESS, MORE, Figures, Measured, add_round
-from infra.bench.functions import FunctionCost, Run, in_turns
+from infra.bench.functions import CommandRun, FunctionCost, in_turns
 from infra.bench.plots import plots
 from infra.bench.record import Record, RecordError
 from infra.bench.replays import Replayed, Setting
@@ -356,7 +356,7 @@ def test_populations_are_replayed_in_turns_of_order(tmp_path: Path, monkeypatch:
 def test_containers_and_bare_driver_take_turns_so_the_machine_is_as_fast_for_both() -> None:
     turns: list[tuple[str, int]] = []
 
-    class Noted(Run):
+    class Noted(CommandRun):
         def __init__(self, name: str) -> None:
             self.name = name
 
