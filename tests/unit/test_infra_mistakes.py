@@ -124,24 +124,67 @@ def test_without_a_running_stack_there_are_no_settings(tmp_path: Path, capsys: p
     )
 
 
-def test_data_are_forgotten_but_not_under_a_running_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = tmp_path / "all data"
-    folder = StackFolder(data / "replay" / "stack")
+def stack_in(path: Path) -> StackFolder:
+    """Return the folder of a stack that has run, with data and a log."""
+    folder = StackFolder(path)
+    folder.secret()
+    folder.port_of("redis")
+    (path / "redis").mkdir()
+    for file in ("mongod/storage.bson", "logs/gateway.log", "dumps/users/lock/jane.xml"):
+        (path / file).parent.mkdir(parents=True)
+        (path / file).write_text("")
     with folder.locked():
-        assert forget.main(["--data", str(data)]) == 1
-        assert f"{folder.path} is in use by the stack with process id {os.getpid()}" in capsys.readouterr().err
-        assert folder.path.exists()
+        return folder
+
+
+def test_data_are_forgotten_but_not_under_a_running_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(forget, "PROJECT", tmp_path)
+    data = tmp_path / ".data"
+    for path in (data, data / "replay" / "stack", data / "faults" / "seed-7" / "stack"):
+        folder = stack_in(path)
+        with folder.locked():
+            assert forget.main(["--data", str(data)]) == 1
+            assert f"{folder.path} is in use by the stack with process id {os.getpid()}" in capsys.readouterr().err
+            assert (folder.path / "mongod" / "storage.bson").exists()
     assert forget.main(["--data", str(data)]) == 0
     assert capsys.readouterr().out == f"removed {shlex.quote(str(data))}\n"
     assert not data.exists()
     assert forget.main(["--data", str(data)]) == 0
 
 
-def test_a_folder_that_no_stack_has_made_is_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "letters").mkdir()
+def test_only_what_a_stack_has_made_is_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = stack_in(tmp_path / "all data").path
+    mine = [data / name for name in ("letter.txt", "logs/diary", "code/app/main.py", "dumps/db/x", "cloud/sam.json")]
+    for file in mine:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "spans.jsonl").write_text("")
+    (data / "traces").symlink_to(tmp_path / "elsewhere")
+    (data / "code" / "gateway").symlink_to(ROOT)
+    assert forget.main(["--data", str(data)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"removed the data in {shlex.quote(str(data))}",
+        "left, because no stack has made them: cloud, code, dumps, letter.txt, logs, traces",
+    ]
+    assert sorted(path for path in data.rglob("*") if path.is_file()) == sorted(mine)
+    assert (tmp_path / "elsewhere" / "spans.jsonl").exists()
+
+
+@pytest.mark.parametrize("lock", ["lock", "checkout/.data/lock", "lock/lock"])
+def test_a_folder_that_is_not_itself_a_stacks_is_not_removed(
+    lock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / lock).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / lock).write_text("")
+    if lock.startswith("checkout"):
+        stack_in(tmp_path / "checkout" / ".data")
+    before = sorted(tmp_path.rglob("*"))
     assert forget.main(["--data", str(tmp_path)]) == 1
     assert "holds no data of a stack" in capsys.readouterr().err
-    assert (tmp_path / "letters").exists()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("reload", ["--autoreload", "--no-autoreload"])
