@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jwt
 
-from infra.host.arguments import add_examples, decimal
+from infra.host.arguments import add_examples, decimal, folder_name
 from infra.local.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
 
 DEFAULT_HOURS = 24.0
@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="NAME", help="a token for this trader")
     who.add_argument("--operator", action="store_true", help="a token that may act for anyone")
-    parser.add_argument("--data", type=Path, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})")
+    parser.add_argument(
+        "--data", type=folder_name, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})"
+    )
     parser.add_argument(
         "--hours", type=decimal(1 / 3600, MOST_HOURS, "hours"), default=DEFAULT_HOURS, help="valid for (%(default)g)"
     )

@@ -3,9 +3,8 @@
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from infra.host.arguments import add_examples, decimal, port, whole
+from infra.host.arguments import add_examples, decimal, folder_name, port, whole
 from infra.local.folder import DEFAULT_FOLDER
 from infra.local.services import haproxy, login
 from infra.local.services.mongo import DEFAULT_CACHE_GB, DEFAULT_ELECTION_MS, DEFAULT_OPLOG_MB
@@ -34,7 +33,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command = commands.add_parser("up", help=says, description=f"{says.capitalize()}.")
     add_examples(command, *(f"{_PROG} {example}" for example in _UP_EXAMPLES))
     command.add_argument("--port", type=port, default=8000, help="of the server (%(default)s)")
-    command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+    command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     command.add_argument("--server", choices=["gateway", "chalice"], default="gateway", help="(%(default)s)")
     add_server_options(command)
     command.add_argument("--servers", type=whole(1, 16), default=1, help="several are put behind HAProxy (%(default)s)")
@@ -124,7 +123,7 @@ def _add_controls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
                 default=120.0,
                 help="how long to wait for it (%(default)g)",
             )
-        command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+        command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
 
 
 def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -134,7 +133,7 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument(
         "id", metavar="ID", type=_trace_id, help="32 hexadecimal digits: `trace_id` in the servers' logs"
     )
-    command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+    command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
 
 
 def _trace_id(text: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from infra.host.arguments import add_examples
+from infra.host.arguments import add_examples, folder_name
 from infra.local.folder import DEFAULT_FOLDER, LOCK, FolderInUseError, held
 from infra.local.stack import PROJECT
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.forget", description=__doc__)
     add_examples(parser, "python -m infra.local.forget --data .data")
-    parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     folder: Path = parser.parse_args(arguments).data
     try:
         left = forget(folder)

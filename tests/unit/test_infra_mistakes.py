@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra import tokens
+from infra.faults import cli as faults
 from infra.host import binaries
 from infra.host.ports import free_port
 from infra.local import cli as local
@@ -18,6 +19,7 @@ from infra.local import forget
 from infra.local import replay as local_replay
 from infra.local.arguments import parse
 from infra.local.folder import StackFolder, write_privately
+from infra.migrate import cli as migrate
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +65,26 @@ def test_workers_are_servers_and_without_haproxy_several_are_refused_before_anyt
 @pytest.mark.parametrize("option", ["--users=0", "--commands=-1", "--symbols=none", "--workers=0"])
 def test_a_size_that_is_none_is_refused_by_the_replay(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "takes a whole number, 1 or more, not " in refused(local_replay.main, option, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [(forget.main, []), (local_replay.main, []), (faults.main, []), (migrate.main, []), (tokens.main, ["--operator"])]
+    + [(local.main, [command]) for command in ("up", "status", "env")]
+    + [(local.main, ["kill", "redis"]), (local.main, ["trace", "0" * 32])],
+)
+def test_an_empty_name_of_a_folder_is_not_the_current_one(
+    main: object, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(main, *arguments, "--data", "", capsys=capsys)
+    assert said.endswith("argument --data: takes the name of a folder, not ''")
+
+
+@pytest.mark.parametrize(("given", "folder"), [(["DATA="], '""'), ([], '".data"')])
+def test_make_forget_without_a_name_is_refused_too(given: list[str], folder: str) -> None:
+    command = ["make", "--dry-run", "--no-print-directory", "forget", *given]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1].endswith(f"infra.local.forget --data {folder}")
 
 
 @pytest.mark.parametrize("hours", ["-1", "0", "inf", "nan", "1e9", "a day"])
