@@ -74,12 +74,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="simulated:1",
         help=f"as QUOTE_SOURCE, or {LEGACY}: the stack's own quote server (%(default)s)",
     )
-    command.add_argument(
-        "--quote-delay", type=_delay, default=DEFAULT_DELAY, help="of that server's answers (%(default)s)"
-    )
-    command.add_argument(
-        "--quote-fail", type=decimal(0, 1, "a share"), default=DEFAULT_FAIL_RATE, help="share that fails (%(default)s)"
-    )
+    command.add_argument("--quote-delay", type=_delay, help=f"of that server's answers ({DEFAULT_DELAY})")
+    command.add_argument("--quote-fail", type=decimal(0, 1, "a share"), help=f"share that fails ({DEFAULT_FAIL_RATE})")
     command.add_argument("--quote-price", metavar="SOURCE", help="of that server: fixed:PRICE or simulated:SEED")
     command.add_argument(
         "--trigger-seconds", type=whole(0, 3_600), default=5, help="between two sweeps, 0 = off (%(default)s)"
@@ -90,13 +86,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--mongo-oplog-mb", type=whole(1, 1_000_000), default=DEFAULT_OPLOG_MB, help="(%(default)s)")
     command.add_argument("--redis-memory-mb", type=whole(1, 1_000_000), default=DEFAULT_MEMORY_MB, help="(%(default)s)")
     command.add_argument("--login", action="store_true", help="start a login provider for the page")
-    command.add_argument(
-        "--login-seconds", type=whole(1, 86_400), default=login.DEFAULT_SECONDS, help="of its tokens (%(default)s)"
-    )
+    command.add_argument("--login-seconds", type=whole(1, 86_400), help=f"of its tokens ({login.DEFAULT_SECONDS})")
     command.add_argument("--explain", action="store_true", help="print a token and how to use the stack, too")
     options = parser.parse_args(arguments)
     if options.command == "up":
         options.servers *= options.workers
+        legacy = f"--quote-source {LEGACY}", options.quote_source == LEGACY
+        owners = dict.fromkeys(("quote_delay", "quote_fail", "quote_price"), legacy)
+        owners["login_seconds"] = "--login", options.login
+        for name, (owner, is_given) in owners.items():
+            if getattr(options, name) is not None and not is_given:
+                command.error(f"--{name.replace('_', '-')} is for {owner}")
     return options
 
 

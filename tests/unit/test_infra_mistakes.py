@@ -48,6 +48,18 @@ def test_a_size_that_is_none_is_refused_by_the_stack(option: str, capsys: pytest
     assert f"argument {option.partition('=')[0]}: " in refused(local.main, "up", option, capsys=capsys)
 
 
+@pytest.mark.parametrize(
+    ("option", "owner"),
+    [("--quote-delay=3", "--quote-source legacy"), ("--quote-fail=0", "--quote-source legacy")]
+    + [("--quote-price=fixed:10.00", "--quote-source legacy"), ("--login-seconds=300", "--login")],
+)
+def test_an_option_without_the_one_it_is_for_is_refused(
+    option: str, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(local.main, "up", option, capsys=capsys).endswith(f"{option.partition('=')[0]} is for {owner}")
+    assert parse(["up", option, *owner.split()]).port
+
+
 def test_workers_are_servers_and_without_haproxy_several_are_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
