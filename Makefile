@@ -107,8 +107,9 @@ clean: ## Remove caches; data stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -path ./.data -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-forget: setup ## Remove the data in .data, unless a stack runs in it (of another folder: make forget DATA=DIR)
-	@$(PY) -m infra.local.forget --data "$(or $(DATA),.data)"
+DATA ?= .data
+forget: setup ## Remove the data of stacks in .data, unless one runs there (of another folder: make forget DATA=DIR)
+	@$(PY) -m infra.local.forget --data "$(DATA)"
 
 distclean: clean ## Remove caches and the environment; data stay
 	rm -rf $(VENV)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import jwt
 
-from infra.host.arguments import add_examples, decimal
+from chalicelib.config.settings import SettingError
+from infra.host.arguments import add_examples, decimal, folder_name
 from infra.local.folder import DEFAULT_FOLDER, SecretMissingError, existing_secret
+from infra.local.part_settings import settings_with
 
 DEFAULT_HOURS = 24.0
 MOST_HOURS = 10 * 366 * 24.0
@@ -88,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="NAME", help="a token for this trader")
     who.add_argument("--operator", action="store_true", help="a token that may act for anyone")
-    parser.add_argument("--data", type=Path, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})")
+    parser.add_argument(
+        "--data", type=folder_name, metavar="DIR", help=f"the stack's folder (default: {DEFAULT_FOLDER})"
+    )
     parser.add_argument(
         "--hours", type=decimal(1 / 3600, MOST_HOURS, "hours"), default=DEFAULT_HOURS, help="valid for (%(default)g)"
     )
@@ -96,11 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         secret = find_secret(options.data, os.environ)
+        settings_with(AUTH_SECRET=secret)  # or no server would take the token
         if options.operator:
             token = operator_token(secret, options.hours)
         else:
             token = trader_token(secret, options.user, options.hours)
-    except (SecretMissingError, ValueError) as error:
+    except (SecretMissingError, SettingError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     print(token if options.link is None else page_link(options.link, token))

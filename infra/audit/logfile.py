@@ -52,6 +52,8 @@ def opened(source: str) -> Iterator[BinaryIO]:
 
 def _raw(source: str) -> Any:
     if source == "-":
+        if sys.stdin is None:
+            raise ValueError("standard input is closed")
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     if source.startswith(("http://", "https://")):
         return urllib.request.urlopen(source, timeout=_TIMEOUT_SECONDS)  # noqa: S310  # http and https only

@@ -16,7 +16,7 @@ from infra.faults.breakages import KINDS
 from infra.faults.cluster import release
 from infra.faults.report import lines, write
 from infra.faults.run import MEMBER_WITH_SMALL_DISK, RunFailedError, RunOptions, run
-from infra.host.arguments import add_examples, positive
+from infra.host.arguments import add_examples, folder_name, positive
 from infra.host.folders import FolderError, make_folder
 from infra.local.background import StackFailedError
 from infra.local.folder import DEFAULT_FOLDER
@@ -79,7 +79,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="COMMIT",
         help="what a rolling upgrade starts from (the newest tag before this commit, else the last change of the code)",
     )
-    parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER / "faults", help="(%(default)s)")
+    parser.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER / "faults", help="(%(default)s)")
     return parser.parse_args(arguments)
 
 

@@ -4,6 +4,7 @@ import argparse
 import math
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 _WIDTH = 96
 
@@ -46,6 +47,13 @@ def decimal(least: float, most: float, unit: str) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def folder_name(text: str) -> Path:
+    """Parse a folder. An empty name, as of a variable that is not set, is refused: it would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("takes the name of a folder, not ''")
+    return Path(text)
 
 
 port = whole(1, 65_535)

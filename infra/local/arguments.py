@@ -3,9 +3,8 @@
 import argparse
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from infra.host.arguments import add_examples, decimal, port, whole
+from infra.host.arguments import add_examples, decimal, folder_name, port, whole
 from infra.local.folder import DEFAULT_FOLDER
 from infra.local.services import haproxy, login
 from infra.local.services.mongo import DEFAULT_CACHE_GB, DEFAULT_ELECTION_MS, DEFAULT_OPLOG_MB
@@ -34,7 +33,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command = commands.add_parser("up", help=says, description=f"{says.capitalize()}.")
     add_examples(command, *(f"{_PROG} {example}" for example in _UP_EXAMPLES))
     command.add_argument("--port", type=port, default=8000, help="of the server (%(default)s)")
-    command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+    command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
     command.add_argument("--server", choices=["gateway", "chalice"], default="gateway", help="(%(default)s)")
     add_server_options(command)
     command.add_argument("--servers", type=whole(1, 16), default=1, help="several are put behind HAProxy (%(default)s)")
@@ -75,12 +74,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="simulated:1",
         help=f"as QUOTE_SOURCE, or {LEGACY}: the stack's own quote server (%(default)s)",
     )
-    command.add_argument(
-        "--quote-delay", type=_delay, default=DEFAULT_DELAY, help="of that server's answers (%(default)s)"
-    )
-    command.add_argument(
-        "--quote-fail", type=decimal(0, 1, "a share"), default=DEFAULT_FAIL_RATE, help="share that fails (%(default)s)"
-    )
+    command.add_argument("--quote-delay", type=_delay, help=f"of that server's answers ({DEFAULT_DELAY})")
+    command.add_argument("--quote-fail", type=decimal(0, 1, "a share"), help=f"share that fails ({DEFAULT_FAIL_RATE})")
     command.add_argument("--quote-price", metavar="SOURCE", help="of that server: fixed:PRICE or simulated:SEED")
     command.add_argument(
         "--trigger-seconds", type=whole(0, 3_600), default=5, help="between two sweeps, 0 = off (%(default)s)"
@@ -91,13 +86,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--mongo-oplog-mb", type=whole(1, 1_000_000), default=DEFAULT_OPLOG_MB, help="(%(default)s)")
     command.add_argument("--redis-memory-mb", type=whole(1, 1_000_000), default=DEFAULT_MEMORY_MB, help="(%(default)s)")
     command.add_argument("--login", action="store_true", help="start a login provider for the page")
-    command.add_argument(
-        "--login-seconds", type=whole(1, 86_400), default=login.DEFAULT_SECONDS, help="of its tokens (%(default)s)"
-    )
+    command.add_argument("--login-seconds", type=whole(1, 86_400), help=f"of its tokens ({login.DEFAULT_SECONDS})")
     command.add_argument("--explain", action="store_true", help="print a token and how to use the stack, too")
     options = parser.parse_args(arguments)
     if options.command == "up":
         options.servers *= options.workers
+        legacy = f"--quote-source {LEGACY}", options.quote_source == LEGACY
+        owners = dict.fromkeys(("quote_delay", "quote_fail", "quote_price"), legacy)
+        owners["login_seconds"] = "--login", options.login
+        for name, (owner, is_given) in owners.items():
+            if getattr(options, name) is not None and not is_given:
+                command.error(f"--{name.replace('_', '-')} is for {owner}")
     return options
 
 
@@ -124,7 +123,7 @@ def _add_controls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
                 default=120.0,
                 help="how long to wait for it (%(default)g)",
             )
-        command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+        command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
 
 
 def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -134,7 +133,7 @@ def _add_trace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     command.add_argument(
         "id", metavar="ID", type=_trace_id, help="32 hexadecimal digits: `trace_id` in the servers' logs"
     )
-    command.add_argument("--data", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
+    command.add_argument("--data", type=folder_name, default=DEFAULT_FOLDER, metavar="DIR", help="(%(default)s)")
 
 
 def _trace_id(text: str) -> str:

@@ -210,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command != "up":
         name, seconds = ("", 0.0) if options.command == "status" else (options.name, options.seconds)
         return tell(options.command, name, options.data, seconds)
-    given = {field.name: getattr(options, field.name) for field in fields(StackOptions)}
+    names = [field.name for field in fields(StackOptions)]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     return up(StackOptions(**given), options.data, explain=options.explain)
 
 

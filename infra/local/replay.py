@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.host import guard
-from infra.host.arguments import add_examples, positive
+from infra.host.arguments import add_examples, folder_name, positive
 from infra.host.folders import FolderError, make_folder
 from infra.local.background import BackgroundStack, StackFailedError, running_stack
 from infra.local.folder import DEFAULT_FOLDER
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=positive, default=1)
     parser.add_argument("--quote-source", default="fixed:10.00")
     where = DEFAULT_FOLDER / "replay"
-    parser.add_argument("--data", type=Path, default=where, help="its stack is recreated (%(default)s)")
+    parser.add_argument("--data", type=folder_name, default=where, help="its stack is recreated (%(default)s)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop in order, as for Ctrl-C
     try:

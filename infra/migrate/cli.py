@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -26,7 +25,7 @@ from pymongo.write_concern import WriteConcern
 
 from chalicelib.config.settings import DEFAULT_DATABASE, without_credentials
 from chalicelib.store.documents import DATA_VERSION, Document
-from infra.host.arguments import add_examples
+from infra.host.arguments import add_examples, folder_name
 from infra.host.binaries import BinaryMissingError
 from infra.local.database import NoDatabaseError, running_database
 from infra.local.folder import FolderInUseError
@@ -130,6 +129,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.migrate", description=__doc__)
     add_examples(parser, "python -m infra.migrate --dry-run --data .data")
     parser.add_argument("--dry-run", action="store_true", help="change nothing; say what would be done")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the folder of a local stack; its database is started")
+    parser.add_argument(
+        "--data", type=folder_name, metavar="DIR", help="the folder of a local stack; its database is started"
+    )
     parser.add_argument("--anyway", action="store_true", help="also while servers are connected")
     return parser.parse_args(arguments)

@@ -195,6 +195,12 @@ def test_packed_logs_and_standard_input_are_read(tmp_path: Path) -> None:
         assert ended.returncode == code, ended.stderr
 
 
+def test_a_closed_standard_input_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it for `<&-`
+    assert main(["check", "-"]) == 2
+    assert capsys.readouterr() == ("", "audit: -: standard input is closed\n")
+
+
 @contextmanager
 def served(answers: dict[str, bytes]) -> Iterator[str]:
     """Serve these bodies under these paths; yields the address."""

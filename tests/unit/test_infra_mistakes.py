@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra import tokens
+from infra.faults import cli as faults
 from infra.host import binaries
 from infra.host.ports import free_port
 from infra.local import cli as local
@@ -18,6 +19,7 @@ from infra.local import forget
 from infra.local import replay as local_replay
 from infra.local.arguments import parse
 from infra.local.folder import StackFolder, write_privately
+from infra.migrate import cli as migrate
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +48,18 @@ def test_a_size_that_is_none_is_refused_by_the_stack(option: str, capsys: pytest
     assert f"argument {option.partition('=')[0]}: " in refused(local.main, "up", option, capsys=capsys)
 
 
+@pytest.mark.parametrize(
+    ("option", "owner"),
+    [("--quote-delay=3", "--quote-source legacy"), ("--quote-fail=0", "--quote-source legacy")]
+    + [("--quote-price=fixed:10.00", "--quote-source legacy"), ("--login-seconds=300", "--login")],
+)
+def test_an_option_without_the_one_it_is_for_is_refused(
+    option: str, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(local.main, "up", option, capsys=capsys).endswith(f"{option.partition('=')[0]} is for {owner}")
+    assert parse(["up", option, *owner.split()]).port
+
+
 def test_workers_are_servers_and_without_haproxy_several_are_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +77,26 @@ def test_workers_are_servers_and_without_haproxy_several_are_refused_before_anyt
 @pytest.mark.parametrize("option", ["--users=0", "--commands=-1", "--symbols=none", "--workers=0"])
 def test_a_size_that_is_none_is_refused_by_the_replay(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "takes a whole number, 1 or more, not " in refused(local_replay.main, option, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [(forget.main, []), (local_replay.main, []), (faults.main, []), (migrate.main, []), (tokens.main, ["--operator"])]
+    + [(local.main, [command]) for command in ("up", "status", "env")]
+    + [(local.main, ["kill", "redis"]), (local.main, ["trace", "0" * 32])],
+)
+def test_an_empty_name_of_a_folder_is_not_the_current_one(
+    main: object, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(main, *arguments, "--data", "", capsys=capsys)
+    assert said.endswith("argument --data: takes the name of a folder, not ''")
+
+
+@pytest.mark.parametrize(("given", "folder"), [(["DATA="], '""'), ([], '".data"')])
+def test_make_forget_without_a_name_is_refused_too(given: list[str], folder: str) -> None:
+    command = ["make", "--dry-run", "--no-print-directory", "forget", *given]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1].endswith(f"infra.local.forget --data {folder}")
 
 
 @pytest.mark.parametrize("hours", ["-1", "0", "inf", "nan", "1e9", "a day"])
@@ -124,24 +158,67 @@ def test_without_a_running_stack_there_are_no_settings(tmp_path: Path, capsys: p
     )
 
 
-def test_data_are_forgotten_but_not_under_a_running_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = tmp_path / "all data"
-    folder = StackFolder(data / "replay" / "stack")
+def stack_in(path: Path) -> StackFolder:
+    """Return the folder of a stack that has run, with data and a log."""
+    folder = StackFolder(path)
+    folder.secret()
+    folder.port_of("redis")
+    (path / "redis").mkdir()
+    for file in ("mongod/storage.bson", "logs/gateway.log", "dumps/users/lock/jane.xml"):
+        (path / file).parent.mkdir(parents=True)
+        (path / file).write_text("")
     with folder.locked():
-        assert forget.main(["--data", str(data)]) == 1
-        assert f"{folder.path} is in use by the stack with process id {os.getpid()}" in capsys.readouterr().err
-        assert folder.path.exists()
+        return folder
+
+
+def test_data_are_forgotten_but_not_under_a_running_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(forget, "PROJECT", tmp_path)
+    data = tmp_path / ".data"
+    for path in (data, data / "replay" / "stack", data / "faults" / "seed-7" / "stack"):
+        folder = stack_in(path)
+        with folder.locked():
+            assert forget.main(["--data", str(data)]) == 1
+            assert f"{folder.path} is in use by the stack with process id {os.getpid()}" in capsys.readouterr().err
+            assert (folder.path / "mongod" / "storage.bson").exists()
     assert forget.main(["--data", str(data)]) == 0
     assert capsys.readouterr().out == f"removed {shlex.quote(str(data))}\n"
     assert not data.exists()
     assert forget.main(["--data", str(data)]) == 0
 
 
-def test_a_folder_that_no_stack_has_made_is_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "letters").mkdir()
+def test_only_what_a_stack_has_made_is_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = stack_in(tmp_path / "all data").path
+    mine = [data / name for name in ("letter.txt", "logs/diary", "code/app/main.py", "dumps/db/x", "cloud/sam.json")]
+    for file in mine:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "spans.jsonl").write_text("")
+    (data / "traces").symlink_to(tmp_path / "elsewhere")
+    (data / "code" / "gateway").symlink_to(ROOT)
+    assert forget.main(["--data", str(data)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"removed the data in {shlex.quote(str(data))}",
+        "left, because no stack has made them: cloud, code, dumps, letter.txt, logs, traces",
+    ]
+    assert sorted(path for path in data.rglob("*") if path.is_file()) == sorted(mine)
+    assert (tmp_path / "elsewhere" / "spans.jsonl").exists()
+
+
+@pytest.mark.parametrize("lock", ["lock", "checkout/.data/lock", "lock/lock"])
+def test_a_folder_that_is_not_itself_a_stacks_is_not_removed(
+    lock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / lock).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / lock).write_text("")
+    if lock.startswith("checkout"):
+        stack_in(tmp_path / "checkout" / ".data")
+    before = sorted(tmp_path.rglob("*"))
     assert forget.main(["--data", str(tmp_path)]) == 1
     assert "holds no data of a stack" in capsys.readouterr().err
-    assert (tmp_path / "letters").exists()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("reload", ["--autoreload", "--no-autoreload"])

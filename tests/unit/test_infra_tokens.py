@@ -58,6 +58,15 @@ def test_without_a_stack_the_environments_secret_is_used(
     assert claims_of(capsys.readouterr().out, SECRET)["sub"] == "jane"
 
 
+def test_a_secret_that_no_server_takes_signs_nothing_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUTH_SECRET", "swordfish")
+    assert tokens.main(["--user", "jane"]) == 2
+    wanted = "setting AUTH_SECRET: got '9 bytes', takes a random secret of at least 32 bytes\n"
+    assert capsys.readouterr() == ("", wanted)
+
+
 def test_without_any_secret_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert tokens.main(["--operator"]) == 2
     printed = capsys.readouterr()
