@@ -21,7 +21,7 @@ from loadgen.results.compare import compare, differences, print_comparison, too_
 from loadgen.results.findings import Verification
 from loadgen.results.html import page
 from loadgen.results.lateness import missed_rate
-from loadgen.results.outputs import OutputError, Outputs, check_distinct
+from loadgen.results.outputs import STANDARD_OUTPUT, OutputError, Outputs, check_distinct
 from loadgen.results.report_files import (
     Report,
     ReportError,
@@ -244,7 +244,7 @@ def _answers_path(options: argparse.Namespace) -> Iterator[Path | None]:
 
 def _generate(options: argparse.Namespace) -> int:
     commands = generate(options.users, options.commands, options.symbols, options.seed)
-    if options.out is None:
+    if options.out in (None, STANDARD_OUTPUT):
         write(commands, sys.stdout.buffer)
         return OK
     check_distinct({"--out": options.out}, [])

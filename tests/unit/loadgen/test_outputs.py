@@ -25,6 +25,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="the platform has no /
         (["--json", "out", "--answers", "../{1}/out"], "--json and --answers are the same file"),
         (["--json", "."], "is a folder, not a file"),
         (["--json", "no/out"], "there is no folder {0}/no"),
+        (["--answers", "-"], "--answers cannot be standard output (-)"),
         (["--json", "-", "--csv", "-"], "--json and --csv are the same file"),
     ],
 )
