@@ -294,6 +294,8 @@ def _do(options: argparse.Namespace) -> int:
     lines = lines_of(options.given)
     if options.key is not None and len(lines) != 1:
         raise UsageError("--key is for one command, given as an argument")
+    if not options.given and sys.stdin is None:
+        raise UsageError("no command is given, and standard input is closed")
     with closing(SingleCommands(server, sys.stdout, json=options.json, key=options.key)) as commands:
         if not options.given and sys.stdin.isatty():
             with suppress(ImportError):
