@@ -15,7 +15,7 @@ from loadgen.client.retry import RetryPolicy
 from loadgen.examples import EXAMPLES, show_example
 from loadgen.pacing_arguments import UsageError, add_pacing
 from loadgen.results.compare import DEFAULT_METRICS, METRICS
-from loadgen.results.outputs import Outputs
+from loadgen.results.outputs import STANDARD_OUTPUT, OutputError, Outputs
 from loadgen.run.affinity import ANY, LAST, parse_processor
 from loadgen.run.replay import DEFAULT_THREADS
 from loadgen.run.server import Server
@@ -102,6 +102,8 @@ REPORT_OUTPUTS = ("json", "csv", "csv_by_command", "html")
 def outputs(options: argparse.Namespace, names: Sequence[str], inputs: Sequence[Path]) -> Outputs:
     """Open the outputs that these arguments name. Raises OutputError."""
     others = {"--answers": options.answers} if options.run_name == "replay" else {}
+    if STANDARD_OUTPUT in others.values():
+        raise OutputError("--answers cannot be standard output (-): name a file")
     return Outputs({name: getattr(options, name) for name in names}, others, inputs)
 
 

@@ -21,7 +21,7 @@ from loadgen.results.compare import compare, differences, print_comparison, too_
 from loadgen.results.findings import Verification
 from loadgen.results.html import page
 from loadgen.results.lateness import missed_rate
-from loadgen.results.outputs import OutputError, Outputs, check_distinct
+from loadgen.results.outputs import STANDARD_OUTPUT, OutputError, Outputs, check_distinct
 from loadgen.results.report_files import (
     Report,
     ReportError,
@@ -244,7 +244,7 @@ def _answers_path(options: argparse.Namespace) -> Iterator[Path | None]:
 
 def _generate(options: argparse.Namespace) -> int:
     commands = generate(options.users, options.commands, options.symbols, options.seed)
-    if options.out is None:
+    if options.out in (None, STANDARD_OUTPUT):
         write(commands, sys.stdout.buffer)
         return OK
     check_distinct({"--out": options.out}, [])
@@ -294,6 +294,8 @@ def _do(options: argparse.Namespace) -> int:
     lines = lines_of(options.given)
     if options.key is not None and len(lines) != 1:
         raise UsageError("--key is for one command, given as an argument")
+    if not options.given and sys.stdin is None:
+        raise UsageError("no command is given, and standard input is closed")
     with closing(SingleCommands(server, sys.stdout, json=options.json, key=options.key)) as commands:
         if not options.given and sys.stdin.isatty():
             with suppress(ImportError):

@@ -5,6 +5,7 @@ are made in place, so no later command of the same user can overtake.
 """
 
 import json
+import math
 import random
 import threading
 import time
@@ -115,10 +116,15 @@ class RetryingClient(Generic[AnyItem]):
         self._stopping = stopping
         self._tracer = tracer
 
-    def send(self, item: AnyItem) -> Outcome:
-        """Send an item of the workload; never raises for failures of the server or the network."""
+    def send(self, item: AnyItem, longest_s: float = math.inf) -> Outcome:
+        """Send an item of the workload; never raises for failures of the server or the network.
+
+        An item with a time-out of its own (a DUMPLOG) gets at most `longest_s` seconds.
+        """
         dialect = self._dialect
         request, timeout_s = dialect.encode(item), dialect.timeout_s(item)
+        if timeout_s is not None:
+            timeout_s = min(timeout_s, longest_s)
         if self._tracer is None:
             return self._deliver(request, item, timeout_s)
         method, _ = dialect.request_line(item)

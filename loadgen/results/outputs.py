@@ -20,7 +20,7 @@ class OutputError(Exception):
 
 
 class Output:
-    """One text file, or standard output for `-`. Special files, such as pipes, are written in place."""
+    """One text file, or standard output for `-`. Special files, such as named pipes, are written in place."""
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises OutputError."""
@@ -58,6 +58,9 @@ class Output:
         self._target = self.path.resolve()  # a symbolic link stays one
         if is_special(self._target):
             return self._target.open("w", encoding="utf-8", newline="")
+        if self.path.exists() and not self._target.exists():  # what /dev/stdout leads to in a pipeline
+            why = "it is a pipe without a name, and a complete output is renamed to its name"
+            raise OutputError(f"{self.path} cannot be written: {why}; use - for standard output")
         mode = self._target.stat().st_mode & 0o777 if self._target.exists() else 0o666 & ~_umask()
         number, name = tempfile.mkstemp(prefix=f".{self._target.name}.", suffix=".partial", dir=self._target.parent)
         self._partial = Path(name)

@@ -1,5 +1,6 @@
 """Sends commands: an ordered stream for each user, over a bounded number of threads and connections."""
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -45,7 +46,9 @@ class Replay:
         self._recorder = recorder
         self._longest_silence_s = 2 * server.policy.give_up_s
         self._trouble: ReplayError | None = None
-        self._answered_at = time.monotonic()
+        self._unheard_timeout_s = max(server.policy.timeout_s, self._longest_silence_s)
+        self._went_unanswered = False
+        self._answered_at = self._idle_since = time.monotonic()
         self._processor = ProcessorUse()
 
     def start(self, at_ns: int | None = None) -> None:
@@ -56,7 +59,11 @@ class Replay:
     def run(self, streams: Sequence[Stream]) -> None:
         """Send all commands of one stage, as far as time allows."""
         time.sleep(max(0, self._started_ns - time.perf_counter_ns()) / 1e9)  # all processes start at the same time
-        self._answered_at = time.monotonic()
+        self._answered_at += time.monotonic() - self._idle_since  # others' stages are no silence of the server
+        self._work_through(streams)
+        self._idle_since = time.monotonic()
+
+    def _work_through(self, streams: Sequence[Stream]) -> None:
         schedule, ends_ns = self._pacing.schedule, self._pacing.ends_ns(self._started_ns)
         if schedule is None:
             work_through(self._clients, RoundRobin(streams, ends_ns), self._send, self._stopping)
@@ -79,7 +86,8 @@ class Replay:
 
     def _send(self, client: Client, turn: Turn[tuple[int, Command]]) -> None:
         position, command = turn.item
-        outcome = client.send(command)
+        is_unheard = self._went_unanswered and not self.statistics.answered  # nothing says that it is alive
+        outcome = client.send(command, self._unheard_timeout_s if is_unheard else math.inf)
         if outcome.final:
             self._answered_at = time.monotonic()
             self.answered[position] = 1
@@ -113,17 +121,15 @@ class Replay:
 
     def _consider_stopping(self, outcome: Outcome) -> None:
         """Stop the run if no later command can do better than this one."""
+        silence_s = time.monotonic() - self._answered_at
+        self._went_unanswered = self._went_unanswered or not outcome.status
         if outcome.refused and (outcome.status == 401 or not self.statistics.answered):
             self._stop(TokenRefusedError(f"the server does not accept the token: {explain(outcome)}"))
         elif outcome.redirected and not self.statistics.answered:
             self._stop(ReplayError(f"{explain(outcome)}: give that address as --url"))
-        elif time.monotonic() - self._answered_at > self._longest_silence_s:
-            self._stop(
-                ReplayError(
-                    f"no command was answered for {self._longest_silence_s:g} s; "
-                    f"the last one ended with: {explain(outcome)}"
-                )
-            )
+        elif silence_s > self._longest_silence_s:
+            ended = f"the last one ended with: {explain(outcome)}"
+            self._stop(ReplayError(f"no command was answered for {silence_s:.1f} s; {ended}"))
 
     def _stop(self, why: ReplayError) -> None:
         self._trouble = self._trouble or why

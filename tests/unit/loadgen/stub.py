@@ -226,13 +226,17 @@ def answer(handler: Handler, status: int, **headers: str) -> bool:
     return True
 
 
+def silent(handler: Handler, _request: Request) -> bool:
+    """Misbehave: never answer."""
+    handler.connection.settimeout(20)
+    handler.rfile.read(1)  # until the client is gone
+    handler.close_connection = True
+    return True
+
+
 def silent_after_the_commands(handler: Handler, request: Request) -> bool:
     """Misbehave: after the first command, never answer the reads of the verification."""
-    if request.key is None and handler.server.commands():
-        handler.rfile.read(1)  # until the client is gone
-        handler.close_connection = True
-        return True
-    return False
+    return request.key is None and bool(handler.server.commands()) and silent(handler, request)
 
 
 def be_late_at_first(_handler: Handler, request: Request) -> bool:

@@ -97,8 +97,8 @@ def test_the_command_line_writes_to_a_file_or_to_standard_output(
     path = tmp_path / "made"
     arguments = ["generate", "--users", "2", "--commands", "20", "--symbols", "3", "--seed", "9"]
     assert main([*arguments, "--out", str(path)]) == 0
-    assert main(arguments) == 0
-    assert capfdbinary.readouterr().out == path.read_bytes()
+    assert main(arguments) == main([*arguments, "--out", "-"]) == 0
+    assert capfdbinary.readouterr().out == 2 * path.read_bytes()
     assert path.read_bytes().endswith(b"[20] DUMPLOG,./testLOG\n")
 
 

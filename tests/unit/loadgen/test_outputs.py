@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.cli import main
 from tests.unit.loadgen.conftest import Run, WriteWorkload
-from tests.unit.loadgen.runs import report_of
+from tests.unit.loadgen.runs import replayed, report_of
 from tests.unit.loadgen.stub import Handler, Request, StubServer
 
 FULL = Path("/dev/full")
@@ -25,6 +25,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="the platform has no /
         (["--json", "out", "--answers", "../{1}/out"], "--json and --answers are the same file"),
         (["--json", "."], "is a folder, not a file"),
         (["--json", "no/out"], "there is no folder {0}/no"),
+        (["--answers", "-"], "--answers cannot be standard output (-)"),
         (["--json", "-", "--csv", "-"], "--json and --csv are the same file"),
     ],
 )
@@ -40,9 +41,7 @@ def test_an_output_that_would_cost_something_is_refused_before_anything_is_sent(
     lines = "ADD,a,1.00"
     before = write_workload(lines).read_text()
     (tmp_path / "link").symlink_to(tmp_path / "workload")
-    places = [
-        option if option.startswith("-") else str(tmp_path / option.format("", tmp_path.name)) for option in options
-    ]
+    places = [one if one.startswith("-") else str(tmp_path / one.format("", tmp_path.name)) for one in options]
     assert run(lines, *places) == 2
     assert reason.format(tmp_path) in capsys.readouterr().err
     assert stub.connections == 0
@@ -88,6 +87,11 @@ def test_a_dash_is_standard_output_and_nothing_else_is_written_there(
     assert not Path("-").exists()
 
 
+def test_a_pipe_without_a_name_is_refused_for_the_dash(stub: StubServer, write_workload: WriteWorkload) -> None:
+    said = replayed(stub, write_workload("ADD,a,1.00"), "--json", "/dev/stdout", code=2)
+    assert "a pipe without a name, and a complete output is renamed to its name; use - for standard output" in said
+
+
 @needs_full
 def test_a_full_disk_loses_neither_the_report_nor_the_other_outputs(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -128,9 +132,8 @@ def test_figures_by_command_are_rows(run: Run, tmp_path: Path) -> None:
 
 def test_a_report_says_which_system_was_tested_and_what_its_user_notes(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    assert (
-        run("ADD,a,1.00", "--json", str(out), "--label", "build=123", "--label", "where= here", "--title", "Night") == 0
-    )
+    labels = ("--label", "build=123", "--label", "where= here")
+    assert run("ADD,a,1.00", "--json", str(out), *labels, "--title", "Night") == 0
     found = report_of(out)["run"]
     assert (found["system_version"], found["title"]) == ("7.1", "Night")
     assert found["labels"] == {"build": "123", "where": "here"}

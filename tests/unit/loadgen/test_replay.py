@@ -1,6 +1,7 @@
 """Replays over real HTTP against a stub that misbehaves as servers and networks do."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from loadgen.cli import main
 from loadgen.client import retry as delivery
 from tests.unit.loadgen.conftest import Run, WriteWorkload
+from tests.unit.loadgen.outcomes import outcome
 from tests.unit.loadgen.runs import MANY, numbers_by_user, report_of
-from tests.unit.loadgen.stub import Handler, Request, StubServer, answer, be_late_at_first, running
+from tests.unit.loadgen.stub import Handler, Request, StubServer, answer, be_late_at_first, running, silent
 
 CERTIFICATE = Path(__file__).with_name("tls.pem")
 """Of 127.0.0.1, signed by itself, with its key: for these tests only."""
@@ -204,12 +206,34 @@ def test_a_server_that_is_gone_for_good_ends_the_run_with_a_report_of_what_was_d
     out = tmp_path / "out.json"
     assert run("ADD,a,1.00\n" * 500, "--give-up", "0.1", "--verify", "--json", str(out)) == 1
     said = capsys.readouterr().err
-    assert "no command was answered for 0.2 s" in said
+    assert "no command was answered for " in said
     assert "not verified, because the run did not finish" in said
     report = report_of(out)
     assert "no command was answered" in report["stopped"]
     assert report["outcomes"]["200 ok"] == 1
     assert len({request.key for request in stub.commands()}) < 50
+
+
+def test_a_dumplog_is_not_waited_for_long_on_a_server_that_never_answered(
+    run: Run, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.misbehave = silent
+    assert run("ADD,a,1.00\nDUMPLOG,./log", "--timeout", "0.2", "--retries", "0", "--give-up", "0.2") == 1
+    said = capsys.readouterr().err
+    assert "the last one ended with: timeout (no whole response within 0.4 s)" in said
+    assert "answered for 0.4 s" not in said  # the ADD's silence counts too
+
+
+def test_one_answer_is_enough_for_a_dumplog_to_have_its_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits_s: list[float] = []
+
+    def send(_client: object, _command: object, longest_s: float) -> delivery.Outcome:
+        limits_s.append(longest_s)
+        return outcome(final=False, status=0) if len(limits_s) in {1, 4} else outcome()
+
+    monkeypatch.setattr(delivery.RetryingClient, "send", send)
+    assert run("ADD,a,1.00\n" * 5, "--give-up", "60") == 1
+    assert limits_s == [math.inf, 120, math.inf, math.inf, math.inf]
 
 
 def test_nobody_at_the_address_is_said_at_once(

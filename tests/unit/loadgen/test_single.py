@@ -75,6 +75,11 @@ def test_standard_input_is_read_where_it_is_no_terminal(stub: StubServer, monkey
     assert len(stub.commands()) == 1
 
 
+def test_a_closed_standard_input_is_a_usage_error(stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert do(stub) == 2
+
+
 def test_a_prompt_explains_what_is_no_command_and_goes_on(stub: StubServer) -> None:
     asked: list[str] = []
     answers = iter(["help", "GIVE,jane", "ADD,jane,100.00", "quit"])
@@ -122,8 +127,7 @@ def test_what_was_surely_not_done_does_not_ask_for_caution(
 
     stub.misbehave = no_quote
     assert do(stub, "--retries", "0", "BUY,jane,ABC,100.00") == 1
-    url = "http://127.0.0.1:1"
-    assert main(["do", "ADD,jane,1.00", "--url", url, "--token", "t", "--retries", "0"]) == 1
+    assert main(["do", "ADD,jane,1.00", "--url", "http://127.0.0.1:1", "--token", "t", "--retries", "0"]) == 1
     assert "may have been done" not in capsys.readouterr().out
 
 
