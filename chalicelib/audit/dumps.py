@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
+_MOST_TURN_MS = 2 * LEASE_MS
+"""The longest wait for another log of the same name to be put in place: a killed writer's lease ends before."""
+
 LONG_ENTRIES = 20_000
 """A smaller log is written before a separate process would have started."""
 
@@ -240,7 +243,10 @@ class Dumps:
         asked = dump.get("asked", dump["at"])
         self._dumps.update_one({"_id": dump["file"]}, {"$setOnInsert": {"latest": 0}}, upsert=True)
         turn = _Lease(self._dumps, dump["file"], self._clock)
+        limit = _Limit(_MOST_TURN_MS, self._timer)
         while (there := turn.take()) is None:
+            if limit.remaining_ms() == 0:
+                raise StoreUnavailableError(f"another log is being put at {dump['file']}", RETRY_AFTER_SECONDS)
             concurrency.sleep(_POLL_SECONDS)
         try:
             with turn.kept():
@@ -252,7 +258,7 @@ class Dumps:
                     writer.finish()
                     turn.save({"latest": asked})
         finally:
-            turn.fail()
+            turn.fail()  # gives it back, also if it was lost
 
     def _check_not_long(self, dump: Document) -> None:
         """Raise _OutOfTimeError for a log that a serving process must not even begin."""

@@ -118,8 +118,10 @@ def _refusal(error: FieldError, value: object = None) -> Refusal:
     """Return a refusal that quotes the offending text, truncated."""
     if value is None:
         return Refusal(error.code, str(error))
-    text = value if isinstance(value, str | WrittenNumber) else json.dumps(value, default=str)
-    text = text.written if isinstance(text, WrittenNumber) else text
+    if isinstance(value, WrittenNumber):
+        text = value.written
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
     return Refusal(error.code, f"{error}, got {text[:MAX_OFFENDING_LENGTH]!r}")
 
 

@@ -280,6 +280,18 @@ def test_a_repeated_dump_is_not_written_again(shop: Shop, tmp_path: Path) -> Non
     assert folder.begun == 1
 
 
+def test_a_writer_that_never_puts_its_log_in_place_holds_up_another_of_that_name_for_a_limited_time(
+    shop: Shop, tmp_path: Path
+) -> None:
+    held = {"_id": "all/log.xml", "latest": 0, "lease": {"by": "another", "until": shop.now_ms + 10**9}}
+    shop.database["dumps"].insert_one(held)
+    looks = count(step=LEASE_MS / 1000)
+    with pytest.raises(StoreUnavailableError, match=r"another log is being put at all/log\.xml"):
+        dumps_of(shop, tmp_path, timer=lambda: next(looks)).write(dumplog(shop.now_ms), "auditor", 1)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert shop.database["dumps"].find_one({"_id": "all/log.xml"}) == held
+
+
 @pytest.mark.parametrize("held", ["auditor:1", "all/log.xml"])
 def test_the_dump_of_a_server_that_was_killed_is_written_by_the_next_request(
     shop: Shop, tmp_path: Path, held: str
