@@ -16,13 +16,11 @@ Each file has a document too, `_id` its path, which has a slash: `latest`, when 
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import ExecutionTimeout, OperationFailure, PyMongoError
 
@@ -31,9 +29,10 @@ from chalicelib.audit.archives import Archives
 from chalicelib.audit.errors import LogNotFoundError, LogTooLargeError
 from chalicelib.audit.events import HEAD, TAIL, events_of
 from chalicelib.audit.journal import FULL_SPEED, Journals, Pace, no_bound
+from chalicelib.audit.leases import LEASE_MS, PROGRESS, Lease, LostLeaseError, ignored
 from chalicelib.audit.lines import position
 from chalicelib.audit.places import MIN_PART_BYTES, Place, PlaceWriter
-from chalicelib.audit.refusals import Quota, refusal_document, refusal_from, refusal_of
+from chalicelib.audit.refusals import Quota, refusal_from, refusal_of
 from chalicelib.clock import Clock, monotonic_seconds
 from chalicelib.domain.errors import PermanentError, StoreUnavailableError
 from chalicelib.domain.journal import Entry
@@ -44,7 +43,6 @@ from chalicelib.store.writers import note_refused_login
 
 log = logging.getLogger(__name__)
 
-LEASE_MS = 15_000
 RETRY_AFTER_SECONDS = 5
 _POLL_SECONDS = 0.1
 _MOST_TURN_MS = 2 * LEASE_MS
@@ -57,15 +55,10 @@ _TURN_SECONDS = 0.001
 """The pause that lets other threads run."""
 
 _NAMESPACE_EXISTS = 48
-_PROGRESS = ("after", "bytes", "events", "upload")
 
 
 class _OutOfTimeError(Exception):
     """The time is up; another process or function continues."""
-
-
-class _LostLeaseError(Exception):
-    """Another writer took over this dump, which seemed abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ class Dumps:
         If another writer is at work, `wait` for it within the time, or return at once.
         """
         while True:
-            lease = _Lease(self._dumps, dump_id, self._clock)
+            lease = Lease(self._dumps, dump_id, self._clock)
             dump = lease.take()
             if dump is None:
                 there = self._dumps.find_one({"_id": dump_id})
@@ -206,10 +199,10 @@ class Dumps:
                 assert self._hand_over is not None
                 self._hand_over.start(dump_id)
                 return self._dumps.find_one({"_id": dump_id}) or dump
-            except _LostLeaseError:
+            except LostLeaseError:
                 log.warning("dump %s was taken over", dump_id)
 
-    def _write(self, dump: Document, lease: "_Lease", limit: "_Limit") -> Document:
+    def _write(self, dump: Document, lease: Lease, limit: "_Limit") -> Document:
         try:
             self._check_not_long(dump)
             writer = self._writer(dump)
@@ -228,7 +221,7 @@ class Dumps:
         except BaseException as error:
             if isinstance(error, ExecutionTimeout) and limit.remaining_ms() is not None:
                 raise _OutOfTimeError from error
-            with _ignored("what was written of a log could not be removed"):
+            with ignored("what was written of a log could not be removed"):
                 writer.abort()
             refusal = refusal_of(error)
             lease.fail(refusal)
@@ -238,11 +231,11 @@ class Dumps:
         lease.finish(events)
         return {**dump, "done": True, "events": events}
 
-    def _put(self, dump: Document, lease: "_Lease", writer: PlaceWriter) -> None:
+    def _put(self, dump: Document, lease: Lease, writer: PlaceWriter) -> None:
         """Finish a log, unless one that was asked for later has its name; one writer at a time does so."""
         asked = dump.get("asked", dump["at"])
         self._dumps.update_one({"_id": dump["file"]}, {"$setOnInsert": {"latest": 0}}, upsert=True)
-        turn = _Lease(self._dumps, dump["file"], self._clock)
+        turn = Lease(self._dumps, dump["file"], self._clock)
         limit = _Limit(_MOST_TURN_MS, self._timer)
         while (there := turn.take()) is None:
             if limit.remaining_ms() == 0:
@@ -270,15 +263,15 @@ class Dumps:
     def _writer(self, dump: Document) -> PlaceWriter:
         if "lease" in dump and "upload" in dump:
             # Its writer was killed or still writes: without its upload it cannot finish, and we begin again.
-            with _ignored("an upload that was left behind could not be removed"):
+            with ignored("an upload that was left behind could not be removed"):
                 self._place.resume(dump["file"], dump["upload"]).abort()
-            for name in _PROGRESS:
+            for name in PROGRESS:
                 dump.pop(name, None)
         if "upload" in dump:
             return self._place.resume(dump["file"], dump["upload"])
         return self._place.writer(dump["file"])
 
-    def _write_lines(self, dump: Document, lease: "_Lease", limit: "_Limit", writer: PlaceWriter) -> int:
+    def _write_lines(self, dump: Document, lease: Lease, limit: "_Limit", writer: PlaceWriter) -> int:
         """Write the events after `after` and return how many there are in all."""
         after = dump.get("after")
         user = None if dump["of_all"] else dump["user"]
@@ -340,73 +333,6 @@ class _Limit:
             raise _OutOfTimeError
 
 
-class _Lease:
-    """The right to write a dump, as long as it is renewed."""
-
-    def __init__(self, dumps: Any, dump_id: str, clock: Clock) -> None:
-        self._dumps = dumps
-        self._dump_id = dump_id
-        self._clock = clock
-        self._by = secrets.token_hex(8)
-        self._mine = {"_id": dump_id, "lease.by": self._by}
-
-    def take(self) -> Document | None:
-        """Return the dump as it was before we took it, or None if another writer has it or it is done."""
-        now = self._clock()
-        free = [{"lease": {"$exists": False}}, {"lease.until": {"$lt": now}}]
-        dump: Document | None = self._dumps.find_one_and_update(
-            {"_id": self._dump_id, "done": {"$exists": False}, "refused": {"$exists": False}, "$or": free},
-            {"$set": {"lease": {"by": self._by, "until": now + LEASE_MS}}},
-            return_document=ReturnDocument.BEFORE,
-        )
-        return dump
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Renew the lease on a thread: MongoDB may take longer to sort than the lease lasts."""
-        over = concurrency.Event()
-
-        def renew() -> None:
-            while not over.wait(LEASE_MS / 3000):
-                with _ignored("a lease could not be renewed"):
-                    self._dumps.update_one(self._mine, {"$set": {"lease.until": self._clock() + LEASE_MS}})
-
-        thread = concurrency.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def renew(self) -> None:
-        """Renew it now; raises _LostLeaseError: this process may have been suspended."""
-        self.save({"lease.until": self._clock() + LEASE_MS})
-
-    def save(self, progress: Mapping[str, Any]) -> None:
-        """Save a checkpoint."""
-        self._update({"$set": progress})
-
-    def give_back(self) -> None:
-        """Let another writer continue from the last checkpoint."""
-        self._update({"$unset": {"lease": ""}})
-
-    def finish(self, events: int) -> None:
-        """Record that the dump is done."""
-        unset = dict.fromkeys({"lease", *_PROGRESS} - {"events"}, "")
-        self._update({"$set": {"done": True, "events": events}, "$unset": unset})
-
-    def fail(self, refusal: PermanentError | None = None) -> None:
-        """Record a failure: a `refusal` is permanent; otherwise the next try begins again."""
-        noted = {} if refusal is None else {"$set": {"refused": refusal_document(refusal)}}
-        with _ignored("a failed dump could not be noted as such"):
-            self._dumps.update_one(self._mine, {**noted, "$unset": dict.fromkeys(("lease", *_PROGRESS), "")})
-
-    def _update(self, operators: Mapping[str, Any]) -> None:
-        if not self._dumps.update_one(self._mine, operators).matched_count:
-            raise _LostLeaseError(self._dump_id)
-
-
 @contextmanager
 def _store_errors() -> Iterator[None]:
     try:
@@ -416,12 +342,3 @@ def _store_errors() -> Iterator[None]:
             note_refused_login(error)
         log.exception("a log could not be written")
         raise StoreUnavailableError("the log could not be written") from error
-
-
-@contextmanager
-def _ignored(what: str) -> Iterator[None]:
-    """Log an error that does not affect what follows."""
-    try:
-        yield
-    except (PyMongoError, OSError, StoreError, StoreUnavailableError):
-        log.exception("%s", what)

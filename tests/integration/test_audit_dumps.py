@@ -17,9 +17,10 @@ from chalicelib import concurrency
 from chalicelib.audit import dumps as dumps_module
 from chalicelib.audit import journal as journal_module
 from chalicelib.audit.archives import Archives
-from chalicelib.audit.dumps import LEASE_MS, Dumps, HandOver
+from chalicelib.audit.dumps import Dumps, HandOver
 from chalicelib.audit.folder import FileWriter, Folder
 from chalicelib.audit.journal import Bound, Journals, Pace, RemainingMs
+from chalicelib.audit.leases import LEASE_MS
 from chalicelib.audit.lines import JournalLine
 from chalicelib.audit.process import NICENESS, let_others_go_first, write_apart
 from chalicelib.clock import OFFSET_FILE, now_ms, set_offset
